@@ -8,12 +8,12 @@ window is SGLang's own function. Everything is deterministic from the seed.
 
 from __future__ import annotations
 
+import inspect
 import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -186,10 +186,8 @@ class Driver:
 
     def _view(self, view: Any, fb: Any, context: Any, backend: Any) -> Any:
         """The views take the draft backend from 0.5.13.post1 on."""
-        takes_backend = view.__code__.co_argcount if hasattr(view, "__code__") else 0
-        wrapped = getattr(view, "__wrapped__", view)
-        takes_backend = wrapped.__code__.co_argcount
-        return view(fb, context, backend) if takes_backend == 3 else view(fb, context)
+        takes_backend = len(inspect.signature(view).parameters) == 3
+        return view(fb, context, backend) if takes_backend else view(fb, context)
 
     # -- lifecycle by hand -------------------------------------------------------------
 
@@ -265,6 +263,3 @@ class Driver:
 def _pages(tokens: int, page_size: int) -> int:
     return math.ceil(tokens / page_size)
 
-
-def namespace(**values: Any) -> SimpleNamespace:
-    return SimpleNamespace(**values)
