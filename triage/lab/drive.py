@@ -1,5 +1,8 @@
 """Drive request lifecycles through SGLang's real classes: the part a scheduler would play.
 
+`overlap` delays what the scheduler knows by one step, as SGLang's default
+overlap scheduler does; eviction depends on it.
+
 By hand, because SGLang's scheduler needs a model: admission, chunking, the
 draft and verify order of a frozen-KV MTP step, the random number of accepted
 tokens, the release of wholly rejected pages, finish. Eviction from the sliding
@@ -19,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from triage.lab.request import LabRequest, evict_out_of_window
+from triage.lab.request import LabRequest, evict_before_decode, evict_before_extend
 from triage.lab.runtime import Runtime
 from triage.lab.scenarios import Scenario
 
@@ -29,11 +32,14 @@ Progress = Callable[[int, int], None]
 class Driver:
     """Runs one scenario. `watch` is told which forward and layer the next launch belongs to."""
 
-    def __init__(self, scenario: Scenario, runtime: Runtime, watch: Any, seed: int) -> None:
+    def __init__(
+        self, scenario: Scenario, runtime: Runtime, watch: Any, seed: int, overlap: bool
+    ) -> None:
         from sglang.srt.model_executor.forward_batch_info import ForwardBatch, ForwardMode
         from sglang.srt.speculative import frozen_kv_mtp_utils
 
         self.scenario, self.runtime, self.watch = scenario, runtime, watch
+        self.overlap = overlap
         self.forward_batch_class, self.mode = ForwardBatch, ForwardMode
         self.views = frozen_kv_mtp_utils
         self.rng = np.random.default_rng(seed)
@@ -60,6 +66,7 @@ class Driver:
         while self.waiting or self.running:
             self._admit()
             if self.running:
+                self.watch.step = self.step
                 self._decode_step()
                 self.step += 1
             progress(self.finished, self.scenario.requests)
@@ -72,9 +79,7 @@ class Driver:
         while self.waiting and len(self.running) < self.scenario.concurrency:
             request = self.waiting[0]
             need = _pages(request.prompt_tokens + request.output_tokens, page) * page
-            reserved = sum(
-                _pages(r.final_tokens - r.length, page) * page for r in self.running
-            )
+            reserved = sum(_pages(r.final_tokens - r.length, page) * page for r in self.running)
             if allocator.full_available_size() < need + reserved:
                 if not self.running:
                     raise MemoryError(
@@ -94,7 +99,7 @@ class Driver:
     def _prefill_chunk(self, request: LabRequest) -> None:
         start = request.length
         stop = min(request.prompt_tokens, start + self.scenario.chunk)
-        evict_out_of_window(self.runtime, [request], self.step)
+        evict_before_extend(self.runtime, request, self.scenario.chunk if self.overlap else 0)
         loc = self._extend([request], [stop])
         request.length = stop
         fb = self._forward_batch(
@@ -112,7 +117,7 @@ class Driver:
 
     def _decode_step(self) -> None:
         batch = list(self.running)
-        evict_out_of_window(self.runtime, batch, self.step)
+        evict_before_decode(self.runtime, batch)
         self._draft(batch)
         before = [r.length for r in batch]
         width = self.scenario.draft_tokens
@@ -224,9 +229,12 @@ class Driver:
     def _accept(self, batch: list[LabRequest]) -> None:
         """Accept 1 to `draft_tokens` tokens a row, free wholly rejected pages, finish rows."""
         s = self.scenario
-        extra = self.rng.binomial(s.draft_tokens - 1, (s.mean_accept - 1) / (s.draft_tokens - 1), len(batch))
+        drafts = s.draft_tokens - 1
+        extra = self.rng.binomial(drafts, (s.mean_accept - 1) / drafts, len(batch))
         for request, more in zip(batch, extra, strict=True):
+            before = request.length
             request.length = min(request.length + 1 + int(more), request.final_tokens)
+            request.reported = before if self.overlap else request.length
             request.decode_batch_idx += 1
             self._release_rejected(request)
             if request.length >= request.final_tokens:

@@ -13,12 +13,17 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False, slots=True)
 class LabRequest:
-    """`length` is what is committed, `allocated` what req_to_token holds. Units: tokens."""
+    """`length` is what is committed, `allocated` what req_to_token holds. Units: tokens.
+
+    `reported` is the length the scheduler knows when it prepares a batch: under
+    overlap scheduling the result of the step before has not been processed yet.
+    """
 
     rid: int
     prompt_tokens: int
     output_tokens: int
     length: int = 0
+    reported: int = 0
     allocated: int = 0
     req_pool_idx: int | None = None
     is_chunked: int = 0
@@ -35,15 +40,20 @@ class LabRequest:
 
     @property
     def seqlen(self) -> int:
-        return self.length + 1  # SGLang counts the token that is about to be computed
+        return self.reported + 1  # SGLang counts the token that is about to be computed
 
 
-def evict_out_of_window(runtime: Runtime, batch: list[LabRequest], step: int) -> None:
-    """SGLang's own SWA eviction, as ScheduleBatch.maybe_evict_swa applies it with a chunk cache."""
+def evict_before_decode(runtime: Runtime, batch: list[LabRequest]) -> None:
+    """SGLang's SWA eviction under the conditions of ScheduleBatch.maybe_evict_swa in decode."""
     for request in batch:
-        pre_len = request.seqlen - 1
-        if request.length > 0:
-            _evict(runtime, request, pre_len)
+        if request.decode_batch_idx >= 1:
+            _evict(runtime, request, request.seqlen - 1)
+
+
+def evict_before_extend(runtime: Runtime, request: LabRequest, lag_tokens: int) -> None:
+    """The same before a further prefill chunk; `lag_tokens` is the chunk still in flight."""
+    if request.length > lag_tokens:
+        _evict(runtime, request, request.length - lag_tokens)
 
 
 def _evict(runtime: Runtime, request: LabRequest, pre_len: int) -> None:

@@ -65,8 +65,8 @@ _SMOKE = Scenario(
     what="Twelve layers, eight short requests: every lifecycle event in about two seconds",
     geometry=Geometry(
         page_size=16,
-        swa_pages=28,
-        full_pages=72,
+        swa_pages=34,
+        full_pages=43,
         window=48,
         num_layers=12,
         full_every=6,
@@ -77,7 +77,7 @@ _SMOKE = Scenario(
     requests=8,
     concurrency=4,
     prompt_tokens=96,
-    output_tokens=24,
+    output_tokens=40,
     chunk=64,
 )
 
