@@ -15,8 +15,8 @@ from triage.index_space import (
     UNKNOWN,
     expected_ids,
     query_lens,
-    real_rows,
     reads_target_swa,
+    real_rows,
     visible,
 )
 from triage.record import Dump

@@ -31,8 +31,7 @@ def run_eager(dump: Dump, fix: str = "") -> Verdict:
     fixed = apply_fix(fix, dump) if fix else dump
     refusal = _why_not(fixed)
     if refusal:
-        reasons = (refusal,)
-        return Verdict(KERNEL, Outcome.CANNOT_RUN, Basis.EXECUTED, reasons, fault_expected, fix)
+        return Verdict(KERNEL, Outcome.CANNOT_RUN, Basis.EXECUTED, (refusal,), fault_expected, fix)
     assert fixed.launch is not None
     ids = table_as_read(fixed).ids
     outside = _outside(fixed, ids)

@@ -43,7 +43,7 @@ class SynthesisedCache:
         self.codes = torch.randn(4, CODES, head_dim, generator=generator) / 2**0.5
 
     def __call__(self, pages: Tensor) -> tuple[Tensor, Tensor]:
-        """K and V of `pages` `(rows, columns)`, each `(rows, columns, Hkv, page_size, D)` float32."""
+        """K and V of `(rows, columns)` pages, see `triage.replay.attention.KVReader`."""
         offset = torch.arange(self.page_size)
         head = torch.arange(self.num_kv_heads)
         slot = pages[:, :, None, None] * self.page_size + offset
