@@ -35,7 +35,7 @@ class PageIds:
 
 
 def page_ids(dump: Dump) -> PageIds | None:
-    """The ids that the request table and the mapping give; None if the dump has no request table."""
+    """The ids that request table and mapping give; None if the dump has no request table."""
     tables, launch = dump.tables, dump.launch
     if tables is None or launch is None or tables.req_to_token is None:
         return None

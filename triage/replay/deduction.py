@@ -15,19 +15,25 @@ from triage.index_space import (
     UNKNOWN,
     expected_ids,
     query_lens,
-    real_rows,
     reads_target_swa,
+    real_rows,
     visible,
 )
 from triage.record import Dump
 from triage.replay.emulator import emulate
+from triage.replay.fixes import apply_fix
 from triage.replay.footprint import BAND_EFFECTS, BANDS, SETS, Footprint
 from triage.replay.table_form import table_as_read
-from triage.replay.verdict import Basis, Outcome, Verdict, records_fault
+from triage.replay.verdict import (
+    ADDRESS_INVARIANTS,
+    Basis,
+    Outcome,
+    Verdict,
+    outcome_of,
+    records_fault,
+)
 
 KERNEL = "emulator"
-ADDRESS_INVARIANTS = ("I1",)
-IDENTITY_INVARIANTS = ("I2",)
 
 
 def footprint_of(dump: Dump) -> Footprint:
@@ -46,8 +52,10 @@ def footprint_of(dump: Dump) -> Footprint:
 
 
 def deduce(dump: Dump, fix: str = "") -> Verdict:
-    """The emulator's verdict on `dump` (`fix` names what was applied to it before)."""
+    """The emulator's verdict on `dump`, with `fix` applied to it where one is named."""
     fault_expected = records_fault(dump) and not fix
+    if fix:
+        dump = apply_fix(fix, dump)
     if dump.launch is None or dump.tables is None:
         return Verdict(
             KERNEL,
@@ -74,7 +82,7 @@ def deduce(dump: Dump, fix: str = "") -> Verdict:
         "footprint": footprint.as_dict(),
         "identity": {key: identity[key] for key in ("known", "wrong", "dummy")},
     }
-    outcome = _outcome(dump, found)
+    outcome = outcome_of(dump, **found)
     return Verdict(KERNEL, outcome, Basis.DEDUCED, tuple(reasons), fault_expected, fix, figures)
 
 
@@ -83,17 +91,6 @@ def _all_clear(footprint: Footprint, identities_known: int) -> str:
     if identities_known:
         return f"{inside} and are the pages that I2 demands"
     return f"{inside}; whether they are the right pages the dump cannot tell"
-
-
-def _outcome(dump: Dump, found: dict[str, bool]) -> Outcome:
-    if not any(found.values()):
-        return Outcome.NOT_REPRODUCED
-    recorded = dump.fault.invariant
-    if recorded in ADDRESS_INVARIANTS and not found["address"]:
-        return Outcome.DIFFERENT_FAULT
-    if recorded in IDENTITY_INVARIANTS and not found["identity"]:
-        return Outcome.DIFFERENT_FAULT
-    return Outcome.REPRODUCED
 
 
 def _address_reasons(footprint: Footprint) -> list[str]:

@@ -11,6 +11,9 @@ from triage.record import Dump
 EXIT_CLEAN = 0
 EXIT_CANNOT_RUN = 3
 
+ADDRESS_INVARIANTS = ("I1",)
+IDENTITY_INVARIANTS = ("I2",)
+
 
 class Outcome(str, Enum):
     REPRODUCED = "REPRODUCED"
@@ -100,3 +103,20 @@ def exit_code(verdicts: list[Verdict]) -> int:
 def records_fault(dump: Dump) -> bool:
     """A dump may also be a snapshot of a launch nobody complained about."""
     return bool(dump.fault.invariant)
+
+
+def outcome_of(dump: Dump, *, address: bool, identity: bool) -> Outcome:
+    """Does what a replay found belong to what the dump records?
+
+    Args:
+        address: an id leaves the cache, or reads padding as if it were keys.
+        identity: an id inside the cache is not the one I2 demands.
+    """
+    if not (address or identity):
+        return Outcome.NOT_REPRODUCED
+    recorded = dump.fault.invariant
+    if recorded in ADDRESS_INVARIANTS and not address:
+        return Outcome.DIFFERENT_FAULT
+    if recorded in IDENTITY_INVARIANTS and not identity:
+        return Outcome.DIFFERENT_FAULT
+    return Outcome.REPRODUCED
