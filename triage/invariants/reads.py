@@ -241,17 +241,18 @@ def _identity(
     """
     requests, context = req_to_token.shape
     stranger = real & ((request < 1) | (request >= requests))
+    owned = (real & ~stranger)[:, None]
     position = torch.arange(table.shape[1], device=table.device) * page
     row = request.clamp(0, requests - 1)[:, None]
     slot = req_to_token[row, position.clamp(max=context - 1)].to(torch.int64)
     known = (position < context) & (slot >= 0)
     if full_to_swa is None:
         expected = slot // page
-        return expected, known & ~stranger[:, None], known & (table == expected), stranger
+        return expected, known & owned, known & (table == expected), stranger
     known = known & (slot < len(full_to_swa))
     slot = full_to_swa[slot.clamp(0, len(full_to_swa) - 1)].to(torch.int64)
     known = known & (slot >= 0)
     expected = slot // page
     agrees = known & (table == expected)
     forgiven = ~in_window & ((table == 0) | (expected == 0) | ~known)
-    return expected, known & ~stranger[:, None], agrees | forgiven, stranger
+    return expected, known & owned, agrees | forgiven, stranger
