@@ -13,13 +13,14 @@ import socket
 import sys
 import time
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from triage.call import DECODE, AttentionCall
+from triage.call import AttentionCall
 from triage.evidence import Evidence, TensorFacts
 from triage.record import (
     KERNEL_TILE_TOKENS,
@@ -216,7 +217,7 @@ def provenance() -> dict[str, Any]:
         "pid": os.getpid(),
         "rank": os.environ.get("RANK", ""),
         "python": platform.python_version(),
-        "command": [_plain(argument) for argument in sys.argv[:1]],
+        "command": Path(sys.argv[0]).name,
         "versions": {name: found for name in _PACKAGES if (found := _version(name))},
         "environment": {
             name: text
@@ -248,7 +249,3 @@ def _host(tensor: Tensor | None) -> np.ndarray | None:
 
 def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
-
-
-def is_decode(call: AttentionCall) -> bool:
-    return call.api == DECODE

@@ -161,7 +161,9 @@ class Traps:
         if table is None or window is None or table.shape[0] != call.block_tables.shape[0]:
             return None
         pool = read.pool.swa_kv_pool if to_swa else read.pool.full_kv_pool
-        other = AttentionCall(call.api, {**call.arguments, "block_tables": table, "window_left": window})
+        other = AttentionCall(
+            call.api, {**call.arguments, "block_tables": table, "window_left": window}
+        )
         space = IndexSpace(
             "swa" if to_swa else "full", call.page_size, num_pages(pool, call.page_size)
         )
@@ -233,7 +235,9 @@ class Traps:
         show. The first launch with one raises StaleSWAState and dumps the rows.
         """
         if not self.counts["forwards with stale SWA state, ids still right"]:
-            logger.error("sglang-triage: %s; ids still agree, stopping at the first wrong one", stale)
+            logger.error(
+                "sglang-triage: %s; ids still agree, stopping at the first wrong one", stale
+            )
         self.counts["forwards with stale SWA state, ids still right"] += 1
 
     def _not_covered(self) -> None:

@@ -131,9 +131,7 @@ class Driver:
 
     def _draft(self, batch: list[LabRequest]) -> None:
         backend, context = self.runtime.draft_backend, self.runtime.kv_context
-        fb = self._forward_batch(
-            self.mode.DECODE, batch, out_cache_loc=None, num_tokens=len(batch)
-        )
+        fb = self._forward_batch(self.mode.DECODE, batch, out_cache_loc=None, num_tokens=len(batch))
         fb.token_to_kv_pool = self.runtime.draft_own_pool
         fb.attn_backend = backend
         view = self._view(self.views.frozen_kv_target_view, fb, context, backend)
@@ -270,4 +268,3 @@ class Driver:
 
 def _pages(tokens: int, page_size: int) -> int:
     return math.ceil(tokens / page_size)
-

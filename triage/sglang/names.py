@@ -22,9 +22,7 @@ def swa_allocator_path() -> str:
             continue
         if hasattr(owner, "SWATokenToKVPoolAllocator"):
             return f"{module}.SWATokenToKVPoolAllocator"
-    raise LookupError(
-        "SWATokenToKVPoolAllocator is in none of " + ", ".join(SWA_ALLOCATOR_MODULES)
-    )
+    raise LookupError("SWATokenToKVPoolAllocator is in none of " + ", ".join(SWA_ALLOCATOR_MODULES))
 
 
 def swa_allocator_class() -> Any:
