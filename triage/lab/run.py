@@ -39,7 +39,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The outcome: "clean", "trapped" (before the launch) or "fault" (what a GPU would have had)."""
+    """The outcome: "clean", "trapped" (before the launch) or "fault" (as on a GPU)."""
 
     scenario: str
     sglang: str
