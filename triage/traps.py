@@ -173,11 +173,10 @@ class Traps:
     def _checked_of(self, entry: Entry | None) -> set[tuple[Any, ...]]:
         if entry is None:
             return set()
-        metadata, checked = self._checked.get(entry.backend, (None, set()))
-        if metadata is not entry.metadata:
-            checked = set()
-            self._checked[entry.backend] = (entry.metadata, checked)
-        return checked
+        known = self._checked.get(entry.backend)
+        if known is None or known[0] is not entry.metadata:
+            known = self._checked[entry.backend] = (entry.metadata, set())
+        return known[1]
 
     def _fire_table(
         self,
