@@ -23,7 +23,7 @@ _TILE_LANES = 4096
 
 @dataclass(frozen=True, slots=True)
 class HeadPlan:
-    """Pairs per program and warps. Every grid gives a head to the same threads, so the same bits."""
+    """Pairs per program and warps. A head has the same threads on every grid, so the same bits."""
 
     units: int
     block: int

@@ -53,7 +53,7 @@ _recorder: list[Launch] | None = None
 
 
 def row_plan(width: int) -> Plan:
-    """The tile for rows of `width` elements; wider than the table means 16 lanes a thread, capped."""
+    """The tile for rows of `width` elements; wider than the table: 16 lanes a thread, capped."""
     block = max(256, 1 << (width - 1).bit_length())
     rows, warps = _override.get(block) or _PLANS.get(block, (1, 32))
     return Plan(rows, block, warps)

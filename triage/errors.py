@@ -1,0 +1,78 @@
+"""The error family. Imports nothing of ours.
+
+TriageError
+├── ConfigError           an environment variable does not parse
+├── InstallError          a trap or fix that was asked for cannot be bound
+│   └── UnsupportedSGLang the installed SGLang is missing or not understood
+├── TrapError             an invariant does not hold; carries the evidence
+│   ├── OutOfBounds       an index lies outside its half-open range     (I1, I20)
+│   ├── WrongIndexSpace   an index belongs to another pool              (I2)
+│   ├── TableForm         a table the kernel would misread              (I26)
+│   └── StaleSWAState     a backend's SWA state is not its pool's
+├── DumpError             a file is not a dump we can read, or cannot be written
+├── ReplayError           a replay was asked for something it does not know
+└── LabError              a lab scenario was asked for something it does not know
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from triage.evidence import Evidence
+
+
+class TriageError(Exception):
+    """Base of everything this toolkit raises on purpose."""
+
+
+class ConfigError(TriageError):
+    """An environment variable does not parse: names variable, value and what is accepted."""
+
+
+class InstallError(TriageError):
+    """A trap or fix that was asked for cannot be bound; nothing was changed."""
+
+
+class UnsupportedSGLang(InstallError):
+    """SGLang is missing or of a shape we do not understand: names what was found."""
+
+
+class TrapError(TriageError):
+    """An invariant does not hold; `evidence` says which, where and by how much."""
+
+    def __init__(self, evidence: Evidence, note: str = "") -> None:
+        super().__init__(evidence, note)  # args rebuild the error, so it survives pickling
+        self.evidence = evidence
+        self.note = note
+
+    def __str__(self) -> str:
+        return self.evidence.headline() + (f"\n{self.note}" if self.note else "")
+
+
+class OutOfBounds(TrapError):
+    """An index lies outside its half-open range (I1, I20)."""
+
+
+class WrongIndexSpace(TrapError):
+    """An index is in range but belongs to another pool, request or position (I2)."""
+
+
+class TableForm(TrapError):
+    """A table or length tensor has a form that the kernel would misread (I26)."""
+
+
+class StaleSWAState(TrapError):
+    """A backend's cached SWA state is not that of the pool it is about to read."""
+
+
+class DumpError(TriageError):
+    """The file is not a dump we can read, or cannot be written; says why in one sentence."""
+
+
+class ReplayError(TriageError):
+    """A replay was asked for something it does not know; lists what it knows."""
+
+
+class LabError(TriageError):
+    """The lab was asked for something it does not know; lists what it knows."""

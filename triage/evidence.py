@@ -1,0 +1,96 @@
+"""Frozen records of what was seen. Imports nothing of ours, needs neither torch nor SGLang.
+
+A trap produces `Evidence`; a dump stores it as its `fault` section; explain
+reads it back. All numbers are plain Python, so a record can be printed,
+pickled and compared anywhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class TensorFacts:
+    """What a kernel is told about a tensor, without its values.
+
+    Strides and offset are in elements, sizes in bytes. `data_ptr` is the
+    address of element 0 of the view, not of the storage.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    storage_offset: int
+    storage_bytes: int
+    device: str
+    data_ptr: int
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One entry that breaks an invariant.
+
+    `row` and `column` index `tensor`; `low` and `high` are the half-open range
+    of legal values, `expected` the one value that would be right where the
+    check knows it (I2). `in_window` says whether a query of this launch can
+    see the entry; None where the check does not know.
+    """
+
+    invariant: str
+    tensor: str
+    row: int
+    column: int
+    value: int
+    low: int
+    high: int
+    expected: int | None = None
+    req_pool_index: int | None = None
+    in_window: bool | None = None
+
+    def sentence(self) -> str:
+        where = f"{self.tensor}[{self.row}, {self.column}] = {self.value}"
+        if self.low <= self.value < self.high and self.expected is not None:
+            return f"{where}, expected {self.expected}"
+        outside = f"{where} is outside [{self.low}, {self.high})"
+        return outside if self.expected is None else f"{outside}, expected {self.expected}"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Why a trap fired: which invariant, at which launch, and the first offenders.
+
+    `total` counts every violating entry of the launch, `violations` holds the
+    first of each invariant. `where` names the call ("decode launch 17",
+    "alloc_decode"), `pool` the pool whose buffer was about to be read.
+    """
+
+    invariant: str
+    summary: str
+    where: str
+    pool: str = ""
+    layer_id: int | None = None
+    forward_mode: str = ""
+    total: int = 0
+    rows_affected: int = 0
+    violations: tuple[Violation, ...] = ()
+    facts: dict[str, object] = field(default_factory=dict)
+
+    def headline(self) -> str:
+        """One paragraph: what was seen, what was allowed, how many more, where."""
+        place = [self.where]
+        if self.layer_id is not None:
+            place.append(f"layer {self.layer_id}")
+        if self.pool:
+            place.append(f"{self.pool} pool")
+        if self.forward_mode:
+            place.append(self.forward_mode)
+        lines = [f"{self.invariant}: {self.summary} ({', '.join(place)})"]
+        if self.violations:
+            first = self.violations[0]
+            request = "" if first.req_pool_index is None else f" of request {first.req_pool_index}"
+            lines.append(f"  {first.sentence()}{request}")
+        more = self.total - 1
+        if self.violations and more > 0:
+            lines.append(f"  and {more} more in {self.rows_affected} rows")
+        return "\n".join(lines)
