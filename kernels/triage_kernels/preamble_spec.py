@@ -28,7 +28,7 @@ def unfused(**args: object) -> Outputs:
     return gemma_attention_preamble_eager(**{**args, "reads": "rounded"})  # type: ignore[arg-type]
 
 
-def _exact_rope(
+def exact_rope(
     x: Tensor, weight: Tensor, heads: int, cos: Tensor, sin: Tensor, eps: float, rounded: bool
 ) -> Exact:
     """Exact norm and rotation of [M, heads * D]; with `rounded` through the dtype of `x`."""
@@ -54,12 +54,12 @@ def oracle(args: Args, outputs: Outputs) -> tuple[Exact, ...]:
     eps, rounded = args["eps"], args["reads"] == "rounded"
     table = args["cos_sin"][args["positions"].long()].double().unsqueeze(1)
     cos, sin = table.chunk(2, dim=-1)
-    q = _exact_rope(args["q"], args["q_weight"], args["num_q_heads"], cos, sin, eps, rounded)
+    q = exact_rope(args["q"], args["q_weight"], args["num_q_heads"], cos, sin, eps, rounded)
     q = Exact(*(None if t is None else t.flatten(-2) for t in (q.value, q.magnitude, q.slack)))  # type: ignore[arg-type]
     if args["k"] is None:
         return (q,)
     heads = args["num_kv_heads"]
-    k = _exact_rope(args["k"], args["k_weight"], heads, cos, sin, eps, rounded)
+    k = exact_rope(args["k"], args["k_weight"], heads, cos, sin, eps, rounded)
     source = args["k"] if args["v"] is None else args["v"]
     n = normed(source.unflatten(-1, (heads, -1)), None, eps, torch.float64)
     slots = args["slots"]
@@ -169,5 +169,6 @@ SPEC = KernelSpec(
     launches_replaced="3 (norm, rotation, cache write; 5 without the fused norm) -> 1",
     traffic=traffic,
     misuse=misuse,
+    per_row=("positions", "slots"),
     same_rounding_unfused=True,
 )
