@@ -1,0 +1,467 @@
+"""The device checker: I1, I2, I3, I10, I12, I26 without a host sync, inside CUDA graphs too.
+
+The failure it is for: a check that waits for the device costs so much that
+nobody leaves it on, and a check that is skipped under capture is blind in
+production. The rule: the hot path launches one kernel per index space and
+forward, allocates nothing and waits for nothing; what the kernel found comes
+to the host one step later through pinned memory and an event.
+
+    launch    `check_table`, `check_writes`    before the attention, captured or not
+    mark      after a forward, outside capture: copies the state to pinned memory
+    poll      before that step's tokens leave: what is new, per step
+    silence   a checker that is armed and does not run is a fault of its own
+
+Limits: launches, marks and captured replays of one checker follow each other on
+one stream. `req_to_token` or the mapping, rewritten on another stream between
+the table's build and this check (I18), shows as I2.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from triage import device_eager
+from triage.device_kernels import (
+    COUNTS,
+    CURSOR,
+    FLOOR,
+    HEADER,
+    INVARIANTS,
+    LAUNCHES,
+    RECORD,
+    TENSORS,
+    UNKNOWN,
+    check_table_kernel,
+    check_writes_kernel,
+)
+from triage.errors import TriageError
+from triage.evidence import Violation
+from triage.invariants.reads import IndexSpace
+
+INTEGERS = (torch.int32, torch.int64)
+COLUMNS_PER_BLOCK = 1024
+TOKENS_PER_BLOCK = 1024
+
+
+class CheckRefused(TriageError):
+    """The checker does not know a tensor's form, and launches nothing; says which and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offender:
+    """A violation, the checker's launch that saw it, and the caller's tag of that launch."""
+
+    violation: Violation
+    launch: int
+    tag: int
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """What the checker did between two marks.
+
+    launches: half-open range of launch numbers.
+    counts: new offenders per invariant; only those that fired.
+    offenders: the first of them, in no certain order; `total` may be larger.
+    """
+
+    step: int
+    launches: tuple[int, int]
+    counts: dict[str, int]
+    offenders: tuple[Offender, ...]
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts.values())
+
+
+@dataclass(slots=True)
+class _Snapshot:
+    """A copy of the state on its way to the host."""
+
+    state: Tensor
+    event: torch.cuda.Event | None
+    step: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class SafeCopy:
+    """Where a launch leaves the table and lengths that the attention may read.
+
+    table: `(rows, width)`, int32, dense. lengths: `(rows,)`, int32.
+    """
+
+    table: Tensor
+    lengths: Tensor
+
+
+@dataclass(slots=True)
+class _Progress:
+    launches: int = 0
+    counts: list[int] = field(default_factory=lambda: [0] * len(INVARIANTS))
+
+
+class DeviceChecker:
+    """Owns the state buffer of one stream of launches.
+
+    Args:
+        device: where the tables live. On a CPU the launches run as plain torch
+            (`device_eager`) unless `interpret` asks for the Triton interpreter.
+        capacity: offenders kept per poll.
+        snapshots: marks that may be on their way at once.
+    Memory: (16 + 12 * capacity) * 8 bytes on the device, 6.1 KiB at the default,
+        and as much pinned per snapshot.
+    """
+
+    def __init__(
+        self,
+        device: torch.device | str,
+        *,
+        capacity: int = 64,
+        snapshots: int = 4,
+        interpret: bool = False,
+    ) -> None:
+        self.device = torch.device(device)
+        self.capacity = capacity
+        self.on_cuda = self.device.type == "cuda"
+        self._eager = not self.on_cuda and not interpret
+        size = HEADER + capacity * RECORD
+        self.state = torch.zeros(size, dtype=torch.int64, device=self.device)
+        self._none = torch.zeros(1, dtype=torch.int32, device=self.device)
+        self._free = deque(self._new_snapshot(size) for _ in range(snapshots))
+        self._pending: deque[_Snapshot] = deque()
+        self._seen = _Progress()
+        self._marks_without_launch = 0
+
+    def _new_snapshot(self, size: int) -> _Snapshot:
+        host = torch.zeros(size, dtype=torch.int64, pin_memory=self.on_cuda)
+        return _Snapshot(host, torch.cuda.Event() if self.on_cuda else None)
+
+    def check_table(
+        self,
+        block_tables: Tensor,
+        cache_seqlens: Tensor,
+        space: IndexSpace,
+        *,
+        window_left: int,
+        q_len: int | Tensor = 1,
+        cum_seq_lens_q: Tensor | None = None,
+        req_pool_indices: Tensor | None = None,
+        req_to_token: Tensor | None = None,
+        full_to_swa: Tensor | None = None,
+        num_real_rows: int | Tensor | None = None,
+        check_padding: bool = False,
+        padded_length: int | None = None,
+        safe: SafeCopy | None = None,
+        tag: int = 0,
+    ) -> None:
+        """Launch `invariants.reads.check_table`, and with `check_padding` I10, for one launch.
+
+        Args: as there; besides,
+            check_padding: `invariants.graph.check_padding` too; needs `num_real_rows`.
+            safe: receives the copy for containment: offending live ids (I1, I2) and
+                dead columns are page 0, lengths lie in [0, width * PS].
+            tag: any number; comes back with each offender.
+        Raises:
+            CheckRefused: before anything is launched.
+        Cost: one kernel launch; no sync, no allocation, legal under capture. A
+            captured launch checks at every replay what its tensors then hold.
+        """
+        self._refuse_table(block_tables, cache_seqlens, space, safe)
+        rows, width = block_tables.shape
+        queries, query_mode = self._queries(rows, q_len, cum_seq_lens_q)
+        real, real_mode, real_rows = self._real(num_real_rows)
+        if check_padding and real_mode == 0:
+            raise CheckRefused("check_padding needs num_real_rows")
+        if req_pool_indices is not None:
+            self._refuse_vector("req_pool_indices", req_pool_indices, rows)
+        identity = req_to_token is not None and req_pool_indices is not None
+        mapped = identity and full_to_swa is not None
+        if identity:
+            self._refuse_identity(req_to_token, full_to_swa)
+        if rows == 0:
+            self._count_empty_launch()
+            return
+        if self._eager:
+            device_eager.check_table(
+                self.state,
+                self.capacity,
+                block_tables,
+                cache_seqlens,
+                space,
+                window_left=window_left,
+                q_len=q_len,
+                cum_seq_lens_q=cum_seq_lens_q,
+                req_pool_indices=req_pool_indices,
+                req_to_token=req_to_token,
+                full_to_swa=full_to_swa,
+                num_real_rows=num_real_rows,
+                check_padding=check_padding,
+                padded_length=padded_length,
+                safe_table=None if safe is None else safe.table,
+                safe_lengths=None if safe is None else safe.lengths,
+                tag=tag,
+            )
+            return
+        none = self._none
+        slots = req_to_token if identity and req_to_token is not None else none
+        check_table_kernel[(rows,)](
+            self.state,
+            block_tables,
+            cache_seqlens,
+            queries,
+            none if req_pool_indices is None else req_pool_indices,
+            slots,
+            full_to_swa if mapped else none,
+            real,
+            none if safe is None else safe.table,
+            none if safe is None else safe.lengths,
+            block_tables.stride(0),
+            width,
+            space.num_pages,
+            window_left,
+            q_len if isinstance(q_len, int) else 1,
+            real_rows,
+            slots.shape[0],
+            slots.shape[-1],
+            slots.stride(0),
+            full_to_swa.shape[0] if mapped and full_to_swa is not None else 0,
+            0 if padded_length is None else padded_length,
+            tag,
+            PAGE=space.page_size,
+            QUERIES=query_mode,
+            REAL=real_mode,
+            REQUEST=req_pool_indices is not None,
+            IDENTITY=identity,
+            MAPPED=mapped,
+            PADDING=(0 if not check_padding else 1 if padded_length is None else 2),
+            SAFE=safe is not None,
+            CAPACITY=self.capacity,
+            BLOCK=COLUMNS_PER_BLOCK if self.on_cuda else 16,
+        )
+
+    def check_writes(
+        self,
+        out_cache_loc: Tensor,
+        space: IndexSpace,
+        *,
+        swa_loc: Tensor | None = None,
+        swa_space: IndexSpace | None = None,
+        full_to_swa: Tensor | None = None,
+        req_pool_indices: Tensor | None = None,
+        tokens_per_row: int = 1,
+        num_real_tokens: int | Tensor | None = None,
+        tag: int = 0,
+    ) -> None:
+        """Launch `invariants.writes.check_writes` (I3) for one forward.
+
+        Args, errors and cost as in `check_table`. The two spaces must have one page size.
+        """
+        tokens = len(out_cache_loc)
+        self._refuse_vector("out_cache_loc", out_cache_loc, tokens)
+        swa = swa_loc is not None and swa_space is not None
+        if swa_loc is not None:
+            self._refuse_vector("swa_loc", swa_loc, tokens)
+        if swa_space is not None and swa_space.page_size != space.page_size:
+            raise CheckRefused("the SWA pool has another page size than the full pool")
+        if full_to_swa is not None:
+            self._refuse_vector("full_to_swa", full_to_swa, max(len(full_to_swa), 1))
+        if req_pool_indices is not None:
+            rows = -(-tokens // tokens_per_row)
+            self._refuse_vector("req_pool_indices", req_pool_indices, len(req_pool_indices))
+            if len(req_pool_indices) < rows:
+                raise CheckRefused(f"{len(req_pool_indices)} rows of {tokens_per_row} < {tokens}")
+        real, real_mode, real_tokens = self._real(num_real_tokens)
+        if tokens == 0:
+            self._count_empty_launch()
+            return
+        if self._eager:
+            device_eager.check_writes(
+                self.state,
+                self.capacity,
+                out_cache_loc,
+                space,
+                swa_loc=swa_loc,
+                swa_space=swa_space,
+                full_to_swa=full_to_swa,
+                req_pool_indices=req_pool_indices,
+                tokens_per_row=tokens_per_row,
+                num_real_tokens=num_real_tokens,
+                tag=tag,
+            )
+            return
+        none = self._none
+        block = TOKENS_PER_BLOCK if self.on_cuda else 16
+        check_writes_kernel[(-(-tokens // block),)](
+            self.state,
+            out_cache_loc,
+            none if swa_loc is None else swa_loc,
+            none if full_to_swa is None else full_to_swa,
+            none if req_pool_indices is None else req_pool_indices,
+            real,
+            tokens,
+            space.num_pages,
+            0 if swa_space is None else swa_space.num_pages,
+            0 if full_to_swa is None else len(full_to_swa),
+            real_tokens,
+            tokens_per_row,
+            tag,
+            PAGE=space.page_size,
+            REAL=real_mode,
+            REQUEST=req_pool_indices is not None,
+            SWA=swa,
+            MAPPED=swa and full_to_swa is not None,
+            CAPACITY=self.capacity,
+            BLOCK=block,
+        )
+
+    def mark(self, step: int) -> bool:
+        """Send the state as it will be after the work queued so far; True if it was sent.
+
+        It is not under capture, nor when every snapshot is still on its way: the
+        next mark then covers both steps. Cost: one async copy of 6 KiB, one event.
+        """
+        if self.on_cuda and torch.cuda.is_current_stream_capturing():
+            return False
+        if not self._free:
+            return False
+        snapshot = self._free.popleft()
+        snapshot.state.copy_(self.state, non_blocking=True)
+        if snapshot.event is not None:
+            snapshot.event.record()
+        snapshot.step = step
+        self._pending.append(snapshot)
+        return True
+
+    def poll(self, *, wait: bool = False) -> tuple[StepReport, ...]:
+        """Reports of the marks that have arrived, oldest first; empty if none has.
+
+        Args:
+            wait: wait for every mark sent. That is a sync: raise mode and shutdown only.
+        """
+        reports = []
+        while self._pending:
+            snapshot = self._pending[0]
+            if snapshot.event is not None and not snapshot.event.query():
+                if not wait:
+                    break
+                snapshot.event.synchronize()
+            reports.append(self._report(snapshot))
+            self._free.append(self._pending.popleft())
+        if any(report.total for report in reports):
+            # Room for the next offenders. A launch that is running keeps its own out.
+            self.state[FLOOR : FLOOR + 1].copy_(self.state[CURSOR : CURSOR + 1])
+        return tuple(reports)
+
+    @property
+    def marks_without_launch(self) -> int:
+        """Marks in a row, as far as polled, between which no check ran. The heartbeat."""
+        return self._marks_without_launch
+
+    def _report(self, snapshot: _Snapshot) -> StepReport:
+        numbers = snapshot.state.tolist()
+        launches, counts = numbers[LAUNCHES], numbers[COUNTS : COUNTS + len(INVARIANTS)]
+        before = self._seen
+        fresh = {
+            name: now - then
+            for name, now, then in zip(INVARIANTS, counts, before.counts, strict=True)
+            if now > then
+        }
+        kept = min(numbers[CURSOR] - numbers[FLOOR], self.capacity) if fresh else 0
+        records = (numbers[HEADER + i * RECORD : HEADER + (i + 1) * RECORD] for i in range(kept))
+        offenders = tuple(_offender(record) for record in records if record[10] >= before.launches)
+        quiet = launches == before.launches
+        self._marks_without_launch = self._marks_without_launch + 1 if quiet else 0
+        self._seen = _Progress(launches, counts)
+        return StepReport(snapshot.step, (before.launches, launches), fresh, offenders)
+
+    def _count_empty_launch(self) -> None:
+        self.state[LAUNCHES : LAUNCHES + 1].add_(1)
+
+    def _refuse_table(
+        self, table: Tensor, lengths: Tensor, space: IndexSpace, safe: SafeCopy | None
+    ) -> None:
+        if table.dim() != 2:
+            raise CheckRefused(f"block_tables has {table.dim()} dimensions, not 2")
+        rows, width = table.shape
+        if table.device != self.device or table.dtype not in INTEGERS:
+            raise CheckRefused(f"block_tables is {table.dtype} on {table.device}")
+        if width > 1 and table.stride(1) != 1:
+            raise CheckRefused(f"block_tables has column stride {table.stride(1)}, not 1")
+        self._refuse_vector("cache_seqlens", lengths, rows)
+        page = space.page_size
+        if page < 1 or page & (page - 1):
+            raise CheckRefused(f"page size {page} is not a power of two")
+        if safe is None:
+            return
+        for name, copy, shape in (
+            ("safe table", safe.table, (rows, width)),
+            ("safe lengths", safe.lengths, (rows,)),
+        ):
+            if tuple(copy.shape) != shape or copy.dtype != torch.int32 or not copy.is_contiguous():
+                raise CheckRefused(f"{name} is not a dense int32 tensor of shape {shape}")
+            if copy.device != self.device:
+                raise CheckRefused(f"{name} is on {copy.device}")
+
+    def _refuse_vector(self, name: str, vector: Tensor, length: int) -> None:
+        if vector.dim() != 1 or len(vector) != length:
+            raise CheckRefused(f"{name} has shape {tuple(vector.shape)}, not ({length},)")
+        if vector.device != self.device or vector.dtype not in INTEGERS:
+            raise CheckRefused(f"{name} is {vector.dtype} on {vector.device}")
+        if length > 1 and vector.stride(0) != 1:
+            raise CheckRefused(f"{name} has stride {vector.stride(0)}, not 1")
+
+    def _refuse_identity(self, req_to_token: Tensor | None, full_to_swa: Tensor | None) -> None:
+        if req_to_token is not None:
+            if req_to_token.dim() != 2 or req_to_token.numel() == 0:
+                raise CheckRefused(f"req_to_token has shape {tuple(req_to_token.shape)}")
+            if req_to_token.device != self.device or req_to_token.dtype not in INTEGERS:
+                raise CheckRefused(f"req_to_token is {req_to_token.dtype} on {req_to_token.device}")
+            if req_to_token.shape[1] > 1 and req_to_token.stride(1) != 1:
+                raise CheckRefused(f"req_to_token has column stride {req_to_token.stride(1)}")
+        if full_to_swa is not None:
+            self._refuse_vector("full_to_swa", full_to_swa, max(full_to_swa.numel(), 1))
+
+    def _queries(
+        self, rows: int, q_len: int | Tensor, cumulative: Tensor | None
+    ) -> tuple[Tensor, int]:
+        if cumulative is not None:
+            self._refuse_vector("cum_seq_lens_q", cumulative, rows + 1)
+            return cumulative, 2
+        if isinstance(q_len, int):
+            return self._none, 0
+        self._refuse_vector("q_len", q_len, rows)
+        return q_len, 1
+
+    def _real(self, real: int | Tensor | None) -> tuple[Tensor, int, int]:
+        if real is None:
+            return self._none, 0, 0
+        if isinstance(real, int):
+            return self._none, 1, real
+        if real.numel() != 1 or real.device != self.device or real.dtype not in INTEGERS:
+            raise CheckRefused(f"the number of real rows is {tuple(real.shape)} on {real.device}")
+        return real, 2, 0
+
+
+def _offender(record: list[int]) -> Offender:
+    def known(number: int) -> int | None:
+        return None if number == UNKNOWN else number
+
+    invariant, tensor, row, column, value, expected, low, high, request, seen, launch, tag = record
+    violation = Violation(
+        invariant=INVARIANTS[invariant],
+        tensor=TENSORS[tensor],
+        row=row,
+        column=column,
+        value=value,
+        low=low,
+        high=high,
+        expected=known(expected),
+        req_pool_index=known(request),
+        in_window=None if seen == UNKNOWN else bool(seen),
+    )
+    return Offender(violation, launch, tag)
