@@ -8,11 +8,11 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import dumps_fixture as dumps
 import msgpack
 import pytest
 from click.testing import CliRunner
 
+from tests import dumps_fixture as dumps
 from triage.cli import COMMANDS, main
 from triage.dump import FORMAT_VERSION, MAGIC, encode, write_dump
 from triage.evidence import Evidence

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import dumps_fixture as dumps
 import numpy as np
 import pytest
 
+from tests import dumps_fixture as dumps
 from triage.explain import RULES, explain
 from triage.explain.cause import Confidence
 from triage.record import Dump, Ragged

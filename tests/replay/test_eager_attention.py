@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import oracles
 import pytest
 import torch
 
+from tests.replay import oracles
 from triage.replay.attention import paged_attention_eager, paged_cache_reader
 
 # float32 accumulation over at most 1,100 keys of unit variance: the error of a

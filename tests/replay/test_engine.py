@@ -6,9 +6,9 @@ import os
 import time
 from pathlib import Path
 
-import dumps_fixture as dumps
 import pytest
 
+from tests import dumps_fixture as dumps
 from triage.dump import write_dump
 from triage.errors import ReplayError
 from triage.replay.engine import replay_file

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import dumps_fixture as dumps
 import numpy as np
 import pytest
 
+from tests import dumps_fixture as dumps
 from triage.errors import ReplayError
 from triage.evidence import Evidence
 from triage.index_space import UNKNOWN, expected_ids, visible
