@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests import dumps_fixture as dumps
+from triage.evidence import Evidence, Violation
 from triage.explain import RULES, explain
 from triage.explain.cause import Confidence
 from triage.record import Dump, Ragged
@@ -33,8 +34,8 @@ def right() -> Dump:
 
 def own_pool_draft() -> Dump:
     dump = dumps.make_dump(dumps.SMALL, "right", swa_state=SOUND_STATE)
-    pool = replace(dump.pools.pools[0], name="draft full")
-    pools = replace(dump.pools, pools=(*dump.pools.pools, pool), read="draft full")
+    pool = dump.pools.pools[0]
+    pools = replace(dump.pools, pools=(pool,), read="full")
     launch = replace(dump.launch, num_pages=pool.num_pages)
     return replace(dump, pools=pools, launch=launch)
 
@@ -124,6 +125,20 @@ def test_a_class_is_named_alone_on_its_own_evidence(key):
 
 def test_every_rule_has_a_case():
     assert len(CASES) == len(RULES)
+
+
+@pytest.mark.parametrize(
+    ("invariant", "key"), [("I20", "illegal-allocation"), ("I12", "lengths-disagree")]
+)
+def test_a_fault_that_no_table_shows_is_named_from_its_record(invariant, key):
+    violation = Violation(invariant, "swa slots", 0, 0, value=3, low=16, high=560)
+    fault = Evidence(invariant, "what was seen", "alloc_decode", "swa", violations=(violation,))
+
+    explanation = explain(Dump(fault=fault))
+
+    assert [cause.key for cause in explanation.named] == [key]
+    assert explanation.named[0].confidence is Confidence.MEDIUM
+    assert explanation.named[0].rows[0].value == 3
 
 
 def test_the_frozen_kv_defect_cites_rows_links_upstream_and_proposes_the_fix():
