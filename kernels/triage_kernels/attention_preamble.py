@@ -9,6 +9,8 @@ argument here (`reads`) and the twin is the specification.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 import triton
 import triton.language as tl
@@ -117,7 +119,9 @@ def _preamble_kernel(
         )  # fmt: skip
         _store_halves(q_ptr, at, low, high, live, HALF)
     elif pid < Q_PROGRAMS + K_PROGRAMS:
-        tokens, heads, cols, live = head_tile(pid - Q_PROGRAMS, M, HKV, HALF, UNITS_KV, HALF_BLOCK)
+        tokens, heads, cols, live = head_tile(
+            pid - Q_PROGRAMS, M, HKV, HALF, UNITS_KV, HALF_BLOCK
+        )
         at = tokens * stride_k + heads * D + cols
         nl, nh, low, high = _norm_rope(
             k_ptr, kw_ptr, cache_ptr, pos_ptr, at, stride_cache,
@@ -273,3 +277,5 @@ def gemma_attention_preamble_eager(
     value = (k if v is None else v).unflatten(-1, (num_kv_heads, head_dim))
     v_cache[where] = norm_eager(value, None, eps)[kept]
     return q, k_cache, v_cache
+
+

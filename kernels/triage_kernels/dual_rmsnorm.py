@@ -196,9 +196,7 @@ SPEC = KernelSpec(
     oracle=oracle,
     make=make,
     cases=hidden_cases(moe=True),
-    outputs=(
-        Output("out", "one rounding, after the multiply; third norm reads the unrounded sum"),
-    ),
+    outputs=(Output("out", "one rounding, after the multiply; third norm reads the unrounded sum"),),
     rows=("x1", "x2", "residual"),
     vectors=("weight1", "weight2", "weight3"),
     launches_replaced="6 -> 1",

@@ -223,6 +223,7 @@ def misuse(args: Args) -> tuple[Misuse, ...]:
     return (Misuse("an unknown reading convention", {**args, "reads": "bf16"}),)
 
 
+
 SPEC = KernelSpec(
     name="gemma_post_attn_triple_rmsnorm",
     summary="t = n(a)*w + r; R(t), R(n(t)*w_router), R(n(t)*w_dense), R(n(t)*w_moe)",

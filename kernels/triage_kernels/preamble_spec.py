@@ -127,9 +127,7 @@ def traffic(dims: Mapping[str, int], rows: int, size: int) -> Traffic:
     table = rows * 8 * rotary_angles("full" if d == 512 else "sliding")
     fused = rows * d * (2 * hq + kv_in + kv_out) * size + table
     rope = 2 * rows * (hq + hkv) * d * size
-    return Traffic(
-        fused, 2 * rows * (hq + 2 * hkv) * d * size + rope + 2 * rows * kv_out * d * size
-    )
+    return Traffic(fused, 2 * rows * (hq + 2 * hkv) * d * size + rope + 2 * rows * kv_out * d * size)
 
 
 def _cases() -> tuple[Case, ...]:

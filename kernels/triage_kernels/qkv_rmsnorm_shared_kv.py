@@ -94,7 +94,8 @@ def gemma_qkv_rmsnorm_shared_kv(
     check_device("kv", kv, q)
     if kv.dtype != q.dtype or kv.shape[0] != q.shape[0]:
         raise ContractError(
-            f"kv is {kv.dtype} with {kv.shape[0]} rows; allowed: {q.dtype} with {q.shape[0]}, as q"
+            f"kv is {kv.dtype} with {kv.shape[0]} rows; "
+            f"allowed: {q.dtype} with {q.shape[0]}, as q"
         )
     check_vector("q_weight", q_weight, head_dim, q)
     check_vector("k_weight", k_weight, head_dim, q)

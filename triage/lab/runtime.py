@@ -228,7 +228,9 @@ _GROUPS = (
     *("attn_tp", "attn_cp", "attn_dcp", "attn_dp"),
 )
 _ONE_GPU = {
-    f"{group}_{what}": value for group in _GROUPS for what, value in (("size", 1), ("rank", 0))
+    f"{group}_{what}": value
+    for group in _GROUPS
+    for what, value in (("size", 1), ("rank", 0))
 }
 
 _WRAPPERS = (
