@@ -23,8 +23,8 @@ from typing import Any
 from unittest import mock
 
 import torch
-import triton  # type: ignore[import-untyped]
-import triton.language as tl  # type: ignore[import-untyped]
+import triton
+import triton.language as tl
 from torch import Tensor
 
 from triage.contain import Containment

@@ -1,17 +1,17 @@
 """The error family. Imports nothing of ours.
 
-    TriageError
-    ├── ConfigError           an environment variable does not parse
-    ├── InstallError          a trap or fix that was asked for cannot be bound
-    │   └── UnsupportedSGLang the installed SGLang is missing or not understood
-    ├── TrapError             an invariant does not hold; carries the evidence
-    │   ├── OutOfBounds       an index lies outside its half-open range     (I1, I20)
-    │   ├── WrongIndexSpace   an index belongs to another pool              (I2)
-    │   ├── TableForm         a table the kernel would misread              (I26)
-    │   └── StaleSWAState     a backend's SWA state is not its pool's
-    ├── DumpError             a file is not a dump we can read, or cannot be written
-    ├── ReplayError           a replay was asked for something it does not know
-    └── LabError              a lab scenario was asked for something it does not know
+TriageError
+├── ConfigError           an environment variable does not parse
+├── InstallError          a trap or fix that was asked for cannot be bound
+│   └── UnsupportedSGLang the installed SGLang is missing or not understood
+├── TrapError             an invariant does not hold; carries the evidence
+│   ├── OutOfBounds       an index lies outside its half-open range     (I1, I20)
+│   ├── WrongIndexSpace   an index belongs to another pool              (I2)
+│   ├── TableForm         a table the kernel would misread              (I26)
+│   └── StaleSWAState     a backend's SWA state is not its pool's
+├── DumpError             a file is not a dump we can read, or cannot be written
+├── ReplayError           a replay was asked for something it does not know
+└── LabError              a lab scenario was asked for something it does not know
 """
 
 from __future__ import annotations

@@ -1,0 +1,44 @@
+"""`triage replay`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from triage.dump import read_dump
+from triage.replay.engine import DEFAULT_TIMEOUT_S, replay_file
+from triage.replay.verdict import exit_code
+
+
+@click.command()
+@click.argument("dump", type=click.Path(path_type=Path))
+@click.option(
+    "--kernel",
+    "kernels",
+    multiple=True,
+    default=("all",),
+    show_default=True,
+    help="Kernel to run the launch on; may be given several times.",
+)
+@click.option("--fix", default="", help="Apply a fix to the launch first: state-swap or clamp.")
+@click.option("--timeout", default=DEFAULT_TIMEOUT_S, show_default=True, help="Seconds per kernel.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def replay(dump: Path, kernels: tuple[str, ...], fix: str, timeout: float, as_json: bool) -> None:
+    """Run the launch recorded in DUMP again and say whether its fault recurs.
+
+    Each kernel that executes runs in a process of its own. The emulator's
+    verdict is deduced from addresses; the others are executed.
+    """
+    recorded = read_dump(dump)
+    verdicts = replay_file(dump, recorded, kernels, fix=fix, timeout_s=timeout)
+    code = exit_code(verdicts)
+    if as_json:
+        report = {"exit_code": code, "verdicts": [verdict.as_dict() for verdict in verdicts]}
+        click.echo(json.dumps(report, indent=2))
+    else:
+        from triage.report.replay import print_verdicts
+
+        print_verdicts(verdicts, recorded, fix)
+    raise SystemExit(code)

@@ -1,0 +1,26 @@
+"""`triage show`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from triage.dump import read_dump
+from triage.show import summarise
+
+
+@click.command()
+@click.argument("dump", type=click.Path(path_type=Path))
+@click.option("--rows", type=click.IntRange(0), default=8, show_default=True, help="Rows to list.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def show(dump: Path, rows: int, as_json: bool) -> None:
+    """Print what DUMP holds; rows with bad entries come first."""
+    summary = summarise(read_dump(dump), rows=rows)
+    if as_json:
+        click.echo(json.dumps(summary, indent=2))
+        return
+    from triage.report.show import print_summary
+
+    print_summary(summary, str(dump))

@@ -1,0 +1,116 @@
+"""Every environment variable, read once into a frozen record.
+
+Environment variables are the only channel: SGLang spawns its scheduler
+processes and each loads the plugin anew. A value that does not parse is an
+error naming variable, value and what is accepted; nothing is quietly ignored.
+Imports nothing but the standard library and our errors, because the plugin
+reads it in every SGLang process, armed or not.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from triage.errors import ConfigError
+
+DEBUG = "SGLANG_TRTLLM_MHA_DEBUG"
+DIRECTORY = "SGLANG_TRTLLM_MHA_DEBUG_DIR"
+MODE = "SGLANG_TRTLLM_MHA_DEBUG_MODE"
+CHECKS = "SGLANG_TRTLLM_MHA_DEBUG_CHECKS"
+KV = "SGLANG_TRTLLM_MHA_DEBUG_KV"
+MAX_DUMPS = "SGLANG_TRTLLM_MHA_DEBUG_MAX_DUMPS"
+MAX_BYTES = "SGLANG_TRTLLM_MHA_DEBUG_MAX_BYTES"
+STRICT = "SGLANG_TRTLLM_MHA_DEBUG_STRICT"
+FIXES = "SGLANG_TRIAGE_FIXES"
+FUSED = "SGLANG_TRIAGE_FUSED"
+MM_GRAPHS = "SGLANG_ENABLE_PIECEWISE_CUDA_GRAPH_FOR_MM"
+
+DEFAULT_DIRECTORY = Path("/tmp/trtllm_mha_debug")
+MODES = ("raise", "contain", "log")
+FAMILIES = ("reads", "writes", "allocator", "lifecycle", "tree", "graph", "spec", "geometry")
+DEFAULT_CHECKS = ("reads", "writes", "allocator", "graph")
+"""The cheap ones: no walk over all requests, nothing that grows with the pool."""
+
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"", "0", "false", "no", "off"})
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What the environment asks for, every question answered."""
+
+    debug: bool = False
+    directory: Path = DEFAULT_DIRECTORY
+    mode: str = "raise"
+    checks: tuple[str, ...] = DEFAULT_CHECKS
+    kv: str = "none"
+    max_dumps: int = 32
+    max_bytes: int = 1 << 30
+    strict: bool = True
+    fixes: tuple[str, ...] = ()
+    fused: tuple[str, ...] = ()
+    mm_graphs: bool = False
+
+    @property
+    def asks_for_anything(self) -> bool:
+        """False means: bind nothing, import nothing, cost nothing."""
+        return self.debug or bool(self.fixes) or bool(self.fused) or self.mm_graphs
+
+
+def from_environment(environment: Mapping[str, str] | None = None) -> Config:
+    """Read the variables above. Raises ConfigError on the first that does not parse."""
+    env = os.environ if environment is None else environment
+    return Config(
+        debug=_flag(env, DEBUG, False),
+        directory=Path(env.get(DIRECTORY) or DEFAULT_DIRECTORY),
+        mode=_choice(env, MODE, "raise", MODES),
+        checks=_list(env, CHECKS, known=FAMILIES, also="I1 to I27") or DEFAULT_CHECKS,
+        kv=_choice(env, KV, "none", ("none", "touched")),
+        max_dumps=_count(env, MAX_DUMPS, 32),
+        max_bytes=_count(env, MAX_BYTES, 1 << 30),
+        strict=_flag(env, STRICT, True),
+        fixes=_list(env, FIXES),
+        fused=_list(env, FUSED),
+        mm_graphs=_flag(env, MM_GRAPHS, False),
+    )
+
+
+def _flag(env: Mapping[str, str], name: str, default: bool) -> bool:
+    if name not in env:
+        return default
+    text = env[name].strip().lower()
+    if text in _TRUE or text in _FALSE:
+        return text in _TRUE
+    raise ConfigError(f"{name}={env[name]!r} is not a switch; accepted: 0 or 1")
+
+
+def _choice(env: Mapping[str, str], name: str, default: str, known: tuple[str, ...]) -> str:
+    text = env.get(name, "").strip().lower() or default
+    if text not in known:
+        raise ConfigError(f"{name}={env[name]!r} is not known; accepted: {', '.join(known)}")
+    return text
+
+
+def _count(env: Mapping[str, str], name: str, default: int) -> int:
+    text = env.get(name, "").strip()
+    if not text:
+        return default
+    if not text.isdecimal() or int(text) < 1:
+        raise ConfigError(f"{name}={env[name]!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def _list(
+    env: Mapping[str, str], name: str, known: tuple[str, ...] = (), also: str = ""
+) -> tuple[str, ...]:
+    parts = tuple(part.strip() for part in env.get(name, "").split(",") if part.strip())
+    for part in parts:
+        is_invariant = part[:1] == "I" and part[1:].isdecimal() and 1 <= int(part[1:]) <= 27
+        if known and part not in known and not (also and is_invariant):
+            raise ConfigError(
+                f"{name}: {part!r} is not known; accepted: {', '.join(known)}, {also}"
+            )
+    return parts

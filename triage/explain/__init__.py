@@ -1,0 +1,79 @@
+"""From a dump to a named cause, or to "unknown".
+
+Every rule looks at the same `Case` and answers with a `Cause` or None. A rule
+names its class with high confidence only on evidence that no other known class
+produces; causes of equal standing are all named, and the reader is told what
+would refute each. To add a class, write one function in a `rules_*` module and
+list it in `RULES`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from triage.explain.case import Case
+from triage.explain.cause import Cause, Confidence
+from triage.explain.rules_allocation import freed_page, page_owned_twice
+from triage.explain.rules_form import misread_table, narrow_table
+from triage.explain.rules_rows import other_requests_row, padded_row
+from triage.explain.rules_space import (
+    divided_twice,
+    full_ids_for_another_reason,
+    own_pool_draft_translated,
+    slots_as_pages,
+    stale_swa_state,
+)
+from triage.record import Dump
+
+RULES = (
+    misread_table,
+    narrow_table,
+    stale_swa_state,
+    full_ids_for_another_reason,
+    own_pool_draft_translated,
+    slots_as_pages,
+    divided_twice,
+    freed_page,
+    page_owned_twice,
+    padded_row,
+    other_requests_row,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The causes that fit, best first. `named` are those that nothing else outranks."""
+
+    causes: tuple[Cause, ...]
+    observed: tuple[str, ...]  # what is wrong, whether or not a cause was found
+
+    @property
+    def named(self) -> tuple[Cause, ...]:
+        best = max((cause.confidence for cause in self.causes), default=Confidence.LOW)
+        return tuple(cause for cause in self.causes if cause.confidence == best)
+
+    @property
+    def status(self) -> str:
+        """`named`, `ambiguous` (several fit equally), `unknown`, or `clean`: nothing is wrong."""
+        if not self.causes and not self.observed:
+            return "clean"
+        return {0: "unknown", 1: "named"}.get(len(self.named), "ambiguous")
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "status": self.status,
+            "causes": [cause.as_dict() for cause in self.causes],
+            "named": [cause.key for cause in self.named],
+            "observed": list(self.observed),
+        }
+
+
+def explain(dump: Dump) -> Explanation:
+    """Run every rule over `dump`."""
+    case = Case.of(dump)
+    if case is None:
+        return Explanation((), ("the dump holds no launch with its tables",))
+    found = [cause for cause in (rule(case) for rule in RULES) if cause is not None]
+    found.sort(key=lambda cause: -cause.confidence)
+    return Explanation(tuple(found), case.observed())

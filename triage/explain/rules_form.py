@@ -1,0 +1,54 @@
+"""Rules about a table whose form the kernel misreads, told from its facts alone."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from triage.explain.case import Case
+from triage.explain.cause import Cause, Citation, Confidence
+
+_SGLANG = "https://github.com/sgl-project/sglang"
+
+
+def misread_table(case: Case) -> Cause | None:
+    """An int64 or column-sliced table: the launcher checks neither type nor stride."""
+    if not case.misread:
+        return None
+    return Cause(
+        key="misread-table",
+        name="table of a type or stride that the kernel misreads",
+        confidence=Confidence.HIGH,
+        evidence=(case.misread,),
+        refuted_by=("a contiguous int32 table at the launch",),
+        fix="pass table.to(torch.int32).contiguous()",
+    )
+
+
+def narrow_table(case: Case) -> Cause | None:
+    """Rows are longer than the table is wide."""
+    facts = case.launch.tensors.get("block_tables")
+    shape = case.table.shape if facts is None or len(facts.shape) != 2 else facts.shape
+    width = shape[1]
+    room = width * case.launch.page_size
+    lengths = case.tables.cache_seqlens[: case.rows]
+    short = np.flatnonzero(lengths > room)
+    if not len(short):
+        return None
+    longest = int(lengths.max())
+    return Cause(
+        key="narrow-table",
+        name="table narrower than its rows' lengths",
+        confidence=Confidence.HIGH,
+        evidence=(
+            f"{width} columns of {case.launch.page_size} tokens hold {room} tokens, "
+            f"{len(short)} rows are longer (up to {longest})",
+        ),
+        rows=tuple(
+            Citation(int(row), width - 1, int(case.table[row, -1]), None)
+            for row in short[:5]
+            if case.table.shape[1]
+        ),
+        refuted_by=("a table whose width times page size reaches the longest row",),
+        fix="size the table for the longest row, its draft tokens included",
+        links=(f"{_SGLANG}/issues/35985",),
+    )

@@ -1,0 +1,78 @@
+"""Rules about rows that belong to nobody or to somebody else."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from triage.explain.case import MATCH_SHARE, Case
+from triage.explain.cause import Cause, Citation, Confidence
+from triage.index_space import UNKNOWN
+
+
+def padded_row(case: Case) -> Cause | None:
+    """Only CUDA-graph padding rows hold ids outside the cache."""
+    first = case.rows
+    if first >= len(case.table) or case.outside().any() or case.wrong().any():
+        return None
+    lengths = case.tables.cache_seqlens[first:].astype(np.int64)
+    live = np.arange(case.table.shape[1]) < -(-lengths[:, None] // case.launch.page_size)
+    padding = case.table[first:]
+    bad = live & ((padding < 0) | (padding >= case.launch.num_pages))
+    if not bad.any():
+        return None
+    rows, columns = np.nonzero(bad)
+    return Cause(
+        key="padded-row",
+        name="CUDA-graph padding row with live ids",
+        confidence=Confidence.HIGH,
+        evidence=(
+            f"rows {first} and up are padding, {len(np.unique(rows))} of them hold ids outside "
+            "the cache within their length; no real row does",
+        ),
+        rows=tuple(
+            Citation(int(row) + first, int(column), int(padding[row, column]), 0)
+            for row, column in list(zip(rows, columns, strict=True))[:5]
+        ),
+        refuted_by=("a batch size that covers those rows",),
+        fix="fill padded rows with request 0, the fill length and page 0 before the replay",
+    )
+
+
+def other_requests_row(case: Case) -> Cause | None:
+    """A row holds the pages of another row's request: a stale row, or a wrong request index."""
+    if case.expected is None or case.misread:
+        return None
+    owned = case.seen & (case.expected != UNKNOWN) & (case.expected > 0)
+    rows, columns = np.nonzero(owned)
+    pages = case.expected[rows, columns]
+    order = np.argsort(pages, kind="stable")
+    pages, owners = pages[order], rows[order]
+    wrong = case.wrong()
+    strangers = []
+    mask = np.zeros_like(wrong)
+    for row in np.flatnonzero(wrong.any(axis=1)).tolist():
+        ids = case.table[row][wrong[row]]
+        if not len(pages):
+            break
+        place = np.minimum(np.searchsorted(pages, ids), len(pages) - 1)
+        held = owners[place][(pages[place] == ids) & (owners[place] != row)]
+        if not len(held):
+            continue
+        owner, count = max(
+            zip(*np.unique(held, return_counts=True), strict=True), key=lambda pair: pair[1]
+        )
+        if count >= MATCH_SHARE * len(ids) and len(ids) > 1:
+            strangers.append((row, int(owner)))
+            mask[row] = wrong[row]
+    if not strangers:
+        return None
+    pairs = ", ".join(f"row {row} holds row {owner}'s" for row, owner in strangers[:4])
+    return Cause(
+        key="other-requests-row",
+        name="row built for another request (stale row or wrong request index)",
+        confidence=Confidence.MEDIUM,
+        evidence=(f"{len(strangers)} rows hold another row's pages: {pairs}",),
+        rows=case.cite(mask),
+        refuted_by=("the same rows right at the moment the table was built",),
+        fix="check that metadata is rebuilt for this batch, and the request indices it used",
+    )

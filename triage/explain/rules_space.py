@@ -1,0 +1,179 @@
+"""Rules about ids that are right in another index space: pool, unit or number of divisions."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from triage.explain.case import Case, Match
+from triage.explain.cause import Cause, Confidence
+from triage.index_space import UNKNOWN, translate
+
+_SGLANG = "https://github.com/sgl-project/sglang"
+
+
+def stale_swa_state(case: Case) -> Cause | None:
+    """A draft swapped to the target's pool still holds the SWA state of its own (#26957)."""
+    match = _full_ids_in_swa(case)
+    backend, absent = case.backend, case.swa_state_absent()
+    if match is None or absent is False:
+        return None
+    assert case.ids is not None
+    drafting = backend is not None and backend.role == "draft"
+    if absent is None and not drafting:
+        return None
+    evidence = [
+        _agreement_text(case, match, "the full-pool page of its token, R[req, p*PS] // PS"),
+        _state_text(case),
+    ]
+    if backend is not None and backend.pool_class != backend.init_pool_class:
+        evidence.append(
+            f"the backend was built over a {backend.init_pool_class or 'pool not recorded'} "
+            f"and reads a {backend.pool_class}"
+        )
+    if drafting:
+        evidence.append("the launch is a draft worker's, which borrows the target's pool")
+    return Cause(
+        key="stale-swa-state",
+        name="SWA state not swapped with the pool",
+        confidence=Confidence.HIGH if drafting and absent else Confidence.MEDIUM,
+        evidence=tuple(evidence),
+        rows=case.cite(case.seen & (case.table == case.ids.full)),
+        refuted_by=(
+            "a backend whose SWA pool is the very object that the launch reads",
+            "visible ids that are the mapping's, not the request table's",
+        ),
+        fix="SGLANG_TRIAGE_FIXES=state-swap",
+        links=(f"{_SGLANG}/issues/26957", f"{_SGLANG}/pull/26966"),
+    )
+
+
+def full_ids_for_another_reason(case: Case) -> Cause | None:
+    """Full-pool ids reach an SWA layer although the backend's SWA state is right, or not known."""
+    match = _full_ids_in_swa(case)
+    if match is None or case.swa_state_absent() is True:
+        return None
+    assert case.ids is not None
+    return Cause(
+        key="full-ids-in-swa-layer",
+        name="full-pool ids in an SWA layer, not through the backend's SWA state",
+        confidence=Confidence.MEDIUM,
+        evidence=(
+            _agreement_text(case, match, "the full-pool page of its token, R[req, p*PS] // PS"),
+            _state_text(case),
+        ),
+        rows=case.cite(case.seen & (case.table == case.ids.full)),
+        refuted_by=("a table chosen per layer that is the SWA one for this layer",),
+        fix="find where this layer's table is chosen or filled: _get_layer_page_table, the "
+        "graph-replay table copy",
+        links=(f"{_SGLANG}/issues/24617",),
+    )
+
+
+def own_pool_draft_translated(case: Case) -> Cause | None:
+    """A draft that owns its pool got ids of the target's mapping (#25103, #27491)."""
+    if case.ids is None or case.ids.swa is None or case.pools is None:
+        return None
+    if not case.pools.read.startswith("draft"):
+        return None
+    match = case.match(case.ids.swa)
+    if not match.holds:
+        return None
+    return Cause(
+        key="own-pool-draft-translated",
+        name="draft with its own pool, ids translated through the target's mapping",
+        confidence=Confidence.HIGH,
+        evidence=(
+            _agreement_text(case, match, "the target's SWA page of its token"),
+            f"the launch reads the pool {case.pools.read!r}, which the mapping does not describe",
+        ),
+        rows=case.cite(case.wrong() & (case.table == case.ids.swa)),
+        refuted_by=("a draft that shares the target's KV pool",),
+        fix="SGLANG_TRIAGE_FIXES=draft-own-pool",
+        links=(f"{_SGLANG}/issues/25103", f"{_SGLANG}/pull/27491"),
+    )
+
+
+def slots_as_pages(case: Case) -> Cause | None:
+    """Token slots were passed where page ids belong: the division by the page size is missing."""
+    if case.ids is None or case.launch.page_size == 1:
+        return None
+    for space, slots in _slots(case).items():
+        match = case.match(slots)
+        if match.holds:
+            return Cause(
+                key="slots-as-pages",
+                name="token slots used as page ids",
+                confidence=Confidence.HIGH,
+                evidence=(
+                    _agreement_text(case, match, f"the {space} slot of its token, not divided"),
+                    f"every visible id is a multiple of the page size {case.launch.page_size}",
+                ),
+                rows=case.cite(case.wrong() & (case.table == slots)),
+                refuted_by=("a page size of 1, where slots and pages are the same",),
+                fix="divide once by the page size where the table is built",
+                links=(f"{_SGLANG}/issues/38187",),
+            )
+    return None
+
+
+def divided_twice(case: Case) -> Cause | None:
+    """The page ids were divided by the page size once more."""
+    if case.ids is None or case.launch.page_size == 1:
+        return None
+    for space, slots in _slots(case).items():
+        twice = np.where(slots == UNKNOWN, UNKNOWN, slots // case.launch.page_size**2)
+        match = case.match(twice)
+        # Ids this small are easily the same by chance: some must differ from each other.
+        if match.holds and len(np.unique(twice[case.seen])) > 1:
+            return Cause(
+                key="divided-twice",
+                name="page ids divided by the page size twice",
+                confidence=Confidence.HIGH if match.telling >= 4 else Confidence.MEDIUM,
+                evidence=(
+                    _agreement_text(case, match, f"the {space} page of its token // page size"),
+                ),
+                rows=case.cite(case.wrong() & (case.table == twice)),
+                refuted_by=("a table builder that divides only once",),
+                fix="divide once by the page size where the table is built",
+                links=(f"{_SGLANG}/issues/38187",),
+            )
+    return None
+
+
+def _full_ids_in_swa(case: Case) -> Match | None:
+    """Agreement with full-pool ids if an SWA layer got them, else None."""
+    if not case.reads_swa or case.ids is None or case.misread:
+        return None
+    match = case.match(case.ids.full)
+    if not match.holds:
+        return None
+    # Without a mapping every agreement could also be a pool whose spaces coincide.
+    if case.ids.swa is None and not case.outside().any():
+        return None
+    return match
+
+
+def _slots(case: Case) -> dict[str, np.ndarray]:
+    """Slots of the page starts by index space, the launch's own space first."""
+    assert case.ids is not None
+    spaces = {"full-pool": case.ids.slots}
+    if case.tables.mapping is not None:
+        spaces["SWA"] = translate(case.ids.slots, case.tables.mapping)
+    return dict(sorted(spaces.items(), key=lambda item: (item[0] == "SWA") != case.reads_swa))
+
+
+def _agreement_text(case: Case, match: Match, what: str) -> str:
+    text = f"{match.agreeing} of {match.telling} visible entries that can tell are {what}"
+    outside = int(case.outside().sum())
+    if outside:
+        text += f"; {outside} of them are beyond the {case.launch.num_pages} pages of the cache"
+    return text
+
+
+def _state_text(case: Case) -> str:
+    if case.backend is not None and case.backend.swa_state:
+        state = ", ".join(f"{key} = {value}" for key, value in case.backend.swa_state.items())
+        return f"the backend's SWA state: {state}"
+    if case.pools is None or not case.pools.table_space:
+        return "the dump does not say what SWA state the backend had"
+    return f"the backend takes its table for one of the {case.pools.table_space!r} space"

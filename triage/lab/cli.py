@@ -1,0 +1,155 @@
+"""`triage lab`: run SGLang's real memory classes on a CPU. Thin coat over `triage/lab/run.py`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from triage.config import DEFAULT_DIRECTORY
+
+OUTCOME = {
+    "clean": "clean: every launch read what it should",
+    "trapped": "TRAPPED before the launch",
+    "fault": "FAULT: a GPU would have died of an illegal memory access here",
+}
+
+
+@click.group()
+def lab() -> None:
+    """Reproduce KV-cache faults in SGLang's real classes, on a CPU."""
+
+
+@lab.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_scenarios(as_json: bool) -> None:
+    """Scenarios, defects that can be put back, and SGLang releases at hand."""
+    from triage.lab import versions
+    from triage.lab.reinject import REINJECTIONS
+    from triage.lab.scenarios import SCENARIOS
+
+    if as_json:
+        click.echo(
+            json.dumps(
+                {
+                    "scenarios": {s.name: s.what for s in SCENARIOS.values()},
+                    "defects": list(REINJECTIONS),
+                    "sglang": list(versions.available()),
+                }
+            )
+        )
+        return
+    for scenario in SCENARIOS.values():
+        click.echo(f"{scenario.name:32} {scenario.what}")
+    click.echo(f"defects: {', '.join(REINJECTIONS)}")
+    click.echo(f"further SGLang releases: {', '.join(versions.available()) or 'none'}")
+
+
+@lab.command()
+@click.argument("scenario")
+@click.option("--seed", default=0, show_default=True, help="Everything follows from it.")
+@click.option("--reinject", help="Put this historical defect back first.")
+@click.option("--trap/--no-trap", default=True, show_default=True, help="Arm the traps.")
+@click.option("--fix", "fixes", multiple=True, help="Apply this fix; may be given again.")
+@click.option("--sglang", "version", help="Run under this release instead of the installed one.")
+@click.option("--dir", "directory", type=click.Path(path_type=Path), default=DEFAULT_DIRECTORY)
+@click.option("--steps", type=click.IntRange(min=1), help="Stop after this many decode steps.")
+@click.option("--overlap/--no-overlap", default=True, show_default=True, help="Overlap scheduling.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def run(
+    scenario: str,
+    seed: int,
+    reinject: str | None,
+    trap: bool,
+    fixes: tuple[str, ...],
+    version: str | None,
+    directory: Path,
+    steps: int | None,
+    overlap: bool,
+    as_json: bool,
+) -> None:
+    """Drive SCENARIO to its end, to the first trap, or to the fault a GPU would have had.
+
+    Exit code: 0 clean, 1 trapped or faulted, 2 usage.
+    """
+    from triage.lab import bootstrap, versions
+    from triage.lab.run import Request
+    from triage.lab.run import run as drive
+    from triage.lab.scenarios import find
+
+    found = find(scenario)
+    if version is not None and version != bootstrap.sglang_version():
+        versions.restart(version, _without_version(sys.argv[1:]))
+    request = Request(
+        scenario=found,
+        seed=seed,
+        reinject=reinject,
+        traps=trap,
+        fixes=fixes,
+        directory=directory,
+        max_steps=steps,
+        overlap=overlap,
+    )
+    report = _with_progress(drive, request)
+    click.echo(json.dumps(report.json()) if as_json else _text(report.json()))
+    raise SystemExit(0 if report.outcome == "clean" else 1)
+
+
+def _with_progress(drive: Any, request: Any) -> Any:
+    """Run with a progress bar on stderr; none where stderr is not a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as bar:
+        task = bar.add_task(f"{request.scenario.name}: requests done", total=None)
+        return drive(request, lambda done, total: bar.update(task, completed=done, total=total))
+
+
+def _without_version(arguments: list[str]) -> list[str]:
+    """The command line less `--sglang VERSION`, for the process that runs under it."""
+    kept: list[str] = []
+    skip = False
+    for argument in arguments:
+        if skip:
+            skip = False
+        elif argument == "--sglang":
+            skip = True
+        elif not argument.startswith("--sglang="):
+            kept.append(argument)
+    return kept
+
+
+def _text(report: dict[str, Any]) -> str:
+    setup = [f"SGLang {report['sglang']}", f"seed {report['seed']}"]
+    setup += [f"defect {report['reinject']} put back"] if report["reinject"] else []
+    setup += ["traps on" if report["traps"] else "traps off"]
+    setup += [f"fix {name}" for name in report["fixes"]]
+    lines = [
+        f"{report['scenario']} ({', '.join(setup)})",
+        f"  {OUTCOME[report['outcome']]}",
+        f"  {report['launches']} launches, {report['steps']} decode steps, "
+        f"{report['finished']} of {report['requests']} requests done, "
+        f"{report['seconds']['drive']} s",
+    ]
+    wrong, fault, trapped = report["first_wrong"], report["fault"], report["trapped"]
+    if wrong:
+        lines.append(
+            f"  ids were first wrong at launch {wrong['launch']} ({wrong['role']} "
+            f"{wrong['forward_mode']}, layer {wrong['layer_id']}, {wrong['entries']} entries); "
+            f"{report['wrong_launches']} launches read wrong pages"
+        )
+    if fault:
+        lines.append(
+            f"  fault at launch {fault['launch']}, layer {fault['layer_id']}, SWA pool "
+            f"{fault['swa_fill']:.0%} full now, {report['peak_swa_fill']:.0%} at most "
+            "(emulated: addresses are deduced, no GPU ran)"
+        )
+    if trapped:
+        lines += [f"  {line}" for line in trapped["message"].splitlines()]
+    lines.append(f"  tables sha256 {report['tables_digest'][:16]}")
+    return "\n".join(lines)

@@ -1,0 +1,170 @@
+"""Run one scenario in this process and report what happened.
+
+The plugin is installed the way a server installs it: environment variables,
+then SGLang's own `load_plugins()`. A process can run one scenario, because
+SGLang's hooks stay bound.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from triage import config
+from triage.errors import LabError, TrapError
+from triage.lab import bootstrap
+from triage.lab.scenarios import Scenario
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to run: scenario, seed, the defect to put back, traps on or off, fixes."""
+
+    scenario: Scenario
+    seed: int = 0
+    reinject: str | None = None
+    traps: bool = True
+    fixes: tuple[str, ...] = ()
+    directory: Path = config.DEFAULT_DIRECTORY
+    max_steps: int | None = None
+    overlap: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The outcome: "clean", "trapped" (before the launch) or "fault" (as on a GPU)."""
+
+    scenario: str
+    sglang: str
+    seed: int
+    reinject: str | None
+    traps: bool
+    fixes: tuple[str, ...]
+    outcome: str
+    steps: int
+    launches: int
+    finished: int
+    requests: int
+    wrong_launches: int
+    first_wrong: dict[str, Any] | None
+    fault: dict[str, Any] | None
+    trapped: dict[str, Any] | None
+    peak_swa_fill: float
+    tables_digest: str
+    trap_counts: dict[str, int]
+    fix_counts: dict[str, int]
+    seconds: dict[str, float]
+    replaced: tuple[str, ...] = field(default=())
+
+    def json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def run(request: Request, progress: Progress = lambda done, total: None) -> Report:
+    """Drive the scenario to its end, to the first trap, or to the emulated fault."""
+    version = bootstrap.prepare()
+    started = time.perf_counter()
+
+    from triage.lab.drive import Driver
+    from triage.lab.gpu import EmulatedFault, StandInFlashInfer
+    from triage.lab.reinject import reinject
+    from triage.lab.runtime import REPLACED, Runtime
+    from triage.lab.watch import EmulatedGpu
+
+    sink: list[Any] = []
+    StandInFlashInfer(lambda call: sink[0].launch(call)).install()
+    if request.reinject is not None:
+        reinject(request.reinject)
+    installed = _load_plugins(request)
+    scenario = request.scenario
+    runtime = Runtime(
+        scenario.geometry, draft_tokens=scenario.draft_tokens, draft_steps=scenario.draft_steps
+    )
+    gpu = EmulatedGpu(runtime)
+    sink.append(gpu)
+    driver = Driver(scenario, runtime, gpu, request.seed, request.overlap)
+    built = time.perf_counter()
+    outcome, trapped = "clean", None
+    try:
+        driver.run(progress, request.max_steps)
+    except TrapError as error:
+        outcome, trapped = "trapped", _describe(error, gpu)
+    except EmulatedFault:
+        outcome = "fault"
+    seconds = {part: round(spent, 3) for part, spent in driver.seconds.items()}
+    seconds["construct"] = round(built - started, 3)
+    seconds["drive"] = round(time.perf_counter() - built, 3)
+    traps = getattr(installed, "traps", None)
+    return Report(
+        scenario=scenario.name,
+        sglang=version,
+        seed=request.seed,
+        reinject=request.reinject,
+        traps=request.traps,
+        fixes=request.fixes,
+        outcome=outcome,
+        steps=driver.step,
+        launches=gpu.launches,
+        finished=driver.finished,
+        requests=scenario.requests,
+        wrong_launches=gpu.wrong_launches,
+        first_wrong=gpu.first_wrong.json() if gpu.first_wrong else None,
+        fault=gpu.fault.json() if gpu.fault else None,
+        trapped=trapped,
+        peak_swa_fill=round(gpu.peak_swa_fill, 4),
+        tables_digest=gpu.tables_digest,
+        trap_counts=dict(traps.counts) if traps else {},
+        fix_counts={name: fix.swaps for name, fix in getattr(installed, "fixes", {}).items()},
+        seconds=seconds,
+        replaced=REPLACED,
+    )
+
+
+def _load_plugins(request: Request) -> Any:
+    """Set the environment a server would have and call SGLang's loader."""
+    wanted = {
+        config.DEBUG: "1" if request.traps else "0",
+        config.DIRECTORY: str(request.directory),
+        config.FIXES: ",".join(request.fixes),
+        "SGLANG_PLUGINS": "sglang_triage",
+    }
+    os.environ.update(wanted)
+    logging.getLogger("sglang.srt.plugins").setLevel(logging.WARNING)
+    from sglang.srt.plugins import load_plugins
+
+    from triage.sglang.install import state
+
+    load_plugins()
+    installed = state()
+    if (request.traps or request.fixes) and (installed is None or not installed.active):
+        raise LabError(
+            "SGLang did not load the plugin `sglang_triage`: install the project into this "
+            "environment (pip install -e .), its entry point is how SGLang finds it"
+        )
+    return installed
+
+
+def _describe(error: TrapError, gpu: Any) -> dict[str, Any]:
+    evidence = error.evidence
+    dump = next((line[6:] for line in error.note.splitlines() if line.startswith("dump: ")), None)
+    return {
+        "error": type(error).__name__,
+        "invariant": evidence.invariant,
+        "message": str(error),
+        "launch": gpu.launches + 1,
+        "step": gpu.step,
+        "layer_id": evidence.layer_id,
+        "pool": evidence.pool,
+        "forward_mode": evidence.forward_mode,
+        "violations": evidence.total,
+        "rows": evidence.rows_affected,
+        "swa_fill": round(gpu._fill("swa"), 4),
+        "dump": dump,
+    }

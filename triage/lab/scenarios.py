@@ -1,0 +1,106 @@
+"""Named workloads. Sizes are the original report's, or the same ratios made smaller.
+
+`gemma4-e4b-summarisation` is the workload that crashed: 80 requests of 8k in and
+1k out, 64 at a time, on the pools of Gemma-4-E4B. Dividing page size, window,
+lengths and context by k and the concurrency by k as well leaves pool pressure,
+window share and the number of pages per request as they were.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from triage.errors import LabError
+from triage.lab.runtime import Geometry
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One workload. Lengths in tokens; `chunk` bounds one prefill forward."""
+
+    name: str
+    what: str
+    geometry: Geometry
+    requests: int
+    concurrency: int
+    prompt_tokens: int
+    output_tokens: int
+    chunk: int
+    draft_tokens: int = 4
+    draft_steps: int = 3
+    mean_accept: float = 2.1
+
+
+E4B_SWA_PAGES = 8657
+E4B_FULL_PAGES = round(E4B_SWA_PAGES / 0.8)
+
+
+def _e4b(divide: int, name: str, what: str) -> Scenario:
+    """The E4B workload with lengths, page, window and concurrency divided by `divide`."""
+    concurrency = 64 // divide
+    return Scenario(
+        name=name,
+        what=what,
+        geometry=Geometry(
+            page_size=64 // divide,
+            swa_pages=E4B_SWA_PAGES // divide,
+            full_pages=E4B_FULL_PAGES // divide,
+            window=512 // divide,
+            num_layers=42,
+            full_every=6,
+            kv_shared_layers=18,
+            context_len=9216 // divide,
+            max_requests=concurrency,
+        ),
+        requests=80 // divide,
+        concurrency=concurrency,
+        prompt_tokens=8192 // divide,
+        output_tokens=1000 // divide,
+        chunk=8192 // divide,
+    )
+
+
+_SMOKE = Scenario(
+    name="smoke",
+    what="Twelve layers, eight short requests: every lifecycle event in about two seconds",
+    geometry=Geometry(
+        page_size=16,
+        swa_pages=34,
+        full_pages=43,
+        window=48,
+        num_layers=12,
+        full_every=6,
+        kv_shared_layers=4,
+        context_len=256,
+        max_requests=4,
+    ),
+    requests=8,
+    concurrency=4,
+    prompt_tokens=96,
+    output_tokens=40,
+    chunk=64,
+)
+
+SCENARIOS: dict[str, Scenario] = {
+    scenario.name: scenario
+    for scenario in (
+        _SMOKE,
+        _e4b(4, "gemma4-e4b-summarisation", "Gemma-4-E4B, 8k in / 1k out, every length a quarter"),
+        _e4b(
+            1,
+            "gemma4-e4b-summarisation-full",
+            "Gemma-4-E4B, 80 requests 8k in / 1k out, concurrency 64, full size",
+        ),
+    )
+}
+
+
+def find(name: str) -> Scenario:
+    """The scenario called `name`, or LabError with the list of known ones."""
+    if name not in SCENARIOS:
+        raise LabError(f"no scenario {name!r}; known: {', '.join(SCENARIOS)}")
+    return SCENARIOS[name]
+
+
+def shortened(scenario: Scenario, requests: int | None) -> Scenario:
+    return scenario if requests is None else replace(scenario, requests=requests)

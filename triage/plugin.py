@@ -1,0 +1,38 @@
+"""Entry point `sglang_triage` of group `sglang.srt.plugins`; SGLang calls it in every process.
+
+Returns at once, having imported only the standard library, unless the
+environment asks for a trap, a fix or a fused kernel. SGLang logs and swallows
+an exception from a plugin, so a trap that was asked for and cannot be bound
+leaves with SystemExit: a server that looks guarded and is not is worse than
+one that does not start. `SGLANG_TRTLLM_MHA_DEBUG_STRICT=0` turns that into an
+error in the log.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from triage.config import from_environment
+from triage.errors import ConfigError, InstallError
+
+logger = logging.getLogger("triage")
+
+
+def register() -> None:
+    """Bind what the environment asks for. Raises SystemExit if that cannot be done."""
+    try:
+        config = from_environment()
+    except ConfigError as error:
+        logger.error("sglang-triage: %s", error)
+        raise SystemExit(f"sglang-triage: {error}") from error
+    if not config.asks_for_anything:
+        return
+
+    from triage.sglang.install import install
+
+    try:
+        install(config)
+    except InstallError as error:
+        logger.error("sglang-triage is NOT active: %s", error)
+        if config.strict:
+            raise SystemExit(f"sglang-triage: {error}") from error

@@ -1,0 +1,86 @@
+"""The same launch as it would have been with a fix: what each does to the table.
+
+`state-swap` is the fix: it rebuilds the table the way SGLang's own builder does
+once its SWA state is that of the pool it reads. `clamp` is here for comparison
+only: it forces every id into the cache, which hides the fault and reads pages
+of other requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from triage.errors import ReplayError
+from triage.index_space import reads_target_swa, tables_of, visible
+from triage.record import Dump, Ragged
+
+
+def apply_fix(name: str, dump: Dump) -> Dump:
+    """`dump` with the page table that the fix would have produced.
+
+    Raises:
+        ReplayError: for a name that is not known, or a dump that lacks what the fix needs.
+    """
+    if name not in FIXES:
+        raise ReplayError(f"unknown fix {name!r}; known: {', '.join(FIXES)}")
+    if dump.launch is None or dump.tables is None:
+        raise ReplayError(f"{name} needs a launch with its tables, which the dump does not hold")
+    return FIXES[name](dump)
+
+
+def _state_swap(dump: Dump) -> Dump:
+    """Gather the page starts, look each up in the mapping, divide by the page size.
+
+    Deliberately SGLang's own way (a lookup table over all slots), not that of
+    `triage.index_space`, so that one checks the other.
+    """
+    tables = tables_of(dump)
+    assert dump.launch is not None
+    if dump.pools is None or tables.req_to_token is None:
+        raise ReplayError("state-swap needs the request table, which the dump does not hold")
+    starts = tables.req_to_token
+    if not np.array_equal(starts.offsets, tables.page_table.offsets):
+        raise ReplayError("state-swap needs a request table as wide as the page table")
+    slots = starts.values.astype(np.int64)
+    if reads_target_swa(dump):
+        if tables.mapping is None:
+            raise ReplayError("state-swap needs the full-to-SWA mapping, which the dump lacks")
+        lookup = _lookup_table(tables.mapping, int(slots.max(initial=0)))
+        slots = lookup[np.clip(slots, 0, len(lookup) - 1)]
+    ids = (slots // dump.launch.page_size).astype(tables.page_table.values.dtype)
+    return _with_ids(dump, ids)
+
+
+def _lookup_table(mapping: np.ndarray, top: int) -> np.ndarray:
+    limit = 1 << 28  # slots; a pool beyond this does not exist, a damaged dump may
+    if max(top, int(mapping[:, 0].max(initial=0))) >= limit or mapping[:, 0].min(initial=0) < 0:
+        raise ReplayError("the mapping names slots that no pool has")
+    lookup = np.zeros(max(top, int(mapping[:, 0].max(initial=0))) + 1, dtype=np.int64)
+    lookup[mapping[:, 0]] = mapping[:, 1]
+    return lookup
+
+
+def _clamp(dump: Dump) -> Dump:
+    assert dump.launch is not None
+    stored = tables_of(dump).page_table.values
+    return _with_ids(dump, np.clip(stored, 0, max(dump.launch.num_pages - 1, 0)))
+
+
+def _with_ids(dump: Dump, ids: np.ndarray) -> Dump:
+    tables = tables_of(dump)
+    table = Ragged(ids.astype(tables.page_table.values.dtype), tables.page_table.offsets)
+    return replace(dump, tables=replace(tables, page_table=table))
+
+
+FIXES: dict[str, Callable[[Dump], Dump]] = {"state-swap": _state_swap, "clamp": _clamp}
+
+
+def redirected_share(before: Dump, after: Dump) -> tuple[int, int]:
+    """Visible entries that a fix changed, of all visible entries."""
+    old = tables_of(before).page_table.padded()
+    new = tables_of(after).page_table.padded()
+    mask = visible(before, old.shape[1])
+    return int((mask & (old != new)).sum()), int(mask.sum())

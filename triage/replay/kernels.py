@@ -1,0 +1,64 @@
+"""The kernels that replay knows: one table, from which CLI, engine and tests read.
+
+A kernel is a function `(dump, fix) -> Verdict`. Only the emulator runs in the
+calling process: it is numpy, and its verdict is a deduction.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from triage.errors import ReplayError
+from triage.record import Dump
+from triage.replay.verdict import Basis, Verdict
+
+KernelRun = Callable[[Dump, str], Verdict]
+
+
+class Kernel(NamedTuple):
+    """`entry` is "module:function"; `needs_gpu` names the GPU it needs, empty for none."""
+
+    entry: str
+    basis: Basis
+    needs_gpu: str = ""
+    faithful: bool = False  # touches exactly the pages of the kernel that crashed
+
+
+KERNELS = {
+    "emulator": Kernel("triage.replay.deduction:deduce", Basis.DEDUCED),
+    "eager": Kernel("triage.replay.eager:run_eager", Basis.EXECUTED),
+    "trtllm-gen": Kernel(
+        "triage.replay.flashinfer:run_trtllm_gen", Basis.EXECUTED, "sm_100/103", faithful=True
+    ),
+}
+
+ALWAYS_SHOWN = "trtllm-gen"
+"""The kernel that crashed: every replay says what it would take to run it."""
+
+
+def select(names: Sequence[str]) -> list[str]:
+    """The kernels asked for, in the table's order; `all` is every one.
+
+    Raises:
+        ReplayError: for a name that is not known, with the list of known ones.
+    """
+    unknown = [name for name in names if name not in KERNELS and name != "all"]
+    if unknown:
+        known = ", ".join([*KERNELS, "all"])
+        raise ReplayError(f"unknown kernel {unknown[0]!r}; known: {known}")
+    wanted = set(KERNELS) if "all" in names else {*names, ALWAYS_SHOWN}
+    return [name for name in KERNELS if name in wanted]
+
+
+def load(name: str) -> KernelRun:
+    module, _, function = KERNELS[name].entry.partition(":")
+    run: KernelRun = getattr(importlib.import_module(module), function)
+    return run
+
+
+def gpu_present() -> bool:
+    """Is there an NVIDIA device at all? Asked of the driver's files, so that no torch is needed."""
+    return Path("/proc/driver/nvidia/version").exists() or Path("/dev/nvidia0").exists()

@@ -1,0 +1,39 @@
+"""The terminal view of replay verdicts."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.text import Text
+
+from triage.record import Dump
+from triage.replay.verdict import Outcome, Verdict
+
+_STYLES = {
+    Outcome.REPRODUCED: "bold red",
+    Outcome.DIFFERENT_FAULT: "bold yellow",
+    Outcome.NOT_REPRODUCED: "bold green",
+    Outcome.CANNOT_RUN: "dim",
+}
+
+
+def print_verdicts(verdicts: list[Verdict], dump: Dump, fix: str) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    recorded = f"{dump.fault.invariant}: {dump.fault.summary}" if dump.fault.invariant else "none"
+    console.print(Text(f"recorded fault: {recorded}"))
+    if fix:
+        console.print(Text(f"with fix: {fix}"))
+    for verdict in verdicts:
+        head = f"{verdict.kernel:<11}"
+        if verdict.outcome is Outcome.CANNOT_RUN:
+            line = f"{verdict.outcome.value} ({'; '.join(verdict.reasons)})"
+            console.print(Text.assemble(head, (line, _STYLES[verdict.outcome])))
+            continue
+        console.print(
+            Text.assemble(
+                head,
+                (verdict.outcome.value, _STYLES[verdict.outcome]),
+                f"  (basis: {verdict.basis.value}, exit code {verdict.exit_code})",
+            )
+        )
+        for reason in verdict.reasons:
+            console.print(Text(f"{'':<11}{reason}"))

@@ -1,0 +1,175 @@
+"""The terminal view of a dump's summary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+
+def print_summary(summary: dict[str, Any], title: str) -> None:
+    console = Console(highlight=False)
+    fault = summary["fault"]
+    console.rule(escape(title))
+    invariant = fault["invariant"] or "no fault: a snapshot"
+    console.print(Text.assemble((invariant, "bold red"), f"  {fault['summary']}"))
+    console.print(Text(_place(fault), style="dim"))
+    for violation in fault["violations"]:
+        console.print(Text(f"  {_violation(violation)}"))
+    for sentence in summary["observed"]:
+        console.print(Text(f"  {sentence}", style="yellow"))
+    if summary["launch"]:
+        console.print(_pairs("launch", _launch_pairs(summary["launch"])))
+        if summary["launch"]["tensors"]:
+            console.print(_tensor_table(summary["launch"]["tensors"]))
+    if summary["pools"]:
+        console.print(_pool_table(summary["pools"]))
+    if summary["rows"]:
+        console.print(_row_table(summary["rows"], summary["rows_total"]))
+    if summary["backend"]:
+        console.print(_pairs("backend", summary["backend"].items()))
+    if summary["provenance"]:
+        console.print(_pairs("provenance", summary["provenance"].items()))
+    if summary["kv"]:
+        console.print(_pairs("kv", summary["kv"].items()))
+    if summary["history_total"]:
+        console.print(f"history: {summary['history_total']} earlier launches")
+    for name, size in summary["unknown_sections"].items():
+        console.print(f"section {escape(name)}: {size} bytes, not known to this version")
+
+
+def _place(fault: dict[str, Any]) -> str:
+    parts = [fault["where"], fault["forward_mode"]]
+    if fault["layer_id"] is not None:
+        parts.append(f"layer {fault['layer_id']}")
+    if fault["pool"]:
+        parts.append(f"{fault['pool']} pool")
+    if fault["total"]:
+        parts.append(f"{fault['total']} entries in {fault['rows_affected']} rows")
+    return ", ".join(part for part in parts if part)
+
+
+def _violation(violation: dict[str, Any]) -> str:
+    text = (
+        f"{violation['tensor']}[{violation['row']}, {violation['column']}] = {violation['value']}, "
+        f"legal [{violation['low']}, {violation['high']})"
+    )
+    if violation["expected"] is not None:
+        text += f", expected {violation['expected']}"
+    return text
+
+
+def _pairs(title: str, pairs: Iterable[tuple[str, Any]]) -> Table:
+    table = Table(title=title, title_justify="left", show_header=False, box=None, pad_edge=False)
+    table.add_column(style="cyan", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in pairs:
+        table.add_row(Text(f"  {name}"), Text(_plain(value)))
+    return table
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} = {_plain(item)}" for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_plain, value))
+    return "-" if value is None else str(value)
+
+
+def _launch_pairs(launch: dict[str, Any]) -> list[tuple[str, Any]]:
+    window = launch["window_left"]
+    return [
+        (
+            "call",
+            f"{launch['api']} (launch {launch['launch_id']}, layer {_plain(launch['layer_id'])})",
+        ),
+        ("window", "none" if window < 0 else f"{window + 1} keys (window_left {window})"),
+        ("pages", f"{launch['num_pages']} of {launch['page_size']} tokens"),
+        (
+            "heads",
+            f"{launch['num_q_heads']} query, {launch['num_kv_heads']} KV, "
+            f"head_dim {launch['head_dim']}",
+        ),
+        ("max_seq_len", launch["max_seq_len"]),
+        ("q_len_per_req", launch["q_len_per_req"] or "ragged"),
+        ("layout", f"{launch['kv_layout']}, separate K and V: {launch['separate_kv']}"),
+        ("arguments", launch["arguments"]),
+    ]
+
+
+def _tensor_table(tensors: dict[str, dict[str, Any]]) -> Table:
+    table = Table(title="tensors", title_justify="left", box=None, pad_edge=False)
+    for heading in ("  name", "dtype", "shape", "stride", "offset", "device"):
+        table.add_column(heading, overflow="fold")
+    for name, facts in tensors.items():
+        cells = (
+            f"  {name}",
+            facts["dtype"],
+            _plain(facts["shape"]),
+            _plain(facts["stride"]),
+            str(facts["storage_offset"]),
+            facts["device"],
+        )
+        table.add_row(*map(Text, cells))
+    return table
+
+
+def _pool_table(pools: dict[str, Any]) -> Table:
+    title = f"pools (the launch reads {pools['read']!r}"
+    title += (
+        f", the backend builds tables for {pools['table_space']!r})"
+        if pools["table_space"]
+        else ")"
+    )
+    table = Table(title=Text(title), title_justify="left", box=None, pad_edge=False)
+    for heading in ("  name", "kind"):
+        table.add_column(heading)
+    for heading in ("slots", "page size", "pages", "free slots"):
+        table.add_column(heading, justify="right")
+    for pool in pools["pools"]:
+        cells = (
+            f"  {pool['name']}",
+            pool["kind"],
+            str(pool["size"]),
+            str(pool["page_size"]),
+            str(pool["num_pages"]),
+            _plain(pool["available"]),
+        )
+        mismatch = pool["name"] == pools["read"] and pools["table_space"] not in ("", pools["read"])
+        table.add_row(*map(Text, cells), style="bold red" if mismatch else None)
+    return table
+
+
+def _row_table(rows: list[dict[str, Any]], total: int) -> Table:
+    title = f"page table, {len(rows)} of {total} rows (column:id, !outside, ~wrong page (right id))"
+    table = Table(title=Text(title), title_justify="left", box=None, pad_edge=False)
+    for heading in ("  row", "request", "length", "visible", "bad"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("entries", overflow="fold")
+    for row in rows:
+        low, high = row["visible_columns"]
+        label = f"{row['row']}{' pad' if row['padding'] else ''}"
+        entries = Text(" ").join(_entry(entry) for entry in row["entries"])
+        cells = (
+            label,
+            _plain(row["request"]),
+            str(row["length"]),
+            f"{low}..{high - 1}",
+            str(row["bad"]),
+        )
+        table.add_row(*map(Text, cells), entries)
+    return table
+
+
+def _entry(entry: dict[str, Any]) -> Text:
+    text = f"{entry['column']}:{entry['value']}"
+    expected = "" if entry["expected"] is None else f"({entry['expected']})"
+    if entry["outside"]:
+        return Text(f"!{text}{expected}", style="bold red")
+    if entry["wrong"]:
+        return Text(f"~{text}{expected}", style="yellow")
+    return Text(text)

@@ -1,0 +1,83 @@
+"""Where in SGLang a FlashInfer call comes from: backend, layer and forward batch.
+
+The FlashInfer call itself carries no provenance. `forward_decode` and
+`forward_extend` of the backend do, so a hook there notes the entry for the
+calls made inside it, and a hook on `__init__` notes what the backend was built
+for. Host work only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from triage.call import AttentionCall
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a backend was constructed for."""
+
+    role: str = "unknown"
+    pool_class: str = ""
+    sliding_window: int | None = None
+
+    @classmethod
+    def of(cls, model_runner: Any) -> Origin:
+        return cls(
+            role="draft" if getattr(model_runner, "is_draft_worker", False) else "target",
+            pool_class=type(getattr(model_runner, "token_to_kv_pool", None)).__name__,
+            sliding_window=getattr(model_runner, "sliding_window_size", None),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One call of `forward_decode` or `forward_extend`."""
+
+    backend: Any
+    layer: Any
+    forward_batch: Any
+    origin: Origin
+    allocator_of: Callable[[Any], Any]
+
+    @property
+    def layer_id(self) -> int:
+        return int(self.layer.layer_id)
+
+    @property
+    def forward_mode(self) -> str:
+        mode = self.forward_batch.forward_mode
+        return str(getattr(mode, "name", mode))
+
+    @property
+    def metadata(self) -> Any:
+        return getattr(self.backend, "forward_metadata", None)
+
+    @property
+    def req_to_token(self) -> Tensor | None:
+        return getattr(self.backend, "req_to_token", None)
+
+    @property
+    def req_pool_indices(self) -> Tensor | None:
+        return getattr(self.forward_batch, "req_pool_indices", None)
+
+    def table_space(self, call: AttentionCall) -> str:
+        """Which space the backend takes the table it passed to be in: "full", "swa" or ""."""
+        for name, attribute in (("swa", "swa_page_table"), ("full", "page_table")):
+            table = getattr(self.metadata, attribute, None)
+            if table is not None and table.data_ptr() == call.block_tables.data_ptr():
+                return name
+        return ""
+
+    def rows_match(self, call: AttentionCall) -> bool:
+        """Is the forward batch's request list that of the table's rows?
+
+        Not for a synthetic batch (context parallelism doubles the rows,
+        encoder-only verify gives every token a row).
+        """
+        indices = self.req_pool_indices
+        return indices is not None and indices.shape[0] == call.block_tables.shape[0]

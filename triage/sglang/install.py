@@ -1,0 +1,162 @@
+"""Install the traps and fixes that a Config asks for: all of them, or none with the reason.
+
+This is the only module that changes SGLang. `install` is called once per
+process, by the plugin; `state()` says what is bound and active.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import Any
+
+from triage.call import CONTEXT, DECODE, AttentionCall
+from triage.config import Config
+from triage.errors import InstallError, UnsupportedSGLang
+from triage.sglang.hooks import Binding, Hook, register
+from triage.sglang.names import swa_allocator_path
+
+logger = logging.getLogger("triage")
+
+BACKEND = "sglang.srt.layers.attention.trtllm_mha_backend.TRTLLMHAAttnBackend"
+FLASHINFER = {DECODE: "flashinfer.decode", CONTEXT: "flashinfer.prefill"}
+
+
+@dataclass(slots=True)
+class Installed:
+    """What this process runs with. `bindings` is empty until SGLang has applied its hooks."""
+
+    config: Config
+    traps: Any = None
+    fixes: dict[str, Any] = field(default_factory=dict)
+    bindings: list[Binding] = field(default_factory=list)
+
+    @property
+    def active(self) -> bool:
+        return bool(self.bindings) and all(binding.bound for binding in self.bindings)
+
+    def remove(self) -> None:
+        """Disarm: hooks stay bound, each costs one attribute test from now on."""
+        if self.traps is not None:
+            self.traps.armed = False
+        for fix in self.fixes.values():
+            fix.armed = False
+
+
+_installed: Installed | None = None
+
+
+def state() -> Installed | None:
+    """The installation of this process, None if nothing was asked for."""
+    return _installed
+
+
+def install(config: Config) -> Installed:
+    """Register every hook `config` asks for with SGLang's HookRegistry.
+
+    Raises InstallError, having changed nothing, if a target is missing, a name is
+    unknown, or something is installed already.
+    """
+    global _installed
+    if _installed is not None:
+        raise InstallError("sglang-triage is installed in this process already")
+    try:
+        import sglang
+    except ImportError as error:
+        raise UnsupportedSGLang(f"SGLang cannot be imported: {error}") from error
+    made = Installed(config)
+    hooks: list[Hook] = []
+    if config.debug:
+        hooks += _trap_hooks(made)
+    if config.fixes:
+        from triage.sglang.fixes import build
+
+        made.fixes = build(config.fixes)
+        for fix in made.fixes.values():
+            hooks += fix.hooks()
+
+    def verified(found: list[Binding]) -> None:
+        made.bindings = found
+        _report(made, sglang.__version__)
+
+    register(hooks, verified)
+    _installed = made
+    return made
+
+
+def _trap_hooks(made: Installed) -> list[Hook]:
+    if made.config.mode != "raise":
+        raise InstallError(f"mode {made.config.mode!r} is not available yet; use raise")
+    from triage.store import DumpStore
+    from triage.traps import Traps
+
+    config = made.config
+    traps = made.traps = Traps(DumpStore(config.directory, config.max_dumps, config.max_bytes))
+
+    def launch(api: str) -> Any:
+        def before(original: Any, *args: Any, **kwargs: Any) -> Any:
+            if traps.armed:
+                traps.before_launch(AttentionCall.of(api, args, kwargs))
+            return original(*args, **kwargs)
+
+        return before
+
+    def constructed(original: Any, backend: Any, model_runner: Any, *args: Any, **kw: Any) -> Any:
+        if traps.armed:
+            traps.note_backend(backend, model_runner)
+        return original(backend, model_runner, *args, **kw)
+
+    def metadata_built(original: Any, backend: Any, *args: Any, **kwargs: Any) -> Any:
+        if traps.armed:
+            traps.forget_tables(backend)
+        return original(backend, *args, **kwargs)
+
+    def entered(original: Any, backend: Any, *args: Any, **kwargs: Any) -> Any:
+        if not traps.armed:
+            return original(backend, *args, **kwargs)
+        layer = args[3] if len(args) > 3 else kwargs["layer"]
+        forward_batch = args[4] if len(args) > 4 else kwargs["forward_batch"]
+        with traps.entered(backend, layer, forward_batch):
+            return original(backend, *args, **kwargs)
+
+    def allocated(where: str) -> Any:
+        def after(original: Any, allocator: Any, *args: Any, **kwargs: Any) -> Any:
+            slots = original(allocator, *args, **kwargs)
+            if traps.armed:
+                traps.after_alloc(allocator, slots, where)
+            return slots
+
+        return after
+
+    allocator = swa_allocator_path()
+    return [
+        Hook(f"{FLASHINFER[DECODE]}.{DECODE}", launch(DECODE), "page-table traps, decode"),
+        Hook(f"{FLASHINFER[CONTEXT]}.{CONTEXT}", launch(CONTEXT), "page-table traps, prefill"),
+        Hook(f"{BACKEND}.__init__", constructed, "what a backend was built for"),
+        Hook(f"{BACKEND}.init_forward_metadata", metadata_built, "tables are new"),
+        Hook(f"{BACKEND}.forward_decode", entered, "layer and batch of a launch"),
+        Hook(f"{BACKEND}.forward_extend", entered, "layer and batch of a launch"),
+        Hook(f"{allocator}.alloc_extend", allocated("alloc_extend"), "allocator trap"),
+        Hook(f"{allocator}.alloc_decode", allocated("alloc_decode"), "allocator trap"),
+    ]
+
+
+def _report(made: Installed, version: str) -> None:
+    missing = [binding for binding in made.bindings if not binding.bound]
+    if missing:
+        text = "not bound: " + "; ".join(f"{b.target} ({b.why})" for b in missing)
+        logger.error("sglang-triage is NOT active on SGLang %s: %s", version, text)
+        if made.config.strict:
+            raise SystemExit(f"sglang-triage: {text}")
+        return
+    if made.traps is not None:
+        logger.info(
+            "sglang-triage traps armed on SGLang %s: %d hooks bound, mode %s, dumps in %s; "
+            "launches inside CUDA graphs are not covered in this mode",
+            version,
+            len(made.bindings),
+            made.config.mode,
+            made.config.directory,
+        )
+    for name in made.fixes:
+        logger.info("sglang-triage fix %s applied on SGLang %s", name, version)

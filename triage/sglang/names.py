@@ -1,0 +1,30 @@
+"""Where each release keeps the classes we stand at. We detect features and compare no versions."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+SWA_ALLOCATOR_MODULES = (
+    "sglang.srt.mem_cache.allocator.swa",  # 0.5.13.post1 and later
+    "sglang.srt.mem_cache.swa_memory_pool",  # 0.5.12.post1
+)
+
+
+def swa_allocator_path() -> str:
+    """Dotted path of SWATokenToKVPoolAllocator. Imports SGLang."""
+    for module in SWA_ALLOCATOR_MODULES:
+        try:
+            owner = importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name is None or not module.startswith(error.name):
+                raise
+            continue
+        if hasattr(owner, "SWATokenToKVPoolAllocator"):
+            return f"{module}.SWATokenToKVPoolAllocator"
+    raise LookupError("SWATokenToKVPoolAllocator is in none of " + ", ".join(SWA_ALLOCATOR_MODULES))
+
+
+def swa_allocator_class() -> Any:
+    module, _, name = swa_allocator_path().rpartition(".")
+    return getattr(importlib.import_module(module), name)

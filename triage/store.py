@@ -1,0 +1,53 @@
+"""Where dumps go: one directory, bounded, that keeps what a reader needs most.
+
+The first dump of each signature stays, because it shows the first wrong
+launch; of the rest the newest stay. A failure to write never replaces the
+fault: `save` returns a sentence instead of raising.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from triage.dump import write_dump
+from triage.errors import DumpError
+from triage.record import Dump
+
+SUFFIX = ".msgpack"
+
+
+@dataclass(slots=True)
+class DumpStore:
+    """Writes dumps to `directory`, at most `max_dumps` of them and `max_bytes` together."""
+
+    directory: Path
+    max_dumps: int = 32
+    max_bytes: int = 1 << 30
+    _first: dict[str, Path] = field(default_factory=dict)
+    _written: list[Path] = field(default_factory=list)
+
+    def save(self, dump: Dump, signature: str) -> tuple[Path | None, str]:
+        """Write it and prune. Returns (path, "") or (None, why it could not be written)."""
+        stamp = time.strftime("%Y%m%dT%H%M%S")
+        name = f"{signature}-{stamp}-{dump.provenance.get('pid', 0)}-{len(self._written)}{SUFFIX}"
+        try:
+            path = write_dump(dump, self.directory, name=name)
+        except DumpError as error:
+            return None, str(error)
+        self._first.setdefault(signature, path)
+        self._written.append(path)
+        self._prune()
+        return path, ""
+
+    def _prune(self) -> None:
+        """Remove the oldest that is not the first of its signature, until both caps hold."""
+        keep = set(self._first.values()) | {self._written[-1]}
+        held = [path for path in self._written if path.exists()]
+        for path in [path for path in held if path not in keep]:
+            total = sum(other.stat().st_size for other in held)
+            if len(held) <= self.max_dumps and total <= self.max_bytes:
+                return
+            path.unlink()
+            held.remove(path)
