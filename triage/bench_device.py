@@ -155,6 +155,7 @@ class Watched:
                 lengths,
                 window_left=self.window(space),
                 req_pool_indices=self.owners,
+                checked=True,
             )
         return read
 

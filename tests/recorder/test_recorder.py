@@ -158,7 +158,7 @@ def test_an_entry_knows_what_the_checker_had_seen_by_then():
         ("draft", lambda t, s: (t, s), "no lane for 'draft'"),
         ("full", lambda t, s: (t[:, ::2], s), "block_tables has column stride 2"),
         ("full", lambda t, s: (t, s.float()), "cache_seqlens is torch.float32"),
-        ("full", lambda t, s: (t[:1], s), "block_tables has shape (1, 4) for 2 rows"),
+        ("full", lambda t, s: (t[:1], s), "cache_seqlens has shape (2,), not (1,)"),
     ],
 )
 def test_an_unknown_form_is_refused_without_an_exception(space, spoil, reason):
