@@ -33,7 +33,7 @@ _POSITIONAL = {
         "cum_seq_lens_kv",
     ),
 }
-"""Leading positional names, the same in FlashInfer 0.6.11 to 0.7.2; SGLang passes all by keyword."""
+"""Leading positional names, the same in FlashInfer 0.6.11 to 0.7.2; SGLang uses keywords."""
 
 
 @dataclass(frozen=True, slots=True)

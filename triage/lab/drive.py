@@ -14,7 +14,7 @@ from __future__ import annotations
 import inspect
 import math
 import time
-from collections import Counter, deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -47,7 +47,7 @@ class Driver:
         self.running: list[LabRequest] = []
         self.finished = 0
         self.step = 0
-        self.seconds: Counter[str] = Counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
         g = runtime.geometry
         widest = max(scenario.chunk, scenario.concurrency * scenario.draft_tokens)
         self._rows = torch.zeros(widest, g.num_heads, g.head_dim, dtype=torch.float16)
@@ -181,7 +181,7 @@ class Driver:
             input_ids=torch.zeros(num_tokens, dtype=torch.int64),
             req_pool_indices=indices,
             seq_lens=lengths,
-            out_cache_loc=out_cache_loc,  # type: ignore[arg-type]
+            out_cache_loc=out_cache_loc,
             seq_lens_sum=int(lengths.sum()),
             seq_lens_cpu=lengths,
             **extra,

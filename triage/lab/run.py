@@ -39,7 +39,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The outcome: "clean", "trapped" (before the launch) or "fault" (what a GPU would have had)."""
+    """The outcome: "clean", "trapped" (before the launch) or "fault" (as on a GPU)."""
 
     scenario: str
     sglang: str
@@ -115,8 +115,8 @@ def run(request: Request, progress: Progress = lambda done, total: None) -> Repo
         finished=driver.finished,
         requests=scenario.requests,
         wrong_launches=gpu.wrong_launches,
-        first_wrong=gpu.first_wrong and gpu.first_wrong.json(),
-        fault=gpu.fault and gpu.fault.json(),
+        first_wrong=gpu.first_wrong.json() if gpu.first_wrong else None,
+        fault=gpu.fault.json() if gpu.fault else None,
         trapped=trapped,
         peak_swa_fill=round(gpu.peak_swa_fill, 4),
         tables_digest=gpu.tables_digest,

@@ -228,11 +228,12 @@ class Runtime:
         return TRTLLMHAAttnBackend(runner)
 
 
+_GROUPS = (
+    *("tp", "pp", "dcp", "moe_ep", "moe_dp", "moe_tp"),
+    *("attn_tp", "attn_cp", "attn_dcp", "attn_dp"),
+)
 _ONE_GPU = {
-    f"{group}_{what}": value
-    for group in ("tp", "pp", "dcp", "moe_ep", "moe_dp", "moe_tp")
-    + ("attn_tp", "attn_cp", "attn_dcp", "attn_dp")
-    for what, value in (("size", 1), ("rank", 0))
+    f"{group}_{what}": value for group in _GROUPS for what, value in (("size", 1), ("rank", 0))
 }
 
 _WRAPPERS = (

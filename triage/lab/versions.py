@@ -24,7 +24,7 @@ def available() -> dict[str, Path]:
 
 
 def environment(version: str) -> dict[str, str]:
-    """The environment in which `import sglang` finds `version`. Raises LabError with the known ones."""
+    """The environment in which `import sglang` finds `version`; LabError lists the known ones."""
     found = available()
     if version not in found:
         known = ", ".join(found) or "none"

@@ -1,4 +1,4 @@
-"""Where each release keeps the classes we stand at. Features are detected, versions never compared."""
+"""Where each release keeps the classes we stand at. We detect features and compare no versions."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def sub_pools(pool: Any) -> tuple[tuple[str, Any, tuple[int, ...]], ...]:
 
 
 def num_pages(pool: Any, page_size: int) -> int:
-    """Pages a kernel may address, dummy page included: SGLang gives buffers size + page_size rows."""
+    """Pages a kernel may address, the dummy page included: buffers have size + page_size rows."""
     return (int(pool.size) + page_size) // page_size
 
 

@@ -1,0 +1,33 @@
+# Two commands matter: `make demo` runs the main job, `make test` runs the tests.
+# Both set up a local .venv first; a second run sets up nothing.
+
+PYTHON ?= python3
+BIN := .venv/bin
+OUT ?= out
+
+.PHONY: help env demo test lint types bench golden gpu clean
+
+help:
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
+
+env:
+	@$(PYTHON) .ci/environment.py
+
+demo: env  ## reproduce, trap, dump, replay, explain and fix the Gemma-4 crash
+	@PATH="$(CURDIR)/$(BIN):$$PATH" repros/gemma4_e4b_oob.sh --out $(OUT)/demo
+
+test: env  ## all tests (GPU tests skip with a reason where there is none)
+	@$(BIN)/python -m pytest -n 2 --dist worksteal
+
+lint: env  ## format and style
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+
+types: env  ## static types
+	@$(BIN)/mypy
+
+bench: env  ## the figures of TRIAGE.md, as ratios in one run: table and JSON
+	@$(BIN)/python -m triage.bench --json $(OUT)/bench.json
+
+clean:
+	rm -rf .venv $(OUT)

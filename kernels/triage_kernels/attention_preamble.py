@@ -1,0 +1,275 @@
+"""Everything between the QKV projection and attention, in one launch.
+
+Norm of query, key and value, rotary embedding of query and key, and the write of key
+and value into the KV cache through slot ids. Nobody ships this for the autoregressive
+model; SGLang's fusion of rotary embedding and cache write is disabled there since it
+changed results, which is why the rounding between the norm and the rotation is an
+argument here (`reads`) and the twin is the specification.
+"""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from triage_kernels.heads import head_plan, head_tile
+from triage_kernels.launch import launch
+from triage_kernels.preamble_contract import check_preamble
+from triage_kernels.reference import EPS, norm_eager, normed
+from triage_kernels.rms import through
+from triage_kernels.rope import rotate
+from triage_kernels.spec import Outputs
+
+
+@triton.jit
+def _half(ptr, at, mask):
+    return tl.load(ptr + at, mask=mask, other=0.0).to(tl.float32)
+
+
+@triton.jit
+def _norm_rope(
+    x_ptr,
+    w_ptr,
+    cache_ptr,
+    pos_ptr,
+    at,
+    stride_cache,
+    tokens,
+    cols,
+    mask,
+    D: tl.constexpr,
+    ANGLES: tl.constexpr,
+    EPS: tl.constexpr,
+    ROUNDED: tl.constexpr,
+):
+    """Normed halves (unweighted) and rotated halves of a tile of heads."""
+    HALF: tl.constexpr = D // 2
+    low = _half(x_ptr, at, mask)
+    high = _half(x_ptr, at + HALF, mask)
+    squares = tl.sum(low * low, axis=1) + tl.sum(high * high, axis=1)
+    inv = tl.rsqrt(squares * (1.0 / D) + EPS)[:, None]
+    low = low * inv
+    high = high * inv
+    wl = tl.load(w_ptr + cols, mask=cols < HALF, other=0.0).to(tl.float32)
+    wh = tl.load(w_ptr + HALF + cols, mask=cols < HALF, other=0.0).to(tl.float32)
+    kl = through(low * wl, x_ptr, ROUNDED)
+    kh = through(high * wh, x_ptr, ROUNDED)
+    # Angles past ANGLES are zero: their table entries are known and never read.
+    turning = mask & (cols < ANGLES)
+    position = tl.load(pos_ptr + tokens, mask=mask, other=0).to(tl.int64)
+    table = cache_ptr + position * stride_cache + cols
+    cos = tl.load(table, mask=turning, other=1.0).to(tl.float32)
+    sin = tl.load(table + HALF, mask=turning, other=0.0).to(tl.float32)
+    return low, high, kl * cos - kh * sin, kh * cos + kl * sin
+
+
+@triton.jit
+def _store_halves(ptr, at, low, high, mask, HALF: tl.constexpr):
+    tl.store(ptr + at, low.to(ptr.dtype.element_ty), mask=mask)
+    tl.store(ptr + at + HALF, high.to(ptr.dtype.element_ty), mask=mask)
+
+
+@triton.jit
+def _preamble_kernel(
+    q_ptr,
+    k_ptr,
+    v_ptr,
+    qw_ptr,
+    kw_ptr,
+    cache_ptr,
+    pos_ptr,
+    slot_ptr,
+    k_cache_ptr,
+    v_cache_ptr,
+    stride_q,
+    stride_k,
+    stride_v,
+    stride_cache,
+    stride_ks,
+    stride_kh,
+    stride_vs,
+    stride_vh,
+    M,
+    SLOTS,
+    Q_PROGRAMS,
+    K_PROGRAMS,
+    HQ: tl.constexpr,
+    HKV: tl.constexpr,
+    D: tl.constexpr,
+    ANGLES: tl.constexpr,
+    EPS: tl.constexpr,
+    ROUNDED: tl.constexpr,
+    SHARED_KV: tl.constexpr,
+    UNITS_Q: tl.constexpr,
+    UNITS_KV: tl.constexpr,
+    HALF_BLOCK: tl.constexpr,
+):
+    HALF: tl.constexpr = D // 2
+    pid = tl.program_id(0)
+    if pid < Q_PROGRAMS:
+        tokens, heads, cols, live = head_tile(pid, M, HQ, HALF, UNITS_Q, HALF_BLOCK)
+        at = tokens * stride_q + heads * D + cols
+        _, _, low, high = _norm_rope(
+            q_ptr, qw_ptr, cache_ptr, pos_ptr, at, stride_cache,
+            tokens, cols, live, D, ANGLES, EPS, ROUNDED,
+        )  # fmt: skip
+        _store_halves(q_ptr, at, low, high, live, HALF)
+    elif pid < Q_PROGRAMS + K_PROGRAMS:
+        tokens, heads, cols, live = head_tile(pid - Q_PROGRAMS, M, HKV, HALF, UNITS_KV, HALF_BLOCK)
+        at = tokens * stride_k + heads * D + cols
+        nl, nh, low, high = _norm_rope(
+            k_ptr, kw_ptr, cache_ptr, pos_ptr, at, stride_cache,
+            tokens, cols, live, D, ANGLES, EPS, ROUNDED,
+        )  # fmt: skip
+        slot = tl.load(slot_ptr + tokens, mask=live, other=-1).to(tl.int64)
+        kept = live & (slot >= 0) & (slot < SLOTS)
+        k_at = slot * stride_ks + heads * stride_kh + cols
+        _store_halves(k_cache_ptr, k_at, low, high, kept, HALF)
+        if SHARED_KV:
+            v_at = slot * stride_vs + heads * stride_vh + cols
+            _store_halves(v_cache_ptr, v_at, nl, nh, kept, HALF)
+    else:
+        tokens, heads, cols, live = head_tile(
+            pid - Q_PROGRAMS - K_PROGRAMS, M, HKV, HALF, UNITS_KV, HALF_BLOCK
+        )
+        at = tokens * stride_v + heads * D + cols
+        low = _half(v_ptr, at, live)
+        high = _half(v_ptr, at + HALF, live)
+        squares = tl.sum(low * low, axis=1) + tl.sum(high * high, axis=1)
+        inv = tl.rsqrt(squares * (1.0 / D) + EPS)[:, None]
+        slot = tl.load(slot_ptr + tokens, mask=live, other=-1).to(tl.int64)
+        kept = live & (slot >= 0) & (slot < SLOTS)
+        v_at = slot * stride_vs + heads * stride_vh + cols
+        _store_halves(v_cache_ptr, v_at, low * inv, high * inv, kept, HALF)
+
+
+def gemma_attention_preamble(
+    q: Tensor,
+    k: Tensor | None,
+    v: Tensor | None,
+    q_weight: Tensor,
+    k_weight: Tensor | None,
+    cos_sin: Tensor,
+    positions: Tensor,
+    slots: Tensor | None,
+    k_cache: Tensor | None,
+    v_cache: Tensor | None,
+    num_q_heads: int,
+    num_kv_heads: int,
+    head_dim: int,
+    rotary_angles: int,
+    eps: float = EPS,
+    reads: str = "rounded",
+    grid: str = "packed",
+) -> Outputs:
+    """q = R(rope(n(q) * wq)) in place; key and value normed, key rotated, into their caches.
+
+    Args:
+        q: [M, num_q_heads * head_dim] bf16, fp16 or fp32, heads packed, any token stride.
+        k: [M, num_kv_heads * head_dim], dtype of `q`, only read. None on layers that
+            share another layer's KV: then v, slots and both caches are None too.
+        v: like `k`; None where key and value are one projection (v = n(k) then).
+        q_weight, k_weight: [head_dim] packed, any float dtype.
+        cos_sin: [positions, head_dim], cosines then sines, fp32 or a narrower float.
+        positions: [M] int32 or int64, each in [0, cos_sin.shape[0]); not checked, it
+            would cost a sync.
+        slots: [M] int32 or int64. A slot outside [0, k_cache.shape[0]) is not written;
+            two rows with one slot race.
+        k_cache, v_cache: [slots, num_kv_heads, head_dim], dtype of `q`, last stride 1.
+        rotary_angles: angles that are not zero, `rope.rotary_angles(layer)`.
+        reads: "rounded": the rotation reads R(n * w), bit parity with separate kernels
+            and with SGLang's `gemma_qkv_norm_rope`. "unrounded": fp32 throughout.
+        grid: as for `gemma_qkv_rmsnorm`.
+    Returns:
+        (q, k_cache, v_cache), or (q,) without k; the tensors given, written.
+    Aliasing: q and both caches are disjoint from each other and from every input.
+    Raises:
+        ContractError: a shape, dtype, stride or overlap other than the above.
+    Source: SGLang `Gemma4Attention.forward`, between `qkv_proj` and `attn`.
+    """
+    check_preamble(
+        q, k, v, q_weight, k_weight, cos_sin, positions, slots, k_cache, v_cache,
+        num_q_heads, num_kv_heads, head_dim, rotary_angles, reads,
+    )  # fmt: skip
+    m = q.shape[0]
+    q_plan = head_plan(grid, num_q_heads, head_dim, q.dtype)
+    kv_plan = q_plan if k is None else head_plan(grid, num_kv_heads, head_dim, q.dtype)
+    q_programs = q_plan.programs(m, num_q_heads)
+    k_programs = 0 if k is None else kv_plan.programs(m, num_kv_heads)
+    launch(
+        _preamble_kernel,
+        (q_programs + k_programs + (0 if v is None else k_programs),),
+        q,
+        q if k is None else k,
+        q if v is None else v,
+        q_weight,
+        q_weight if k_weight is None else k_weight,
+        cos_sin,
+        positions,
+        positions if slots is None else slots,
+        q if k_cache is None else k_cache,
+        q if v_cache is None else v_cache,
+        q.stride(0),
+        0 if k is None else k.stride(0),
+        0 if v is None else v.stride(0),
+        cos_sin.stride(0),
+        0 if k_cache is None else k_cache.stride(0),
+        0 if k_cache is None else k_cache.stride(1),
+        0 if v_cache is None else v_cache.stride(0),
+        0 if v_cache is None else v_cache.stride(1),
+        m,
+        0 if k_cache is None else k_cache.shape[0],
+        q_programs,
+        k_programs,
+        HQ=num_q_heads,
+        HKV=max(1, num_kv_heads),
+        D=head_dim,
+        ANGLES=rotary_angles,
+        EPS=eps,
+        ROUNDED=reads == "rounded",
+        SHARED_KV=k is not None and v is None,
+        UNITS_Q=q_plan.units,
+        UNITS_KV=kv_plan.units,
+        HALF_BLOCK=max(1, q_plan.block // 2),
+        num_warps=max(q_plan.num_warps, kv_plan.num_warps),
+    )
+    return (q,) if k_cache is None or v_cache is None else (q, k_cache, v_cache)
+
+
+def gemma_attention_preamble_eager(
+    q: Tensor,
+    k: Tensor | None,
+    v: Tensor | None,
+    q_weight: Tensor,
+    k_weight: Tensor | None,
+    cos_sin: Tensor,
+    positions: Tensor,
+    slots: Tensor | None,
+    k_cache: Tensor | None,
+    v_cache: Tensor | None,
+    num_q_heads: int,
+    num_kv_heads: int,
+    head_dim: int,
+    rotary_angles: int,
+    eps: float = EPS,
+    reads: str = "rounded",
+    grid: str = "packed",
+) -> Outputs:
+    """The same in torch: fp32 inside; rounds after the norm if `reads` says so, and at the end."""
+    cos, sin = cos_sin[positions.long()].float().unsqueeze(1).chunk(2, dim=-1)
+
+    def norm_rope(x: Tensor, weight: Tensor | None, heads: int) -> Tensor:
+        n = normed(x.unflatten(-1, (heads, head_dim)), weight, eps, torch.float32)
+        return rotate(n.to(x.dtype).float() if reads == "rounded" else n, cos, sin).to(x.dtype)
+
+    q.copy_(norm_rope(q, q_weight, num_q_heads).flatten(-2))
+    if k is None or k_cache is None or v_cache is None or slots is None:
+        return (q,)
+    kept = (slots >= 0) & (slots < k_cache.shape[0])
+    where = slots[kept].long()
+    k_cache[where] = norm_rope(k, k_weight, num_kv_heads)[kept]
+    value = (k if v is None else v).unflatten(-1, (num_kv_heads, head_dim))
+    v_cache[where] = norm_eager(value, None, eps)[kept]
+    return q, k_cache, v_cache

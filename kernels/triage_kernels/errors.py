@@ -1,0 +1,21 @@
+"""What this package raises on purpose."""
+
+
+class KernelError(Exception):
+    """Base of every error of `triage_kernels`."""
+
+
+class ContractError(KernelError, ValueError):
+    """A call breaks the stated contract of a kernel: shape, dtype, stride, device or aliasing."""
+
+
+class InterpreterError(KernelError, RuntimeError):
+    """Triton is already loaded in the other mode than the one the device needs."""
+
+
+class UnknownNameError(KernelError, LookupError):
+    """No kernel, variant, check or provider of that name; the message lists those there are."""
+
+
+class MutantError(KernelError):
+    """A planted defect no longer matches the source it is planted in."""

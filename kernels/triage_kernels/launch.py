@@ -1,0 +1,100 @@
+"""The one place where a kernel is launched, and where a launch can be written down instead.
+
+`launch` skips an empty grid. Inside `recording()` nothing runs: the ahead-of-time
+check compiles exactly what a call would have launched, and the launch counts are
+counted, not claimed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from triage_kernels.interpreter import interpreting
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """One kernel launch as it was asked for."""
+
+    kernel: Any
+    grid: tuple[int, ...]
+    args: tuple[Any, ...]
+    constants: dict[str, Any]
+    num_warps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How wide rows are cut into programs.
+
+    It depends on the row width alone: a plan that changed with the number of rows
+    would change the order of summation, and so the bits of a row, with it.
+    """
+
+    rows: int
+    block: int
+    num_warps: int
+
+    @property
+    def tile(self) -> dict[str, int]:
+        return {"ROWS": self.rows, "BLOCK": self.block}
+
+
+# Widest tile in lanes -> (rows per program, warps). 16 lanes per thread are two
+# 16-byte loads of a 16-bit row in flight for each operand.
+_PLANS = {256: (16, 4), 512: (8, 4), 1024: (4, 4), 2048: (1, 4), 4096: (1, 8), 8192: (1, 16)}
+_override: dict[int, tuple[int, int]] = {}
+_recorder: list[Launch] | None = None
+
+
+def row_plan(width: int) -> Plan:
+    """The tile for rows of `width` elements; wider than the table: 16 lanes a thread, capped."""
+    block = max(256, 1 << (width - 1).bit_length())
+    rows, warps = _override.get(block) or _PLANS.get(block, (1, 32))
+    return Plan(rows, block, warps)
+
+
+@contextmanager
+def planned(block: int, rows: int, num_warps: int) -> Iterator[None]:
+    """Use another tile for one block width: how `bench --tune` tries the alternatives."""
+    _override[block] = (rows, num_warps)
+    try:
+        yield
+    finally:
+        del _override[block]
+
+
+@contextmanager
+def recording() -> Iterator[list[Launch]]:
+    """Collect launches instead of running them; outputs hold whatever was allocated."""
+    global _recorder
+    outer, _recorder = _recorder, []
+    try:
+        yield _recorder
+    finally:
+        _recorder = outer
+
+
+def cdiv(count: int, size: int) -> int:
+    return -(-count // size)
+
+
+def launch(
+    kernel: Any, grid: tuple[int, ...], *args: Any, num_warps: int, **constants: Any
+) -> None:
+    """Run `kernel` over `grid`; an empty grid is no launch."""
+    if 0 in grid:
+        return
+    if _recorder is not None:
+        _recorder.append(Launch(kernel, grid, args, constants, num_warps))
+    elif interpreting():
+        # The interpreter is numpy: it warns where a GPU silently makes inf or NaN.
+        with np.errstate(all="ignore"):
+            kernel[grid](*args, **constants, num_warps=num_warps)
+    else:
+        kernel[grid](*args, **constants, num_warps=num_warps)

@@ -1,0 +1,229 @@
+"""Tail of a mixture-of-experts layer and the input norm of the next layer in one launch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from triage_kernels.dual_rmsnorm import oracle as dual_oracle
+from triage_kernels.errors import ContractError
+from triage_kernels.guard import check_rows, check_scalar, check_vector
+from triage_kernels.launch import cdiv, launch, row_plan
+from triage_kernels.layer_tail import READS, misuse, next_norm_exact
+from triage_kernels.reference import (
+    EPS,
+    hidden_cases,
+    norm_eager,
+    normed,
+    rows_of,
+    scalar_of,
+    weight_of,
+)
+from triage_kernels.rms import inv_rms, load, load_weight, store, through, tile
+from triage_kernels.spec import Args, Case, Exact, KernelSpec, Output, Outputs, Traffic
+
+
+@triton.jit
+def _layer_tail_moe_kernel(
+    x1_ptr,
+    w1_ptr,
+    x2_ptr,
+    w2_ptr,
+    w3_ptr,
+    r_ptr,
+    c_ptr,
+    next_w_ptr,
+    h_ptr,
+    normed_ptr,
+    stride_x1,
+    stride_x2,
+    stride_r,
+    M,
+    N: tl.constexpr,
+    EPS: tl.constexpr,
+    NEXT_EPS: tl.constexpr,
+    ROUNDED: tl.constexpr,
+    ROWS: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    rows, cols, mask = tile(M, N, ROWS, BLOCK)
+    x1 = load(x1_ptr, stride_x1, rows, cols, mask)
+    x2 = load(x2_ptr, stride_x2, rows, cols, mask)
+    r = load(r_ptr, stride_r, rows, cols, mask)
+    y = x1 * inv_rms(x1, N, EPS) * load_weight(w1_ptr, cols, N)
+    y += x2 * inv_rms(x2, N, EPS) * load_weight(w2_ptr, cols, N)
+    c = tl.load(c_ptr).to(tl.float32)
+    h = (y * inv_rms(y, N, EPS) * load_weight(w3_ptr, cols, N) + r) * c
+    store(h_ptr, N, rows, cols, mask, h)
+    h = through(h, h_ptr, ROUNDED)
+    out = h * inv_rms(h, N, NEXT_EPS) * load_weight(next_w_ptr, cols, N)
+    store(normed_ptr, N, rows, cols, mask, out)
+
+
+def gemma_moe_layer_tail_next_norm(
+    x1: Tensor,
+    weight1: Tensor,
+    x2: Tensor,
+    weight2: Tensor,
+    weight3: Tensor,
+    residual: Tensor,
+    scalar: Tensor,
+    next_weight: Tensor,
+    eps: float = EPS,
+    next_eps: float = EPS,
+    reads: str = "rounded",
+) -> Outputs:
+    """h = R((n(n(x1)*w1 + n(x2)*w2) * w3 + residual) * scalar) and R(n(h) * next_weight).
+
+    Args:
+        x1, x2, residual: [M, N] of one dtype (bf16, fp16, fp32), last stride 1, own row strides.
+        weight1, weight2, weight3, next_weight: [N] packed, any float dtype.
+        scalar: [1] or 0-d float on the device.
+        reads: as for `gemma_layer_tail_next_norm`.
+    Returns:
+        (h, normed), fresh and packed, in the dtype of `x1`.
+    Raises:
+        ContractError: a shape, dtype or stride other than the above, an unknown `reads`.
+    Source: `Gemma4DecoderLayer.forward` of SGLang, across the boundary of two layers.
+    """
+    check_rows("x1", x1)
+    check_rows("x2", x2, x1)
+    check_rows("residual", residual, x1)
+    weights = (weight1, weight2, weight3, next_weight)
+    for name, weight in zip(SPEC.vectors, weights, strict=True):
+        check_vector(name, weight, x1.shape[1], x1)
+    check_scalar("scalar", scalar, x1)
+    if reads not in READS:
+        raise ContractError(f"reads is {reads!r}; allowed: {', '.join(READS)}")
+    m, n = x1.shape
+    h = torch.empty((m, n), dtype=x1.dtype, device=x1.device)
+    y = torch.empty((m, n), dtype=x1.dtype, device=x1.device)
+    plan = row_plan(n)
+    launch(
+        _layer_tail_moe_kernel,
+        (cdiv(m, plan.rows),),
+        x1,
+        weight1,
+        x2,
+        weight2,
+        weight3,
+        residual,
+        scalar,
+        next_weight,
+        h,
+        y,
+        x1.stride(0),
+        x2.stride(0),
+        residual.stride(0),
+        m,
+        N=n,
+        EPS=eps,
+        NEXT_EPS=next_eps,
+        ROUNDED=reads == "rounded",
+        num_warps=plan.num_warps,
+        **plan.tile,
+    )
+    return h, y
+
+
+def gemma_moe_layer_tail_next_norm_eager(
+    x1: Tensor,
+    weight1: Tensor,
+    x2: Tensor,
+    weight2: Tensor,
+    weight3: Tensor,
+    residual: Tensor,
+    scalar: Tensor,
+    next_weight: Tensor,
+    eps: float = EPS,
+    next_eps: float = EPS,
+    reads: str = "rounded",
+) -> Outputs:
+    """The same in torch: fp32 inside, one rounding per output, `reads` as in the kernel."""
+    y = normed(x1, weight1, eps, torch.float32) + normed(x2, weight2, eps, torch.float32)
+    h = (normed(y, weight3, eps, torch.float32) + residual.float()) * scalar.float()
+    stored = h.to(x1.dtype)
+    out = normed(stored if reads == "rounded" else h, next_weight, next_eps, torch.float32)
+    return stored, out.to(x1.dtype)
+
+
+def gemma_moe_layer_tail_next_norm_unfused(
+    x1: Tensor,
+    weight1: Tensor,
+    x2: Tensor,
+    weight2: Tensor,
+    weight3: Tensor,
+    residual: Tensor,
+    scalar: Tensor,
+    next_weight: Tensor,
+    eps: float = EPS,
+    next_eps: float = EPS,
+    reads: str = "rounded",
+) -> Outputs:
+    """Two norms, add, norm, add, multiply, norm: seven roundings."""
+    y = norm_eager(x1, weight1, eps) + norm_eager(x2, weight2, eps)
+    h = (norm_eager(y, weight3, eps) + residual) * scalar
+    return h, norm_eager(h, next_weight, next_eps)
+
+
+def oracle(args: Args, outputs: Outputs) -> tuple[Exact, ...]:
+    eps = args["eps"]
+    (h,) = dual_oracle({**args, "eps1": eps, "eps2": eps, "eps3": eps}, outputs)
+    return h, next_norm_exact(args, h.value, h.magnitude, outputs[0])
+
+
+def make(
+    dims: Mapping[str, int], rows: int, dtype: torch.dtype, generator: torch.Generator
+) -> Args:
+    n = dims["N"]
+    return {
+        "x1": rows_of(rows, n, dtype, generator),
+        "weight1": weight_of(n, dtype, generator),
+        "x2": rows_of(rows, n, dtype, generator),
+        "weight2": weight_of(n, dtype, generator),
+        "weight3": weight_of(n, dtype, generator),
+        "residual": rows_of(rows, n, dtype, generator),
+        "scalar": scalar_of(dtype),
+        "next_weight": weight_of(n, dtype, generator),
+        "eps": EPS,
+        "next_eps": EPS,
+        "reads": "unrounded" if dims.get("unrounded") else "rounded",
+    }
+
+
+def traffic(dims: Mapping[str, int], rows: int, size: int) -> Traffic:
+    n = dims["N"]
+    return Traffic((5 * rows * n + 4 * n) * size, (6 * rows * n + 4 * n) * size)
+
+
+SPEC = KernelSpec(
+    name="gemma_moe_layer_tail_next_norm",
+    summary="h = R((n(n(x1)*w1 + n(x2)*w2)*w3 + r)*c); R(n(h)*w_next)",
+    fused=gemma_moe_layer_tail_next_norm,
+    eager=gemma_moe_layer_tail_next_norm_eager,
+    unfused=gemma_moe_layer_tail_next_norm_unfused,
+    oracle=oracle,
+    make=make,
+    cases=(
+        *hidden_cases(moe=True),
+        Case(
+            "26B-A4B unrounded",
+            "26B-A4B",
+            {"N": 2816, "unrounded": 1},
+            "no rounding between stages",
+        ),
+    ),
+    outputs=(
+        Output("h", "one rounding, after the multiply"),
+        Output("normed", "one rounding; reads R(h) or h as `reads` says"),
+    ),
+    rows=("x1", "x2", "residual"),
+    vectors=("weight1", "weight2", "weight3", "next_weight"),
+    launches_replaced="7 -> 1 (2 -> 1 beside the fused tail)",
+    traffic=traffic,
+    misuse=misuse,
+)
