@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from triage.lab.request import LabRequest, evict_before_decode, evict_before_extend
-from triage.lab.runtime import Runtime
+from triage.lab.runtime import Runtime, bind_index_plan
 from triage.lab.scenarios import Scenario
 
 Progress = Callable[[int, int], None]
@@ -135,6 +135,7 @@ class Driver:
         fb.token_to_kv_pool = self.runtime.draft_own_pool
         fb.attn_backend = backend
         view = self._view(self.views.frozen_kv_target_view, fb, context, backend)
+        bind_index_plan(backend, fb)
         with self._timed("metadata"), view:
             backend.init_forward_metadata(fb)
         self.watch.forward("draft", fb, batch)
@@ -151,6 +152,7 @@ class Driver:
         backend = self.runtime.target_backend
         fb.token_to_kv_pool = self.runtime.token_to_kv_pool
         fb.attn_backend = backend
+        bind_index_plan(backend, fb)
         with self._timed("metadata"):
             backend.init_forward_metadata(fb)
         self.watch.forward("target", fb, batch)

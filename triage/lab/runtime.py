@@ -150,33 +150,37 @@ class Runtime:
     # -- construction ------------------------------------------------------------------
 
     def _publish_context(self) -> None:
-        """Publish the runtime context that releases from 0.5.15 read their settings from."""
-        settings = {
+        """Publish SGLang's own default settings where this release reads them from.
+
+        `ServerArgs(model_path="dummy")` is SGLang's documented short-cut: defaults
+        without the resolution that needs a checkpoint.
+        """
+        from sglang.srt import server_args
+
+        settings: dict[str, Any] = {
             "speculative_eagle_topk": 1,
             "speculative_num_draft_tokens": self.draft_tokens,
             "speculative_num_steps": self.draft_steps,
             "page_size": self.geometry.page_size,
             "device": "cpu",
         }
-        self.server_args = SimpleNamespace(
-            **settings,
-            enable_mis=False,
-            dllm_algorithm=None,
-            enable_deterministic_inference=False,
-            disable_piecewise_cuda_graph=True,
-        )
         try:
             from sglang.srt import runtime_context
         except ImportError:
-            return
-        parallel = runtime_context.get_parallel()
-        known = {k: v for k, v in _ONE_GPU.items() if hasattr(type(parallel), k)}
-        self._topology = parallel.override(**known)
-        self._topology.__enter__()
-        context = runtime_context.get_context()
-        if hasattr(context, "override_server_args"):
-            self._published = context.override_server_args(**settings)
-            self._published.install()
+            runtime_context = None
+        if runtime_context is not None:
+            parallel = runtime_context.get_parallel()
+            known = {k: v for k, v in _ONE_GPU.items() if hasattr(type(parallel), k)}
+            self._topology = parallel.override(**known)
+            self._topology.__enter__()
+            context = runtime_context.get_context()
+            if hasattr(context, "override_server_args"):
+                self.server_args = context.override_server_args(**settings).install()
+                return
+        self.server_args = server_args.ServerArgs(model_path="dummy")
+        for name, value in settings.items():
+            setattr(self.server_args, name, value)
+        server_args.set_global_server_args_for_scheduler(self.server_args)
 
     def _backend(self, own_pool: Any, *, is_draft: bool) -> Any:
         import torch
@@ -215,6 +219,7 @@ class Runtime:
             max_running_requests=g.max_requests,
             model=torch.nn.Identity(),
         )
+        _add_index_translator(runner)
         for name in _WRAPPERS:
             setattr(flashinfer_backend, name, _Inert)
         flashinfer_backend.should_use_tensor_core = lambda *_, **__: False
@@ -244,6 +249,29 @@ class _Inert:
     """Stands for a FlashInfer wrapper: constructed by SGLang, never called by trtllm_mha."""
 
     def __init__(self, *_: Any, **__: Any) -> None: ...
+
+
+def bind_index_plan(backend: Any, forward_batch: Any) -> None:
+    """What ForwardBatch.init_new does last from 0.5.23 on: plan the batch's slot ids."""
+    translator = getattr(backend, "kv_index_translator", None)
+    if translator is not None:
+        translator.bind_own_plan(forward_batch)
+
+
+def _add_index_translator(runner: Any) -> None:
+    """From 0.5.23 a runner owns the object that turns slot ids into kernel ids."""
+    try:
+        from sglang.srt.mem_cache.kv_index_translator import KVIndexTranslator
+    except ImportError:
+        return
+    runner.kv_index_translator = KVIndexTranslator(
+        req_to_token=runner.req_to_token_pool.req_to_token,
+        token_to_kv_pool_allocator=runner.token_to_kv_pool_allocator,
+        token_to_kv_pool=runner.token_to_kv_pool,
+        page_size=runner.page_size,
+        device=runner.device,
+        is_draft_worker=runner.is_draft_worker,
+    )
 
 
 def _replace_sm_count() -> None:
