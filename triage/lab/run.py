@@ -35,6 +35,7 @@ class Request:
     directory: Path = config.DEFAULT_DIRECTORY
     max_steps: int | None = None
     overlap: bool = True
+    checks: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +134,7 @@ def _load_plugins(request: Request) -> Any:
         config.DEBUG: "1" if request.traps else "0",
         config.DIRECTORY: str(request.directory),
         config.FIXES: ",".join(request.fixes),
+        config.CHECKS: request.checks,
         "SGLANG_PLUGINS": "sglang_triage",
     }
     os.environ.update(wanted)
