@@ -11,9 +11,9 @@ from triage_kernels.attention_preamble import (
     gemma_attention_preamble,
     gemma_attention_preamble_eager,
 )
-from triage_kernels.models import VARIANTS
+from triage_kernels.models import EPS, VARIANTS
 from triage_kernels.qkv_rmsnorm import qkv_slices
-from triage_kernels.reference import EPS, normed, weight_of
+from triage_kernels.reference import normed, rows_of, weight_of
 from triage_kernels.rope import cos_sin_cache, rotary_angles, rotate
 from triage_kernels.spec import Args, Case, Exact, KernelSpec, Misuse, Output, Outputs, Traffic
 
@@ -85,7 +85,8 @@ def make(
     q, k, v = qkv_slices(dims, rows, dtype, generator)
     slots = 2 * rows + 3
     q_only, shared = bool(dims.get("q_only")), bool(dims.get("shared_kv"))
-    caches = torch.randn(2, slots, hkv, d, generator=generator).to(dtype)
+    caches = rows_of(2 * slots, hkv * d, dtype, generator).view(2, slots, hkv, d)
+    device = generator.device
     return {
         "q": q,
         "k": None if q_only else k,
@@ -93,8 +94,10 @@ def make(
         "q_weight": weight_of(d, dtype, generator),
         "k_weight": None if q_only else weight_of(d, dtype, generator),
         "cos_sin": cos_sin_cache(layer, POSITIONS),
-        "positions": torch.randint(0, POSITIONS, (rows,), generator=generator),
-        "slots": None if q_only else torch.randperm(slots, generator=generator)[:rows],
+        "positions": torch.randint(0, POSITIONS, (rows,), generator=generator, device=device),
+        "slots": None
+        if q_only
+        else torch.randperm(slots, generator=generator, device=device)[:rows],
         "k_cache": None if q_only else caches[0],
         "v_cache": None if q_only else caches[1],
         "num_q_heads": hq,
