@@ -124,13 +124,13 @@ def _flashinfer_norm() -> Callable[[Tensor, Tensor | None, float], Tensor] | Una
 
 
 def _compiled(spec: KernelSpec, args: Args) -> tuple[Callable[..., Any], int]:
-    """The eager twin under torch.compile with static shapes, and how many kernels it became."""
+    """The unfused chain under torch.compile, static shapes, and how many kernels it became."""
     from torch._inductor import metrics
 
     torch._dynamo.reset()
     metrics.reset()
     function = torch.compile(
-        spec.eager, dynamic=False, fullgraph=True, mode="max-autotune-no-cudagraphs"
+        spec.unfused, dynamic=False, fullgraph=True, mode="max-autotune-no-cudagraphs"
     )
     function(**copy_args(args))
     torch.cuda.synchronize()

@@ -98,7 +98,7 @@ def _declare_torchvision() -> None:
     """
     if importlib.util.find_spec("torchvision") is None or hasattr(torch.ops.torchvision, "nms"):
         return
-    library = torch.library.Library("torchvision", "DEF")
+    library = torch.library.Library("torchvision", "FRAGMENT")
     for name in ("nms", "qnms", "roi_align", "ps_roi_align", "roi_pool", "ps_roi_pool"):
         library.define(f"{name}(Tensor x) -> Tensor")
     _KEPT.append(library)
@@ -115,7 +115,8 @@ def _load(path: Path) -> ModuleType | Unavailable:
         return Unavailable(f"{path} is no Python module")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    _declare_torchvision()
+    if "from sglang" in path.read_text():
+        _declare_torchvision()
     try:
         spec.loader.exec_module(module)
     except (ImportError, RuntimeError, AttributeError, OSError) as error:
