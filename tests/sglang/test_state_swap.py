@@ -1,4 +1,4 @@
-"""Fix state-swap: the very same objects before and after, and nothing at all on a correct SGLang."""
+"""Fix state-swap: the same objects before and after, and nothing on a correct SGLang."""
 
 from __future__ import annotations
 
