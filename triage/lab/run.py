@@ -86,7 +86,10 @@ def run(request: Request, progress: Progress = lambda done, total: None) -> Repo
     installed = _load_plugins(request)
     scenario = request.scenario
     runtime = Runtime(
-        scenario.geometry, draft_tokens=scenario.draft_tokens, draft_steps=scenario.draft_steps
+        scenario.geometry,
+        draft_tokens=scenario.draft_tokens,
+        draft_steps=scenario.draft_steps,
+        draft=scenario.draft,
     )
     gpu = EmulatedGpu(runtime)
     sink.append(gpu)
