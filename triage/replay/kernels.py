@@ -30,6 +30,7 @@ class Kernel(NamedTuple):
 KERNELS = {
     "emulator": Kernel("triage.replay.deduction:deduce", Basis.DEDUCED),
     "eager": Kernel("triage.replay.eager:run_eager", Basis.EXECUTED),
+    "triton": Kernel("triage.replay.triton_paged:run_triton", Basis.EXECUTED),
     "trtllm-gen": Kernel(
         "triage.replay.flashinfer:run_trtllm_gen", Basis.EXECUTED, "sm_100/103", faithful=True
     ),
