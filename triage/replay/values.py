@@ -36,9 +36,18 @@ def compare_with_right_table(
     run_table: RunTable,
     *,
     max_work: int | None = None,
+    tolerance: float = 0.0,
+    can_fault: bool = False,
     extra: Extra | None = None,
 ) -> Verdict:
-    """The verdict of a kernel that reads an id outside the cache as zeros."""
+    """The verdict of a kernel that computes values.
+
+    Args:
+        tolerance: absolute; 0 for a kernel that gives the same bits on the same inputs.
+        can_fault: ids outside the cache are dereferenced; that this function gets to
+            judge the output then means that none of them faulted.
+        extra: further figures and sentences about the launch.
+    """
     fault_expected = records_fault(dump) and not fix
     fixed = apply_fix(fix, dump) if fix else dump
     refusal = why_not(fixed, MAX_WORK if max_work is None else max_work)
@@ -61,7 +70,7 @@ def compare_with_right_table(
     if outside:
         reasons.append(
             f"{outside} visible entries index outside the {fixed.launch.num_pages} pages of the "
-            "cache (read as zeros here)"
+            f"cache ({'none of them faulted' if can_fault else 'read as zeros here'})"
         )
     if fix:
         changed, total = redirected_share(dump, fixed)
@@ -72,20 +81,23 @@ def compare_with_right_table(
         figures |= more_figures
         reasons += more_reasons
     right = expected_ids(fixed)
-    wrong_values = False
+    wrong_values, misread = False, 0 if can_fault else outside + dummy
     if right is not None:
-        error = output_error(fixed, inputs, ids, right, run_table)
+        error = output_error(fixed, inputs, ids, right, run_table, tolerance)
         figures["error"] = error
         wrong_values = error["rows_wrong"] > 0
         reasons.append(_error_text(error))
-    elif not outside + dummy:
+    elif not misread:
+        if can_fault:
+            run_table(fixed, inputs, ids)
+            reasons.append("the launch returned without a fault")
         reasons.append("the dump holds no request table to rebuild the right values from")
         return Verdict(
             kernel, Outcome.CANNOT_RUN, Basis.EXECUTED, tuple(reasons), fault_expected, fix, figures
         )
     if inputs.synthesised:
         reasons.append(f"synthesised, not recorded: {', '.join(inputs.synthesised)}")
-    outcome = outcome_of(fixed, address=outside + dummy > 0, identity=wrong_values)
+    outcome = outcome_of(fixed, address=misread > 0, identity=wrong_values)
     return Verdict(kernel, outcome, Basis.EXECUTED, tuple(reasons), fault_expected, fix, figures)
 
 
@@ -117,7 +129,12 @@ def why_not(dump: Dump, max_work: int = MAX_WORK) -> str:
 
 
 def output_error(
-    dump: Dump, inputs: Inputs, ids: np.ndarray, right: np.ndarray, run_table: RunTable
+    dump: Dump,
+    inputs: Inputs,
+    ids: np.ndarray,
+    right: np.ndarray,
+    run_table: RunTable,
+    tolerance: float = 0.0,
 ) -> dict[str, Any]:
     """Error of the output over `ids` against `right`, in the rows whose right ids are known."""
     unknown = (visible(dump, right.shape[1]) & (right == UNKNOWN)).any(axis=1)
@@ -128,7 +145,7 @@ def output_error(
     got, reference, row_of_token = got[known], reference[known], row_of_token[known]
     difference = (got - reference).double()
     norm = float(reference.double().norm())
-    wrong = row_of_token[(difference != 0).flatten(1).any(dim=1)]
+    wrong = row_of_token[(difference.abs() > tolerance).flatten(1).any(dim=1)]
     return {
         "rows": int((~unknown).sum()),
         "rows_wrong": len(torch.unique(wrong)),
@@ -139,7 +156,8 @@ def output_error(
 
 def _error_text(error: dict[str, Any]) -> str:
     if not error["rows_wrong"]:
-        return f"the output equals the reference exactly in all {error['rows']} rows"
+        exactly = "exactly " if error["max_abs"] == 0 else ""
+        return f"the output equals the reference {exactly}in all {error['rows']} rows"
     return (
         f"the output is wrong in {error['rows_wrong']} of {error['rows']} rows: relative L2 error "
         f"{error['relative_l2']:.3f}, largest {error['max_abs']:.3f}"
