@@ -167,4 +167,5 @@ SPEC = KernelSpec(
     launches_replaced="3-4 -> 1",
     traffic=traffic,
     misuse=misuse,
+    unbound=("per_expert_scale",),
 )

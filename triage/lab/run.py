@@ -35,6 +35,7 @@ class Request:
     directory: Path = config.DEFAULT_DIRECTORY
     max_steps: int | None = None
     overlap: bool = True
+    checks: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,10 @@ def run(request: Request, progress: Progress = lambda done, total: None) -> Repo
     installed = _load_plugins(request)
     scenario = request.scenario
     runtime = Runtime(
-        scenario.geometry, draft_tokens=scenario.draft_tokens, draft_steps=scenario.draft_steps
+        scenario.geometry,
+        draft_tokens=scenario.draft_tokens,
+        draft_steps=scenario.draft_steps,
+        draft=scenario.draft,
     )
     gpu = EmulatedGpu(runtime)
     sink.append(gpu)
@@ -133,6 +137,7 @@ def _load_plugins(request: Request) -> Any:
         config.DEBUG: "1" if request.traps else "0",
         config.DIRECTORY: str(request.directory),
         config.FIXES: ",".join(request.fixes),
+        config.CHECKS: request.checks,
         "SGLANG_PLUGINS": "sglang_triage",
     }
     os.environ.update(wanted)

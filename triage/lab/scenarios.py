@@ -16,7 +16,12 @@ from triage.lab.runtime import Geometry
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One workload. Lengths in tokens; `chunk` bounds one prefill forward."""
+    """One workload. Lengths in tokens; `chunk` bounds one prefill forward.
+
+    draft: "frozen" (frozen-KV MTP), "eagle" (a draft that owns its pool) or "none".
+    keeps_rejected: slots of rejected tokens stay with the request and are used
+        again, as SGLang's second speculative worker does; else their pages are freed.
+    """
 
     name: str
     what: str
@@ -29,6 +34,15 @@ class Scenario:
     draft_tokens: int = 4
     draft_steps: int = 3
     mean_accept: float = 2.1
+    draft: str = "frozen"
+    keeps_rejected: bool = False
+
+    @property
+    def tokens_per_step(self) -> int:
+        """Slots a row may take in one decode step."""
+        if self.draft == "none":
+            return 1
+        return 2 * self.draft_tokens if self.keeps_rejected else self.draft_tokens
 
 
 E4B_SWA_PAGES = 8657

@@ -38,6 +38,10 @@ def run_eager(dump: Dump, fix: str = "") -> Verdict:
     inputs = inputs_of(fixed, int(_q_lens(fixed).sum()))
     reasons = []
     figures: dict[str, Any] = {"synthesised": list(inputs.synthesised), "outside": outside}
+    dummy = int((visible(fixed, ids.shape[1]) & (ids == 0)).sum())
+    figures["dummy"] = dummy
+    if dummy:
+        reasons.append(f"{dummy} visible entries are the dummy page: padding is read as keys")
     if outside:
         reasons.append(
             f"{outside} visible entries index outside the {fixed.launch.num_pages} pages of the "
@@ -54,14 +58,14 @@ def run_eager(dump: Dump, fix: str = "") -> Verdict:
         figures["error"] = error
         wrong_values = error["rows_wrong"] > 0
         reasons.append(_error_text(error))
-    elif not outside:
+    elif not outside + dummy:
         reasons.append("the dump holds no request table to rebuild the right values from")
         return Verdict(
             KERNEL, Outcome.CANNOT_RUN, Basis.EXECUTED, tuple(reasons), fault_expected, fix, figures
         )
     if inputs.synthesised:
         reasons.append(f"synthesised, not recorded: {', '.join(inputs.synthesised)}")
-    outcome = outcome_of(fixed, address=outside > 0, identity=wrong_values)
+    outcome = outcome_of(fixed, address=outside + dummy > 0, identity=wrong_values)
     return Verdict(KERNEL, outcome, Basis.EXECUTED, tuple(reasons), fault_expected, fix, figures)
 
 
