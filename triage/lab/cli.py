@@ -75,14 +75,13 @@ def run(
 
     Exit code: 0 clean, 1 trapped or faulted, 2 usage.
     """
-    from triage.lab import bootstrap, versions
-    from triage.lab.run import Request
-    from triage.lab.run import run as drive
     from triage.lab.scenarios import find
 
     found = find(scenario)
-    if version is not None and version != bootstrap.sglang_version():
-        versions.restart(version, _without_version(sys.argv[1:]))
+    _under(version)
+    from triage.lab.run import Request
+    from triage.lab.run import run as drive
+
     request = Request(
         scenario=found,
         seed=seed,
@@ -96,6 +95,15 @@ def run(
     report = _with_progress(drive, request)
     click.echo(json.dumps(report.json()) if as_json else _text(report.json()))
     raise SystemExit(0 if report.outcome == "clean" else 1)
+
+
+def _under(version: str | None) -> None:
+    """Go on under SGLang `version`, restarting this process if another one is installed."""
+    from triage.lab import bootstrap, versions
+
+    if version is not None and version != bootstrap.sglang_version():
+        versions.restart(version, _without_version(sys.argv[1:]))
+    bootstrap.prepare()
 
 
 def _with_progress(drive: Any, request: Any) -> Any:
