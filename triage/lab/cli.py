@@ -53,6 +53,7 @@ def list_scenarios(as_json: bool) -> None:
 @click.option("--seed", default=0, show_default=True, help="Everything follows from it.")
 @click.option("--reinject", help="Put this historical defect back first.")
 @click.option("--trap/--no-trap", default=True, show_default=True, help="Arm the traps.")
+@click.option("--checks", default="", help="Families or invariants to check, as I1,I20.")
 @click.option("--fix", "fixes", multiple=True, help="Apply this fix; may be given again.")
 @click.option("--sglang", "version", help="Run under this release instead of the installed one.")
 @click.option("--dir", "directory", type=click.Path(path_type=Path), default=DEFAULT_DIRECTORY)
@@ -64,6 +65,7 @@ def run(
     seed: int,
     reinject: str | None,
     trap: bool,
+    checks: str,
     fixes: tuple[str, ...],
     version: str | None,
     directory: Path,
@@ -91,6 +93,7 @@ def run(
         directory=directory,
         max_steps=steps,
         overlap=overlap,
+        checks=checks,
     )
     report = _counted(f"{scenario}: requests done", lambda progress: drive(request, progress))
     click.echo(json.dumps(report.json()) if as_json else _text(report.json()))

@@ -62,27 +62,36 @@ class LabProcess:
 
 
 def start(
-    *, traps: bool, fixes: Sequence[str], directory: Path, put_back: str | None = None
+    *,
+    traps: bool,
+    fixes: Sequence[str],
+    directory: Path,
+    checks: str = "",
+    put_back: str | None = None,
 ) -> LabProcess:
-    """The process of the lab, made on the first call; `put_back` needs to come before its hooks."""
+    """The process of the lab, made on the first call, with `checks` for its life.
+
+    `put_back` names a defect to restore before anything is bound.
+    """
     global _process
     version = bootstrap.prepare()
     if _process is None:
         _process = LabProcess(version)
         if put_back is not None:
             _process.put_back(put_back)
-        _process.installed = _load_plugins(traps, fixes, directory)
+        _process.installed = _load_plugins(traps, fixes, directory, checks)
     if _process.installed is not None or traps or fixes:
         _process.arm(traps=traps, fixes=fixes, directory=directory)
     return _process
 
 
-def _load_plugins(traps: bool, fixes: Sequence[str], directory: Path) -> Any:
+def _load_plugins(traps: bool, fixes: Sequence[str], directory: Path, checks: str) -> Any:
     """Set the environment a server would have and call SGLang's loader."""
     wanted = {
         config.DEBUG: "1" if traps else "0",
         config.DIRECTORY: str(directory),
         config.FIXES: ",".join(fixes),
+        config.CHECKS: checks,
         "SGLANG_PLUGINS": "sglang_triage",
     }
     os.environ.update(wanted)

@@ -31,6 +31,7 @@ class Request:
     directory: Path = config.DEFAULT_DIRECTORY
     max_steps: int | None = None
     overlap: bool = True
+    checks: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,7 @@ def run(request: Request, progress: Progress = lambda done, total: None) -> Repo
         traps=request.traps,
         fixes=request.fixes,
         directory=request.directory,
+        checks=request.checks,
         put_back=request.reinject,
     )
     bench = Bench(process, request.scenario, seed=request.seed, overlap=request.overlap)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
-from triage_kernels.checks import memory, misuse, numeric, rows, routing, semantics
+from triage_kernels.checks import memory, misuse, numeric, routing, rows, semantics
 from triage_kernels.checks.subject import Finding, Subject
 
 Check: TypeAlias = Callable[[Subject], Iterator[Finding]]

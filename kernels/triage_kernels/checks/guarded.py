@@ -48,9 +48,7 @@ class Frame:
         """Painted elements outside the view that something has written."""
         intact = painted(self.whole)
         inside = torch.zeros(self.whole.shape, dtype=torch.bool, device=self.whole.device)
-        window = inside.as_strided(
-            self.view.shape, self.view.stride(), self.view.storage_offset()
-        )
+        window = inside.as_strided(self.view.shape, self.view.stride(), self.view.storage_offset())
         window.fill_(True)
         return int((~intact & ~inside).sum())
 

@@ -87,6 +87,8 @@ class Subject:
         """Enough rows for the error norm to be one of many elements; few on a CPU."""
         if self.device != "cpu":
             return 257
+        if self.spec.judge == "routing":
+            return 6
         dims = case.dims
         width = dims.get("N") or dims.get("K", 1) * 64
         if "D" in dims:
