@@ -90,11 +90,11 @@ def locate(op: str) -> Location | Unavailable:
     return Unavailable(f"sglang {sglang_version()} has no {op}")
 
 
-def _declare_torchvision() -> None:
+def declare_torchvision_operators() -> None:
     """Declare the operators that torchvision's Python side expects and a CPU torch has not.
 
-    SGLang imports torchvision at import time; its compiled operators do not load beside a
-    torch of another build, and nothing here calls them.
+    SGLang and transformers import torchvision at import time; its compiled operators do not
+    load beside a torch of another build, and nothing here calls them.
     """
     if importlib.util.find_spec("torchvision") is None or hasattr(torch.ops.torchvision, "nms"):
         return
@@ -116,7 +116,7 @@ def _load(path: Path) -> ModuleType | Unavailable:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     if "from sglang" in path.read_text():
-        _declare_torchvision()
+        declare_torchvision_operators()
     try:
         spec.loader.exec_module(module)
     except (ImportError, RuntimeError, AttributeError, OSError) as error:
