@@ -70,7 +70,7 @@ def list_(device: str, as_json: bool) -> None:
     from triage_kernels.providers import PROVIDERS, Unavailable, locate, resolve
     from triage_kernels.registry import KERNELS
 
-    records = []
+    records: list[dict[str, Any]] = []
     for spec in KERNELS:
         found = {name: resolve(name, spec, device) for name in PROVIDERS}
         place = locate(spec.name)
