@@ -8,7 +8,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-
 from triage_kernels.compare import against_exact, floor_of, same_bits, same_specials, ulp
 from triage_kernels.spec import Exact
 

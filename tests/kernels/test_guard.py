@@ -6,7 +6,6 @@ import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
-
 from triage_kernels.errors import ContractError
 from triage_kernels.guard import check_disjoint, check_writable, output, overlap
 

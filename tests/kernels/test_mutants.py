@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from triage_kernels.defects import DEFECTS, Mutant
 from triage_kernels.errors import MutantError
 from triage_kernels.interpreter import interpreting

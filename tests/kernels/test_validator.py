@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-
 from triage_kernels.checks import ALL
 from triage_kernels.errors import UnknownNameError
 from triage_kernels.registry import KERNELS, OURS, select
