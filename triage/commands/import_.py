@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -28,17 +29,16 @@ def import_(path: Path, into: Path | None, output: Path) -> None:
     lacks = dump.provenance.get("lacks")
     if lacks:
         click.echo(f"the source does not hold: {', '.join(map(str, lacks))}")
-    for fault in dump.fault.facts.get("cuda_faults", []):  # type: ignore[attr-defined]
+    faults = dump.fault.facts.get("cuda_faults")
+    for fault in faults if isinstance(faults, list) else []:
         click.echo(_sentence(fault))
     click.echo(f"wrote {written}")
 
 
-def _sentence(fault: dict[str, object]) -> str:
+def _sentence(fault: dict[str, Any]) -> str:
     where = f"{fault['address']:#x}"
     if fault["page_id"] is None:
         return f"{where} lies in no cache of this launch"
-    entries = fault["entries"]
-    named = ", ".join(f"page_table[{row}, {column}]" for row, column in entries)  # type: ignore[attr-defined]
-    return (
-        f"{where} is page {fault['page_id']} of {fault['tensor']}, named by {named or 'no entry'}"
-    )
+    entries = [f"page_table[{row}, {column}]" for row, column in fault["entries"]]
+    named = ", ".join(entries) or "no entry"
+    return f"{where} is page {fault['page_id']} of {fault['tensor']}, named by {named}"

@@ -20,7 +20,8 @@ _ADDRESS = re.compile(
     r"(?P<address>0x[0-9a-fA-F]{4,16})"
 )
 _KERNEL = re.compile(
-    r"(?:^=+\s+at |[Kk]ernel[: ]+|in )(?P<kernel>(?:fmha|kernel_mha|xqa|Batch\w*|_Z|void )[\w:<>, ]+)",
+    r"(?:^=+\s+at |[Kk]ernel[: ]+|in )"
+    r"(?P<kernel>(?:fmha|kernel_mha|xqa|Batch\w*|_Z|void )[\w:<>, ]+)",
     re.MULTILINE,
 )
 MAX_FAULTS = 256
@@ -34,7 +35,7 @@ class CudaFault:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Where an address lies. `page_id` may be beyond the cache's pages; rows and columns hold it."""
+    """Where an address lies; `page_id` may be beyond the cache, `entries` are those with it."""
 
     address: int
     kernel: str
@@ -71,12 +72,14 @@ def match(dump: Dump, fault: CudaFault) -> Match:
         table = dump.tables.page_table.padded(-1)
         entries = tuple(map(tuple, np.argwhere(table == page_id)[:16].tolist()))
         found = Match(fault.address, fault.kernel, tensor, page_id, beyond, entries)
-        if best is None or (len(entries) > 0, -beyond) > (
-            len(best.entries) > 0,
-            -best.beyond_bytes,
-        ):
+        if best is None or _rank(found) > _rank(best):
             best = found
     return best or Match(fault.address, fault.kernel, "", None, 0, ())
+
+
+def _rank(found: Match) -> tuple[bool, int]:
+    """An address that the table can explain before one nearer to a cache."""
+    return bool(found.entries), -found.beyond_bytes
 
 
 def caches(dump: Dump) -> list[tuple[str, int, int]]:

@@ -69,8 +69,8 @@ def read_trap_file(path: Path) -> Dump:
     if missing:
         raise DumpError(f"{path} lacks {', '.join(missing)}: it is not a file of the first trap")
     table, lengths = _array(values["page_table"]), _array(values["cache_seqlens"]).reshape(-1)
-    shape = tuple(int(extent) for extent in values["k_cache_shape"])
-    page_size = int(values["page_size"])
+    shape = tuple(int(extent) for extent in values["k_cache_shape"] or ())
+    page_size = int(values["page_size"] or 0)
     if table.ndim != 2 or len(table) != len(lengths) or len(shape) != 4 or page_size < 1:
         raise DumpError(f"{path} contradicts itself: table {table.shape}, K cache {shape}")
     heads, head_dim = (shape[1] if shape[2] == page_size else shape[2]), shape[3]
