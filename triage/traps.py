@@ -15,6 +15,8 @@ import logging
 import threading
 from collections import Counter
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -67,6 +69,14 @@ class Traps:
             WeakKeyDictionary()
         )
         self._warned_capture = False
+
+    def restart(self, directory: Path) -> None:
+        """Forget every backend, table and count, as in a new process; dumps go to `directory`."""
+        self.store = replace(self.store, directory=directory)
+        self.counts.clear()
+        self._origins.clear()
+        self._allocators.clear()
+        self._checked.clear()
 
     # -- where a launch comes from -----------------------------------------------------
 

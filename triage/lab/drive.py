@@ -192,9 +192,7 @@ class Driver:
 
     def _out_of_memory(self, where: str) -> MemoryError:
         allocator = self.runtime.token_to_kv_pool_allocator
-        return MemoryError(
-            f"{where} returned None at step {self.step}: {allocator.debug_print()}"
-        )
+        return MemoryError(f"{where} returned None at step {self.step}: {allocator.debug_print()}")
 
     def _accept(self, batch: list[LabRequest]) -> None:
         """Accept 1 to `draft_tokens` tokens a row, release what was rejected, finish rows."""

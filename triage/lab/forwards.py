@@ -63,9 +63,7 @@ class Forwards:
         rows = self._rows[: fb.input_ids.shape[0]]
         kv = rows if index < self.runtime.geometry.own_kv_layers else None
         backend = self.runtime.target_backend
-        forward = (
-            backend.forward_decode if fb.forward_mode.is_decode() else backend.forward_extend
-        )
+        forward = backend.forward_decode if fb.forward_mode.is_decode() else backend.forward_extend
         forward(rows, kv, kv, layer, fb, save_kv_cache=kv is not None)
 
     # -- the drafts --------------------------------------------------------------------
@@ -113,7 +111,11 @@ class Forwards:
     def _eagle(self, batch: list[LabRequest], slots: torch.Tensor) -> None:
         multi = self.runtime.draft_backend
         fb = self._batch(
-            self.mode.DECODE, batch, slots[:, 0], num_tokens=len(batch), spec_info=self.draft_input()
+            self.mode.DECODE,
+            batch,
+            slots[:, 0],
+            num_tokens=len(batch),
+            spec_info=self.draft_input(),
         )
         fb.token_to_kv_pool = self.runtime.draft_pool
         for backend in multi.attn_backends:
@@ -172,7 +174,7 @@ class Forwards:
             input_ids=torch.zeros(num_tokens, dtype=torch.int64),
             req_pool_indices=torch.tensor([r.req_pool_idx for r in batch], dtype=torch.int64),
             seq_lens=seq_lens,
-            out_cache_loc=out_cache_loc,  # type: ignore[arg-type]
+            out_cache_loc=out_cache_loc,
             seq_lens_sum=int(seq_lens.sum()),
             seq_lens_cpu=seq_lens,
             **extra,

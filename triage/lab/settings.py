@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from typing import Any
 
+_GROUPS = ("tp", "pp", "dcp", "moe_ep", "moe_dp", "moe_tp")
+_ATTENTION_GROUPS = ("attn_tp", "attn_cp", "attn_dcp", "attn_dp")
 ONE_GPU = {
     f"{group}_{what}": value
-    for group in ("tp", "pp", "dcp", "moe_ep", "moe_dp", "moe_tp")
-    + ("attn_tp", "attn_cp", "attn_dcp", "attn_dp")
+    for group in (*_GROUPS, *_ATTENTION_GROUPS)
     for what, value in (("size", 1), ("rank", 0))
 }
 

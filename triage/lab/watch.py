@@ -132,7 +132,10 @@ class EmulatedGpu:
         call: AttentionCall,
         space: str,
     ) -> int:
-        """Visible entries that are not the page req_to_token (and the mapping) names."""
+        """Visible entries that are not the page req_to_token (and the mapping) names.
+
+        The dummy page is nobody's, whatever names it.
+        """
         page = call.page_size
         slots = self.runtime.req_to_token_pool.req_to_token.numpy()[self._requests, ::page]
         expected = slots.astype(np.int64)
@@ -144,7 +147,8 @@ class EmulatedGpu:
         if call.window_left >= 0:
             first = np.maximum(lengths - queries - call.window_left, 0) // page
         visible = (column >= first[:, None]) & (column < -(-lengths // page)[:, None])
-        return int((visible & (table[:, :width] != expected[:, :width] // page)).sum())
+        expected = expected[:, :width] // page
+        return int((visible & ((table[:, :width] != expected) | (expected == 0))).sum())
 
     def _note(self, space: str, table: np.ndarray, lengths: np.ndarray, page: int) -> None:
         self._digest.update(f"{self._role} {self._mode} {space}".encode())
