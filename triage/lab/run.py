@@ -121,7 +121,7 @@ def run(request: Request, progress: Progress = lambda done, total: None) -> Repo
         peak_swa_fill=round(gpu.peak_swa_fill, 4),
         tables_digest=gpu.tables_digest,
         trap_counts=dict(traps.counts) if traps else {},
-        fix_counts={name: fix.swaps for name, fix in getattr(installed, "fixes", {}).items()},
+        fix_counts={name: fix.uses for name, fix in getattr(installed, "fixes", {}).items()},
         seconds=seconds,
         replaced=REPLACED,
     )
