@@ -15,6 +15,8 @@ import logging
 import threading
 from collections import Counter
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -23,6 +25,7 @@ from torch import Tensor
 
 from triage.call import AttentionCall
 from triage.collect import collect, provenance
+from triage.config import DEFAULT_CHECKS, invariants_of
 from triage.errors import OutOfBounds, StaleSWAState, TableForm, TrapError, WrongIndexSpace
 from triage.evidence import Evidence
 from triage.invariants.allocator import check_allocated
@@ -54,8 +57,9 @@ _SUMMARY = {
 class Traps:
     """The armed traps of one process. `counts` says what was checked, skipped and found."""
 
-    def __init__(self, store: DumpStore) -> None:
+    def __init__(self, store: DumpStore, checks: tuple[str, ...] = DEFAULT_CHECKS) -> None:
         self.store = store
+        self.enabled = invariants_of(checks)
         self.counts: Counter[str] = Counter()
         self.armed = True
         self._local = threading.local()
@@ -65,6 +69,14 @@ class Traps:
             WeakKeyDictionary()
         )
         self._warned_capture = False
+
+    def restart(self, directory: Path) -> None:
+        """Forget every backend, table and count, as in a new process; dumps go to `directory`."""
+        self.store = replace(self.store, directory=directory)
+        self.counts.clear()
+        self._origins.clear()
+        self._allocators.clear()
+        self._checked.clear()
 
     # -- where a launch comes from -----------------------------------------------------
 
@@ -123,12 +135,13 @@ class Traps:
         read_together([mine] + ([sibling[1]] if sibling else []))
         self.counts["tables"] += 1
         self.counts["host reads"] += 1
-        if mine.total:
-            self._fire_table(mine, stale, call, entry, read)
-        if stale is not None:
+        wrong = self._wrong(mine)
+        if wrong:
+            self._fire_table(mine, wrong, stale, call, entry, read)
+        if stale is not None and "I2" in self.enabled:
             self._note_stale(stale)
         checked.add(key)
-        if sibling and not sibling[1].total:
+        if sibling and not self._wrong(sibling[1]):
             checked.add(sibling[0])
 
     def _check(self, call: AttentionCall, entry: Entry | None, read: Reading) -> Findings:
@@ -178,19 +191,23 @@ class Traps:
             known = self._checked[entry.backend] = (entry.metadata, set())
         return known[1]
 
+    def _wrong(self, found: Findings) -> dict[str, int]:
+        """Offenders of the invariants that are enabled; empty if there are none."""
+        return {name: n for name, n in found.read().items() if n and name in self.enabled}
+
     def _fire_table(
         self,
         found: Findings,
+        counts: dict[str, int],
         stale: str | None,
         call: AttentionCall,
         entry: Entry | None,
         read: Reading,
     ) -> None:
-        counts = {name: number for name, number in found.read().items() if number}
         # I1 is the late symptom, I2 the cause; a wrong length makes both.
         first = next((name for name in ("I26", "I12", "I2", "I1") if name in counts), "I2")
-        violations = found.violations(limit=64)
-        ordered = sorted(violations, key=lambda v: (v.invariant != first, v.row, v.column))
+        seen = [v for v in found.violations(limit=64) if v.invariant in counts]
+        seen.sort(key=lambda v: (v.invariant != first, v.row, v.column))
         evidence = Evidence(
             invariant=first,
             summary=stale or _SUMMARY[first],
@@ -198,9 +215,9 @@ class Traps:
             pool=read.space.name,
             layer_id=None if entry is None else entry.layer_id,
             forward_mode="" if entry is None else entry.forward_mode,
-            total=found.total,
+            total=sum(counts.values()),
             rows_affected=found.rows_affected,
-            violations=tuple(ordered),
+            violations=tuple(seen),
             facts={"counts": counts},
         )
         self._fire(_ERRORS[first] if stale is None else StaleSWAState, evidence, call, entry, read)
@@ -257,7 +274,7 @@ class Traps:
         to. None, a full pool, is not a fault. Cost: one host read.
         """
         self._allocators.add(allocator)
-        if slots is None or _capturing():
+        if slots is None or "I20" not in self.enabled or _capturing():
             return
         mapping = allocator.full_to_swa_index_mapping
         page = int(allocator.page_size)

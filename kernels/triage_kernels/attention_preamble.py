@@ -16,8 +16,9 @@ from torch import Tensor
 
 from triage_kernels.heads import head_plan, head_tile
 from triage_kernels.launch import launch
+from triage_kernels.models import EPS
 from triage_kernels.preamble_contract import check_preamble
-from triage_kernels.reference import EPS, norm_eager, normed
+from triage_kernels.reference import norm_eager, normed
 from triage_kernels.rms import through
 from triage_kernels.rope import rotate
 from triage_kernels.spec import Outputs

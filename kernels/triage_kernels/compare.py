@@ -86,7 +86,9 @@ class BitDifference:
         if not self.count:
             return f"all {self.total} equal"
         where = f"[{', '.join(map(str, self.at))}]"
-        return f"{self.count} of {self.total} differ, first {where}: {self.got!r}, not {self.want!r}"
+        return (
+            f"{self.count} of {self.total} differ, first {where}: {self.got!r}, not {self.want!r}"
+        )
 
 
 def bits(tensor: Tensor) -> Tensor:

@@ -53,7 +53,7 @@ class Location:
 
 
 class _ClaimsCuda(Tensor):
-    """A CPU tensor that says it is on CUDA, for wrappers that assert it before an interpreted launch."""
+    """A CPU tensor that says it is on CUDA, for wrappers that assert that before they launch."""
 
     @property
     def is_cuda(self) -> bool:  # type: ignore[override]
@@ -69,7 +69,7 @@ def sglang_root() -> Path | None:
 
 
 def sglang_version() -> str:
-    """Version of that package: of the distribution beside it, so a wheel put first on the path wins."""
+    """Version of that package: of the distribution beside it, wherever on the path it is."""
     root = sglang_root()
     if root is None:
         return "absent"
@@ -90,6 +90,23 @@ def locate(op: str) -> Location | Unavailable:
     return Unavailable(f"sglang {sglang_version()} has no {op}")
 
 
+def _declare_torchvision() -> None:
+    """Declare the operators that torchvision's Python side expects and a CPU torch has not.
+
+    SGLang imports torchvision at import time; its compiled operators do not load beside a
+    torch of another build, and nothing here calls them.
+    """
+    if importlib.util.find_spec("torchvision") is None or hasattr(torch.ops.torchvision, "nms"):
+        return
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    for name in ("nms", "qnms", "roi_align", "ps_roi_align", "roi_pool", "ps_roi_pool"):
+        library.define(f"{name}(Tensor x) -> Tensor")
+    _KEPT.append(library)
+
+
+_KEPT: list[torch.library.Library] = []  # a declaration lasts as long as its library
+
+
 @functools.cache
 def _load(path: Path) -> ModuleType | Unavailable:
     name = f"triage_kernels._sglang.{path.stem}"
@@ -98,6 +115,8 @@ def _load(path: Path) -> ModuleType | Unavailable:
         return Unavailable(f"{path} is no Python module")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    if "from sglang" in path.read_text():
+        _declare_torchvision()
     try:
         spec.loader.exec_module(module)
     except (ImportError, RuntimeError, AttributeError, OSError) as error:
@@ -113,8 +132,7 @@ def _adapt(op: str, call: Callable[..., Any], device: str) -> Callable[..., Tens
 
         def qkv_rmsnorm(q: Tensor, k: Tensor | None, v: Tensor | None, *rest: Any) -> Outputs:
             given = [
-                t if t is None or device != "cpu" else t.as_subclass(_ClaimsCuda)
-                for t in (q, k, v)
+                t if t is None or device != "cpu" else t.as_subclass(_ClaimsCuda) for t in (q, k, v)
             ]
             call(*given, *rest)
             return (q,) if k is None or v is None else (q, k, v)
@@ -133,9 +151,7 @@ def _adapt(op: str, call: Callable[..., Any], device: str) -> Callable[..., Tens
     return call
 
 
-def _by_name(
-    call: Callable[..., Tensor | Outputs], quiet: bool
-) -> Callable[..., Tensor | Outputs]:
+def _by_name(call: Callable[..., Tensor | Outputs], quiet: bool) -> Callable[..., Tensor | Outputs]:
     """Take arguments by our names, in our order, which is SGLang's."""
 
     def by_name(**args: Any) -> Tensor | Outputs:

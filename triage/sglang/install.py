@@ -95,7 +95,8 @@ def _trap_hooks(made: Installed) -> list[Hook]:
     from triage.traps import Traps
 
     config = made.config
-    traps = made.traps = Traps(DumpStore(config.directory, config.max_dumps, config.max_bytes))
+    store = DumpStore(config.directory, config.max_dumps, config.max_bytes)
+    traps = made.traps = Traps(store, config.checks)
 
     def launch(api: str) -> Any:
         def before(original: Any, *args: Any, **kwargs: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
-from triage_kernels.checks import memory, misuse, numeric, rows, routing, semantics
+from triage_kernels.checks import memory, misuse, numeric, routing, rows, semantics
 from triage_kernels.checks.subject import Finding, Subject
 
 Check: TypeAlias = Callable[[Subject], Iterator[Finding]]
@@ -29,6 +29,7 @@ ALL: dict[str, Check] = {
     "sentinel-guards": memory.sentinel_guards,
     "aliasing": memory.aliasing,
     "in-place-out": memory.in_place_out,
+    "slot-bounds": memory.slot_bounds,
     "int32-overflow": memory.int32_overflow,
     "refuses-misuse": misuse.refuses_misuse,
     "selection-contract": routing.selection_contract,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from triage_kernels.checks.guarded import embed, painted, under_guard
+from triage_kernels.checks.guarded import PAINT, embed, painted, under_guard
 from triage_kernels.checks.subject import Finding, Subject, failed, passed, skipped
 from triage_kernels.compare import same_bits
 from triage_kernels.spec import Args, as_tuple, copy_args
@@ -40,13 +40,12 @@ def sentinel_guards(subject: Subject) -> Iterator[Finding]:
     for case in subject.structural:
         args = copy_args(subject.make(case, 4, seed=10))
         result, frames = under_guard(subject.call, args)
-        fresh = {t.data_ptr() for t in as_tuple(result)}
         for frame in frames:
             damage = frame.damage()
             make = failed if damage else passed
             yield make(f"{case.name}, around {frame.name}", f"{damage} elements written")
         for name, tensor in subject.named(as_tuple(result)):
-            if tensor.data_ptr() in fresh and tensor.dtype in (torch.int32, subject.dtype):
+            if tensor.dtype in PAINT:
                 left = int(painted(tensor).sum())
                 make = failed if left else passed
                 yield make(f"{case.name}, {name}", f"{left} elements never written")
@@ -87,6 +86,29 @@ def in_place_out(subject: Subject) -> Iterator[Finding]:
             difference = same_bits(got, want)
             make = failed if difference.count else passed
             yield make(f"{case.name}, out is {name}", difference.describe())
+
+
+def slot_bounds(subject: Subject) -> Iterator[Finding]:
+    """A slot outside the cache is not written: not the one before it, not the one after."""
+    for case in subject.structural:
+        args = subject.make(case, 4, seed=15)
+        if args.get("slots") is None:
+            yield skipped(case.name, "no slots")
+            continue
+        size = args["k_cache"].shape[0]
+        args["slots"] = torch.tensor([-1, 1, size, 0], device=subject.device)
+        framed, frames = embed(args, subject.spec, 16)
+        got, want = as_tuple(subject.call(**framed)), subject.eager(args)
+        for (name, mine), twin in zip(subject.named(got), want, strict=False):
+            written = mine != args[name]
+            expected = twin != args[name]
+            stray = int((written & ~expected).sum())
+            make = failed if stray else passed
+            yield make(f"{case.name}, {name}", f"{stray} elements of other slots written")
+        for frame in frames:
+            damage = frame.damage()
+            make = failed if damage else passed
+            yield make(f"{case.name}, around {frame.name}", f"{damage} elements written")
 
 
 def _far_rows(value: Tensor, rows: int) -> Tensor | None:
@@ -131,11 +153,9 @@ def int32_overflow(subject: Subject) -> Iterator[Finding]:
             yield skipped(name, reason or "the address space for it could not be had")
             continue
         used = copy_args({k: v for k, v in packed.items() if k != name})
-        got = as_tuple(subject.call(**used, **{name: far}))
+        got = as_tuple(subject.call(**{k: far if k == name else used[k] for k in packed}))
         for (output, mine), other in zip(subject.named(got), want, strict=False):
             difference = same_bits(mine, other)
             make = failed if difference.count else passed
-            yield make(
-                f"{case.name}, {output}, {name} strided 2^30", difference.describe()
-            )
+            yield make(f"{case.name}, {output}, {name} strided 2^30", difference.describe())
         del far, got

@@ -76,9 +76,7 @@ def gelu_tail(subject: Subject) -> Iterator[Finding]:
     worst = float(torch.where(normal, relative, 0.0).max())
     allowed = torch.finfo(subject.dtype).eps + 2e-5
     make = passed if worst <= allowed else failed
-    yield make(
-        case.name, f"relative error {worst:.3g}, at most {allowed:.3g}", worst / allowed
-    )
+    yield make(case.name, f"relative error {worst:.3g}, at most {allowed:.3g}", worst / allowed)
 
 
 def stateless(subject: Subject) -> Iterator[Finding]:

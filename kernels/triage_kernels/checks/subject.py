@@ -68,6 +68,7 @@ class Subject:
     Attributes:
         call: takes the arguments of `spec` by name, returns its outputs.
         cases: the cases to run, a subset of `spec.cases`.
+        many_rows: whether to also run hundreds of rows, across the switch between grids.
         structural: the cases that checks of memory, strides and rows run on.
     """
 
@@ -76,6 +77,7 @@ class Subject:
     device: str
     dtype: torch.dtype
     cases: tuple[Case, ...]
+    many_rows: bool = True
     _trials: dict[Any, Trial] = field(default_factory=dict)
 
     @property
@@ -87,6 +89,8 @@ class Subject:
         """Enough rows for the error norm to be one of many elements; few on a CPU."""
         if self.device != "cpu":
             return 257
+        if self.spec.judge == "routing":
+            return 6
         dims = case.dims
         width = dims.get("N") or dims.get("K", 1) * 64
         if "D" in dims:
