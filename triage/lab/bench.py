@@ -7,6 +7,7 @@ from triage.lab.drive import Driver
 from triage.lab.process import LabProcess
 from triage.lab.runtime import Runtime
 from triage.lab.scenarios import Scenario
+from triage.lab.steps import NoSteps
 from triage.lab.watch import EmulatedGpu
 
 
@@ -37,7 +38,10 @@ class Bench:
         self.audit = Audit(self.runtime.token_to_kv_pool_allocator)
         if audit:
             self.audit.attach()
-        self.driver = Driver(scenario, self.runtime, self.gpu, seed, overlap)
+        traps = process.traps if process.traps is not None and process.traps.armed else None
+        self.driver = Driver(
+            scenario, self.runtime, self.gpu, seed, overlap, traps.steps if traps else NoSteps()
+        )
 
     def close(self) -> None:
         self.process.gpu = None

@@ -9,11 +9,12 @@ from typing import Any
 
 import click
 
-from triage.config import DEFAULT_DIRECTORY
+from triage.config import DEFAULT_DIRECTORY, MODES
 
 OUTCOME = {
     "clean": "clean: every launch read what it should",
     "trapped": "TRAPPED before the launch",
+    "contained": "CONTAINED: no fault, and an exception before the step's tokens were accepted",
     "fault": "FAULT: a GPU would have died of an illegal memory access here",
 }
 
@@ -54,6 +55,13 @@ def list_scenarios(as_json: bool) -> None:
 @click.option("--reinject", help="Put this historical defect back first.")
 @click.option("--trap/--no-trap", default=True, show_default=True, help="Arm the traps.")
 @click.option("--checks", default="", help="Families or invariants to check, as I1,I20.")
+@click.option(
+    "--mode",
+    type=click.Choice(MODES),
+    default="raise",
+    show_default=True,
+    help="What a trap does: stop before the launch, contain it, or only log.",
+)
 @click.option("--fix", "fixes", multiple=True, help="Apply this fix; may be given again.")
 @click.option("--sglang", "version", help="Run under this release instead of the installed one.")
 @click.option("--dir", "directory", type=click.Path(path_type=Path), default=DEFAULT_DIRECTORY)
@@ -66,6 +74,7 @@ def run(
     reinject: str | None,
     trap: bool,
     checks: str,
+    mode: str,
     fixes: tuple[str, ...],
     version: str | None,
     directory: Path,
@@ -94,6 +103,7 @@ def run(
         max_steps=steps,
         overlap=overlap,
         checks=checks,
+        mode=mode,
     )
     report = _counted(f"{scenario}: requests done", lambda progress: drive(request, progress))
     click.echo(json.dumps(report.json()) if as_json else _text(report.json()))

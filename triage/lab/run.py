@@ -32,11 +32,12 @@ class Request:
     max_steps: int | None = None
     overlap: bool = True
     checks: str = ""
+    mode: str = "raise"
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The outcome: "clean", "trapped" (before the launch) or "fault" (as on a GPU)."""
+    """The outcome: "clean", "trapped" (before the launch), "contained" or "fault" (as on a GPU)."""
 
     scenario: str
     sglang: str
@@ -72,6 +73,7 @@ def run(request: Request, progress: Progress = lambda done, total: None) -> Repo
         fixes=request.fixes,
         directory=request.directory,
         checks=request.checks,
+        mode=request.mode,
         put_back=request.reinject,
     )
     bench = Bench(process, request.scenario, seed=request.seed, overlap=request.overlap)
@@ -80,9 +82,13 @@ def run(request: Request, progress: Progress = lambda done, total: None) -> Repo
     try:
         bench.driver.run(progress, request.max_steps)
     except TrapError as error:
-        outcome, trapped = "trapped", _describe(error, bench.gpu)
-    except EmulatedFault:
+        contained = "output" in error.evidence.facts
+        outcome = "contained" if contained else "trapped"
+        trapped = _describe(error, bench.gpu)
+    except EmulatedFault as error:
         outcome = "fault"
+        if process.traps is not None and process.traps.armed:
+            process.traps.history.leaving(error, "the lab's driver")
     finally:
         bench.close()
     gpu, driver, scenario = bench.gpu, bench.driver, request.scenario

@@ -19,6 +19,12 @@ from triage.sglang.names import swa_allocator_path
 logger = logging.getLogger("triage")
 
 BACKEND = "sglang.srt.layers.attention.trtllm_mha_backend.TRTLLMHAAttnBackend"
+GRAPH_ENTRIES = (
+    "init_forward_metadata_out_graph",  # 0.5.13.post1 and later
+    "init_forward_metadata_in_graph",  # 0.5.15.post1 and later
+    "init_forward_metadata_capture_cuda_graph",  # 0.5.12.post1
+    "init_forward_metadata_replay_cuda_graph",
+)
 FLASHINFER = {DECODE: "flashinfer.decode", CONTEXT: "flashinfer.prefill"}
 
 
@@ -29,10 +35,19 @@ class Installed:
     config: Config
     traps: Any = None
     lifecycle: Any = None
+    scheduling: Any = None
     fixes: dict[str, Any] = field(default_factory=dict)
     skipped: dict[str, Any] = field(default_factory=dict)
     bindings: list[Binding] = field(default_factory=list)
     applied: bool = False
+
+    @property
+    def not_covered(self) -> dict[str, str]:
+        """What is asked for and cannot be watched here: target, check or form -> why."""
+        if self.traps is None:
+            return {}
+        refused = {reason: f"{n} launches" for reason, n in self.traps.watch.refused.items()}
+        return {**self.lifecycle.absent, **self.scheduling.absent, **refused}
 
     @property
     def active(self) -> bool:
@@ -90,19 +105,22 @@ def install(config: Config) -> Installed:
 
 
 def _trap_hooks(made: Installed) -> list[Hook]:
-    if made.config.mode != "raise":
-        raise InstallError(f"mode {made.config.mode!r} is not available yet; use raise")
     from triage.store import DumpStore
     from triage.traps import Traps
 
     config = made.config
     store = DumpStore(config.directory, config.max_dumps, config.max_bytes)
-    traps = made.traps = Traps(store, config.checks)
+    traps = made.traps = Traps(store, config.checks, config.mode, config.strict)
+    inside = traps.entries.inside
 
     def launch(api: str) -> Any:
         def before(original: Any, *args: Any, **kwargs: Any) -> Any:
             if traps.armed:
-                traps.before_launch(AttentionCall.of(api, args, kwargs))
+                if args:
+                    kwargs, args = {**AttentionCall.of(api, args, kwargs).arguments}, ()
+                replaced = traps.replacements(api, kwargs)
+                if replaced is not None:
+                    kwargs.update(replaced)
             return original(*args, **kwargs)
 
         return before
@@ -110,11 +128,19 @@ def _trap_hooks(made: Installed) -> list[Hook]:
     def constructed(original: Any, backend: Any, model_runner: Any, *args: Any, **kw: Any) -> Any:
         if traps.armed:
             traps.note_backend(backend, model_runner)
-        return original(backend, model_runner, *args, **kw)
+        result = original(backend, model_runner, *args, **kw)
+        if traps.armed:
+            traps.watch.prepare(backend)
+        return result
 
     def metadata_built(original: Any, backend: Any, *args: Any, **kwargs: Any) -> Any:
         if traps.armed:
             traps.forget_tables(backend)
+        return original(backend, *args, **kwargs)
+
+    def graph_metadata(original: Any, backend: Any, *args: Any, **kwargs: Any) -> Any:
+        if traps.armed:
+            traps.forget_tables(backend, graph=True)
         return original(backend, *args, **kwargs)
 
     def entered(original: Any, backend: Any, *args: Any, **kwargs: Any) -> Any:
@@ -122,8 +148,11 @@ def _trap_hooks(made: Installed) -> list[Hook]:
             return original(backend, *args, **kwargs)
         layer = args[3] if len(args) > 3 else kwargs["layer"]
         forward_batch = args[4] if len(args) > 4 else kwargs["forward_batch"]
-        with traps.entered(backend, layer, forward_batch):
+        before, inside.call = inside.call, (backend, layer, forward_batch)
+        try:
             return original(backend, *args, **kwargs)
+        finally:
+            inside.call = before
 
     def allocated(where: str) -> Any:
         def after(original: Any, allocator: Any, *args: Any, **kwargs: Any) -> Any:
@@ -135,7 +164,9 @@ def _trap_hooks(made: Installed) -> list[Hook]:
         return after
 
     from triage.sglang.lifecycle import Lifecycle
+    from triage.sglang.scheduling import Scheduling
 
+    scheduling = made.scheduling = Scheduling(traps)
     lifecycle = made.lifecycle = Lifecycle(traps)
     allocator = swa_allocator_path()
     return [
@@ -147,8 +178,19 @@ def _trap_hooks(made: Installed) -> list[Hook]:
         Hook(f"{BACKEND}.forward_extend", entered, "layer and batch of a launch"),
         Hook(f"{allocator}.alloc_extend", allocated("alloc_extend"), "allocator trap"),
         Hook(f"{allocator}.alloc_decode", allocated("alloc_decode"), "allocator trap"),
+        *(Hook(target, graph_metadata, "graph's tables are new") for target in _graph_entries()),
         *lifecycle.hooks(),
+        *scheduling.hooks(),
     ]
+
+
+def _graph_entries() -> list[str]:
+    """Where this release builds or refills a graph's metadata, at capture and at replay."""
+    import importlib
+
+    module, _, name = BACKEND.rpartition(".")
+    backend = getattr(importlib.import_module(module), name)
+    return [f"{BACKEND}.{entry}" for entry in GRAPH_ENTRIES if entry in vars(backend)]
 
 
 def _report(made: Installed, version: str) -> None:
@@ -161,13 +203,15 @@ def _report(made: Installed, version: str) -> None:
         return
     if made.traps is not None:
         logger.info(
-            "sglang-triage traps armed on SGLang %s: %d hooks bound, mode %s, dumps in %s; "
-            "launches inside CUDA graphs are not covered in this mode",
+            "sglang-triage traps armed on SGLang %s: %d hooks bound, mode %s%s, dumps in %s",
             version,
             len(made.bindings),
             made.config.mode,
+            " (contain inside CUDA graphs)" if made.config.mode == "raise" else "",
             made.config.directory,
         )
+        for what, why in made.not_covered.items():
+            logger.warning("sglang-triage does not cover %s: %s", what, why)
     for name in made.fixes:
         logger.info("sglang-triage fix %s applied on SGLang %s", name, version)
     for name, probe in made.skipped.items():

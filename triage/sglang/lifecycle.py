@@ -26,6 +26,9 @@ from triage.traps import Traps
 LEDGER = frozenset({"I4", "I5", "I6", "I7", "I8", "I14", "I15", "I17"})
 """Invariants that need the ledger. I7 alone, a failed allocation, costs no device read."""
 
+READS_DEVICE = LEDGER - {"I7"} | {"I9", "I20"}
+"""Checked on the host: left out where nothing may wait for the device."""
+
 BACKEND = "sglang.srt.layers.attention.trtllm_mha_backend.TRTLLMHAAttnBackend"
 POOL = "sglang.srt.mem_cache.swa_memory_pool.SWAKVPool"
 ROWS = "sglang.srt.mem_cache.memory_pool.ReqToTokenPool"
@@ -55,6 +58,10 @@ class Lifecycle:
     def hooks(self) -> list[Hook]:
         """Everything this release can be watched at, for the invariants that are enabled."""
         enabled = self.traps.enabled
+        if not self.traps.reads_device:
+            for name in sorted(enabled & READS_DEVICE):
+                self.absent[name] = f"mode {self.traps.mode} reads nothing back, {name} would"
+            enabled = enabled - READS_DEVICE
         found: list[Hook] = []
         if enabled & LEDGER - {"I7"}:
             found += self._ledger_hooks()

@@ -30,7 +30,8 @@ class WriteTrap:
         )
 
     def around(self, original: Any, pool: Any, *args: Any, **kwargs: Any) -> Any:
-        if is_hybrid(pool) and not self.traps.capturing():
+        on_device = not self.traps.reads_device or self.traps.capturing()
+        if is_hybrid(pool) and not on_device:
             given = inspect.signature(original).bind(pool, *args, **kwargs).arguments
             loc, swa_loc = _locations(pool, given)
             self._check(pool, given["layer"], loc, swa_loc)

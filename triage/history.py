@@ -1,0 +1,76 @@
+"""The flight recorder's ring as the `history` section of a dump.
+
+The failure: a sticky CUDA error ends the process, and nothing can be asked of the
+device any more. The ring is in host memory already; writing it touches no device.
+A ring of full tables would unfold to gigabytes, so an entry's columns are written
+out for the newest launches of each space and for the first that was wrong; of the
+others the dump keeps lengths, rows and facts.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from triage.collect import provenance
+from triage.evidence import Evidence
+from triage.record import Dump
+from triage.recorder import first_offence
+
+if TYPE_CHECKING:
+    from triage.traps import Traps
+
+logger = logging.getLogger("triage")
+
+WITH_COLUMNS = 8
+
+
+class History:
+    """The ring of one process, and the dumps that are made of it."""
+
+    def __init__(self, traps: Traps) -> None:
+        self.traps = traps
+        self._seen: set[int] = set()
+
+    def listen(self) -> None: ...
+
+    def entries(self) -> tuple[dict[str, Any], ...]:
+        """Oldest first; empty where nothing is recorded or the ring cannot be read."""
+        instruments = self.traps.watch.instruments
+        if instruments is None:
+            return ()
+        try:
+            found = instruments.recorder.entries(columns_of=WITH_COLUMNS)
+        except Exception as error:  # evidence is second to the fault, whatever is wrong with it
+            logger.error("sglang-triage: the flight recorder cannot be read: %s", error)
+            return ()
+        steps = self.traps.steps
+        return tuple({**entry, "step": steps.step_of(entry["checker_launch"])} for entry in found)
+
+    def save(self, kind: str, summary: str, where: str) -> tuple[Path | None, str]:
+        """Write the ring as a dump, no device touched: (path, "") or (None, why not)."""
+        history = self.entries()
+        wrong = first_offence(history)
+        facts: dict[str, object] = {"launches": len(history)}
+        if wrong is not None:
+            facts["first wrong"] = {
+                "sequence": wrong["sequence"],
+                "check": wrong["checker_launch"],
+                "step": wrong["step"],
+            }
+        evidence = Evidence("", summary, where, facts=facts)
+        dump = Dump(fault=evidence, history=history, provenance=provenance())
+        return self.traps.store.save(dump, kind)
+
+    def leaving(self, error: BaseException, where: str) -> None:
+        """An exception leaves the scheduler: write the ring, once, and let it go on."""
+        if id(error) in self._seen or getattr(error, "evidence", None) is not None:
+            return  # a trap's own dump holds the ring already
+        self._seen.add(id(error))
+        if self.traps.watch.instruments is None:
+            return
+        text = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+        path, problem = self.save("crash", text, where)
+        told = f"dump: {path}" if path else f"no dump was written: {problem}"
+        logger.error("sglang-triage: %s left %s; %s", type(error).__name__, where, told)
