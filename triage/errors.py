@@ -10,7 +10,6 @@ TriageError
 │   ├── TableForm         a table the kernel would misread              (I26)
 │   ├── StaleSWAState     a backend's SWA state is not its pool's
 │   └── BrokenLifecycle   a page, row or state moved as it must not    (I3 to I9, I14 to I23)
-├── TrapSilent            an armed check does not run
 ├── DumpError             a file is not a dump we can read, or cannot be written
 ├── ReplayError           a replay was asked for something it does not know
 └── LabError              a lab scenario was asked for something it does not know
@@ -70,10 +69,6 @@ class StaleSWAState(TrapError):
 
 class BrokenLifecycle(TrapError):
     """A page, a row or a piece of state moved in a way that contradicts what went before."""
-
-
-class TrapSilent(TriageError):
-    """Checks are armed and do not run: says for how long. What follows is not covered."""
 
 
 class DumpError(TriageError):

@@ -22,7 +22,7 @@ SUMMARY = {
     "I20": "the allocator returned a slot it must not",
     "I26": "the page table is narrower than a sequence",
 }
-_CAUSE_FIRST = ("I26", "I12", "I2", "I1", "I10", "I3")
+_CAUSE_FIRST = ("I26", "I12", "I10", "I2", "I3", "I1")
 
 
 def first_of(invariants: Collection[str]) -> str:

@@ -37,11 +37,11 @@ class History:
 
     def entries(self) -> tuple[dict[str, Any], ...]:
         """Oldest first; empty where nothing is recorded or the ring cannot be read."""
-        instruments = self.traps.watch.instruments
-        if instruments is None:
+        watch = self.traps.watching.watch
+        if watch is None or watch.recorder is None:
             return ()
         try:
-            found = instruments.recorder.entries(columns_of=WITH_COLUMNS)
+            found = watch.recorder.entries(columns_of=WITH_COLUMNS)
         except Exception as error:  # evidence is second to the fault, whatever is wrong with it
             logger.error("sglang-triage: the flight recorder cannot be read: %s", error)
             return ()
@@ -68,7 +68,7 @@ class History:
         if id(error) in self._seen or getattr(error, "evidence", None) is not None:
             return  # a trap's own dump holds the ring already
         self._seen.add(id(error))
-        if self.traps.watch.instruments is None:
+        if self.traps.watching.watch is None:
             return
         text = f"{type(error).__name__}: {error}".splitlines()[0][:300]
         path, problem = self.save("crash", text, where)

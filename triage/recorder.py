@@ -175,10 +175,6 @@ class FlightRecorder:
             self._facts.append(facts)
         return number
 
-    def facts_of(self, tag: int) -> dict[str, Any]:
-        """What `tag` stands for; empty for a number that was never given out."""
-        return dict(self._facts[tag]) if 0 <= tag < len(self._facts) else {}
-
     def record(
         self,
         space: str,

@@ -38,9 +38,9 @@ from triage.invariants.reads import IndexSpace, check_form, check_table
 from triage.record import Dump
 from triage.sglang.entry import Entries, Entry
 from triage.sglang.pools import Reading, active_pool, is_hybrid, num_pages, reading, stale_state
+from triage.sglang.watching import Watching
 from triage.steps import Steps
 from triage.store import DumpStore
-from triage.watch import Watch
 
 logger = logging.getLogger("triage")
 
@@ -60,7 +60,7 @@ class Traps:
         self.counts: Counter[str] = Counter()
         self.armed = True
         self.entries = Entries()
-        self.watch = Watch(self, contain=mode != "log", strict=strict)
+        self.watching = Watching(self, "log" if mode == "log" else "contain", strict=strict)
         self.steps = Steps(self)
         self.history = History(self)
         self.enabled = invariants_of(checks)
@@ -74,7 +74,7 @@ class Traps:
         self.counts.clear()
         self.entries.forget()
         self._checked.clear()
-        self.watch.restart()
+        self.watching.restart()
         self.steps = Steps(self)
         self.history = History(self)
 
@@ -97,7 +97,7 @@ class Traps:
         graph: of a CUDA graph, whose check runs on the device in every mode.
         """
         self._checked.pop(backend, None)
-        self.watch.forget(backend, expect=graph or not self.reads_device)
+        self.watching.forget(backend, expect=graph or not self.reads_device)
 
     @property
     def entry(self) -> Entry | None:
@@ -122,7 +122,7 @@ class Traps:
         if self.reads_device and not capture.capturing():
             self.before_launch(AttentionCall(api, arguments))
             return None
-        return self.watch.before_launch(api, arguments)
+        return self.watching.before_launch(api, arguments)
 
     def before_launch(self, call: AttentionCall) -> None:
         """Raise a TrapError if this launch would read what it must not.

@@ -1,330 +1,262 @@
-"""Watching without waiting: modes `contain` and `log`, and every launch under graph capture.
+"""Modes `contain` and `log`: every launch watched, nothing waited for, reported one step later.
 
-The failure: a check that waits for the device costs two syncs a layer and is
-blind under CUDA graphs, so nobody leaves it on. The rule: one check and one
-recording per index space and forward, launched at the FlashInfer call itself, so
-that a capture records them between the refill of the table and the attention;
-per layer only host comparisons. What the checks found comes to the host with the
-step's mark (`triage/steps.py`).
+The failure: an armed server that is slower, or that dies of its own guard. The
+rule: at each launch at most one check and one recording per table, none for
+the layers that share it; what the kernels found is told when its copy has
+arrived; and what cannot be watched is counted under its reason, never passed
+off as clean.
 
-In `contain` the launch is given the checked copy of its table, in which offending
-entries name the dummy page; in `log` it is given what SGLang passed.
+    begin    a forward or a capture begins: nothing of it has been watched
+    launch   what the attention may read: in `contain` a copy, in `log` what it was given
+    end      the forward is on its way, or the graph was replayed
+    poll     before tokens leave the scheduler: evidence of earlier steps
 
-Not covered: launches of one process on two streams at once, a launch whose form
-the checker does not know (counted under its reason, never as clean), and I12
-against the forward batch's own lengths, which only mode `raise` has.
+This module knows tensors, not SGLang: the caller says which table belongs to
+which lane, and raises what `poll` returns.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
+import torch
 from torch import Tensor
+from triton.errors import TritonError
 
-from triage import capture
-from triage.call import AttentionCall
-from triage.device import CheckRefused
-from triage.errors import InstallError
-from triage.instruments import Instruments
-from triage.invariants.reads import IndexSpace, check_form
-from triage.sglang.entry import Entry
-from triage.sglang.pools import Reading, active_pool, is_hybrid, reading, stale_state
-
-if TYPE_CHECKING:
-    from triage.traps import Traps
+from triage.contain import Containment
+from triage.device import CheckRefused, DeviceChecker, StepReport
+from triage.device_kernels import INVARIANTS
+from triage.errors import TriageError
+from triage.evidence import Evidence
+from triage.faults import SUMMARY, first_of
+from triage.invariants.reads import IndexSpace
+from triage.recorder import FlightRecorder, LaneSpec
 
 logger = logging.getLogger("triage")
 
-_NOTHING: dict[int, tuple[int, bool]] = {}
+Mode = Literal["contain", "log"]
+
+
+class CheckerSilent(TriageError):
+    """The checker is armed, forwards go by, and it does not run."""
 
 
 @dataclass(slots=True)
-class Checked:
-    """The newest check of one index space, and what a later launch must share with it.
+class _Watched:
+    """The newest launch of a lane: how it was asked for, and what it may read."""
 
-    Tensors and objects are compared by identity: a forward hands the same ones to
-    every layer. `safe` is what the launch must be given instead, None in mode `log`.
-    """
-
-    table: Tensor
-    lengths: Tensor
-    cumulative: Tensor | None
-    q_len: int | None
-    window: int
-    pages: int
-    backend: Any
-    metadata: Any
-    forward_batch: Any
-    pool: Any
-    layers: Mapping[int, tuple[int, bool]]
-    slides: bool
-    graph: int
-    call: AttentionCall
-    entry: Entry | None
-    read: Reading
-    tag: int
-    safe: dict[str, Tensor] | None
-
-    def holds_for(self, arguments: Mapping[str, Any], inside: tuple[Any, Any, Any] | None) -> bool:
-        """Is this launch another layer's of the same forward? Host comparisons only."""
-        if arguments["block_tables"] is not self.table or arguments["seq_lens"] is not self.lengths:
-            return False
-        if arguments.get("window_left", -1) != self.window:
-            return False
-        if arguments.get("q_len_per_req") != self.q_len:
-            return False
-        if arguments.get("cum_seq_lens_q") is not self.cumulative or inside is None:
-            return False
-        backend, layer, forward_batch = inside
-        if backend is not self.backend or forward_batch is not self.forward_batch:
-            return False
-        if backend.forward_metadata is not self.metadata:
-            return False
-        if active_pool(backend, forward_batch) is not self.pool:
-            return False
-        if self.layers.get(layer.layer_id, (0, False))[1] != self.slides:
-            return False
-        cache = arguments["kv_cache"]
-        return (cache[0] if type(cache) is tuple else cache).shape[0] == self.pages
+    key: tuple[Any, ...]
+    read: tuple[Tensor, Tensor]
 
 
 class Watch:
-    """The device-side checks of one process.
+    """Checker, containment and recorder of one stream.
 
     Args:
-        traps: counts, enabled invariants, entries and dumps are its own.
-        contain: give the launch a checked copy; else it gets what SGLang passed.
-        strict: refuse to start where nothing could be checked.
+        device: where the tables live.
+        lanes: one per index space and role ("full", "swa", "draft full", ...). All
+            memory is taken here, before any capture.
+        mode: `contain` redirects, `log` does not.
+        slots: launches the recorder keeps per lane.
+        heartbeat: forwards without a check after which `poll` raises.
+        snapshots: ends that may be on their way at once.
+        largest: rows and columns of the largest table, if lanes record less of it.
     """
 
-    def __init__(self, traps: Traps, *, contain: bool, strict: bool = True) -> None:
-        self.traps = traps
-        self.contain = contain
-        self.strict = strict
-        self.counts = traps.counts
-        self.instruments: Instruments | None = None
-        self.refused: Counter[str] = Counter()
-        self._newest: dict[str, Checked] = {}
-        self._graph = 0
-        self._captures = 0
-        self._expected = False
-
-    def restart(self) -> None:
-        """As in a new process; the instruments of the last one are dropped."""
-        self.instruments = None
-        self.refused.clear()
-        self._newest.clear()
-        self._graph = self._captures = 0
-        self._expected = False
-
-    # -- arming ------------------------------------------------------------------------
-
-    def prepare(self, backend: Any) -> None:
-        """Take all memory, at the first backend's construction; later backends share it.
-
-        Raises InstallError where the form of `backend` is not known and `strict` is
-        set; else every launch is counted as not covered.
-        """
-        if self.instruments is not None:
-            return
-        window = self.traps.entries.origin_of(backend).sliding_window
-        try:
-            self.instruments = Instruments.of(backend, window, contain=self.contain)
-        except CheckRefused as refusal:
-            if self.strict:
-                raise InstallError(f"launches cannot be checked: {refusal}") from refusal
-            self.refused[str(refusal)] += 1
-            logger.error("sglang-triage: launches are NOT covered: %s", refusal)
-            return
-        recorder = self.instruments.recorder
-        logger.info(
-            "sglang-triage: watching %s; recorder %.1f MiB host, %.1f MiB device",
-            self.instruments.checker.device,
-            recorder.host_bytes / 2**20,
-            recorder.device_bytes / 2**20,
+    def __init__(
+        self,
+        device: torch.device | str,
+        lanes: Sequence[LaneSpec],
+        *,
+        mode: Mode,
+        slots: int = 256,
+        heartbeat: int = 100,
+        snapshots: int = 4,
+        largest: tuple[int, int] | None = None,
+    ) -> None:
+        self.mode = mode
+        self.checker = DeviceChecker(device, snapshots=snapshots)
+        self.recorder: FlightRecorder | None = FlightRecorder(
+            device, lanes, slots=slots, checker=self.checker
         )
+        self._contain = None
+        if mode == "contain":
+            rows, columns = largest or (
+                max(lane.max_rows for lane in lanes),
+                max(lane.max_columns for lane in lanes),
+            )
+            names = [lane.name for lane in lanes]
+            self._contain = Containment(self.checker, names, max_rows=rows, max_columns=columns)
+        self._heartbeat = heartbeat
+        self._heard = 0
+        self._watched: dict[str, _Watched] = {}
+        self._facts: dict[int, dict[str, Any]] = {}
+        self._tags: dict[tuple[tuple[str, Any], ...], int] = {}
+        self.refused: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
 
-    def forget(self, backend: Any, *, expect: bool = True) -> None:
-        """New metadata, or the same refilled: its tables are to be checked again.
+    def begin(self) -> None:
+        """A forward or a capture begins: its tables are new, even at old addresses."""
+        self._watched.clear()
 
-        expect: a check on the device is to follow, or the heartbeat stops.
-        """
-        self._expected = self._expected or expect
-        for name, checked in list(self._newest.items()):
-            if checked.backend is backend:
-                del self._newest[name]
+    def launch(
+        self,
+        lane: str,
+        block_tables: Tensor,
+        cache_seqlens: Tensor,
+        space: IndexSpace,
+        *,
+        facts: dict[str, Any] | None = None,
+        window_left: int,
+        q_len: int | Tensor = 1,
+        cum_seq_lens_q: Tensor | None = None,
+        req_pool_indices: Tensor | None = None,
+        **expected: Any,
+    ) -> tuple[Tensor, Tensor]:
+        """Watch one attention launch; return the table and the lengths it may read.
 
-    def forward_done(self) -> bool:
-        """The target's forward has been launched; was metadata built for it, so that a check ran?
-
-        What was kept to recognise its later layers is let go.
-        """
-        self._newest.clear()
-        expected, self._expected = self._expected, False
-        return expected
-
-    # -- the launch --------------------------------------------------------------------
-
-    def before_launch(self, api: str, arguments: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        """Check and record the launch unless a layer before did; what it must be given instead.
-
-        Cost: per layer a dozen host comparisons; at the first launch of an index
-        space one check and one recording. No sync, no allocation, legal under capture.
+        Args:
+            lane: names the recorder's ring and the containment's buffer.
+            facts: what the host knows of the launch (layer, mode, graph), plain values.
+            expected: `req_to_token`, `full_to_swa`, `num_real_rows`, `check_padding`,
+                `padded_length`, as `DeviceChecker.check_table` takes them.
+        Cost: of a table that the lane's newest launch had too, a comparison; else
+            two kernel launches. No sync, legal under capture.
         """
         self.counts["launches"] += 1
-        graph = self._graph_now()
-        inside = self.traps.entries.inside.call
-        for checked in self._newest.values():
-            if checked.graph == graph and checked.holds_for(arguments, inside):
-                return checked.safe
-        return self._check(AttentionCall(api, arguments), graph)
-
-    def _graph_now(self) -> int:
-        """0 outside capture, else a number per capture: warm-up launches do not count for it."""
-        if not capture.capturing():
-            self._graph = 0
-        elif self._graph == 0:
-            self._captures += 1
-            self._graph = self._captures
-        return self._graph
-
-    def _check(self, call: AttentionCall, graph: int) -> Mapping[str, Any] | None:
-        instruments = self.instruments
-        if instruments is None:
-            self._not_covered("nothing was armed before the first launch")
-            return None
-        entry = self.traps.entry
-        pool = None if entry is None else active_pool(entry.backend, entry.forward_batch)
-        read = reading(call, pool, None if entry is None else entry.layer_id)
-        if "I26" in self.traps.enabled:
-            self._check_form(call, read)
-        tag = instruments.recorder.tag(**_facts(call, entry, read, graph))
-        try:
-            safe = self._launch(instruments, call, entry, read, tag)
-        except CheckRefused as refusal:
-            self._not_covered(str(refusal))
-            return None
-        self.counts["tables"] += 1
-        self.counts["tables under capture"] += graph > 0
-        self._newest[read.space.name] = _checked(call, entry, read, tag, graph, safe)
-        return safe
-
-    def _launch(
-        self,
-        instruments: Instruments,
-        call: AttentionCall,
-        entry: Entry | None,
-        read: Reading,
-        tag: int,
-    ) -> dict[str, Tensor] | None:
-        rows = entry is not None and entry.rows_match(call)
-        requests = entry.req_pool_indices if rows and entry is not None else None
-        known = "I2" in self.traps.enabled and entry is not None
+        key = (
+            block_tables.data_ptr(),
+            block_tables.shape,
+            cache_seqlens.data_ptr(),
+            cache_seqlens.shape,
+            space,
+            window_left,
+            q_len if isinstance(q_len, int) else q_len.data_ptr(),
+            None if cum_seq_lens_q is None else cum_seq_lens_q.data_ptr(),
+        )
+        watched = self._watched.get(lane)
+        if watched is not None and watched.key == key:
+            return watched.read
+        tag = self._tag(facts or {})
         options: dict[str, Any] = {
-            "window_left": call.window_left,
-            "q_len": max(call.q_len_per_req, 1),
-            "cum_seq_lens_q": call.cum_seq_lens_q,
-            "req_pool_indices": requests,
+            "window_left": window_left,
+            "q_len": q_len,
+            "cum_seq_lens_q": cum_seq_lens_q,
+            "req_pool_indices": req_pool_indices,
             "tag": tag,
         }
-        identity: dict[str, Any] = {
-            "req_to_token": entry.req_to_token if known and entry is not None else None,
-            "full_to_swa": read.full_to_swa,
-        }
-        table, lengths, safe = call.block_tables, call.cache_seqlens, None
-        if instruments.containment is None:
-            instruments.checker.check_table(table, lengths, read.space, **options, **identity)
-        else:
-            block_tables, seq_lens = instruments.containment.redirect(
-                table, lengths, read.space, **options, **identity
-            )
-            safe = {"block_tables": block_tables, "seq_lens": seq_lens}
-        self._record(instruments, read.space, table, lengths, options)
-        return safe
+        read = block_tables, cache_seqlens
+        try:
+            if self._contain is None:
+                self.checker.check_table(block_tables, cache_seqlens, space, **options, **expected)
+            else:
+                read = self._contain.redirect(
+                    block_tables, cache_seqlens, space, lane=lane, **options, **expected
+                )
+            self.counts["checks"] += 1
+            accepted = True
+        except CheckRefused as reason:
+            self._refuse(str(reason))
+            accepted = False
+        self._record(lane, block_tables, cache_seqlens, checked=accepted, **options)
+        self._watched[lane] = _Watched(key, read)
+        return read
+
+    def end(self, step: int) -> bool:
+        """The work of a step is queued on the current stream; its state follows it.
+
+        False if it could not be sent: then the next one covers this step too.
+        """
+        return self.checker.mark(step)
+
+    def poll(self, *, wait: bool = False) -> tuple[Evidence, ...]:
+        """Evidence of the steps that have arrived since the last poll, oldest first.
+
+        Raises:
+            CheckerSilent: too many steps in a row without a check.
+        Cost: an event query per step on its way; with `wait` a sync.
+        """
+        reports = self.checker.poll(wait=wait)
+        self.listen()
+        return tuple(self.evidence(report) for report in reports if report.total)
+
+    def listen(self) -> None:
+        """Raise CheckerSilent if no check ran in `heartbeat` polled steps; count again from 0."""
+        silent = self.checker.marks_without_launch
+        if silent - self._heard < self._heartbeat:
+            self._heard = min(self._heard, silent)
+            return
+        self._heard = silent
+        refused = f"; refused: {dict(self.refused)}" if self.refused else ""
+        raise CheckerSilent(f"no check ran in {silent} forwards{refused}")
+
+    def facts_of(self, tag: int) -> dict[str, Any]:
+        """What the host knew of the launches with this tag."""
+        return self._facts.get(tag, {})
+
+    # -- helpers ----------------------------------------------------------------------------
 
     def _record(
-        self,
-        instruments: Instruments,
-        space: IndexSpace,
-        table: Tensor,
-        lengths: Tensor,
-        options: dict[str, Any],
+        self, lane: str, table: Tensor, lengths: Tensor, *, checked: bool, **options: Any
     ) -> None:
+        if self.recorder is None:
+            return
         try:
-            instruments.recorder.record(space.name, table, lengths, checked=True, **options)
-        except Exception as error:  # whatever the recorder runs into, the server goes on without it
-            if not self.counts["recordings lost"]:
-                logger.error("sglang-triage: the flight recorder failed: %s", error)
-            self.counts["recordings lost"] += 1
+            self.recorder.record(lane, table, lengths, checked=checked, **options)
+        except (RuntimeError, TritonError) as error:
+            # The recorder is not worth a server: without it the traps still stand.
+            logger.error("sglang-triage: the flight recorder is off: %s", error)
+            self.refused[f"recorder: {type(error).__name__}"] += 1
+            self.recorder = None
 
-    def _check_form(self, call: AttentionCall, read: Reading) -> None:
-        form = check_form(
-            call.block_tables,
-            call.cache_seqlens,
-            page_size=call.page_size,
-            device_of_kernel=call.query.device,
-            where=f"launch {self.counts['launches']}, {read.space.name} pool",
-        )
-        if form:
-            self.traps.fire_event(form[0])
-
-    def _not_covered(self, reason: str) -> None:
-        self.counts["launches not covered"] += 1
+    def _refuse(self, reason: str) -> None:
         if reason not in self.refused:
-            logger.error("sglang-triage: a launch is NOT covered: %s", reason)
+            logger.error("sglang-triage: a launch is not covered: %s", reason)
         self.refused[reason] += 1
 
+    def _tag(self, facts: dict[str, Any]) -> int:
+        if self.recorder is not None:
+            tag = self.recorder.tag(**facts)
+        else:
+            tag = self._tags.setdefault(tuple(sorted(facts.items())), len(self._tags))
+        self._facts[tag] = facts
+        return tag
 
-def _checked(
-    call: AttentionCall,
-    entry: Entry | None,
-    read: Reading,
-    tag: int,
-    graph: int,
-    safe: dict[str, Tensor] | None,
-) -> Checked:
-    arguments = call.arguments
-    pool = read.pool
-    return Checked(
-        table=call.block_tables,
-        lengths=call.cache_seqlens,
-        cumulative=call.cum_seq_lens_q,
-        q_len=arguments.get("q_len_per_req"),
-        window=call.window_left,
-        pages=call.num_pages,
-        backend=None if entry is None else entry.backend,
-        metadata=None if entry is None else entry.metadata,
-        forward_batch=None if entry is None else entry.forward_batch,
-        pool=pool,
-        layers=pool.layers_mapping if is_hybrid(pool) else _NOTHING,
-        slides=read.space.name == "swa",
-        graph=graph,
-        call=call,
-        entry=entry,
-        read=read,
-        tag=tag,
-        safe=safe,
-    )
+    def evidence(self, report: StepReport, only: Collection[str] = INVARIANTS) -> Evidence:
+        """One step's report as evidence: its cause, its first launch, who was told what.
 
-
-def _facts(
-    call: AttentionCall, entry: Entry | None, read: Reading, graph: int
-) -> dict[str, int | str]:
-    """What the host knows of a launch; comes back with every offender and ring entry."""
-    facts: dict[str, int | str] = {
-        "pool": read.space.name,
-        "kind": "decode" if "decode" in call.api else "context",
-        "graph": graph,
-        "window_left": call.window_left,
-        "num_pages": read.space.num_pages,
-    }
-    if entry is not None:
-        facts["layer_id"] = entry.layer_id
-        facts["role"] = entry.origin.role
-        facts["forward_mode"] = entry.forward_mode
-        facts["stale"] = stale_state(entry.backend, read.pool) or ""
-    return facts
+        only: the invariants that are to be told; the report has at least one of them.
+        """
+        counts = {name: n for name, n in report.counts.items() if name in only}
+        first = first_of(counts)
+        offenders = sorted(
+            (o for o in report.offenders if o.violation.invariant in counts),
+            key=lambda o: (o.violation.invariant != first, o.launch, o.violation.row),
+        )
+        facts: dict[str, Any] = {}
+        launch = report.launches[0]
+        if offenders:
+            launch = offenders[0].launch
+            facts = self.facts_of(offenders[0].tag)
+        done = {
+            "contain": "redirected to the dummy page; this step's output is invalid",
+            "log": "read as it was; this step's output is invalid",
+        }[self.mode]
+        rows = {(o.launch, o.violation.row) for o in offenders}
+        total = sum(counts.values())
+        return Evidence(
+            invariant=first,
+            summary=f"{SUMMARY[first]}; {total} entries in the step, {done}",
+            where=f"step {report.step}, checked launch {launch}",
+            pool=str(facts.get("space", "")),
+            layer_id=facts.get("layer_id"),
+            forward_mode=str(facts.get("forward_mode", "")),
+            total=total,
+            rows_affected=len(rows),
+            violations=tuple(offender.violation for offender in offenders),
+            facts={**facts, "counts": counts, "step": report.step, "launch": launch},
+        )

@@ -46,7 +46,7 @@ class Installed:
         """What is asked for and cannot be watched here: target, check or form -> why."""
         if self.traps is None:
             return {}
-        refused = {reason: f"{n} launches" for reason, n in self.traps.watch.refused.items()}
+        refused = {reason: f"{n} launches" for reason, n in self.traps.watching.refused.items()}
         return {**self.lifecycle.absent, **self.scheduling.absent, **refused}
 
     @property
@@ -130,7 +130,7 @@ def _trap_hooks(made: Installed) -> list[Hook]:
             traps.note_backend(backend, model_runner)
         result = original(backend, model_runner, *args, **kw)
         if traps.armed:
-            traps.watch.prepare(backend)
+            traps.watching.prepare(backend)
         return result
 
     def metadata_built(original: Any, backend: Any, *args: Any, **kwargs: Any) -> Any:
