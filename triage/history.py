@@ -10,7 +10,13 @@ others the dump keeps lengths, rows and facts.
 from __future__ import annotations
 
 import logging
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from triage.collect import provenance
@@ -23,6 +29,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("triage")
 
+SIGNAL = signal.SIGUSR2
 WITH_COLUMNS = 8
 
 
@@ -32,8 +39,6 @@ class History:
     def __init__(self, traps: Traps) -> None:
         self.traps = traps
         self._seen: set[int] = set()
-
-    def listen(self) -> None: ...
 
     def entries(self) -> tuple[dict[str, Any], ...]:
         """Oldest first; empty where nothing is recorded or the ring cannot be read."""
@@ -74,3 +79,52 @@ class History:
         path, problem = self.save("crash", text, where)
         told = f"dump: {path}" if path else f"no dump was written: {problem}"
         logger.error("sglang-triage: %s left %s; %s", type(error).__name__, where, told)
+
+    # -- on request ------------------------------------------------------------------------
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Inside, SIGUSR2 writes the ring; a handler that was there before runs too.
+
+        A file `armed.PID` beside the dumps tells `triage snap` that this process may be
+        asked. Only in the main thread, where Python delivers signals; elsewhere nothing.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            logger.warning("sglang-triage: not in the main thread, SIGUSR2 is not listened to")
+            yield
+            return
+        before = signal.getsignal(SIGNAL)
+
+        def snap(number: int, frame: FrameType | None) -> None:
+            self._snap()
+            if callable(before):
+                before(number, frame)
+
+        signal.signal(SIGNAL, snap)
+        marker = armed_marker(self.traps.store.directory, os.getpid())
+        self._mark(marker)
+        try:
+            yield
+        finally:
+            marker.unlink(missing_ok=True)
+            signal.signal(SIGNAL, before if before is not None else signal.SIG_DFL)
+
+    def _mark(self, marker: Path) -> None:
+        try:
+            marker.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            marker.touch()
+        except OSError as error:
+            logger.error("sglang-triage: `triage snap` will not find this process: %s", error)
+
+    def _snap(self) -> None:
+        try:
+            path, problem = self.save("snap", "a snapshot that was asked for", "SIGUSR2")
+        except Exception as error:  # a request must not end the server it looks at
+            path, problem = None, str(error)
+        told = f"dump: {path}" if path else f"no dump was written: {problem}"
+        logger.warning("sglang-triage: SIGUSR2; %s", told)
+
+
+def armed_marker(directory: Path, pid: int) -> Path:
+    """Where a process that listens to SIGUSR2 says so."""
+    return directory / f"armed.{pid}"

@@ -145,7 +145,8 @@ class Steps:
         self.traps.counts["violations"] += 1
         stale = str(evidence.facts.get("stale") or "") if evidence.invariant in _BY_IDS else ""
         if stale:
-            evidence = replace(evidence, summary=f"{stale}; {evidence.summary}")
+            _, _, counted = evidence.summary.partition("; ")
+            evidence = replace(evidence, summary=f"{stale}; {counted}")
         error = StaleSWAState if stale else typed(evidence.invariant)
         if self.traps.mode == "log":
             self._log(error, evidence)

@@ -141,7 +141,7 @@ class Watch:
         watched = self._watched.get(lane)
         if watched is not None and watched.key == key:
             return watched.read
-        tag = self._tag(facts or {})
+        tag = self.tag(**(facts or {}))
         options: dict[str, Any] = {
             "window_left": window_left,
             "q_len": q_len,
@@ -160,7 +160,7 @@ class Watch:
             self.counts["checks"] += 1
             accepted = True
         except CheckRefused as reason:
-            self._refuse(str(reason))
+            self.refuse(str(reason))
             accepted = False
         self._record(lane, block_tables, cache_seqlens, checked=accepted, **options)
         self._watched[lane] = _Watched(key, read)
@@ -213,12 +213,14 @@ class Watch:
             self.refused[f"recorder: {type(error).__name__}"] += 1
             self.recorder = None
 
-    def _refuse(self, reason: str) -> None:
+    def refuse(self, reason: str) -> None:
+        """Count what could not be watched, and log each reason once."""
         if reason not in self.refused:
             logger.error("sglang-triage: a launch is not covered: %s", reason)
         self.refused[reason] += 1
 
-    def _tag(self, facts: dict[str, Any]) -> int:
+    def tag(self, **facts: Any) -> int:
+        """A number for what the host knows of a launch; the same facts get the same."""
         if self.recorder is not None:
             tag = self.recorder.tag(**facts)
         else:

@@ -34,6 +34,10 @@ POOL = "sglang.srt.mem_cache.swa_memory_pool.SWAKVPool"
 ROWS = "sglang.srt.mem_cache.memory_pool.ReqToTokenPool"
 VIEWS = "sglang.srt.speculative.frozen_kv_mtp_utils"
 
+_FUSED_STORES = (
+    f"{BACKEND}._fused_fp8_qkv_kv_cache",  # 0.5.18 and later
+    f"{BACKEND}._fused_fp8_set_kv_buffer",
+)
 _SWA_STATE = ("token_to_kv_pool", "_swa_kv_pool", "use_sliding_window_kv_pool")
 _FREES = (
     "free",
@@ -54,6 +58,7 @@ class Lifecycle:
 
     def restart(self) -> None:
         self.books.restart()
+        self.writes.restart()
 
     def hooks(self) -> list[Hook]:
         """Everything this release can be watched at, for the invariants that are enabled."""
@@ -74,6 +79,9 @@ class Lifecycle:
         if "I3" in enabled:
             found += self._present(
                 f"{POOL}.set_kv_buffer", self.writes.around, "slots a forward writes (I3)"
+            )
+            found += self._one_of(
+                _FUSED_STORES, self.writes.around_fused, "slots a fused store writes (I3)"
             )
         if "I9" in enabled:
             found += self._present(
@@ -120,6 +128,13 @@ class Lifecycle:
             self.absent[target] = f"{why}: this SGLang has no {target.rpartition('.')[2]} there"
             return []
         return [Hook(target, self._armed(around), why)]
+
+    def _one_of(self, targets: tuple[str, ...], around: Callable[..., Any], why: str) -> list[Hook]:
+        """The one that this release has: a name that changed, not a thing that is missing."""
+        found = [hook for target in targets for hook in self._present(target, around, why)]
+        for target in targets if found else ():
+            self.absent.pop(target, None)
+        return found
 
     def _armed(self, around: Callable[..., Any]) -> Callable[..., Any]:
         def hook(original: Any, *args: Any, **kwargs: Any) -> Any:

@@ -76,9 +76,9 @@ class Scheduling:
     def run_event_loop(self, original: Any, scheduler: Any, *args: Any, **kwargs: Any) -> Any:
         if not self.traps.armed:
             return original(scheduler, *args, **kwargs)
-        self.traps.history.listen()
         try:
-            return original(scheduler, *args, **kwargs)
+            with self.traps.history.listening():
+                return original(scheduler, *args, **kwargs)
         except BaseException as error:
             self.traps.history.leaving(error, "Scheduler.run_event_loop")
             raise

@@ -185,14 +185,14 @@ class Watching:
         space one check and one recording. No sync, no allocation, legal under capture.
         """
         self.traps.counts["launches"] += 1
-        graph = self._graph_now()
+        graph = self.graph_now()
         inside = self.traps.entries.inside.call
         for checked in self._newest.values():
             if checked.graph == graph and checked.holds_for(arguments, inside):
                 return checked.safe
         return self._check(AttentionCall(api, arguments), graph)
 
-    def _graph_now(self) -> int:
+    def graph_now(self) -> int:
         """0 outside capture, else a number per capture: warm-up launches do not count for it."""
         graph = self._graph
         if not capture.capturing():
