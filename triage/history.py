@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from triage.collect import provenance
 from triage.evidence import Evidence
 from triage.record import Dump
-from triage.recorder import first_offence
+from triage.timeline import CRASH, SNAP, first_offence
 
 if TYPE_CHECKING:
     from triage.traps import Traps
@@ -57,7 +57,7 @@ class History:
         """Write the ring as a dump, no device touched: (path, "") or (None, why not)."""
         history = self.entries()
         wrong = first_offence(history)
-        facts: dict[str, object] = {"launches": len(history)}
+        facts: dict[str, object] = {"kind": kind, "launches": len(history)}
         if wrong is not None:
             facts["first wrong"] = {
                 "sequence": wrong["sequence"],
@@ -76,7 +76,7 @@ class History:
         if self.traps.watching.watch is None:
             return
         text = f"{type(error).__name__}: {error}".splitlines()[0][:300]
-        path, problem = self.save("crash", text, where)
+        path, problem = self.save(CRASH, text, where)
         told = f"dump: {path}" if path else f"no dump was written: {problem}"
         logger.error("sglang-triage: %s left %s; %s", type(error).__name__, where, told)
 
@@ -118,7 +118,7 @@ class History:
 
     def _snap(self) -> None:
         try:
-            path, problem = self.save("snap", "a snapshot that was asked for", "SIGUSR2")
+            path, problem = self.save(SNAP, "a snapshot that was asked for", "SIGUSR2")
         except Exception as error:  # a request must not end the server it looks at
             path, problem = None, str(error)
         told = f"dump: {path}" if path else f"no dump was written: {problem}"

@@ -34,6 +34,7 @@ from triage import recorder_kernels as kernels
 from triage.device import DeviceChecker
 from triage.device_kernels import CURSOR, LAUNCHES
 from triage.recorder_kernels import Lane, record_eager, record_kernel
+from triage.timeline import first_offence
 
 INTEGERS = (torch.int32, torch.int64)
 
@@ -62,22 +63,6 @@ def window_columns(window_left: int, max_q_len: int, page_size: int) -> int:
     """Columns that can lie in a row's window: its tokens may begin anywhere in a page."""
     tokens = window_left + max(max_q_len, 1)
     return (tokens - 1) // page_size + 2
-
-
-def first_offence(entries: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """The oldest entry at which the device checker had seen more offenders than before it.
-
-    None if no entry has one, or the ring had no checker. An offence older than the
-    ring shows at its oldest entry: then `sequence` is not 0.
-    """
-    before = 0
-    for entry in entries:
-        if entry["offenders"] is None:
-            continue
-        if entry["offenders"] > before:
-            return entry
-        before = entry["offenders"]
-    return None
 
 
 class FlightRecorder:

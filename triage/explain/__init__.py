@@ -17,6 +17,7 @@ from triage.explain.cause import Cause, Confidence
 from triage.explain.rules_allocation import freed_page, page_owned_twice
 from triage.explain.rules_fault import illegal_allocation, lengths_disagree
 from triage.explain.rules_form import misread_table, narrow_table
+from triage.explain.rules_history import stale_state_on_record
 from triage.explain.rules_rows import other_requests_row, padded_row
 from triage.explain.rules_space import (
     divided_twice,
@@ -26,6 +27,7 @@ from triage.explain.rules_space import (
     stale_swa_state,
 )
 from triage.record import Dump
+from triage.timeline import since
 
 RULES = (
     misread_table,
@@ -41,8 +43,8 @@ RULES = (
     other_requests_row,
 )
 
-FAULT_RULES = (illegal_allocation, lengths_disagree)
-"""Rules that go by the recorded fault alone: its launch may be absent."""
+FAULT_RULES = (illegal_allocation, lengths_disagree, stale_state_on_record)
+"""Rules that go by the recorded fault and the history alone: the launch may be absent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,7 @@ def explain(dump: Dump) -> Explanation:
         answers += [rule(case) for rule in RULES]
     found = [cause for cause in answers if cause is not None]
     found.sort(key=lambda cause: -cause.confidence)
+    told = tuple(filter(None, (since(dump),)))
     if case is None:
-        return Explanation(tuple(found), ("the dump holds no launch with its tables",))
-    return Explanation(tuple(found), case.observed())
+        return Explanation(tuple(found), ("the dump holds no launch with its tables", *told))
+    return Explanation(tuple(found), (*case.observed(), *(told if case.observed() else ())))
