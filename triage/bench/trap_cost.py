@@ -33,7 +33,22 @@ class Backend:
     def __init__(self, pool: Any, req_to_token: torch.Tensor) -> None:
         self.token_to_kv_pool = self._swa_kv_pool = pool
         self.req_to_token = req_to_token
+        self.page_size = PAGE
         self.forward_metadata: Any = None
+
+
+@dataclass(eq=False)
+class Batch:
+    """The attributes of ForwardBatch that the traps read. A draft's: it tells no lengths."""
+
+    req_pool_indices: torch.Tensor
+    batch_size: int = ROWS
+    spec_info: Any = None
+    forward_mode: Any = field(
+        default_factory=lambda: SimpleNamespace(
+            name="DRAFT_EXTEND_V2", is_decode=lambda: False, is_target_verify=lambda: False
+        )
+    )
 
 
 @dataclass
@@ -61,6 +76,7 @@ class Step:
         pool = SimpleNamespace(
             layers_mapping={i: (i, swa) for i, swa in enumerate(kinds)},
             full_to_swa_index_mapping=mapping,
+            page_size=PAGE,
             full_kv_pool=SimpleNamespace(size=pages * PAGE),
             swa_kv_pool=SimpleNamespace(size=sliding * PAGE),
         )
@@ -99,11 +115,7 @@ def figures() -> list[Figure]:
     step = Step()
     traps = Traps(DumpStore(Path(tempfile.gettempdir())))
     traps.note_backend(step.backend, SimpleNamespace(sliding_window_size=WINDOW - 1))
-    batch = SimpleNamespace(
-        forward_mode=SimpleNamespace(name="TARGET_VERIFY"),
-        batch_size=ROWS,
-        req_pool_indices=torch.arange(1, ROWS + 1),
-    )
+    batch = Batch(torch.arange(1, ROWS + 1))
     with count_syncs() as ours:
         step.trapped(traps, batch)
     with count_syncs() as naive:

@@ -17,7 +17,7 @@ def print_summary(summary: dict[str, Any], title: str) -> None:
     console = Console(highlight=False)
     fault = summary["fault"]
     console.rule(escape(title))
-    invariant = fault["invariant"] or "no fault: a snapshot"
+    invariant = fault["invariant"] or fault["facts"].get("kind") or "no fault: a snapshot"
     console.print(line(invariant, style="bold red") + line(f"  {fault['summary']}"))
     console.print(line(_place(fault), style="dim"))
     for violation in fault["violations"]:

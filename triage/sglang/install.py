@@ -10,22 +10,12 @@ import logging
 from dataclasses import dataclass, field
 from typing import Any
 
-from triage.call import CONTEXT, DECODE, AttentionCall
 from triage.config import Config
 from triage.errors import InstallError, UnsupportedSGLang
 from triage.sglang.hooks import Binding, Hook, register
 from triage.sglang.names import swa_allocator_path
 
 logger = logging.getLogger("triage")
-
-BACKEND = "sglang.srt.layers.attention.trtllm_mha_backend.TRTLLMHAAttnBackend"
-GRAPH_ENTRIES = (
-    "init_forward_metadata_out_graph",  # 0.5.13.post1 and later
-    "init_forward_metadata_in_graph",  # 0.5.15.post1 and later
-    "init_forward_metadata_capture_cuda_graph",  # 0.5.12.post1
-    "init_forward_metadata_replay_cuda_graph",
-)
-FLASHINFER = {DECODE: "flashinfer.decode", CONTEXT: "flashinfer.prefill"}
 
 
 @dataclass(slots=True)
@@ -111,48 +101,6 @@ def _trap_hooks(made: Installed) -> list[Hook]:
     config = made.config
     store = DumpStore(config.directory, config.max_dumps, config.max_bytes)
     traps = made.traps = Traps(store, config.checks, config.mode, config.strict)
-    inside = traps.entries.inside
-
-    def launch(api: str) -> Any:
-        def before(original: Any, *args: Any, **kwargs: Any) -> Any:
-            if traps.armed:
-                if args:
-                    kwargs, args = {**AttentionCall.of(api, args, kwargs).arguments}, ()
-                replaced = traps.replacements(api, kwargs)
-                if replaced is not None:
-                    kwargs.update(replaced)
-            return original(*args, **kwargs)
-
-        return before
-
-    def constructed(original: Any, backend: Any, model_runner: Any, *args: Any, **kw: Any) -> Any:
-        if traps.armed:
-            traps.note_backend(backend, model_runner)
-        result = original(backend, model_runner, *args, **kw)
-        if traps.armed:
-            traps.watching.prepare(backend)
-        return result
-
-    def metadata_built(original: Any, backend: Any, *args: Any, **kwargs: Any) -> Any:
-        if traps.armed:
-            traps.forget_tables(backend)
-        return original(backend, *args, **kwargs)
-
-    def graph_metadata(original: Any, backend: Any, *args: Any, **kwargs: Any) -> Any:
-        if traps.armed:
-            traps.forget_tables(backend, graph=True)
-        return original(backend, *args, **kwargs)
-
-    def entered(original: Any, backend: Any, *args: Any, **kwargs: Any) -> Any:
-        if not traps.armed:
-            return original(backend, *args, **kwargs)
-        layer = args[3] if len(args) > 3 else kwargs["layer"]
-        forward_batch = args[4] if len(args) > 4 else kwargs["forward_batch"]
-        before, inside.call = inside.call, (backend, layer, forward_batch)
-        try:
-            return original(backend, *args, **kwargs)
-        finally:
-            inside.call = before
 
     def allocated(where: str) -> Any:
         def after(original: Any, allocator: Any, *args: Any, **kwargs: Any) -> Any:
@@ -163,6 +111,7 @@ def _trap_hooks(made: Installed) -> list[Hook]:
 
         return after
 
+    from triage.sglang.attention import AttentionHooks
     from triage.sglang.lifecycle import Lifecycle
     from triage.sglang.scheduling import Scheduling
 
@@ -170,27 +119,12 @@ def _trap_hooks(made: Installed) -> list[Hook]:
     lifecycle = made.lifecycle = Lifecycle(traps)
     allocator = swa_allocator_path()
     return [
-        Hook(f"{FLASHINFER[DECODE]}.{DECODE}", launch(DECODE), "page-table traps, decode"),
-        Hook(f"{FLASHINFER[CONTEXT]}.{CONTEXT}", launch(CONTEXT), "page-table traps, prefill"),
-        Hook(f"{BACKEND}.__init__", constructed, "what a backend was built for"),
-        Hook(f"{BACKEND}.init_forward_metadata", metadata_built, "tables are new"),
-        Hook(f"{BACKEND}.forward_decode", entered, "layer and batch of a launch"),
-        Hook(f"{BACKEND}.forward_extend", entered, "layer and batch of a launch"),
+        *AttentionHooks(traps).hooks(),
         Hook(f"{allocator}.alloc_extend", allocated("alloc_extend"), "allocator trap"),
         Hook(f"{allocator}.alloc_decode", allocated("alloc_decode"), "allocator trap"),
-        *(Hook(target, graph_metadata, "graph's tables are new") for target in _graph_entries()),
         *lifecycle.hooks(),
         *scheduling.hooks(),
     ]
-
-
-def _graph_entries() -> list[str]:
-    """Where this release builds or refills a graph's metadata, at capture and at replay."""
-    import importlib
-
-    module, _, name = BACKEND.rpartition(".")
-    backend = getattr(importlib.import_module(module), name)
-    return [f"{BACKEND}.{entry}" for entry in GRAPH_ENTRIES if entry in vars(backend)]
 
 
 def _report(made: Installed, version: str) -> None:
