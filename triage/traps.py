@@ -119,7 +119,7 @@ class Traps:
 
         Raises a TrapError, in mode `raise` outside capture, as `before_launch` says.
         """
-        if self.reads_device and not capture.capturing():
+        if self.mode == "raise" and not capture.capturing():
             self.before_launch(AttentionCall(api, arguments))
             return None
         return self.watching.before_launch(api, arguments)

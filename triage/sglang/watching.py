@@ -39,15 +39,14 @@ logger = logging.getLogger("triage")
 
 HEARTBEAT = 100
 
-_NOTHING: dict[int, tuple[int, bool]] = {}
-
 
 @dataclass(slots=True)
 class Checked:
     """The newest check of one index space, and what a later launch must share with it.
 
     Tensors and objects are compared by identity: a forward hands the same ones to
-    every layer. `safe` is what the launch must be given instead, None in mode `log`.
+    every layer. `holder` is what has the pool, the backend or (0.5.12.post1) the batch;
+    `graph` says whether it was recorded into one. `safe` is what the launch must be given instead, None in mode `log`.
     """
 
     table: Tensor
@@ -60,32 +59,43 @@ class Checked:
     metadata: Any
     forward_batch: Any
     pool: Any
+    holder: Any
     layers: Mapping[int, tuple[int, bool]]
     slides: bool
-    graph: int
+    graph: bool
     safe: dict[str, Tensor] | None
 
     def holds_for(self, arguments: Mapping[str, Any], inside: tuple[Any, Any, Any] | None) -> bool:
-        """Is this launch another layer's of the same forward? Host comparisons only."""
-        if arguments["block_tables"] is not self.table or arguments["seq_lens"] is not self.lengths:
-            return False
-        if arguments.get("window_left", -1) != self.window:
-            return False
-        if arguments.get("q_len_per_req") != self.q_len:
-            return False
-        if arguments.get("cum_seq_lens_q") is not self.cumulative or inside is None:
+        """Is this launch another layer's of the same forward? Host comparisons only.
+
+        One expression, the likeliest difference first: it runs at every layer.
+        """
+        if arguments["block_tables"] is not self.table or inside is None:
             return False
         backend, layer, forward_batch = inside
-        if backend is not self.backend or forward_batch is not self.forward_batch:
-            return False
-        if backend.forward_metadata is not self.metadata:
-            return False
-        if active_pool(backend, forward_batch) is not self.pool:
-            return False
-        if self.layers.get(layer.layer_id, (0, False))[1] != self.slides:
-            return False
-        cache = arguments["kv_cache"]
-        return (cache[0] if type(cache) is tuple else cache).shape[0] == self.pages
+        return (
+            arguments["seq_lens"] is self.lengths
+            and arguments.get("window_left", -1) == self.window
+            and forward_batch is self.forward_batch
+            and backend is self.backend
+            and backend.forward_metadata is self.metadata
+            and self.holder.token_to_kv_pool is self.pool
+            and self.layers[layer.layer_id][1] == self.slides
+            and arguments["kv_cache"][0].shape[0] == self.pages
+            and arguments.get("q_len_per_req") == self.q_len
+            and arguments.get("cum_seq_lens_q") is self.cumulative
+            and capture.capturing() == self.graph
+        )
+
+
+class _EveryLayerFull(dict[int, tuple[int, bool]]):
+    """The layers of a pool that is not hybrid."""
+
+    def __missing__(self, layer_id: int) -> tuple[int, bool]:
+        return layer_id, False
+
+
+_FULL = _EveryLayerFull()
 
 
 class Watching:
@@ -104,6 +114,7 @@ class Watching:
         self.watch: Watch | None = None
         self.heartbeat = HEARTBEAT
         self.refused_to_arm = ""
+        self._inside = traps.entries.inside
         self._newest: dict[str, Checked] = {}
         self._graph = 0
         self._captures = 0
@@ -185,12 +196,11 @@ class Watching:
         space one check and one recording. No sync, no allocation, legal under capture.
         """
         self.traps.counts["launches"] += 1
-        graph = self.graph_now()
-        inside = self.traps.entries.inside.call
+        inside = self._inside.call
         for checked in self._newest.values():
-            if checked.graph == graph and checked.holds_for(arguments, inside):
+            if checked.holds_for(arguments, inside):
                 return checked.safe
-        return self._check(AttentionCall(api, arguments), graph)
+        return self._check(AttentionCall(api, arguments), self.graph_now())
 
     def graph_now(self) -> int:
         """0 outside capture, else a number per capture: warm-up launches do not count for it."""
@@ -278,9 +288,10 @@ def _checked(
         metadata=entry.metadata,
         forward_batch=entry.forward_batch,
         pool=pool,
-        layers=pool.layers_mapping if is_hybrid(pool) else _NOTHING,
+        holder=entry.backend if hasattr(entry.backend, "token_to_kv_pool") else entry.forward_batch,
+        layers=pool.layers_mapping if is_hybrid(pool) else _FULL,
         slides=read.space.name == "swa",
-        graph=graph,
+        graph=graph > 0,
         safe=safe,
     )
 

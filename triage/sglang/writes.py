@@ -21,6 +21,7 @@ from weakref import WeakKeyDictionary
 
 from torch import Tensor
 
+from triage import capture
 from triage.device import CheckRefused
 from triage.invariants.reads import IndexSpace
 from triage.invariants.writes import check_writes
@@ -36,8 +37,32 @@ class Write:
     loc: Tensor
     swa_loc: Tensor | None
 
-    def same(self, other: Write) -> bool:
-        return self.loc is other.loc and self.swa_loc is other.swa_loc
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The newest write that was checked on the device, and the forward it belongs to."""
+
+    write: Write
+    backend: Any
+    metadata: Any
+    graph: bool
+
+    def again(self, where: Any) -> bool:
+        """Does another layer of the same forward write to `where`, a `KVWriteLoc`?"""
+        return (
+            getattr(where, "loc", None) is self.write.loc
+            and where.swa_loc is self.write.swa_loc
+            and self.backend.forward_metadata is self.metadata
+            and capture.capturing() == self.graph
+        )
+
+    def same(self, write: Write) -> bool:
+        return (
+            write.loc is self.write.loc
+            and write.swa_loc is self.write.swa_loc
+            and self.backend.forward_metadata is self.metadata
+            and capture.capturing() == self.graph
+        )
 
 
 class WriteTrap:
@@ -48,7 +73,7 @@ class WriteTrap:
         self._seen: WeakKeyDictionary[Any, tuple[Any, set[tuple[int, int, bool]]]] = (
             WeakKeyDictionary()
         )
-        self._newest: tuple[Write, Any, int] | None = None
+        self._newest: Written | None = None
         self._swa_loc_at: int | None = None
 
     def restart(self) -> None:
@@ -59,6 +84,10 @@ class WriteTrap:
 
     def around(self, original: Any, pool: Any, *args: Any, **kwargs: Any) -> Any:
         """At `set_kv_buffer(layer, loc or loc_info, k, v, ...)`."""
+        where = args[1] if len(args) > 1 else None
+        newest = self._newest
+        if newest is not None and newest.again(where):
+            return original(pool, *args, **kwargs)
         if is_hybrid(pool):
             write = self._written(original, pool, args, kwargs)
             if write is not None:
@@ -111,13 +140,11 @@ class WriteTrap:
     def _watch(self, pool: Any, write: Write) -> None:
         watching = self.traps.watching
         call = self.traps.entries.inside.call
-        metadata = None if call is None else call[0].forward_metadata
         graph = watching.graph_now()
-        newest = self._newest
-        unchanged = newest is not None and newest[1] is metadata and newest[2] == graph
-        if unchanged and newest is not None and newest[0].same(write):
+        if self._newest is not None and self._newest.same(write):
             return
-        self._newest = (write, metadata, graph)
+        if call is not None:
+            self._newest = Written(write, call[0], call[0].forward_metadata, graph > 0)
         watch = watching.watch
         if watch is None:
             self.traps.counts["writes not covered"] += 1
