@@ -20,6 +20,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from triage.collect import provenance
+from triage.errors import TrapError
 from triage.evidence import Evidence
 from triage.record import Dump
 from triage.timeline import CRASH, SNAP, first_offence
@@ -38,7 +39,6 @@ class History:
 
     def __init__(self, traps: Traps) -> None:
         self.traps = traps
-        self._seen: set[int] = set()
 
     def entries(self) -> tuple[dict[str, Any], ...]:
         """Oldest first; empty where nothing is recorded or the ring cannot be read."""
@@ -68,17 +68,18 @@ class History:
         dump = Dump(fault=evidence, history=history, provenance=provenance())
         return self.traps.store.save(dump, kind)
 
-    def leaving(self, error: BaseException, where: str) -> None:
-        """An exception leaves the scheduler: write the ring, once, and let it go on."""
-        if id(error) in self._seen or getattr(error, "evidence", None) is not None:
-            return  # a trap's own dump holds the ring already
-        self._seen.add(id(error))
-        if self.traps.watching.watch is None:
-            return
+    def leaving(self, error: BaseException, where: str) -> Path | None:
+        """An exception leaves the scheduler: write the ring, and let it go on.
+
+        Not for a trap's error, whose own dump holds the ring already.
+        """
+        if isinstance(error, TrapError) or self.traps.watching.watch is None:
+            return None
         text = f"{type(error).__name__}: {error}".splitlines()[0][:300]
         path, problem = self.save(CRASH, text, where)
         told = f"dump: {path}" if path else f"no dump was written: {problem}"
         logger.error("sglang-triage: %s left %s; %s", type(error).__name__, where, told)
+        return path
 
     # -- on request ------------------------------------------------------------------------
 

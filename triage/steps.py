@@ -108,8 +108,8 @@ class Steps:
 
     def _absorb_warm_up(self) -> None:
         """Warm-up and capture run on dummy batches; what they left is logged, not raised."""
-        watch = self.traps.watching.watch
-        if watch is None:
+        watch, counts = self.traps.watching.watch, self.traps.counts
+        if watch is None or not counts["tables"] + counts["writes"]:
             return
         watch.end(0)
         for report in watch.checker.poll(wait=True):

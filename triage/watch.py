@@ -41,6 +41,14 @@ logger = logging.getLogger("triage")
 Mode = Literal["contain", "log"]
 
 
+_CONTAINED = {
+    "I1": "redirected to the dummy page",
+    "I2": "redirected to the dummy page",
+    "I26": "cut to the table",
+}
+"""What containment does about an offender; of others it only tells."""
+
+
 class CheckerSilent(TriageError):
     """The checker is armed, forwards go by, and it does not run."""
 
@@ -244,15 +252,13 @@ class Watch:
         if offenders:
             launch = offenders[0].launch
             facts = self.facts_of(offenders[0].tag)
-        done = {
-            "contain": "redirected to the dummy page; this step's output is invalid",
-            "log": "read as it was; this step's output is invalid",
-        }[self.mode]
+        done = _CONTAINED.get(first, "") if self.mode == "contain" else ""
         rows = {(o.launch, o.violation.row) for o in offenders}
         total = sum(counts.values())
         return Evidence(
             invariant=first,
-            summary=f"{SUMMARY[first]}; {total} entries in the step, {done}",
+            summary=f"{SUMMARY[first]}; {total} in the step, {done or 'left as they were'}; "
+            "this step's output is invalid",
             where=f"step {report.step}, checked launch {launch}",
             pool=str(facts.get("space", "")),
             layer_id=facts.get("layer_id"),

@@ -23,7 +23,7 @@ from unittest import mock
 import torch
 
 from triage.bench.figure import Figure, at_most
-from triage.bench.trap_cost import LAYERS, ROWS, WINDOW, Step
+from triage.bench.trap_cost import LAYERS, WINDOW, Step
 from triage.call import DECODE
 from triage.sglang.attention import AttentionHooks
 from triage.sglang.sizing import lane_bytes, lanes_of, ring_length
@@ -56,13 +56,13 @@ class Forward:
 
     def __init__(self, step: Step, traps: Traps | None) -> None:
         self.step, self.traps = step, traps
-        self.loc = torch.arange(ROWS, dtype=torch.int64)
+        self.loc = step.backend.req_to_token[1:, step.length - 1].to(torch.int64)
         self.batch = SimpleNamespace(
             forward_mode=SimpleNamespace(
                 name="DECODE", is_decode=lambda: True, is_target_verify=lambda: False
             ),
-            batch_size=ROWS,
-            req_pool_indices=torch.arange(1, ROWS + 1),
+            batch_size=step.rows,
+            req_pool_indices=torch.arange(1, step.rows + 1),
             out_cache_loc=self.loc,
         )
         self.launch: Callable[..., Any] = lambda **arguments: None

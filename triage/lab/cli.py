@@ -205,6 +205,8 @@ def _text(report: dict[str, Any]) -> str:
             f"{fault['swa_fill']:.0%} full now, {report['peak_swa_fill']:.0%} at most "
             "(emulated: addresses are deduced, no GPU ran)"
         )
+    if report["ring"]:
+        lines.append(f"  the flight recorder's ring: {report['ring']}")
     if trapped:
         lines += [f"  {line}" for line in trapped["message"].splitlines()]
     lines.append(f"  tables sha256 {report['tables_digest'][:16]}")

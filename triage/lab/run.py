@@ -54,6 +54,7 @@ class Report:
     first_wrong: dict[str, Any] | None
     fault: dict[str, Any] | None
     trapped: dict[str, Any] | None
+    ring: str | None
     peak_swa_fill: float
     tables_digest: str
     trap_counts: dict[str, int]
@@ -78,7 +79,7 @@ def run(request: Request, progress: Progress = lambda done, total: None) -> Repo
     )
     bench = Bench(process, request.scenario, seed=request.seed, overlap=request.overlap)
     built = time.perf_counter()
-    outcome, trapped = "clean", None
+    outcome, trapped, ring = "clean", None, None
     try:
         bench.driver.run(progress, request.max_steps)
     except TrapError as error:
@@ -88,7 +89,7 @@ def run(request: Request, progress: Progress = lambda done, total: None) -> Repo
     except EmulatedFault as error:
         outcome = "fault"
         if process.traps is not None and process.traps.armed:
-            process.traps.history.leaving(error, "the lab's driver")
+            ring = process.traps.history.leaving(error, "the lab's driver")
     finally:
         bench.close()
     gpu, driver, scenario = bench.gpu, bench.driver, request.scenario
@@ -111,6 +112,7 @@ def run(request: Request, progress: Progress = lambda done, total: None) -> Repo
         first_wrong=gpu.first_wrong.json() if gpu.first_wrong else None,
         fault=gpu.fault.json() if gpu.fault else None,
         trapped=trapped,
+        ring=None if ring is None else str(ring),
         peak_swa_fill=round(gpu.peak_swa_fill, 4),
         tables_digest=gpu.tables_digest,
         trap_counts=dict(process.traps.counts) if process.traps else {},

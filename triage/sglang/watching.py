@@ -46,7 +46,8 @@ class Checked:
 
     Tensors and objects are compared by identity: a forward hands the same ones to
     every layer. `holder` is what has the pool, the backend or (0.5.12.post1) the batch;
-    `graph` says whether it was recorded into one. `safe` is what the launch must be given instead, None in mode `log`.
+    `graph` says whether it was recorded into one. `safe` is what the launch must be
+    given instead, None in mode `log`.
     """
 
     table: Tensor
