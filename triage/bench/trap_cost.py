@@ -58,6 +58,7 @@ class Step:
     layers: int = LAYERS
     rows: int = ROWS
     width: int = WIDTH
+    device: str = "cpu"
     full: torch.Tensor = field(init=False)
     swa: torch.Tensor = field(init=False)
     backend: Backend = field(init=False)
@@ -77,6 +78,8 @@ class Step:
         req_to_token = torch.zeros(self.rows + 1, self.width * PAGE, dtype=torch.int32)
         offset = torch.arange(self.width * PAGE) % PAGE
         req_to_token[1:] = (starts.repeat_interleave(PAGE, 1) + offset).to(torch.int32)
+        self.full, self.swa = self.full.to(self.device), self.swa.to(self.device)
+        mapping, req_to_token = mapping.to(self.device), req_to_token.to(self.device)
         kinds = [self.sliding(layer) for layer in range(self.layers)]
         pool = SimpleNamespace(
             layers_mapping={i: (i, swa) for i, swa in enumerate(kinds)},
@@ -86,10 +89,14 @@ class Step:
             swa_kv_pool=SimpleNamespace(size=sliding * PAGE),
         )
         self.backend = Backend(pool, req_to_token)
-        caches = [torch.zeros(n + 1, 1, PAGE, 1, dtype=torch.float16) for n in (pages, sliding)]
+        caches = [
+            torch.zeros(n + 1, 1, PAGE, 1, dtype=torch.float16, device=self.device)
+            for n in (pages, sliding)
+        ]
+        lengths = torch.full((self.rows,), self.length, dtype=torch.int32, device=self.device)
         shared = {
-            "query": torch.zeros(self.rows, 8, 1),
-            "seq_lens": torch.full((self.rows,), self.length, dtype=torch.int32),
+            "query": torch.zeros(self.rows, 8, 1, device=self.device),
+            "seq_lens": lengths,
             "max_seq_len": self.width * PAGE,
         }
         self.calls = []

@@ -62,7 +62,7 @@ class Forward:
                 name="DECODE", is_decode=lambda: True, is_target_verify=lambda: False
             ),
             batch_size=step.rows,
-            req_pool_indices=torch.arange(1, step.rows + 1),
+            req_pool_indices=torch.arange(1, step.rows + 1, device=step.device),
             out_cache_loc=self.loc,
         )
         self.launch: Callable[..., Any] = lambda **arguments: None
