@@ -91,13 +91,14 @@ class Traps:
     def entered(self, backend: Any, layer: Any, forward_batch: Any) -> AbstractContextManager[None]:
         return self.entries.entered(backend, layer, forward_batch)
 
-    def forget_tables(self, backend: Any, *, graph: bool = False) -> None:
+    def forget_tables(self, backend: Any, *, graph: bool = False, launches: bool = True) -> None:
         """New metadata: nothing of this backend has been checked yet.
 
         graph: of a CUDA graph, whose check runs on the device in every mode.
+        launches: attention is to follow.
         """
         self._checked.pop(backend, None)
-        self.watching.forget(backend, expect=graph or not self.reads_device)
+        self.watching.forget(expect=launches and (graph or not self.reads_device))
 
     @property
     def entry(self) -> Entry | None:

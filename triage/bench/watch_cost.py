@@ -10,7 +10,10 @@ or read: the naive per-layer trap here, kv_canary from its source.
 from __future__ import annotations
 
 import functools
+import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -167,7 +170,27 @@ def figures() -> list[Figure]:
             ),
             at_most(f"table checks per forward, {mode}", launches["check"], 2, "", str(launches)),
         ]
-    return [*found, _memory()]
+    return [*found, _memory(), _off()]
+
+
+_PLUGIN = """
+import logging, dataclasses, pathlib, os, time, collections.abc
+started = time.perf_counter()
+import triage.plugin
+triage.plugin.register()
+print(time.perf_counter() - started)
+"""
+
+
+def _off() -> Figure:
+    """Loading and calling the plugin where nothing is asked for, the standard library loaded."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("SGLANG_")}
+    command = [sys.executable, "-c", _PLUGIN]
+    spent = [
+        float(subprocess.run(command, env=environment, capture_output=True, check=True).stdout)
+        for _ in range(7)
+    ]
+    return at_most("plugin load and call, nothing asked for", min(spent) * 1e3, 2, "ms")
 
 
 def _floor_us(step: Step, off: Forward) -> float:

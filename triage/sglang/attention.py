@@ -74,10 +74,13 @@ class AttentionHooks:
             self.traps.watching.prepare(backend)
         return result
 
-    def metadata_built(self, original: Any, backend: Any, *args: Any, **kwargs: Any) -> Any:
+    def metadata_built(
+        self, original: Any, backend: Any, forward_batch: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        """An idle rank under data parallelism builds metadata of no rows and launches nothing."""
         if self.traps.armed:
-            self.traps.forget_tables(backend)
-        return original(backend, *args, **kwargs)
+            self.traps.forget_tables(backend, launches=forward_batch.batch_size > 0)
+        return original(backend, forward_batch, *args, **kwargs)
 
     def graph_metadata(self, original: Any, backend: Any, *args: Any, **kwargs: Any) -> Any:
         if self.traps.armed:

@@ -165,7 +165,7 @@ class Watching:
                 recorder.device_bytes / 2**20,
             )
 
-    def forget(self, backend: Any, *, expect: bool = True) -> None:
+    def forget(self, *, expect: bool = True) -> None:
         """New metadata, or the same refilled: its tables are to be checked again.
 
         expect: a check on the device is to follow, or the heartbeat stops.
