@@ -33,7 +33,7 @@ PROVE_IMPORTS = "import msgpack, numpy, pytest, torch, triton, triage, triage_ke
 
 
 def main() -> None:
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036, pip has not checked it yet
         raise SystemExit(f"Python 3.11 is needed to set up, this is {sys.version.split()[0]}")
     with (ROOT / ".venv.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

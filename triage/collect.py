@@ -107,10 +107,8 @@ def _tables(call: AttentionCall, entry: Entry | None, read: Reading) -> Tables:
     if entry is None or entry.req_to_token is None or entry.req_pool_indices is None:
         return Tables(page_table=kept, cache_seqlens=lengths.numpy())
     requests = entry.req_pool_indices.detach().cpu().to(torch.int64)
-    slots = entry.req_to_token[
-        entry.req_pool_indices.to(torch.int64).clamp(0, entry.req_to_token.shape[0] - 1)
-    ]
-    slots = slots.detach().cpu().to(torch.int64).numpy()
+    legal = entry.req_pool_indices.to(torch.int64).clamp(0, entry.req_to_token.shape[0] - 1)
+    slots = entry.req_to_token[legal].detach().cpu().to(torch.int64).numpy()
     width = slots.shape[1]
     starts = Ragged.of(slots[:, ::page], columns.numpy())
     live = np.arange(width)[None, :] < lengths.numpy()[:, None]

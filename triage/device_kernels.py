@@ -22,8 +22,8 @@ saturation here. Launches of one buffer must follow each other on one stream.
 
 from __future__ import annotations
 
-import triton  # type: ignore[import-untyped]
-import triton.language as tl  # type: ignore[import-untyped]
+import triton
+import triton.language as tl
 
 INVARIANTS = ("I1", "I2", "I3", "I10", "I12", "I26")
 TENSORS = ("block_tables", "cache_seqlens", "q_len", "req_pool_indices", "out_cache_loc", "swa_loc")

@@ -9,8 +9,6 @@ argument here (`reads`) and the twin is the specification.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 import triton
 import triton.language as tl
@@ -18,8 +16,9 @@ from torch import Tensor
 
 from triage_kernels.heads import head_plan, head_tile
 from triage_kernels.launch import launch
+from triage_kernels.models import EPS
 from triage_kernels.preamble_contract import check_preamble
-from triage_kernels.reference import EPS, norm_eager, normed
+from triage_kernels.reference import norm_eager, normed
 from triage_kernels.rms import through
 from triage_kernels.rope import rotate
 from triage_kernels.spec import Outputs
@@ -119,9 +118,7 @@ def _preamble_kernel(
         )  # fmt: skip
         _store_halves(q_ptr, at, low, high, live, HALF)
     elif pid < Q_PROGRAMS + K_PROGRAMS:
-        tokens, heads, cols, live = head_tile(
-            pid - Q_PROGRAMS, M, HKV, HALF, UNITS_KV, HALF_BLOCK
-        )
+        tokens, heads, cols, live = head_tile(pid - Q_PROGRAMS, M, HKV, HALF, UNITS_KV, HALF_BLOCK)
         at = tokens * stride_k + heads * D + cols
         nl, nh, low, high = _norm_rope(
             k_ptr, kw_ptr, cache_ptr, pos_ptr, at, stride_cache,
@@ -277,5 +274,3 @@ def gemma_attention_preamble_eager(
     value = (k if v is None else v).unflatten(-1, (num_kv_heads, head_dim))
     v_cache[where] = norm_eager(value, None, eps)[kept]
     return q, k_cache, v_cache
-
-

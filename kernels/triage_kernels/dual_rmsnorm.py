@@ -11,8 +11,8 @@ from torch import Tensor
 
 from triage_kernels.guard import check_rows, check_scalar, check_vector, output
 from triage_kernels.launch import cdiv, launch, row_plan
+from triage_kernels.models import EPS
 from triage_kernels.reference import (
-    EPS,
     hidden_cases,
     norm_eager,
     normed,
@@ -196,7 +196,9 @@ SPEC = KernelSpec(
     oracle=oracle,
     make=make,
     cases=hidden_cases(moe=True),
-    outputs=(Output("out", "one rounding, after the multiply; third norm reads the unrounded sum"),),
+    outputs=(
+        Output("out", "one rounding, after the multiply; third norm reads the unrounded sum"),
+    ),
     rows=("x1", "x2", "residual"),
     vectors=("weight1", "weight2", "weight3"),
     launches_replaced="6 -> 1",

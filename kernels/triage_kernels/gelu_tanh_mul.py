@@ -52,9 +52,7 @@ def _gelu_tanh_mul_kernel(
     store(out_ptr, stride_out, rows, cols, mask, _gelu_tanh(g) * p)
 
 
-def gemma_gelu_tanh_mul(
-    gate: Tensor, per_layer_input: Tensor, out: Tensor | None = None
-) -> Tensor:
+def gemma_gelu_tanh_mul(gate: Tensor, per_layer_input: Tensor, out: Tensor | None = None) -> Tensor:
     """R(gelu_tanh(gate) * per_layer_input): one rounding, to the dtype of `gate`.
 
     Args:

@@ -79,9 +79,7 @@ def check_heads(name: str, tensor: Tensor, heads: int, head_dim: int) -> None:
     """`tensor` is [M, heads * head_dim], heads packed at stride head_dim."""
     check_rows(name, tensor)
     if tensor.shape[1] != heads * head_dim:
-        _refuse(
-            name, f"{tensor.shape[1]} wide", f"{heads} heads x {head_dim} = {heads * head_dim}"
-        )
+        _refuse(name, f"{tensor.shape[1]} wide", f"{heads} heads x {head_dim} = {heads * head_dim}")
 
 
 def span(tensor: Tensor) -> tuple[int, int]:

@@ -8,6 +8,8 @@ KV head costs no idle lanes.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -19,11 +21,24 @@ from triage_kernels.launch import cdiv
 
 GRIDS = ("packed", "by_head", "per_token")
 _TILE_LANES = 4096
+_LANES_PER_WARP = 1024
+_override: tuple[int, int] | None = None
+
+
+@contextmanager
+def tiled(lanes: int, lanes_per_warp: int) -> Iterator[None]:
+    """Use another tile: how `bench --tune` tries the alternatives."""
+    global _override
+    _override = (lanes, lanes_per_warp)
+    try:
+        yield
+    finally:
+        _override = None
 
 
 @dataclass(frozen=True, slots=True)
 class HeadPlan:
-    """Pairs per program and warps. Every grid gives a head to the same threads, so the same bits."""
+    """Pairs per program and warps. A head has the same threads on every grid, so the same bits."""
 
     units: int
     block: int
@@ -38,11 +53,12 @@ def head_plan(grid: str, heads: int, head_dim: int, dtype: torch.dtype) -> HeadP
     if grid not in GRIDS:
         raise ContractError(f"grid is {grid!r}; allowed: {', '.join(GRIDS)}")
     block = 1 << (head_dim - 1).bit_length()
-    packed = max(1, _TILE_LANES // block)
+    lanes, per_warp = _override or (_TILE_LANES, _LANES_PER_WARP)
+    packed = max(1, lanes // block)
     units = {"packed": packed, "by_head": 1, "per_token": 1 << (heads - 1).bit_length()}[grid]
     # One 16-byte load per thread spans 512 bytes a warp: the warps that one head needs.
     warps_per_head = max(1, block * dtype.itemsize // 512)
-    return HeadPlan(units, block, min(16, max(warps_per_head, units * block // 1024)))
+    return HeadPlan(units, block, min(16, max(warps_per_head, units * block // per_warp)))
 
 
 @triton.jit

@@ -7,6 +7,7 @@ counted, not claimed.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,7 +54,7 @@ _recorder: list[Launch] | None = None
 
 
 def row_plan(width: int) -> Plan:
-    """The tile for rows of `width` elements; wider than the table means 16 lanes a thread, capped."""
+    """The tile for rows of `width` elements; wider than the table: 16 lanes a thread, capped."""
     block = max(256, 1 << (width - 1).bit_length())
     rows, warps = _override.get(block) or _PLANS.get(block, (1, 32))
     return Plan(rows, block, warps)
@@ -94,7 +95,8 @@ def launch(
         _recorder.append(Launch(kernel, grid, args, constants, num_warps))
     elif interpreting():
         # The interpreter is numpy: it warns where a GPU silently makes inf or NaN.
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
             kernel[grid](*args, **constants, num_warps=num_warps)
     else:
         kernel[grid](*args, **constants, num_warps=num_warps)

@@ -12,8 +12,8 @@ from torch import Tensor
 from triage_kernels.errors import ContractError
 from triage_kernels.guard import check_rows, check_scalar, check_vector
 from triage_kernels.launch import cdiv, launch, row_plan
+from triage_kernels.models import EPS
 from triage_kernels.reference import (
-    EPS,
     hidden_cases,
     norm_eager,
     normed,

@@ -14,8 +14,8 @@ from triage_kernels.errors import ContractError
 from triage_kernels.guard import check_rows, check_scalar, check_vector
 from triage_kernels.launch import cdiv, launch, row_plan
 from triage_kernels.layer_tail import READS, misuse, next_norm_exact
+from triage_kernels.models import EPS
 from triage_kernels.reference import (
-    EPS,
     hidden_cases,
     norm_eager,
     normed,

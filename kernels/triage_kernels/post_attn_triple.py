@@ -17,7 +17,8 @@ from torch import Tensor
 from triage_kernels.errors import ContractError
 from triage_kernels.guard import check_rows, check_vector
 from triage_kernels.launch import cdiv, launch, row_plan
-from triage_kernels.reference import EPS, hidden_cases, norm_eager, normed, rows_of, weight_of
+from triage_kernels.models import EPS
+from triage_kernels.reference import hidden_cases, norm_eager, normed, rows_of, weight_of
 from triage_kernels.rms import inv_rms, load, load_weight, store, through, tile
 from triage_kernels.spec import Args, Case, Exact, KernelSpec, Misuse, Output, Outputs, Traffic
 
@@ -221,7 +222,6 @@ def traffic(dims: Mapping[str, int], rows: int, size: int) -> Traffic:
 
 def misuse(args: Args) -> tuple[Misuse, ...]:
     return (Misuse("an unknown reading convention", {**args, "reads": "bf16"}),)
-
 
 
 SPEC = KernelSpec(

@@ -11,9 +11,9 @@ from triage_kernels.attention_preamble import (
     gemma_attention_preamble,
     gemma_attention_preamble_eager,
 )
-from triage_kernels.models import VARIANTS
+from triage_kernels.models import EPS, VARIANTS
 from triage_kernels.qkv_rmsnorm import qkv_slices
-from triage_kernels.reference import EPS, normed, weight_of
+from triage_kernels.reference import norm_eager, normed, rows_of, weight_of
 from triage_kernels.rope import cos_sin_cache, rotary_angles, rotate
 from triage_kernels.spec import Args, Case, Exact, KernelSpec, Misuse, Output, Outputs, Traffic
 
@@ -23,12 +23,41 @@ POSITIONS = 97
 _TIE = 4 * 2.0**-24
 
 
-def unfused(**args: object) -> Outputs:
-    """Separate norm, rotation and cache write: they round between norm and rotation."""
-    return gemma_attention_preamble_eager(**{**args, "reads": "rounded"})  # type: ignore[arg-type]
+def gemma_attention_preamble_unfused(
+    q: Tensor,
+    k: Tensor | None,
+    v: Tensor | None,
+    q_weight: Tensor,
+    k_weight: Tensor | None,
+    cos_sin: Tensor,
+    positions: Tensor,
+    slots: Tensor | None,
+    k_cache: Tensor | None,
+    v_cache: Tensor | None,
+    num_q_heads: int,
+    num_kv_heads: int,
+    head_dim: int,
+    rotary_angles: int,
+    eps: float = EPS,
+    reads: str = "rounded",
+) -> Outputs:
+    """Separate norms, rotations and cache writes. Every slot must be in range."""
+    cos, sin = cos_sin[positions].unsqueeze(1).chunk(2, dim=-1)
+
+    def norm_rope(x: Tensor, weight: Tensor | None, heads: int) -> Tensor:
+        n = norm_eager(x.unflatten(-1, (heads, head_dim)), weight, eps)
+        return rotate(n.float(), cos, sin).to(x.dtype)
+
+    q.copy_(norm_rope(q, q_weight, num_q_heads).flatten(-2))
+    if k is None or slots is None or k_cache is None or v_cache is None:
+        return (q,)
+    k_cache.index_copy_(0, slots, norm_rope(k, k_weight, num_kv_heads))
+    value = (k if v is None else v).unflatten(-1, (num_kv_heads, head_dim))
+    v_cache.index_copy_(0, slots, norm_eager(value, None, eps))
+    return q, k_cache, v_cache
 
 
-def _exact_rope(
+def exact_rope(
     x: Tensor, weight: Tensor, heads: int, cos: Tensor, sin: Tensor, eps: float, rounded: bool
 ) -> Exact:
     """Exact norm and rotation of [M, heads * D]; with `rounded` through the dtype of `x`."""
@@ -54,12 +83,12 @@ def oracle(args: Args, outputs: Outputs) -> tuple[Exact, ...]:
     eps, rounded = args["eps"], args["reads"] == "rounded"
     table = args["cos_sin"][args["positions"].long()].double().unsqueeze(1)
     cos, sin = table.chunk(2, dim=-1)
-    q = _exact_rope(args["q"], args["q_weight"], args["num_q_heads"], cos, sin, eps, rounded)
+    q = exact_rope(args["q"], args["q_weight"], args["num_q_heads"], cos, sin, eps, rounded)
     q = Exact(*(None if t is None else t.flatten(-2) for t in (q.value, q.magnitude, q.slack)))  # type: ignore[arg-type]
     if args["k"] is None:
         return (q,)
     heads = args["num_kv_heads"]
-    k = _exact_rope(args["k"], args["k_weight"], heads, cos, sin, eps, rounded)
+    k = exact_rope(args["k"], args["k_weight"], heads, cos, sin, eps, rounded)
     source = args["k"] if args["v"] is None else args["v"]
     n = normed(source.unflatten(-1, (heads, -1)), None, eps, torch.float64)
     slots = args["slots"]
@@ -85,7 +114,8 @@ def make(
     q, k, v = qkv_slices(dims, rows, dtype, generator)
     slots = 2 * rows + 3
     q_only, shared = bool(dims.get("q_only")), bool(dims.get("shared_kv"))
-    caches = torch.randn(2, slots, hkv, d, generator=generator).to(dtype)
+    caches = rows_of(2 * slots, hkv * d, dtype, generator).view(2, slots, hkv, d)
+    device = generator.device
     return {
         "q": q,
         "k": None if q_only else k,
@@ -93,8 +123,10 @@ def make(
         "q_weight": weight_of(d, dtype, generator),
         "k_weight": None if q_only else weight_of(d, dtype, generator),
         "cos_sin": cos_sin_cache(layer, POSITIONS),
-        "positions": torch.randint(0, POSITIONS, (rows,), generator=generator),
-        "slots": None if q_only else torch.randperm(slots, generator=generator)[:rows],
+        "positions": torch.randint(0, POSITIONS, (rows,), generator=generator, device=device),
+        "slots": None
+        if q_only
+        else torch.randperm(slots, generator=generator, device=device)[:rows],
         "k_cache": None if q_only else caches[0],
         "v_cache": None if q_only else caches[1],
         "num_q_heads": hq,
@@ -127,7 +159,9 @@ def traffic(dims: Mapping[str, int], rows: int, size: int) -> Traffic:
     table = rows * 8 * rotary_angles("full" if d == 512 else "sliding")
     fused = rows * d * (2 * hq + kv_in + kv_out) * size + table
     rope = 2 * rows * (hq + hkv) * d * size
-    return Traffic(fused, 2 * rows * (hq + 2 * hkv) * d * size + rope + 2 * rows * kv_out * d * size)
+    return Traffic(
+        fused, 2 * rows * (hq + 2 * hkv) * d * size + rope + 2 * rows * kv_out * d * size
+    )
 
 
 def _cases() -> tuple[Case, ...]:
@@ -153,7 +187,7 @@ SPEC = KernelSpec(
     summary="q = R(rope(n(q)*wq)); K cache = R(rope(n(k)*wk)), V cache = R(n(v)) through slots",
     fused=gemma_attention_preamble,
     eager=gemma_attention_preamble_eager,
-    unfused=unfused,
+    unfused=gemma_attention_preamble_unfused,
     oracle=oracle,
     make=make,
     cases=_cases(),
@@ -167,5 +201,6 @@ SPEC = KernelSpec(
     launches_replaced="3 (norm, rotation, cache write; 5 without the fused norm) -> 1",
     traffic=traffic,
     misuse=misuse,
+    per_row=("positions", "slots"),
     same_rounding_unfused=True,
 )

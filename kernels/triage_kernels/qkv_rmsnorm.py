@@ -19,8 +19,8 @@ from triage_kernels.guard import (
 )
 from triage_kernels.heads import head_plan, head_tile
 from triage_kernels.launch import launch
-from triage_kernels.models import VARIANTS
-from triage_kernels.reference import EPS, norm_eager, normed, weight_of
+from triage_kernels.models import EPS, VARIANTS
+from triage_kernels.reference import norm_eager, normed, rows_of, weight_of
 from triage_kernels.rms import inv_rms, load_weight
 from triage_kernels.spec import Args, Case, Exact, KernelSpec, Misuse, Output, Outputs, Traffic
 
@@ -198,7 +198,7 @@ def qkv_slices(
 ) -> tuple[Tensor, ...]:
     """Query, key and value as the projection leaves them: column slices of one buffer."""
     d, hq, hkv = dims["D"], dims["HQ"], dims["HKV"]
-    qkv = torch.randn(rows, (hq + 2 * hkv) * d, generator=generator).to(dtype)
+    qkv = rows_of(rows, (hq + 2 * hkv) * d, dtype, generator)
     return qkv.split([hq * d, hkv * d, hkv * d], dim=-1)
 
 

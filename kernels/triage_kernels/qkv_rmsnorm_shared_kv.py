@@ -23,9 +23,9 @@ from triage_kernels.guard import (
 )
 from triage_kernels.heads import head_plan, head_tile
 from triage_kernels.launch import launch
-from triage_kernels.models import VARIANTS
+from triage_kernels.models import EPS, VARIANTS
 from triage_kernels.qkv_rmsnorm import _norm_heads
-from triage_kernels.reference import EPS, norm_eager, normed, weight_of
+from triage_kernels.reference import norm_eager, normed, rows_of, weight_of
 from triage_kernels.rms import inv_rms, load_weight
 from triage_kernels.spec import Args, Case, Exact, KernelSpec, Misuse, Output, Outputs, Traffic
 
@@ -94,8 +94,7 @@ def gemma_qkv_rmsnorm_shared_kv(
     check_device("kv", kv, q)
     if kv.dtype != q.dtype or kv.shape[0] != q.shape[0]:
         raise ContractError(
-            f"kv is {kv.dtype} with {kv.shape[0]} rows; "
-            f"allowed: {q.dtype} with {q.shape[0]}, as q"
+            f"kv is {kv.dtype} with {kv.shape[0]} rows; allowed: {q.dtype} with {q.shape[0]}, as q"
         )
     check_vector("q_weight", q_weight, head_dim, q)
     check_vector("k_weight", k_weight, head_dim, q)
@@ -165,7 +164,7 @@ def make(
     dims: Mapping[str, int], rows: int, dtype: torch.dtype, generator: torch.Generator
 ) -> Args:
     d, hq, hkv = dims["D"], dims["HQ"], dims["HKV"]
-    qkv = torch.randn(rows, (hq + hkv) * d, generator=generator).to(dtype)
+    qkv = rows_of(rows, (hq + hkv) * d, dtype, generator)
     q, kv = qkv.split([hq * d, hkv * d], dim=-1)
     return {
         "q": q,

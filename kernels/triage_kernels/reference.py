@@ -6,12 +6,13 @@ Source: transformers `Gemma4RMSNorm`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
-from triage_kernels.models import EPS, VARIANTS
+from triage_kernels.models import VARIANTS
 from triage_kernels.spec import Case
 
 
@@ -22,19 +23,36 @@ def normed(x: Tensor, weight: Tensor | None, eps: float, dtype: torch.dtype) -> 
     return y if weight is None else y * weight.to(dtype)
 
 
+_separate_norm: Callable[[Tensor, Tensor | None, float], Tensor] | None = None
+
+
+@contextmanager
+def separate_norms(norm: Callable[[Tensor, Tensor | None, float], Tensor]) -> Iterator[None]:
+    """Run the unfused chains on another library's norm kernel: how the bench times SGLang's."""
+    global _separate_norm
+    _separate_norm = norm
+    try:
+        yield
+    finally:
+        _separate_norm = None
+
+
 def norm_eager(x: Tensor, weight: Tensor | None, eps: float) -> Tensor:
     """One separate norm of the unfused chain: fp32 inside, rounded to the dtype of `x`."""
+    if _separate_norm is not None:
+        return _separate_norm(x, weight, eps)
     return normed(x, weight, eps, torch.float32).to(x.dtype)
 
 
 def rows_of(count: int, width: int, dtype: torch.dtype, generator: torch.Generator) -> Tensor:
     """Gaussian activations [count, width]."""
-    return torch.randn(count, width, generator=generator).to(dtype)
+    return torch.randn(count, width, generator=generator, device=generator.device).to(dtype)
 
 
 def weight_of(width: int, dtype: torch.dtype, generator: torch.Generator) -> Tensor:
     """A norm weight around one."""
-    return (1 + 0.3 * torch.randn(width, generator=generator)).to(dtype)
+    noise = torch.randn(width, generator=generator, device=generator.device)
+    return (1 + 0.3 * noise).to(dtype)
 
 
 def scalar_of(dtype: torch.dtype) -> Tensor:
@@ -59,15 +77,3 @@ def hidden_cases(*, moe: bool | None = None, per_layer: bool | None = None) -> t
         if (moe is None or v.moe == moe)
         and (per_layer is None or (v.per_layer_width > 0) == per_layer)
     )
-
-
-__all__ = [
-    "EPS",
-    "HIDDEN_REASONS",
-    "hidden_cases",
-    "norm_eager",
-    "normed",
-    "rows_of",
-    "scalar_of",
-    "weight_of",
-]

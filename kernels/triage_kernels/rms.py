@@ -23,9 +23,7 @@ def tile(M, N: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr):
 @triton.jit
 def load(ptr, stride, rows, cols, mask):
     """A tile as fp32, lanes outside the mask zero. Read once: first to leave the cache."""
-    value = tl.load(
-        ptr + rows * stride + cols, mask=mask, other=0.0, eviction_policy="evict_first"
-    )
+    value = tl.load(ptr + rows * stride + cols, mask=mask, other=0.0, eviction_policy="evict_first")
     return value.to(tl.float32)
 
 

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from triage_kernels.guard import check_rows, check_vector, output
 from triage_kernels.launch import cdiv, launch, row_plan
-from triage_kernels.reference import EPS, hidden_cases, norm_eager, normed, rows_of, weight_of
+from triage_kernels.models import EPS
+from triage_kernels.reference import hidden_cases, norm_eager, normed, rows_of, weight_of
 from triage_kernels.rms import inv_rms, load, load_weight, store, tile
 from triage_kernels.spec import Args, Exact, KernelSpec, Output, Outputs, Traffic
 

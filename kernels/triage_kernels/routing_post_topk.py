@@ -118,9 +118,9 @@ def gemma_routing_post_topk_unfused(
 
 def oracle(args: Args, outputs: Outputs) -> tuple[Exact, ...]:
     values = args["topk_logits"].double()
-    weights = torch.softmax(values, dim=-1) * args["per_expert_scale"].double()[
-        args["topk_ids"].long()
-    ]
+    weights = (
+        torch.softmax(values, dim=-1) * args["per_expert_scale"].double()[args["topk_ids"].long()]
+    )
     spread = (values.amax(-1, keepdim=True) - values).abs()
     ids = args["topk_ids"].double()
     return Exact(weights, weights.abs() * (2 + spread)), Exact(ids, torch.zeros_like(ids))
@@ -167,4 +167,5 @@ SPEC = KernelSpec(
     launches_replaced="3-4 -> 1",
     traffic=traffic,
     misuse=misuse,
+    unbound=("per_expert_scale",),
 )

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from triage_kernels.models import VARIANTS
-from triage_kernels.preamble_spec import POSITIONS, _exact_rope
+from triage_kernels.models import EPS, VARIANTS
+from triage_kernels.preamble_spec import POSITIONS, exact_rope
 from triage_kernels.qkv_rmsnorm import qkv_slices
-from triage_kernels.reference import EPS, hidden_cases, norm_eager, normed, rows_of, weight_of
+from triage_kernels.reference import hidden_cases, norm_eager, normed, rows_of, weight_of
 from triage_kernels.rope import cos_sin_cache, rotate
 from triage_kernels.spec import Args, Case, Exact, KernelSpec, Output, Outputs, Traffic
 
@@ -47,7 +47,7 @@ def _rope_oracle(args: Args, outputs: Outputs) -> tuple[Exact, ...]:
     exact = []
     for name, heads in (("q", args["num_q_heads"]), ("k", args["num_kv_heads"])):
         weight = args[f"{name}_weight"]
-        e = _exact_rope(args[name], weight, heads, cos, sin, args["eps"], rounded=True)
+        e = exact_rope(args[name], weight, heads, cos, sin, args["eps"], rounded=True)
         assert e.slack is not None
         exact.append(Exact(e.value.flatten(-2), e.magnitude.flatten(-2), e.slack.flatten(-2)))
     v = args["v"].unflatten(-1, (args["num_kv_heads"], -1))
@@ -67,7 +67,9 @@ def _make_rope(
         "q_weight": weight_of(d, dtype, generator),
         "k_weight": weight_of(d, dtype, generator),
         "cos_sin": cos_sin_cache("full" if d == 512 else "sliding", POSITIONS),
-        "positions": torch.randint(0, POSITIONS, (rows,), generator=generator),
+        "positions": torch.randint(
+            0, POSITIONS, (rows,), generator=generator, device=generator.device
+        ),
         "num_q_heads": dims["HQ"],
         "num_kv_heads": dims["HKV"],
         "head_dim": d,
@@ -136,6 +138,7 @@ QKV_NORM_ROPE = KernelSpec(
     vectors=("q_weight", "k_weight"),
     launches_replaced="2 -> 1",
     traffic=_rope_traffic,
+    per_row=("positions",),
     same_rounding_unfused=True,
 )
 RMSNORM_FANOUT = KernelSpec(

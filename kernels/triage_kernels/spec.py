@@ -88,6 +88,8 @@ class KernelSpec:
             already rounded output is judged from that output, not from a recomputed one.
         make: (dims, rows, dtype, generator) -> arguments on the CPU.
         rows, vectors: names of the [M, N] arguments and of the weights.
+        per_row: names of the [M] index arguments.
+        unbound: weights whose length no other argument fixes.
         launches_replaced: launches of SGLang's eager path, as read in its source.
         misuse: calls that have to be refused, beyond the generic ones.
         judge: "rows" for error bounds; "routing" for the contract of a selection.
@@ -108,6 +110,8 @@ class KernelSpec:
     traffic: Callable[[Mapping[str, int], int, int], Traffic]
     misuse: Callable[[Args], tuple[Misuse, ...]] = lambda args: ()
     judge: Literal["rows", "routing"] = "rows"
+    per_row: tuple[str, ...] = ()
+    unbound: tuple[str, ...] = ()
     same_rounding_unfused: bool = False
 
     @property

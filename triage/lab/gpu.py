@@ -43,7 +43,7 @@ class StandInFlashInfer:
         self.sink = sink
         self.module = types.ModuleType("flashinfer", __doc__)
         self.module.__version__ = "0+stand-in"  # type: ignore[attr-defined]
-        self.module.__path__ = []  # type: ignore[attr-defined]
+        self.module.__path__ = []
         for name, api in (
             ("decode", "trtllm_batch_decode_with_kv_cache"),
             ("prefill", "trtllm_batch_context_with_kv_cache"),

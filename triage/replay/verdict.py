@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 
 from triage.record import Dump
@@ -15,14 +15,14 @@ ADDRESS_INVARIANTS = ("I1",)
 IDENTITY_INVARIANTS = ("I2",)
 
 
-class Outcome(str, Enum):
+class Outcome(StrEnum):
     REPRODUCED = "REPRODUCED"
     DIFFERENT_FAULT = "DIFFERENT_FAULT"
     NOT_REPRODUCED = "NOT_REPRODUCED"
     CANNOT_RUN = "CANNOT_RUN"
 
 
-class Basis(str, Enum):
+class Basis(StrEnum):
     EXECUTED = "executed"
     DEDUCED = "deduced"
 

@@ -1,0 +1,195 @@
+"""Compile every kernel for every target without a GPU, and look at what came out.
+
+What is compiled is what a call launches: each launcher is run with its launches written
+down instead of made, and the signature follows from those arguments. A kernel fails on
+any fp64 instruction (a Python float that became a double), any register spill and any
+local memory. Source of the numbers: PTX text, and `cuobjdump` of the Triton wheel.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import triton
+from torch import Tensor
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from triage_kernels.errors import KernelError
+from triage_kernels.launch import Launch, recording
+from triage_kernels.models import WIDTHS
+from triage_kernels.registry import OURS
+from triage_kernels.spec import Case, KernelSpec
+
+ARCHITECTURES = (90, 100, 103, 120)
+# Divisible by 16, as batches are when alignment matters; the number itself is not compiled in.
+_ROWS = 16
+_POINTERS = {
+    torch.bfloat16: "*bf16",
+    torch.float16: "*fp16",
+    torch.float32: "*fp32",
+    torch.int32: "*i32",
+    torch.int64: "*i64",
+}
+_RESOURCES = re.compile(r"REG:(\d+)\s+STACK:(\d+)\s+SHARED:(\d+)\s+LOCAL:(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """One kernel on one target.
+
+    Attributes:
+        f64: PTX instructions on doubles. spills: loads and stores of local memory.
+        widest_load: bytes of the widest global load.
+    """
+
+    op: str
+    case: str
+    arch: int
+    dtype: str
+    num_warps: int
+    registers: int
+    shared_bytes: int
+    stack_bytes: int
+    local_bytes: int
+    spills: int
+    f64: int
+    widest_load: int
+
+    @property
+    def clean(self) -> bool:
+        return not (self.f64 or self.spills or self.stack_bytes or self.local_bytes)
+
+    def complaint(self) -> str:
+        counts = {
+            "fp64 instructions": self.f64,
+            "local memory accesses": self.spills,
+            "stack bytes": self.stack_bytes,
+            "local bytes": self.local_bytes,
+        }
+        return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+
+
+def _tool(name: str) -> Path:
+    path = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / name
+    if not path.is_file():
+        raise KernelError(f"the Triton wheel has no {name} at {path}")
+    return path
+
+
+def signature(
+    launch: Launch,
+) -> tuple[dict[str, str], dict[str, Any], dict[tuple[int, ...], list[Any]]]:
+    """Types, constants and alignment of a launch, as Triton would specialise it."""
+    names = launch.kernel.arg_names
+    values: dict[str, Any] = {
+        **dict(zip(names, launch.args, strict=False)),
+        **launch.constants,
+    }
+    types: dict[str, str] = {}
+    constants: dict[str, Any] = {}
+    attrs: dict[tuple[int, ...], list[Any]] = {}
+    for position, name in enumerate(names):
+        value = values[name]
+        if launch.kernel.params[position].is_constexpr or (type(value) is int and value == 1):
+            types[name], constants[name] = "constexpr", value
+            continue
+        aligned = True
+        if isinstance(value, Tensor):
+            types[name] = _POINTERS[value.dtype]
+        else:
+            types[name] = "i32" if -(2**31) <= value < 2**31 else "i64"
+            aligned = value % 16 == 0
+        if aligned:
+            attrs[(position,)] = [["tt.divisibility", 16]]
+    return types, constants, attrs
+
+
+def cases(spec: KernelSpec) -> tuple[Case, ...]:
+    """The op's cases, and for row kernels every model width in each convention."""
+    found: dict[str, Case] = {}
+    for case in spec.cases:
+        if "N" not in case.dims or "layers" in case.dims:
+            found[case.name] = case
+            continue
+        rest = {k: v for k, v in case.dims.items() if k != "N"}
+        convention = "".join(f" {k}={v}" for k, v in rest.items())
+        for width in WIDTHS:
+            name = f"H={width}{convention}"
+            found[name] = replace(case, name=name, dims={"N": width, **rest})
+    return tuple(found.values())
+
+
+def launches(spec: KernelSpec, dims: Mapping[str, int], dtype: torch.dtype) -> list[Launch]:
+    """What one call of our launcher would launch."""
+    assert spec.fused is not None
+    args = spec.make(dims, _ROWS, dtype, torch.Generator().manual_seed(0))
+    with recording() as written:
+        spec.fused(**args)
+    return written
+
+
+def compile_launch(launch: Launch, arch: int) -> Any:
+    types, constants, attrs = signature(launch)
+    source = ASTSource(launch.kernel, types, constants, attrs)
+    target = GPUTarget("cuda", arch, 32)
+    return triton.compile(source, target=target, options={"num_warps": launch.num_warps})
+
+
+def inspect(kernel: Any) -> dict[str, int]:
+    """Registers, memory, spills, fp64 instructions and load width of a compiled kernel."""
+    with tempfile.TemporaryDirectory() as folder:
+        cubin = Path(folder) / "kernel.cubin"
+        cubin.write_bytes(kernel.asm["cubin"])
+        usage, sass = (
+            subprocess.run(
+                [_tool("cuobjdump"), flag, cubin], check=True, capture_output=True, text=True
+            ).stdout
+            for flag in ("-res-usage", "-sass")
+        )
+    match = _RESOURCES.search(usage)
+    if match is None:
+        raise KernelError(f"cuobjdump reported no resource usage: {usage[:200]!r}")
+    registers, stack, shared, local = (int(group) for group in match.groups())
+    wide = [int(bits or 32) // 8 for bits in re.findall(r"\bLDG\.E(?:\.\w+)*?\.(64|128)\b", sass)]
+    ptx = kernel.asm["ptx"]
+    return {
+        "registers": registers,
+        "stack_bytes": stack,
+        "shared_bytes": max(shared, kernel.metadata.shared),
+        "local_bytes": local,
+        "spills": len(re.findall(r"\b(?:LDL|STL)\b", sass)),
+        "f64": len(re.findall(r"\.f64\b", ptx)),
+        "widest_load": max(wide, default=4),
+    }
+
+
+def compile_all(
+    ops: Sequence[str] = (),
+    archs: Sequence[int] = ARCHITECTURES,
+    dtypes: Sequence[torch.dtype] = (torch.bfloat16,),
+    specs: Sequence[KernelSpec] = OURS,
+) -> Iterator[Compiled]:
+    """Compile and inspect, one result at a time."""
+    for spec in specs:
+        if ops and spec.name not in ops:
+            continue
+        for case in cases(spec):
+            for dtype in dtypes:
+                for launch in launches(spec, case.dims, dtype):
+                    for arch in archs:
+                        yield Compiled(
+                            op=spec.name,
+                            case=case.name,
+                            arch=arch,
+                            dtype=str(dtype).removeprefix("torch."),
+                            num_warps=launch.num_warps,
+                            **inspect(compile_launch(launch, arch)),
+                        )

@@ -1,0 +1,297 @@
+"""How fast the kernels are on this GPU, beside eager, torch.compile, SGLang and a plain copy.
+
+From 1024 rows on the question is bandwidth: a call is compared with a device copy of as
+many bytes, timed the same way. Up to 64 rows it is latency: microseconds over an empty
+kernel. One `Measurement` is made per op, shape and contender and handed on at once; what
+a file already holds is not measured again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+import triton
+from torch import Tensor
+
+from triage_kernels.providers import Unavailable, locate, resolve
+from triage_kernels.reference import separate_norms
+from triage_kernels.registry import OURS
+from triage_kernels.spec import Args, Case, KernelSpec, copy_args, to_device
+from triage_kernels.timing import Call, Timing, cold, replayed
+from triage_kernels.validate import CRASHES
+
+ROWS = (8192, 1, 64, 1024, 16)
+CONTENDERS = ("ours", "compile", "sglang", "sglang-unfused", "eager", "copy", "empty")
+BANDWIDTH_FROM, LATENCY_TO = 1024, 64
+# Rotating sets of inputs are many enough to leave the cache, or this many.
+_MOST_SETS = 48
+_PREFERRED = ("26B-A4B", "31B", "E4B", "12B", "E2B")
+
+
+@triton.jit
+def _empty_kernel():
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One contender on one shape.
+
+    Attributes:
+        microseconds: median per call; None where it did not run, `note` says why.
+        bytes_moved: inputs read once, outputs written once, for the fused form.
+        gb_per_s: those bytes over the time.
+        of_copy: the copy's time over this time, so 1 is the copy's bandwidth.
+        over_empty: this time minus the empty kernel's, at few rows.
+        generated_kernels: kernels torch.compile made of it.
+    """
+
+    op: str
+    case: str
+    variant: str
+    rows: int
+    dtype: str
+    contender: str
+    protocol: str
+    microseconds: float | None
+    low: float | None
+    high: float | None
+    bytes_moved: int
+    gb_per_s: float | None
+    of_copy: float | None
+    over_empty: float | None
+    generated_kernels: int | None
+    note: str
+
+    @property
+    def key(self) -> tuple[str, str, int, str, str]:
+        return self.op, self.case, self.rows, self.dtype, self.contender
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to measure; empty means everything, in an order that puts the likely questions first."""
+
+    ops: tuple[str, ...] = ()
+    variants: tuple[str, ...] = ()
+    rows: tuple[int, ...] = ROWS
+    contenders: tuple[str, ...] = CONTENDERS
+    dtype: torch.dtype = torch.bfloat16
+    budget_seconds: float = 600.0
+    every_case: bool = False
+
+
+def bench_cases(spec: KernelSpec, plan: Plan) -> list[Case]:
+    """Cases of the wanted variants, the largest models first; by default the first variant only."""
+    wanted = [c for c in spec.cases if not plan.variants or c.variant in plan.variants]
+    wanted.sort(key=lambda c: _PREFERRED.index(c.variant))
+    if plan.every_case or plan.variants or not wanted:
+        return wanted
+    return [c for c in wanted if c.variant == wanted[0].variant][:2]
+
+
+def inputs(spec: KernelSpec, case: Case, rows: int, dtype: torch.dtype, sets: int) -> list[Args]:
+    generator = torch.Generator(device="cuda").manual_seed(rows)
+    first = to_device(spec.make(case.dims, rows, dtype, generator), "cuda")
+    if "positions" in first:
+        first["positions"] = first["positions"].to(torch.int64)
+    return [first, *(copy_args(first) for _ in range(sets - 1))]
+
+
+def _flashinfer_norm() -> Callable[[Tensor, Tensor | None, float], Tensor] | Unavailable:
+    """FlashInfer's RMSNorm, the separate norm of SGLang's unfused path."""
+    try:
+        from flashinfer.norm import rmsnorm
+    except (ImportError, OSError, RuntimeError) as error:
+        return Unavailable(f"flashinfer cannot be imported: {error}")
+    ones: dict[tuple[int, torch.dtype], Tensor] = {}
+
+    def norm(x: Tensor, weight: Tensor | None, eps: float) -> Tensor:
+        if weight is None:
+            key = (x.shape[-1], x.dtype)
+            if key not in ones:
+                ones[key] = torch.ones(x.shape[-1], dtype=x.dtype, device=x.device)
+            weight = ones[key]
+        flat = x.reshape(-1, x.shape[-1]).contiguous()
+        return rmsnorm(flat, weight, eps).view(x.shape)
+
+    return norm
+
+
+def _compiled(spec: KernelSpec, args: Args) -> tuple[Callable[..., Any], int]:
+    """The unfused chain under torch.compile, static shapes, and how many kernels it became."""
+    from torch._inductor import metrics
+
+    torch._dynamo.reset()
+    metrics.reset()
+    function = torch.compile(
+        spec.unfused, dynamic=False, fullgraph=True, mode="max-autotune-no-cudagraphs"
+    )
+    function(**copy_args(args))
+    torch.cuda.synchronize()
+    return function, int(metrics.generated_kernel_count)
+
+
+def copy_call(bytes_moved: int) -> Call:
+    half = max(16, bytes_moved // 2 // 16 * 16)
+    source = torch.empty(half, dtype=torch.int8, device="cuda").random_()
+    target = torch.empty_like(source)
+    return partial(target.copy_, source)
+
+
+def _run_unfused(
+    spec: KernelSpec, norm: Callable[[Tensor, Tensor | None, float], Tensor], args: Args
+) -> None:
+    with separate_norms(norm):
+        spec.unfused(**args)
+
+
+def _contender(
+    name: str, spec: KernelSpec, sets: list[Args], bytes_moved: int, rows: int
+) -> tuple[list[Call], int | None] | Unavailable:
+    """The calls of one contender, one per set of inputs, warmed up."""
+    kernels: int | None = None
+    calls: list[Call]
+    if name == "copy":
+        calls = [copy_call(bytes_moved) for _ in sets]
+    elif name == "empty":
+        calls = [partial(_empty_kernel[(rows,)], num_warps=4)]
+    elif name == "eager":
+        calls = [partial(spec.unfused, **args) for args in sets]
+    elif name == "compile":
+        function, kernels = _compiled(spec, sets[0])
+        calls = [partial(function, **args) for args in sets]
+    elif name == "sglang-unfused":
+        norm = _flashinfer_norm()
+        if isinstance(norm, Unavailable):
+            return norm
+        if isinstance(located := locate(spec.name), Unavailable) and "not installed" in str(
+            located.reason
+        ):
+            return located
+        calls = [partial(_run_unfused, spec, norm, args) for args in sets]
+    else:
+        implementation = resolve(name, spec, "cuda")
+        if isinstance(implementation, Unavailable):
+            return implementation
+        calls = [partial(implementation, **args) for args in sets]
+    calls[0]()
+    torch.cuda.synchronize()
+    return calls, kernels
+
+
+def _measurement(
+    base: Measurement, timings: dict[str, Timing], name: str, kernels: int | None
+) -> Measurement:
+    timing = timings[name]
+    copy, empty = timings.get("copy"), timings.get("empty")
+    return replace(
+        base,
+        contender=name,
+        microseconds=timing.median,
+        low=timing.low,
+        high=timing.high,
+        gb_per_s=base.bytes_moved / timing.median / 1e3 if base.rows >= BANDWIDTH_FROM else None,
+        of_copy=copy.median / timing.median if copy and base.rows >= BANDWIDTH_FROM else None,
+        over_empty=timing.median - empty.median if empty and base.rows <= LATENCY_TO else None,
+        generated_kernels=kernels,
+    )
+
+
+def measure_shape(
+    spec: KernelSpec, case: Case, rows: int, dtype: torch.dtype, contenders: Sequence[str]
+) -> Iterator[Measurement]:
+    """All contenders on one shape; one that cannot run yields its reason."""
+    few = rows < BANDWIDTH_FROM
+    bytes_moved = spec.traffic(case.dims, rows, dtype.itemsize).fused
+    l2 = torch.cuda.get_device_properties(0).L2_cache_size
+    count = min(_MOST_SETS, 1 + 2 * l2 // bytes_moved) if few else 1
+    sets = inputs(spec, case, rows, dtype, count)
+    base = Measurement(
+        spec.name, case.name, case.variant, rows, str(dtype).removeprefix("torch."), "",
+        "graph" if few else "cold", None, None, None, bytes_moved, None, None, None, None,
+        f"{count} input sets, {count * bytes_moved} bytes" if few else "",
+    )  # fmt: skip
+    ready: dict[str, list[Call]] = {}
+    kernels: dict[str, int | None] = {}
+    for name in contenders:
+        try:
+            made = _contender(name, spec, sets, bytes_moved, rows)
+        except CRASHES as error:
+            first = (str(error).splitlines() or [""])[0]
+            made = Unavailable(f"{type(error).__name__}: {first}")
+        if isinstance(made, Unavailable):
+            yield replace(base, contender=name, note=made.reason)
+            continue
+        ready[name], kernels[name] = made
+    if few:
+        timings = _replay_each(ready)
+    else:
+        timings = cold({name: calls[0] for name, calls in ready.items()})
+    for name in ready:
+        if name in timings:
+            yield _measurement(base, timings, name, kernels[name])
+        else:
+            yield replace(base, contender=name, note="cannot be captured in a graph")
+
+
+def _replay_each(ready: dict[str, list[Call]]) -> dict[str, Timing]:
+    """Replay together; a contender that cannot be captured is left out."""
+    capturable = {}
+    for name, calls in ready.items():
+        try:
+            replayed({name: calls}, rounds=1)
+        except CRASHES:
+            torch.cuda.synchronize()
+            continue
+        capturable[name] = calls
+    return replayed(capturable)
+
+
+def bench(plan: Plan, done: frozenset[tuple[Any, ...]] = frozenset()) -> Iterator[Measurement]:
+    """Measure shape by shape until done or out of time.
+
+    Row counts are the outer loop: every op at 8192 rows comes before any at one row.
+    """
+    started = time.monotonic()
+    for rows in plan.rows:
+        for spec in OURS:
+            if plan.ops and spec.name not in plan.ops:
+                continue
+            for case in bench_cases(spec, plan):
+                if time.monotonic() - started > plan.budget_seconds:
+                    return
+                dtype = str(plan.dtype).removeprefix("torch.")
+                missing = [
+                    name
+                    for name in plan.contenders
+                    if (spec.name, case.name, rows, dtype, name) not in done
+                ]
+                if not missing:
+                    continue
+                yield from _shape_or_reason(spec, case, rows, plan, missing)
+                torch.cuda.empty_cache()
+
+
+def _shape_or_reason(
+    spec: KernelSpec, case: Case, rows: int, plan: Plan, missing: list[str]
+) -> Iterator[Measurement]:
+    # Ratios need both yardsticks beside whatever is missing.
+    names = [*missing, *(n for n in ("copy", "empty") if n not in missing)]
+    try:
+        for measurement in measure_shape(spec, case, rows, plan.dtype, names):
+            if measurement.contender in missing:
+                yield measurement
+    except CRASHES as error:
+        first = (str(error).splitlines() or [""])[0]
+        dtype = str(plan.dtype).removeprefix("torch.")
+        for name in missing:
+            yield Measurement(
+                spec.name, case.name, case.variant, rows, dtype, name, "-", None, None, None, 0,
+                None, None, None, None, f"{type(error).__name__}: {first}",
+            )  # fmt: skip

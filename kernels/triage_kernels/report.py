@@ -1,0 +1,156 @@
+"""Results as text, JSON, JUnit XML and pictures. Renders records; computes no result."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from triage_kernels.aot import Compiled
+from triage_kernels.bench import Measurement
+from triage_kernels.validate import CheckResult
+
+
+def json_lines(path: Path) -> list[dict[str, Any]]:
+    """Records of a results file, [] where there is none. A torn last line is dropped."""
+    if not path.is_file():
+        return []
+    records = []
+    for line in path.read_text().splitlines():
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return records
+
+
+def append_line(path: Path, record: object) -> None:
+    """Add one record (a dataclass) to a results file, on disk when this returns."""
+    with path.open("a") as handle:
+        handle.write(json.dumps(asdict(record)) + "\n")  # type: ignore[call-overload]
+        handle.flush()
+
+
+def junit(results: Iterable[CheckResult]) -> str:
+    """One test case per check."""
+    suite = ElementTree.Element("testsuite", name="triage kernels validate")
+    counts = {"PASS": 0, "FAIL": 0, "SKIP": 0, "CANNOT_RUN": 0}
+    for result in results:
+        counts[result.outcome] += 1
+        case = ElementTree.SubElement(
+            suite,
+            "testcase",
+            classname=f"{result.op}.{result.provider}.{result.device}",
+            name=f"{result.check}[{result.dtype}]",
+            time=f"{result.seconds:.3f}",
+        )
+        if result.outcome == "FAIL":
+            failure = ElementTree.SubElement(case, "failure", message=result.worst)
+            failure.text = "\n".join((*result.failures, result.repro))
+        elif result.outcome != "PASS":
+            ElementTree.SubElement(case, "skipped", message=f"{result.outcome}: {result.worst}")
+    suite.set("tests", str(sum(counts.values())))
+    suite.set("failures", str(counts["FAIL"]))
+    suite.set("skipped", str(counts["SKIP"] + counts["CANNOT_RUN"]))
+    return ElementTree.tostring(suite, encoding="unicode")
+
+
+def result_text(result: CheckResult, details: bool) -> str:
+    """A line for a result; failures get their findings and the line that repeats them."""
+    head = f"{result.outcome:10} {result.op:34} {result.provider:7} {result.check:22}"
+    text = f"{head} {result.dtype:9} {result.worst}"
+    if result.outcome == "FAIL" and details:
+        rest = [f"{'':11}also {line}" for line in result.failures[1:6]]
+        more = len(result.failures) - 6
+        if more > 0:
+            rest.append(f"{'':11}and {more} more")
+        text = "\n".join((text, *rest, f"{'':11}{result.repro}"))
+    return text
+
+
+def compiled_text(compiled: Compiled) -> str:
+    state = "clean" if compiled.clean else compiled.complaint()
+    return (
+        f"{compiled.op:34} {compiled.case:27} sm_{compiled.arch:<4} {compiled.dtype:9}"
+        f"warps {compiled.num_warps:2}  registers {compiled.registers:3}  "
+        f"shared {compiled.shared_bytes:6}  spills {compiled.spills:3}  "
+        f"widest load {compiled.widest_load:2}  {state}"
+    )
+
+
+def _number(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
+
+
+def bench_text(m: Measurement) -> str:
+    if m.microseconds is None:
+        return f"{m.op:34} {m.case:26} M={m.rows:<6} {m.contender:15} absent: {m.note}"
+    parts = [
+        f"{m.op:34} {m.case:26} M={m.rows:<6} {m.contender:15}",
+        f"{m.microseconds:9.2f} us",
+        _number(m.gb_per_s, "7.0f") + (" GB/s" if m.gb_per_s else ""),
+        _number(m.of_copy, "6.1%") + (" of copy" if m.of_copy else ""),
+        _number(m.over_empty, "+7.2f") + (" us over empty" if m.over_empty is not None else ""),
+        f"{m.generated_kernels} kernels" if m.generated_kernels else "",
+    ]
+    return " ".join(p for p in parts if p)
+
+
+def bench_markdown(measurements: Sequence[Measurement]) -> str:
+    """A table: a line per op and shape, a column per contender."""
+    contenders = list(dict.fromkeys(m.contender for m in measurements if m.microseconds))
+    lines = [
+        f"| op | case | M | {' | '.join(f'{c} us' for c in contenders)} | ours of copy |",
+        f"|---|---|---|{'---|' * (len(contenders) + 1)}",
+    ]
+    shapes: dict[tuple[str, str, int], dict[str, Measurement]] = {}
+    for m in measurements:
+        shapes.setdefault((m.op, m.case, m.rows), {})[m.contender] = m
+    for (op, case, rows), by_name in shapes.items():
+        times = (by_name.get(c) for c in contenders)
+        cells = " | ".join("" if m is None else _number(m.microseconds, ".1f") for m in times)
+        ours = by_name.get("ours")
+        share = "" if ours is None else _number(ours.of_copy, ".1%")
+        lines.append(f"| {op} | {case} | {rows} | {cells} | {share} |")
+    return "\n".join(lines) + "\n"
+
+
+def bench_plot(measurements: Sequence[Measurement], path: Path) -> None:
+    """Share of the copy's bandwidth per op, and microseconds over an empty kernel, as one PNG.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(2, 1, figsize=(12, 10))
+    colours = {"ours": "C0", "compile": "C1", "eager": "C2", "sglang": "C3", "sglang-unfused": "C4"}
+    wide = [m for m in measurements if m.of_copy is not None and m.contender in colours]
+    few = [m for m in measurements if m.over_empty is not None and m.contender in colours]
+    for axis, chosen, value, title in (
+        (axes[0], wide, "of_copy", "share of the copy's bandwidth, most rows"),
+        (axes[1], few, "over_empty", "microseconds over an empty kernel, fewest rows"),
+    ):
+        if not chosen:
+            axis.set_visible(False)
+            continue
+        edge = (max if value == "of_copy" else min)(m.rows for m in chosen)
+        chosen = [m for m in chosen if m.rows == edge]
+        labels = list(dict.fromkeys(f"{m.op}\n{m.case}" for m in chosen))
+        names = list(dict.fromkeys(m.contender for m in chosen))
+        for offset, name in enumerate(names):
+            points = {f"{m.op}\n{m.case}": getattr(m, value) for m in chosen if m.contender == name}
+            at = [labels.index(label) + offset * 0.8 / len(names) for label in points]
+            axis.bar(at, list(points.values()), 0.8 / len(names), label=name, color=colours[name])
+        axis.set_xticks(range(len(labels)), labels, rotation=60, ha="right", fontsize=6)
+        axis.set_title(f"{title} (M = {edge})")
+        axis.legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)

@@ -1,0 +1,344 @@
+"""`triage kernels`: list, validate, aot, bench, tune, mutants; thin over `triage_kernels`.
+
+torch and triton are imported inside the commands: a CPU run needs Triton's interpreter,
+which has to be chosen before triton is imported, and `--help` needs neither.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+_DEVICE = click.option(
+    "--device",
+    type=click.Choice(["cpu", "cuda"]),
+    default="cpu",
+    show_default=True,
+    help="cpu runs Triton's interpreter.",
+)
+_OUTPUT = click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Append each result to this JSON-lines file as it is made; what it holds is not redone.",
+)
+_BUDGET = click.option(
+    "--budget-seconds", type=float, default=None, help="Stop before starting what would come later."
+)
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of lines.")
+
+
+def _prepare(device: str) -> None:
+    from triage_kernels.errors import InterpreterError
+    from triage_kernels.interpreter import use_device
+
+    try:
+        use_device(device)
+    except InterpreterError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _dtypes(names: tuple[str, ...]) -> tuple[Any, ...]:
+    from triage_kernels.validate import DTYPES
+
+    return tuple(DTYPES[name] for name in names)
+
+
+@click.group()
+def kernels() -> None:
+    """Fused Gemma-4 kernels: list, validate, compile ahead of time, bench.
+
+    \b
+    Exit codes:
+      0  everything that ran passed
+      1  something failed
+      2  usage
+      3  nothing could run
+    """
+
+
+@kernels.command("list")
+@_DEVICE
+@_JSON
+def list_(device: str, as_json: bool) -> None:
+    """Kernels, their providers and variants, and where the installed SGLang defines them."""
+    _prepare(device)
+    from triage_kernels.providers import PROVIDERS, Unavailable, locate, resolve
+    from triage_kernels.registry import KERNELS
+
+    records: list[dict[str, Any]] = []
+    for spec in KERNELS:
+        found = {name: resolve(name, spec, device) for name in PROVIDERS}
+        place = locate(spec.name)
+        records.append(
+            {
+                "op": spec.name,
+                "formula": spec.summary,
+                "launches": spec.launches_replaced,
+                "variants": sorted({c.variant for c in spec.cases}),
+                "cases": [c.name for c in spec.cases],
+                "outputs": {o.name: o.rounding for o in spec.outputs},
+                "providers": {
+                    name: f"CANNOT_RUN: {f.reason}" if isinstance(f, Unavailable) else "ready"
+                    for name, f in found.items()
+                },
+                "sglang": place.reason
+                if isinstance(place, Unavailable)
+                else f"{place.relative} ({place.version})",
+            }
+        )
+    if as_json:
+        click.echo(json.dumps(records, indent=2))
+        return
+    for record in records:
+        click.echo(f"{record['op']}  {record['formula']}")
+        click.echo(f"    launches {record['launches']}; variants {', '.join(record['variants'])}")
+        for name, state in record["providers"].items():
+            click.echo(f"    {name:7} {state}")
+        click.echo(f"    sglang defines it in: {record['sglang']}")
+
+
+@kernels.command()
+@click.argument("ops", nargs=-1)
+@click.option("--provider", type=click.Choice(["ours", "sglang", "all"]), default="ours")
+@click.option("--variant", "variants", multiple=True, help="Only cases of this model.")
+@click.option("--check", "checks", multiple=True, help="Only this check.")
+@click.option(
+    "--dtype", "dtypes", multiple=True, type=click.Choice(["float16", "bfloat16", "float32"])
+)
+@_DEVICE
+@_JSON
+@click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), help="JUnit XML file.")
+@_OUTPUT
+@_BUDGET
+@click.option("--details", is_flag=True, help="Print every failing finding and how to repeat it.")
+def validate(
+    ops: tuple[str, ...],
+    provider: str,
+    variants: tuple[str, ...],
+    checks: tuple[str, ...],
+    dtypes: tuple[str, ...],
+    device: str,
+    as_json: bool,
+    junit: Path | None,
+    output: Path | None,
+    budget_seconds: float | None,
+    details: bool,
+) -> None:
+    """Hold kernels to the fp64 oracle, the eager twin and their contract."""
+    _prepare(device)
+    from triage_kernels import report
+    from triage_kernels.errors import UnknownNameError
+    from triage_kernels.providers import PROVIDERS
+    from triage_kernels.validate import CheckResult, Request, validate
+
+    earlier = [_check_result(r) for r in report.json_lines(output)] if output else []
+    request = Request(
+        ops=ops,
+        providers=PROVIDERS if provider == "all" else (provider,),
+        variants=variants,
+        device=device,
+        dtypes=dtypes,
+        checks=checks,
+    )
+    results: list[CheckResult] = list(earlier)
+    started = time.monotonic()
+    try:
+        for result in validate(request, done=frozenset(r.key for r in earlier)):
+            results.append(result)
+            if output:
+                report.append_line(output, result)
+            if not as_json:
+                click.echo(report.result_text(result, details))
+            if budget_seconds and time.monotonic() - started > budget_seconds:
+                click.echo(f"stopped after {budget_seconds:.0f} s", err=True)
+                break
+    except UnknownNameError as error:
+        raise click.UsageError(str(error)) from error
+    counts = {
+        outcome: sum(r.outcome == outcome for r in results)
+        for outcome in ("PASS", "FAIL", "SKIP", "CANNOT_RUN")
+    }
+    seconds = time.monotonic() - started
+    if as_json:
+        records = [asdict(r) for r in results]
+        click.echo(json.dumps({"counts": counts, "seconds": seconds, "results": records}, indent=1))
+    else:
+        tally = ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count)
+        click.echo(f"{tally or 'nothing to run'} in {seconds:.0f} s")
+    if junit:
+        junit.write_text(report.junit(results))
+        click.echo(f"wrote {junit}", err=True)
+    raise SystemExit(1 if counts["FAIL"] else 0 if counts["PASS"] else 3)
+
+
+def _check_result(record: dict[str, Any]) -> Any:
+    from triage_kernels.validate import CheckResult
+
+    return CheckResult(**{**record, "failures": tuple(record["failures"])})
+
+
+@kernels.command()
+@click.argument("ops", nargs=-1)
+@click.option("--arch", "archs", multiple=True, type=int, help="90, 100, 103 or 120; all of them.")
+@click.option(
+    "--dtype", "dtypes", multiple=True, type=click.Choice(["float16", "bfloat16", "float32"])
+)
+@_JSON
+def aot(
+    ops: tuple[str, ...], archs: tuple[int, ...], dtypes: tuple[str, ...], as_json: bool
+) -> None:
+    """Compile for sm_90, sm_100, sm_103 and sm_120 without a GPU; refuse fp64 and spills."""
+    _prepare("cuda")
+    from triage_kernels import report
+    from triage_kernels.aot import ARCHITECTURES, compile_all
+
+    wanted = _dtypes(dtypes or ("bfloat16",))
+    results = []
+    for compiled in compile_all(ops, archs or ARCHITECTURES, wanted):
+        results.append(compiled)
+        if not as_json:
+            click.echo(report.compiled_text(compiled))
+    dirty = sum(not c.clean for c in results)
+    if as_json:
+        click.echo(json.dumps([asdict(c) for c in results], indent=1))
+    else:
+        click.echo(f"{len(results)} compiled, {dirty} with fp64, spills or local memory")
+    raise SystemExit(1 if dirty else 0 if results else 3)
+
+
+@kernels.command()
+@click.argument("ops", nargs=-1)
+@click.option("--variant", "variants", multiple=True)
+@click.option("--rows", "rows", multiple=True, type=int, help="Row counts, in this order.")
+@click.option("--contender", "contenders", multiple=True)
+@click.option("--dtype", type=click.Choice(["float16", "bfloat16", "float32"]), default="bfloat16")
+@click.option("--every-case", is_flag=True, help="All variants, not the first of the list.")
+@_OUTPUT
+@_BUDGET
+@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="PNG file.")
+@click.option("--table", type=click.Path(dir_okay=False, path_type=Path), help="Markdown file.")
+@_JSON
+def bench(
+    ops: tuple[str, ...],
+    variants: tuple[str, ...],
+    rows: tuple[int, ...],
+    contenders: tuple[str, ...],
+    dtype: str,
+    every_case: bool,
+    output: Path | None,
+    budget_seconds: float | None,
+    plot: Path | None,
+    table: Path | None,
+    as_json: bool,
+) -> None:
+    """Time kernels on this GPU: bandwidth from 1024 rows on, latency up to 64."""
+    _prepare("cuda")
+    import torch
+    from triage_kernels import report
+    from triage_kernels.bench import CONTENDERS, ROWS, Measurement, Plan
+    from triage_kernels.bench import bench as run
+
+    if not torch.cuda.is_available():
+        click.echo("CANNOT_RUN: no CUDA device", err=True)
+        raise SystemExit(3)
+    earlier = [Measurement(**r) for r in report.json_lines(output)] if output else []
+    plan = Plan(
+        ops=ops,
+        variants=variants,
+        rows=rows or ROWS,
+        contenders=contenders or CONTENDERS,
+        dtype=_dtypes((dtype,))[0],
+        budget_seconds=budget_seconds or 600.0,
+        every_case=every_case,
+    )
+    measured = list(earlier)
+    for measurement in run(plan, frozenset(m.key for m in earlier)):
+        measured.append(measurement)
+        if output:
+            report.append_line(output, measurement)
+        if not as_json:
+            click.echo(report.bench_text(measurement))
+    if as_json:
+        click.echo(json.dumps([asdict(m) for m in measured], indent=1))
+    if table:
+        table.write_text(report.bench_markdown(measured))
+        click.echo(f"wrote {table}", err=True)
+    if plot:
+        try:
+            report.bench_plot(measured, plot)
+        except ImportError as error:
+            click.echo(f"no plot: {error}", err=True)
+        else:
+            click.echo(f"wrote {plot}", err=True)
+    raise SystemExit(0 if measured else 3)
+
+
+@kernels.command()
+@click.option("--rows", type=int, default=8192, show_default=True)
+@click.option("--dtype", type=click.Choice(["float16", "bfloat16", "float32"]), default="bfloat16")
+@_OUTPUT
+@_BUDGET
+def tune(rows: int, dtype: str, output: Path | None, budget_seconds: float | None) -> None:
+    """Time every kernel with other tiles than the tables choose."""
+    _prepare("cuda")
+    import torch
+    from triage_kernels import report
+    from triage_kernels.tune import tune as run
+
+    if not torch.cuda.is_available():
+        click.echo("CANNOT_RUN: no CUDA device", err=True)
+        raise SystemExit(3)
+    for trial in run(rows, _dtypes((dtype,))[0], budget_seconds or 300.0):
+        if output:
+            report.append_line(output, trial)
+        click.echo(
+            f"{trial.op:34} {trial.case:26} M={trial.rows:<6} {trial.tile:24} "
+            f"{trial.microseconds:9.2f} us {trial.of_copy:6.1%} of copy"
+        )
+
+
+@kernels.command()
+@click.argument("names", nargs=-1)
+@click.option("--list", "only_list", is_flag=True, help="Name the planted defects, run nothing.")
+@click.option(
+    "--markdown", type=click.Path(dir_okay=False, path_type=Path), help="Write the matrix."
+)
+@_JSON
+def mutants(names: tuple[str, ...], only_list: bool, markdown: Path | None, as_json: bool) -> None:
+    """Plant defects in copies of the kernels and see which checks catch each (CPU)."""
+    _prepare("cpu")
+    from triage_kernels.defects import DEFECTS
+    from triage_kernels.errors import UnknownNameError
+    from triage_kernels.mutants import detect_all, matrix
+
+    if only_list:
+        for mutant in DEFECTS:
+            click.echo(f"{mutant.name:26} {mutant.op:34} {mutant.what}")
+        return
+    detections = []
+    try:
+        for detection in detect_all(names):
+            detections.append(detection)
+            if not as_json:
+                state = "caught" if detection.caught_by else "MISSED"
+                by = ", ".join(detection.caught_by)
+                click.echo(
+                    f"{state} {detection.mutant:26} {detection.op:34} upstream: "
+                    f"{detection.upstream:8} {by}"
+                )
+    except UnknownNameError as error:
+        raise click.UsageError(str(error)) from error
+    if as_json:
+        click.echo(json.dumps([asdict(d) for d in detections], indent=1))
+    if markdown:
+        markdown.write_text(matrix(detections))
+        click.echo(f"wrote {markdown}", err=True)
+    missed = sum(not d.caught_by for d in detections)
+    if not as_json:
+        click.echo(f"{len(detections) - missed} of {len(detections)} caught")
+    raise SystemExit(1 if missed else 0)
