@@ -12,6 +12,7 @@ listed as a point where the graph is split.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
@@ -46,10 +47,11 @@ class OptionalKV(Fix):
     def hooks(self) -> list[Hook]:
         from sglang.srt.layers import radix_attention
 
-        self._op = self._register()
-        hooks = [Hook(f"{MODULE}.{OP}", self._around(self._op), f"fix {self.name}")]
+        global _bound
+        _bound, op = self, _op()
+        hooks = [Hook(f"{MODULE}.{OP}", self._around(op), f"fix {self.name}")]
         if hasattr(radix_attention, BREAKABLE):
-            breakable = radix_attention.eager_on_graph(True)(self._op)
+            breakable = radix_attention.eager_on_graph(True)(op)
             hooks.append(Hook(f"{MODULE}.{BREAKABLE}", self._around(breakable), f"fix {self.name}"))
         return hooks
 
@@ -63,32 +65,38 @@ class OptionalKV(Fix):
 
         return around
 
-    def _register(self) -> Any:
-        """Our op, registered once per process through SGLang's own decorators."""
-        from sglang.srt.compilation.compilation_config import register_split_op
-        from sglang.srt.compilation.piecewise_context_manager import get_forward_context
-        from sglang.srt.utils.custom_op import register_custom_op
 
-        def triage_attention_without_kv(
-            query: Tensor,
-            output: Tensor,
-            save_kv_cache: bool,
-            layer_id: int,
-            *,
-            q_rope: Tensor | None = None,
-            k_rope: Tensor | None = None,
-            sinks: Tensor | None = None,
-        ) -> None:
-            context = get_forward_context()
-            self.uses += 1
-            _attend(context, layer_id, query, output, save_kv_cache, q_rope, k_rope, sinks)
+@functools.cache
+def _op() -> Any:
+    """Our op, registered once per process through SGLang's own decorators."""
+    from sglang.srt.compilation.compilation_config import register_split_op
+    from sglang.srt.compilation.piecewise_context_manager import get_forward_context
+    from sglang.srt.utils.custom_op import register_custom_op
 
-        # `from __future__ import annotations` left strings, which the schema cannot be read from.
-        triage_attention_without_kv.__annotations__ = _ANNOTATIONS
-        return register_custom_op(mutates_args=["output"])(
-            register_split_op()(triage_attention_without_kv)
-        )
+    def triage_attention_without_kv(
+        query: Tensor,
+        output: Tensor,
+        save_kv_cache: bool,
+        layer_id: int,
+        *,
+        q_rope: Tensor | None = None,
+        k_rope: Tensor | None = None,
+        sinks: Tensor | None = None,
+    ) -> None:
+        context = get_forward_context()
+        if _bound is not None:
+            _bound.uses += 1
+        _attend(context, layer_id, query, output, save_kv_cache, q_rope, k_rope, sinks)
 
+    # `from __future__ import annotations` left strings, which the schema cannot be read from.
+    triage_attention_without_kv.__annotations__ = _ANNOTATIONS
+    return register_custom_op(mutates_args=["output"])(
+        register_split_op()(triage_attention_without_kv)
+    )
+
+
+_bound: OptionalKV | None = None
+"""The fix of this process. The op counts into it from inside graphs, where hooks are not run."""
 
 _ANNOTATIONS: dict[str, Any] = {
     "query": Tensor,
