@@ -26,7 +26,9 @@ def draw(dump: Dump, path: Path) -> Path:
     try:
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
-        raise ReplayError("a picture needs matplotlib: pip install 'sglang-triage[report]'") from error
+        raise ReplayError(
+            "a picture needs matplotlib: pip install 'sglang-triage[report]'"
+        ) from error
     launch, tables, expected = dump.launch, dump.tables, expected_ids(dump)
     if launch is None or tables is None or expected is None:
         raise ReplayError("this dump holds no page table with its request table; nothing to draw")
@@ -41,7 +43,7 @@ def draw(dump: Dump, path: Path) -> Path:
     axes.axhspan(inside, top, color=BAND, label=f"outside the cache of {inside} pages: fault")
     axes.axhline(inside, color=WRONG, linewidth=1)
     axes.plot(rows[seen], expected[seen], ".", color=RIGHT, markersize=4, label="right page")
-    axes.plot(rows[wrong], passed[wrong], "x", color=WRONG, markersize=4, label="page passed, wrong")
+    axes.plot(rows[wrong], passed[wrong], "x", color=WRONG, markersize=4, label="wrong page")
     axes.set(xlabel="request of the batch", ylabel="page id", ylim=(0, top))
     axes.set_title(
         f"layer {launch.layer_id}, window {launch.window_left + 1}: "
