@@ -59,7 +59,7 @@ def test_a_correct_backend_is_not_touched(runtime):
 
 def test_a_pool_that_is_not_hybrid_is_left_alone(runtime, stale):
     fix = StateSwap()
-    with fix.swapped(stale, runtime.draft_own_pool):
+    with fix.swapped(stale, runtime.draft_pool):
         assert stale._swa_kv_pool is None
     assert fix.uses == 0
 

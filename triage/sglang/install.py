@@ -28,6 +28,7 @@ class Installed:
 
     config: Config
     traps: Any = None
+    lifecycle: Any = None
     fixes: dict[str, Any] = field(default_factory=dict)
     skipped: dict[str, Any] = field(default_factory=dict)
     bindings: list[Binding] = field(default_factory=list)
@@ -133,6 +134,9 @@ def _trap_hooks(made: Installed) -> list[Hook]:
 
         return after
 
+    from triage.sglang.lifecycle import Lifecycle
+
+    lifecycle = made.lifecycle = Lifecycle(traps)
     allocator = swa_allocator_path()
     return [
         Hook(f"{FLASHINFER[DECODE]}.{DECODE}", launch(DECODE), "page-table traps, decode"),
@@ -143,6 +147,7 @@ def _trap_hooks(made: Installed) -> list[Hook]:
         Hook(f"{BACKEND}.forward_extend", entered, "layer and batch of a launch"),
         Hook(f"{allocator}.alloc_extend", allocated("alloc_extend"), "allocator trap"),
         Hook(f"{allocator}.alloc_decode", allocated("alloc_decode"), "allocator trap"),
+        *lifecycle.hooks(),
     ]
 
 

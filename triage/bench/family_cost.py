@@ -4,7 +4,7 @@ Sizes are those of a decode step of Gemma-4-E4B: 64 rows, 144 pages of 64 tokens
 8,657 SWA pages, window 512. Host reads and launches are counted, which holds on
 any device; the microseconds are this machine's, never a share of a step.
 
-    python -m triage.bench_checks > families.json
+    python -m triage.bench.family_cost > families.json
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from triage.bench.figure import Figure
 from triage.invariants import allocator, geometry, graph, lifecycle, mapping, reads, spec, writes
 from triage.invariants import tree as trees
 from triage.invariants.findings import Findings
@@ -177,6 +178,18 @@ def family_costs(device: str = "cpu") -> dict[str, dict[str, float]]:
             "launches": counts.total_launches,
         }
     return costs | _ledger_costs()
+
+
+def figures() -> list[Figure]:
+    return [
+        Figure(
+            name,
+            cost["us"],
+            "us",
+            beside=f"{cost['host_reads']:.0f} host reads, {cost['launches']:.0f} launches",
+        )
+        for name, cost in family_costs().items()
+    ]
 
 
 if __name__ == "__main__":
