@@ -36,8 +36,8 @@ DEFAULT_CHECKS = ("reads", "writes", "allocator", "graph")
 INVARIANTS_OF: dict[str, tuple[str, ...]] = {
     "reads": ("I1", "I2", "I9", "I12", "I26"),
     "writes": ("I3",),
-    "allocator": ("I4", "I5", "I6", "I7", "I8", "I20", "I25"),
-    "lifecycle": ("I14", "I15", "I17", "I24"),
+    "allocator": ("I7", "I20", "I25"),
+    "lifecycle": ("I4", "I5", "I6", "I8", "I14", "I15", "I17", "I24"),
     "tree": ("I16",),
     "graph": ("I10", "I11", "I18"),
     "spec": ("I13", "I23"),

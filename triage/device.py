@@ -141,7 +141,7 @@ class DeviceChecker:
         snapshots: int = 4,
         interpret: bool = False,
     ) -> None:
-        self.device = torch.device(device)
+        self.device = torch.empty(0, device=device).device  # "cuda" becomes "cuda:0"
         self.capacity = capacity
         self.on_cuda = self.device.type == "cuda"
         self._eager = not self.on_cuda and not interpret

@@ -56,8 +56,9 @@ def _triple(name: str, what: str, *edits: Edit) -> Mutant:
     return Mutant(name, op, "post_attn_triple", what, edits, cases=2)
 
 
-def _preamble(name: str, what: str, *edits: Edit) -> Mutant:
-    return Mutant(name, "gemma_attention_preamble", "attention_preamble", what, edits, cases=2)
+def _preamble(name: str, what: str, *edits: Edit, cases: int = 2) -> Mutant:
+    op = "gemma_attention_preamble"
+    return Mutant(name, op, "attention_preamble", what, edits, cases=cases)
 
 
 _TAIL = "y = (x * inv_rms(x, N, EPS) * w + r) * c"
@@ -426,5 +427,6 @@ DEFECTS: tuple[Mutant, ...] = (
         "cache-head-stride",
         "cache heads assumed packed",
         ("k_at = slot * stride_ks + heads * stride_kh", "k_at = slot * stride_ks + heads * D"),
+        cases=3,
     ),
 )

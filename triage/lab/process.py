@@ -31,7 +31,12 @@ class LabProcess:
         self.gpu: Any = None
         self.installed: Any = None
         self._held: AbstractContextManager[None] | None = None
+        self._enabled: frozenset[str] = frozenset()
         StandInFlashInfer(lambda call: self.gpu.launch(call)).install()
+
+    def bind(self, traps: bool, fixes: Sequence[str], directory: Path, checks: str) -> None:
+        self.installed = _load_plugins(traps, fixes, directory, checks)
+        self._enabled = self.traps.enabled if self.traps is not None else frozenset()
 
     def put_back(self, defect: str) -> None:
         """Restore a historical defect for the rest of this process."""
@@ -48,15 +53,27 @@ class LabProcess:
     def fixes(self) -> dict[str, Any]:
         return getattr(self.installed, "fixes", {})
 
-    def arm(self, *, traps: bool, fixes: Sequence[str], directory: Path) -> None:
-        """Have exactly these active. Raises LabError for what this process did not bind."""
-        absent = [name for name in fixes if name not in self.fixes]
+    def arm(
+        self, *, traps: bool, fixes: Sequence[str], directory: Path, checks: Sequence[str] = ()
+    ) -> None:
+        """Have exactly these active. Raises LabError for what this process did not bind.
+
+        A fix that SGLang does not need is bound nowhere, and arming it changes nothing;
+        `auto` stands for all that are bound.
+
+        checks: families or invariants; empty for those the process was started with.
+        """
+        unneeded = getattr(self.installed, "skipped", {})
+        fixes = list(self.fixes) if "auto" in fixes else fixes
+        absent = [name for name in fixes if name not in self.fixes and name not in unneeded]
         if absent or (traps and self.traps is None):
             what = ", ".join(absent) or "the traps"
             raise LabError(f"{what} were not bound by the first run of this process")
         if self.traps is not None:
             self.traps.restart(directory)
             self.traps.armed = traps
+            self.traps.enabled = config.invariants_of(tuple(checks)) if checks else self._enabled
+            self.installed.lifecycle.restart()
         for name, fix in self.fixes.items():
             fix.armed = name in fixes
 
@@ -79,7 +96,7 @@ def start(
         _process = LabProcess(version)
         if put_back is not None:
             _process.put_back(put_back)
-        _process.installed = _load_plugins(traps, fixes, directory, checks)
+        _process.bind(traps, fixes, directory, checks)
     if _process.installed is not None or traps or fixes:
         _process.arm(traps=traps, fixes=fixes, directory=directory)
     return _process

@@ -28,6 +28,7 @@ from triage.lab.scenarios import Scenario
 
 Progress = Callable[[int, int], None]
 
+ALL = "reads,writes,allocator,lifecycle,tree,graph,spec,geometry"
 PAGE_SIZES = (16, 32, 64)
 
 
@@ -55,7 +56,7 @@ def soak(
     steps: int, seed: int, directory: Path, progress: Progress = lambda done, total: None
 ) -> SoakReport:
     """Run workloads until `steps` decode steps are done."""
-    process = start(traps=True, fixes=(), directory=directory)
+    process = start(traps=True, fixes=(), directory=directory, checks=ALL)
     report = SoakReport(process.version, seed, left_out=_known_wrong(process.version))
     rng = np.random.default_rng(seed)
     started = time.perf_counter()
@@ -101,7 +102,7 @@ def draw(rng: np.random.Generator, version: str) -> tuple[Scenario, bool]:
         chunk=chunk,
         draft=draft,
         mean_accept=float(rng.uniform(1.0, 4.0)),
-        keeps_rejected=bool(rng.integers(2)),
+        keeps_rejected=bool(rng.integers(2)) or version in _TOKEN_WISE,
     )
     return scenario, overlap
 
@@ -155,6 +156,9 @@ def _drive(
     return bench, None
 
 
+_TOKEN_WISE = ("0.5.12.post1", "0.5.13.post1")
+
+
 def _is_known_wrong(draft: str, version: str) -> bool:
     return draft == "eagle" and version == "0.5.12.post1"
 
@@ -162,6 +166,8 @@ def _is_known_wrong(draft: str, version: str) -> bool:
 def _known_wrong(version: str) -> list[str]:
     """Combinations the catalogue has as live defects of this release."""
     known = ["frozen-KV draft without overlap: the page at the window's edge is evicted (I1)"]
+    if version in _TOKEN_WISE:
+        known.append("pages of rejected tokens freed: their mapping is cleared by token (I6)")
     if _is_known_wrong("eagle", version):
         known.append("EAGLE draft with its own pool: translated through the target's mapping (I2)")
     return known

@@ -251,9 +251,7 @@ class Books:
 
     # -- common ---------------------------------------------------------------------------------
 
-    def _judge(
-        self, found: Findings, invariant: str, summary: str, pool: str, call: Any
-    ) -> None:
+    def _judge(self, found: Findings, invariant: str, summary: str, pool: str, call: Any) -> None:
         if found.total:
             self.report(
                 Evidence(

@@ -82,8 +82,13 @@ class Subject:
 
     @property
     def structural(self) -> tuple[Case, ...]:
-        """The first case, and one whose convention differs: enough where widths do not matter."""
-        return self.cases[:1] + tuple(c for c in self.cases[1:] if "reads" in c.name)[:1]
+        """The first case, one with another convention, one with several KV heads.
+
+        Enough where widths do not matter.
+        """
+        reads = tuple(c for c in self.cases[1:] if "reads" in c.name)[:1]
+        several = tuple(c for c in self.cases[1:] if c.dims.get("HKV", 1) > 1)[:1]
+        return self.cases[:1] + reads + several
 
     def rows(self, case: Case) -> int:
         """Enough rows for the error norm to be one of many elements; few on a CPU."""
