@@ -6,6 +6,7 @@ import json
 import random
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -32,7 +33,9 @@ PAGE, ROWS, WIDTH, WINDOW = 64, 32, 128, 511
 @contextmanager
 def no_sync() -> Iterator[None]:
     """CUDA's own view: anything inside that waits for the device raises."""
-    torch.cuda.set_sync_debug_mode("error")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch calls the mode a prototype, once a process
+        torch.cuda.set_sync_debug_mode("error")
     try:
         yield
     finally:
