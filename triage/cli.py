@@ -15,6 +15,7 @@ import click
 
 from triage import __version__
 from triage.errors import TriageError
+from triage.printable import printable
 
 EXIT_CODES = """\b
 Exit codes:
@@ -81,7 +82,7 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(context)
         except TriageError as error:
-            raise Refusal(str(error)) from error
+            raise Refusal(printable(str(error).rstrip("\n"))) from error
 
 
 class Refusal(click.ClickException):

@@ -30,9 +30,19 @@ MM_GRAPHS = "SGLANG_ENABLE_PIECEWISE_CUDA_GRAPH_FOR_MM"
 
 DEFAULT_DIRECTORY = Path("/tmp/trtllm_mha_debug")
 MODES = ("raise", "contain", "log")
-FAMILIES = ("reads", "writes", "allocator", "lifecycle", "tree", "graph", "spec", "geometry")
 DEFAULT_CHECKS = ("reads", "writes", "allocator", "graph")
 """The cheap ones: no walk over all requests, nothing that grows with the pool."""
+
+INVARIANTS_OF: dict[str, tuple[str, ...]] = {
+    "reads": ("I1", "I2", "I9", "I12", "I26"),
+    "writes": ("I3",),
+    "allocator": ("I7", "I20", "I25"),
+    "lifecycle": ("I4", "I5", "I6", "I8", "I14", "I15", "I17", "I24"),
+    "tree": ("I16",),
+    "graph": ("I10", "I11", "I18"),
+    "spec": ("I13", "I23"),
+    "geometry": ("I19", "I21", "I22", "I27"),
+}
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"", "0", "false", "no", "off"})
@@ -67,7 +77,7 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Config:
         debug=_flag(env, DEBUG, False),
         directory=Path(env.get(DIRECTORY) or DEFAULT_DIRECTORY),
         mode=_choice(env, MODE, "raise", MODES),
-        checks=_list(env, CHECKS, known=FAMILIES, also="I1 to I27") or DEFAULT_CHECKS,
+        checks=_list(env, CHECKS, known=tuple(INVARIANTS_OF), also="I1 to I27") or DEFAULT_CHECKS,
         kv=_choice(env, KV, "none", ("none", "touched")),
         max_dumps=_count(env, MAX_DUMPS, 32),
         max_bytes=_count(env, MAX_BYTES, 1 << 30),
@@ -76,6 +86,11 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Config:
         fused=_list(env, FUSED),
         mm_graphs=_flag(env, MM_GRAPHS, False),
     )
+
+
+def invariants_of(checks: tuple[str, ...]) -> frozenset[str]:
+    """The invariants that families and single names stand for."""
+    return frozenset(name for check in checks for name in INVARIANTS_OF.get(check, (check,)))
 
 
 def _flag(env: Mapping[str, str], name: str, default: bool) -> bool:

@@ -43,19 +43,24 @@ class Containment:
         self._checker = checker
         self._max_rows, self._max_cells = max_rows, max_rows * max_columns
         self._buffers = {
-            name: SafeCopy(
-                torch.zeros(self._max_cells, dtype=torch.int32, device=checker.device),
-                torch.zeros(max_rows, dtype=torch.int32, device=checker.device),
-            )
+            name: torch.zeros(self._max_cells + max_rows, dtype=torch.int32, device=checker.device)
             for name in spaces
         }
+        self._views: dict[tuple[str, int, int], SafeCopy] = {}
 
     def redirect(
-        self, block_tables: Tensor, cache_seqlens: Tensor, space: IndexSpace, **options: Any
+        self,
+        block_tables: Tensor,
+        cache_seqlens: Tensor,
+        space: IndexSpace,
+        *,
+        lane: str | None = None,
+        **options: Any,
     ) -> tuple[Tensor, Tensor]:
         """Check one launch and return the table and the lengths it may read.
 
-        Args: those of `DeviceChecker.check_table`, without `safe`.
+        Args: those of `DeviceChecker.check_table`, without `safe`; besides,
+            lane: the buffer's name where it is not the space's.
         Returns: `(rows, width)` and `(rows,)`, int32, dense, at addresses that stay
             the same for the same shape and space, so that a captured graph may read them.
         Raises:
@@ -65,12 +70,19 @@ class Containment:
         if block_tables.dim() != 2:
             raise CheckRefused(f"block_tables has {block_tables.dim()} dimensions, not 2")
         rows, width = block_tables.shape
-        buffer = self._buffers.get(space.name)
+        key = lane or space.name, rows, width
+        safe = self._views.get(key)
+        if safe is None:
+            safe = self._views[key] = self._view(*key)
+        self._checker.check_table(block_tables, cache_seqlens, space, safe=safe, **options)
+        return safe.table, safe.lengths
+
+    def _view(self, name: str, rows: int, width: int) -> SafeCopy:
+        buffer = self._buffers.get(name)
         if buffer is None:
-            raise CheckRefused(f"no buffer for {space.name!r}; there are {sorted(self._buffers)}")
+            raise CheckRefused(f"no buffer for {name!r}; there are {sorted(self._buffers)}")
         if rows > self._max_rows or rows * width > self._max_cells:
             room = f"{self._max_rows} rows and {self._max_cells} cells"
             raise CheckRefused(f"a table of {rows} x {width} exceeds {room}")
-        safe = SafeCopy(buffer.table[: rows * width].view(rows, width), buffer.lengths[:rows])
-        self._checker.check_table(block_tables, cache_seqlens, space, safe=safe, **options)
-        return safe.table, safe.lengths
+        table, lengths = buffer.split([self._max_cells, self._max_rows])
+        return SafeCopy(table[: rows * width].view(rows, width), lengths[:rows])

@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -81,22 +82,37 @@ class StepReport:
 
 @dataclass(slots=True)
 class _Snapshot:
-    """A copy of the state on its way to the host."""
+    """A copy of the state on its way to the host; `numbers` is the same host memory."""
 
     state: Tensor
+    numbers: np.ndarray
     event: torch.cuda.Event | None
     step: int = -1
 
 
-@dataclass(frozen=True, slots=True)
 class SafeCopy:
     """Where a launch leaves the table and lengths that the attention may read.
 
     table: `(rows, width)`, int32, dense. lengths: `(rows,)`, int32.
+    Raises:
+        CheckRefused: the two are not of that form. Judged once, here.
     """
 
-    table: Tensor
-    lengths: Tensor
+    __slots__ = ("_shape", "lengths", "table")
+
+    def __init__(self, table: Tensor, lengths: Tensor) -> None:
+        self.table, self.lengths = table, lengths
+        self._shape = tuple(table.shape)
+        for name, tensor, rank in (("table", table, 2), ("lengths", lengths, 1)):
+            if tensor.dtype != torch.int32 or tensor.dim() != rank or not tensor.is_contiguous():
+                raise CheckRefused(f"the safe {name} is not a dense int32 tensor of rank {rank}")
+        if len(table) != len(lengths) or table.device != lengths.device:
+            raise CheckRefused("the safe table and lengths are not of one launch")
+
+    def refuse(self, rows: int, width: int, device: torch.device) -> None:
+        """Raise `CheckRefused` unless the copy fits a launch of this size."""
+        if self._shape != (rows, width) or self.table.device != device:
+            raise CheckRefused(f"the safe copy is {self._shape}, the table {rows} x {width}")
 
 
 @dataclass(slots=True)
@@ -125,7 +141,7 @@ class DeviceChecker:
         snapshots: int = 4,
         interpret: bool = False,
     ) -> None:
-        self.device = torch.device(device)
+        self.device = torch.empty(0, device=device).device  # "cuda" becomes "cuda:0"
         self.capacity = capacity
         self.on_cuda = self.device.type == "cuda"
         self._eager = not self.on_cuda and not interpret
@@ -136,10 +152,12 @@ class DeviceChecker:
         self._pending: deque[_Snapshot] = deque()
         self._seen = _Progress()
         self._marks_without_launch = 0
+        self._known_slots: Tensor | None = None
+        self._known_mapping: Tensor | None = None
 
     def _new_snapshot(self, size: int) -> _Snapshot:
         host = torch.zeros(size, dtype=torch.int64, pin_memory=self.on_cuda)
-        return _Snapshot(host, torch.cuda.Event() if self.on_cuda else None)
+        return _Snapshot(host, host.numpy(), torch.cuda.Event() if self.on_cuda else None)
 
     def check_table(
         self,
@@ -179,10 +197,10 @@ class DeviceChecker:
             raise CheckRefused("check_padding needs num_real_rows")
         if req_pool_indices is not None:
             self._refuse_vector("req_pool_indices", req_pool_indices, rows)
-        identity = req_to_token is not None and req_pool_indices is not None
-        mapped = identity and full_to_swa is not None
-        if identity:
-            self._refuse_identity(req_to_token, full_to_swa)
+        slots, mapping = self._none, None
+        if req_to_token is not None and req_pool_indices is not None:
+            slots, mapping = req_to_token, full_to_swa
+            self._refuse_identity(slots, mapping)
         if rows == 0:
             self._count_empty_launch()
             return
@@ -208,7 +226,6 @@ class DeviceChecker:
             )
             return
         none = self._none
-        slots = req_to_token if identity and req_to_token is not None else none
         check_table_kernel[(rows,)](
             self.state,
             block_tables,
@@ -216,7 +233,7 @@ class DeviceChecker:
             queries,
             none if req_pool_indices is None else req_pool_indices,
             slots,
-            full_to_swa if mapped else none,
+            none if mapping is None else mapping,
             real,
             none if safe is None else safe.table,
             none if safe is None else safe.lengths,
@@ -229,15 +246,15 @@ class DeviceChecker:
             slots.shape[0],
             slots.shape[-1],
             slots.stride(0),
-            full_to_swa.shape[0] if mapped and full_to_swa is not None else 0,
+            0 if mapping is None else mapping.shape[0],
             0 if padded_length is None else padded_length,
             tag,
             PAGE=space.page_size,
             QUERIES=query_mode,
             REAL=real_mode,
             REQUEST=req_pool_indices is not None,
-            IDENTITY=identity,
-            MAPPED=mapped,
+            IDENTITY=slots is not none,
+            MAPPED=mapping is not None,
             PADDING=(0 if not check_padding else 1 if padded_length is None else 2),
             SAFE=safe is not None,
             CAPACITY=self.capacity,
@@ -363,17 +380,17 @@ class DeviceChecker:
         return self._marks_without_launch
 
     def _report(self, snapshot: _Snapshot) -> StepReport:
-        numbers = snapshot.state.tolist()
-        launches, counts = numbers[LAUNCHES], numbers[COUNTS : COUNTS + len(INVARIANTS)]
+        header = snapshot.numbers[:HEADER].tolist()
+        launches, counts = header[LAUNCHES], header[COUNTS : COUNTS + len(INVARIANTS)]
         before = self._seen
-        fresh = {
-            name: now - then
-            for name, now, then in zip(INVARIANTS, counts, before.counts, strict=True)
-            if now > then
-        }
-        kept = min(numbers[CURSOR] - numbers[FLOOR], self.capacity) if fresh else 0
-        records = (numbers[HEADER + i * RECORD : HEADER + (i + 1) * RECORD] for i in range(kept))
-        offenders = tuple(_offender(record) for record in records if record[10] >= before.launches)
+        fresh: dict[str, int] = {}
+        offenders: tuple[Offender, ...] = ()
+        if counts != before.counts:
+            both = zip(INVARIANTS, counts, before.counts, strict=True)
+            fresh = {name: now - then for name, now, then in both if now > then}
+            kept = min(header[CURSOR] - header[FLOOR], self.capacity)
+            records = snapshot.numbers[HEADER:].reshape(-1, RECORD)[:kept].tolist()
+            offenders = tuple(_offender(r) for r in records if r[10] >= before.launches)
         quiet = launches == before.launches
         self._marks_without_launch = self._marks_without_launch + 1 if quiet else 0
         self._seen = _Progress(launches, counts)
@@ -387,44 +404,40 @@ class DeviceChecker:
     ) -> None:
         if table.dim() != 2:
             raise CheckRefused(f"block_tables has {table.dim()} dimensions, not 2")
-        rows, width = table.shape
-        if table.device != self.device or table.dtype not in INTEGERS:
+        if table.dtype not in INTEGERS or table.device != self.device:
             raise CheckRefused(f"block_tables is {table.dtype} on {table.device}")
+        rows, width = table.shape
         if width > 1 and table.stride(1) != 1:
             raise CheckRefused(f"block_tables has column stride {table.stride(1)}, not 1")
         self._refuse_vector("cache_seqlens", lengths, rows)
         page = space.page_size
         if page < 1 or page & (page - 1):
             raise CheckRefused(f"page size {page} is not a power of two")
-        if safe is None:
-            return
-        for name, copy, shape in (
-            ("safe table", safe.table, (rows, width)),
-            ("safe lengths", safe.lengths, (rows,)),
-        ):
-            if tuple(copy.shape) != shape or copy.dtype != torch.int32 or not copy.is_contiguous():
-                raise CheckRefused(f"{name} is not a dense int32 tensor of shape {shape}")
-            if copy.device != self.device:
-                raise CheckRefused(f"{name} is on {copy.device}")
+        if safe is not None:
+            safe.refuse(rows, width, self.device)
 
     def _refuse_vector(self, name: str, vector: Tensor, length: int) -> None:
-        if vector.dim() != 1 or len(vector) != length:
+        if vector.shape != (length,):
             raise CheckRefused(f"{name} has shape {tuple(vector.shape)}, not ({length},)")
-        if vector.device != self.device or vector.dtype not in INTEGERS:
+        if vector.dtype not in INTEGERS or vector.device != self.device:
             raise CheckRefused(f"{name} is {vector.dtype} on {vector.device}")
-        if length > 1 and vector.stride(0) != 1:
+        if length > 1 and vector.stride() != (1,):
             raise CheckRefused(f"{name} has stride {vector.stride(0)}, not 1")
 
-    def _refuse_identity(self, req_to_token: Tensor | None, full_to_swa: Tensor | None) -> None:
-        if req_to_token is not None:
+    def _refuse_identity(self, req_to_token: Tensor, full_to_swa: Tensor | None) -> None:
+        # Both live as long as the server: judge each object once. A tensor's form
+        # can change in place (resize_, set_), SGLang does that to neither.
+        if req_to_token is not self._known_slots:
             if req_to_token.dim() != 2 or req_to_token.numel() == 0:
                 raise CheckRefused(f"req_to_token has shape {tuple(req_to_token.shape)}")
             if req_to_token.device != self.device or req_to_token.dtype not in INTEGERS:
                 raise CheckRefused(f"req_to_token is {req_to_token.dtype} on {req_to_token.device}")
             if req_to_token.shape[1] > 1 and req_to_token.stride(1) != 1:
                 raise CheckRefused(f"req_to_token has column stride {req_to_token.stride(1)}")
-        if full_to_swa is not None:
+            self._known_slots = req_to_token
+        if full_to_swa is not None and full_to_swa is not self._known_mapping:
             self._refuse_vector("full_to_swa", full_to_swa, max(full_to_swa.numel(), 1))
+            self._known_mapping = full_to_swa
 
     def _queries(
         self, rows: int, q_len: int | Tensor, cumulative: Tensor | None

@@ -8,7 +8,8 @@ TriageError
 │   ├── OutOfBounds       an index lies outside its half-open range     (I1, I20)
 │   ├── WrongIndexSpace   an index belongs to another pool              (I2)
 │   ├── TableForm         a table the kernel would misread              (I26)
-│   └── StaleSWAState     a backend's SWA state is not its pool's
+│   ├── StaleSWAState     a backend's SWA state is not its pool's
+│   └── BrokenLifecycle   a page, row or state moved as it must not    (I3 to I9, I14 to I23)
 ├── DumpError             a file is not a dump we can read, or cannot be written
 ├── ReplayError           a replay was asked for something it does not know
 └── LabError              a lab scenario was asked for something it does not know
@@ -64,6 +65,10 @@ class TableForm(TrapError):
 
 class StaleSWAState(TrapError):
     """A backend's cached SWA state is not that of the pool it is about to read."""
+
+
+class BrokenLifecycle(TrapError):
+    """A page, a row or a piece of state moved in a way that contradicts what went before."""
 
 
 class DumpError(TriageError):

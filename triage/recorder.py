@@ -64,13 +64,29 @@ def window_columns(window_left: int, max_q_len: int, page_size: int) -> int:
     return (tokens - 1) // page_size + 2
 
 
+def first_offence(entries: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """The oldest entry at which the device checker had seen more offenders than before it.
+
+    None if no entry has one, or the ring had no checker. An offence older than the
+    ring shows at its oldest entry: then `sequence` is not 0.
+    """
+    before = 0
+    for entry in entries:
+        if entry["offenders"] is None:
+            continue
+        if entry["offenders"] > before:
+            return entry
+        before = entry["offenders"]
+    return None
+
+
 class FlightRecorder:
     """Rings of the newest `slots` launches of each index space.
 
     Args:
         device: where the tables live. On a CPU the twin runs unless `interpret`.
         lanes: one per index space; all memory is taken here, none later.
-        checker: its launch number and offender count go with every entry.
+        checker: its launch number and offender count go with every entry; on `device`.
     """
 
     def __init__(
@@ -85,7 +101,10 @@ class FlightRecorder:
         self.device = torch.device(device)
         self.on_cuda = self.device.type == "cuda"
         self._eager = not self.on_cuda and not interpret
-        self._checker = checker
+        self._checker_state: tuple[Tensor, Tensor] | None = None
+        if checker is not None:
+            state = checker.state
+            self._checker_state = state[LAUNCHES : LAUNCHES + 1], state[CURSOR : CURSOR + 1]
         self._sequence = torch.zeros(1, dtype=torch.int64, device=self.device)
         self._none = torch.zeros(1, dtype=torch.int32, device=self.device)
         self._lanes = {spec.name: self._lane(spec, slots) for spec in lanes}
@@ -167,11 +186,14 @@ class FlightRecorder:
         cum_seq_lens_q: Tensor | None = None,
         req_pool_indices: Tensor | None = None,
         tag: int = 0,
+        checked: bool = False,
     ) -> bool:
         """Write one launch into the ring of `space`; False if its form is not known.
 
         Args: as in `DeviceChecker.check_table`. A refusal is counted in `refused`
             and never raised: the recorder must not take a server down.
+            checked: `DeviceChecker.check_table` has accepted these very tensors;
+            their forms are not judged again.
         Cost: one kernel launch; no sync, no allocation, legal under capture. Launches
             of one recorder follow each other on one stream.
         """
@@ -179,27 +201,26 @@ class FlightRecorder:
         if lane is None:
             self.refused[f"no lane for {space!r}"] += 1
             return False
-        rows = cache_seqlens.shape[0] if cache_seqlens.dim() == 1 else -1
-        vectors = [("cache_seqlens", cache_seqlens, rows)]
-        if req_pool_indices is not None:
-            vectors.append(("req_pool_indices", req_pool_indices, rows))
         queries, query_mode = self._none, 0
         if cum_seq_lens_q is not None:
             queries, query_mode = cum_seq_lens_q, 2
-            vectors.append(("cum_seq_lens_q", queries, rows + 1))
         elif isinstance(q_len, Tensor):
             queries, query_mode = q_len, 1
-            vectors.append(("q_len", queries, rows))
-        reason = self._unknown_form(block_tables, rows, vectors)
-        if reason is not None:
-            self.refused[reason] += 1
-            return False
-        if rows == 0 or block_tables.shape[1] == 0:
+        if not checked:
+            vectors = {
+                "cache_seqlens": (cache_seqlens, 0),
+                "req_pool_indices": (req_pool_indices, 0),
+                "q_len": (queries if query_mode == 1 else None, 0),
+                "cum_seq_lens_q": (cum_seq_lens_q, 1),
+            }
+            reason = self._unknown_form(block_tables, vectors)
+            if reason is not None:
+                self.refused[reason] += 1
+                return False
+        rows, width = block_tables.shape
+        if rows == 0 or width == 0:
             return True
-        state = None
-        if self._checker is not None and self._checker.device == self.device:
-            whole = self._checker.state
-            state = whole[LAUNCHES : LAUNCHES + 1], whole[CURSOR : CURSOR + 1]
+        state = self._checker_state
         if self._eager:
             if query_mode == 2:
                 queries = queries.diff()
@@ -233,7 +254,7 @@ class FlightRecorder:
             lane.cells,
             lane.mirror if lane.owners else none,
             block_tables.stride(0),
-            block_tables.shape[1],
+            width,
             rows,
             window_left,
             q_len if isinstance(q_len, int) else 1,
@@ -253,19 +274,23 @@ class FlightRecorder:
         return True
 
     def _unknown_form(
-        self, table: Tensor, rows: int, vectors: list[tuple[str, Tensor, int]]
+        self, table: Tensor, vectors: dict[str, tuple[Tensor | None, int]]
     ) -> str | None:
-        if table.dim() != 2 or table.shape[0] != rows:
-            return f"block_tables has shape {tuple(table.shape)} for {rows} rows"
-        if table.shape[1] > 1 and table.stride(1) != 1:
+        if table.dim() != 2:
+            return f"block_tables has shape {tuple(table.shape)}"
+        if table.dtype not in INTEGERS or table.device != self.device:
+            return f"block_tables is {table.dtype} on {table.device}"
+        rows, width = table.shape
+        if width > 1 and table.stride(1) != 1:
             return f"block_tables has column stride {table.stride(1)}"
-        for name, tensor in (("block_tables", table), *((n, t) for n, t, _ in vectors)):
-            if tensor.device != self.device or tensor.dtype not in INTEGERS:
-                return f"{name} is {tensor.dtype} on {tensor.device}"
-        for name, vector, length in vectors:
-            if vector.dim() != 1 or len(vector) != length:
-                return f"{name} has shape {tuple(vector.shape)}, not ({length},)"
-            if length > 1 and vector.stride(0) != 1:
+        for name, (vector, more) in vectors.items():
+            if vector is None:
+                continue
+            if vector.shape != (rows + more,):
+                return f"{name} has shape {tuple(vector.shape)}, not ({rows + more},)"
+            if vector.dtype not in INTEGERS or vector.device != self.device:
+                return f"{name} is {vector.dtype} on {vector.device}"
+            if rows + more > 1 and vector.stride() != (1,):
                 return f"{name} has stride {vector.stride(0)}"
         return None
 
@@ -316,7 +341,7 @@ class FlightRecorder:
         launch = head[kernels.BEGUN] - 1
         kept = lane.max_rows if torn else min(head[kernels.ROWS], lane.max_rows)
         rows = lane.rows.numpy()[slot, :kept]
-        checked = None if self._checker is None or torn else head[kernels.CHECKED] - 1
+        checked = None if self._checker_state is None or torn else head[kernels.CHECKED] - 1
         requests = rows[:, kernels.REQUEST]
         entry: dict[str, Any] = {
             "space": lane.name,

@@ -25,8 +25,8 @@ class DumpStore:
     directory: Path
     max_dumps: int = 32
     max_bytes: int = 1 << 30
-    _first: dict[str, Path] = field(default_factory=dict)
-    _written: list[Path] = field(default_factory=list)
+    _first: dict[str, Path] = field(default_factory=dict, init=False)
+    _written: list[Path] = field(default_factory=list, init=False)
 
     def save(self, dump: Dump, signature: str) -> tuple[Path | None, str]:
         """Write it and prune. Returns (path, "") or (None, why it could not be written)."""

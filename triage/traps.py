@@ -15,18 +15,29 @@ import logging
 import threading
 from collections import Counter
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakKeyDictionary, WeakSet, ref
 
 import torch
 from torch import Tensor
 
 from triage.call import AttentionCall
 from triage.collect import collect, provenance
-from triage.errors import OutOfBounds, StaleSWAState, TableForm, TrapError, WrongIndexSpace
+from triage.config import DEFAULT_CHECKS, invariants_of
+from triage.errors import (
+    BrokenLifecycle,
+    OutOfBounds,
+    StaleSWAState,
+    TableForm,
+    TrapError,
+    WrongIndexSpace,
+)
 from triage.evidence import Evidence
 from triage.invariants.allocator import check_allocated
 from triage.invariants.findings import Findings, read_together
+from triage.invariants.lengths import check_lengths
 from triage.invariants.reads import IndexSpace, check_form, check_table
 from triage.record import Dump
 from triage.sglang.entry import Entry, Origin
@@ -54,17 +65,26 @@ _SUMMARY = {
 class Traps:
     """The armed traps of one process. `counts` says what was checked, skipped and found."""
 
-    def __init__(self, store: DumpStore) -> None:
+    def __init__(self, store: DumpStore, checks: tuple[str, ...] = DEFAULT_CHECKS) -> None:
         self.store = store
+        self.enabled = invariants_of(checks)
         self.counts: Counter[str] = Counter()
         self.armed = True
         self._local = threading.local()
         self._origins: WeakKeyDictionary[Any, Origin] = WeakKeyDictionary()
         self._allocators: WeakSet[Any] = WeakSet()
-        self._checked: WeakKeyDictionary[Any, tuple[Any, set[tuple[Any, ...]]]] = (
+        self._checked: WeakKeyDictionary[Any, tuple[Any, ref[Any], set[tuple[Any, ...]]]] = (
             WeakKeyDictionary()
         )
         self._warned_capture = False
+
+    def restart(self, directory: Path) -> None:
+        """Forget every backend, table and count, as in a new process; dumps go to `directory`."""
+        self.store = replace(self.store, directory=directory)
+        self.counts.clear()
+        self._origins.clear()
+        self._allocators.clear()
+        self._checked.clear()
 
     # -- where a launch comes from -----------------------------------------------------
 
@@ -76,7 +96,7 @@ class Traps:
         """Calls to FlashInfer inside belong to this layer of this backend."""
         before = getattr(self._local, "entry", None)
         origin = self._origins.get(backend, Origin())
-        self._local.entry = Entry(backend, layer, forward_batch, origin, self._allocator_of)
+        self._local.entry = Entry(backend, layer, forward_batch, origin, self.allocator_of)
         try:
             yield
         finally:
@@ -86,7 +106,18 @@ class Traps:
         """New metadata: nothing of this backend has been checked yet."""
         self._checked.pop(backend, None)
 
-    def _allocator_of(self, pool: Any) -> Any:
+    @property
+    def entry(self) -> Entry | None:
+        """The call of the backend that this thread is in."""
+        entry: Entry | None = getattr(self._local, "entry", None)
+        return entry
+
+    @staticmethod
+    def capturing() -> bool:
+        return _capturing()
+
+    def allocator_of(self, pool: Any) -> Any:
+        """The SWA allocator that hands out the slots of `pool`, if it was seen."""
         return next((a for a in self._allocators if getattr(a, "_kvcache", None) is pool), None)
 
     # -- the launch --------------------------------------------------------------------
@@ -98,7 +129,7 @@ class Traps:
         host read for both index spaces together.
         """
         self.counts["launches"] += 1
-        entry: Entry | None = getattr(self._local, "entry", None)
+        entry = self.entry
         pool = None if entry is None else active_pool(entry.backend, entry.forward_batch)
         read = reading(call, pool, None if entry is None else entry.layer_id)
         if _capturing():
@@ -120,15 +151,20 @@ class Traps:
             self._fire(TableForm, form[0], call, entry, read)
         mine = self._check(call, entry, read)
         sibling = None if entry is None else self._sibling(call, entry, read)
-        read_together([mine] + ([sibling[1]] if sibling else []))
+        lengths = None if entry is None else self._lengths(call, entry)
+        extra = [found for found in (sibling and sibling[1], lengths) if found]
+        read_together([mine, *extra])
         self.counts["tables"] += 1
         self.counts["host reads"] += 1
-        if mine.total:
-            self._fire_table(mine, stale, call, entry, read)
-        if stale is not None:
+        if lengths is not None and (wrong := self._wrong(lengths)):
+            self._fire_table(lengths, wrong, None, call, entry, read)
+        wrong = self._wrong(mine)
+        if wrong:
+            self._fire_table(mine, wrong, stale, call, entry, read)
+        if stale is not None and "I2" in self.enabled:
             self._note_stale(stale)
         checked.add(key)
-        if sibling and not sibling[1].total:
+        if sibling and not self._wrong(sibling[1]):
             checked.add(sibling[0])
 
     def _check(self, call: AttentionCall, entry: Entry | None, read: Reading) -> Findings:
@@ -143,6 +179,18 @@ class Traps:
             req_pool_indices=entry.req_pool_indices if known and entry else None,
             req_to_token=entry.req_to_token if known and entry else None,
             full_to_swa=read.full_to_swa,
+        )
+
+    def _lengths(self, call: AttentionCall, entry: Entry) -> Findings | None:
+        """I12 against the forward batch: metadata of another forward has other lengths."""
+        added = entry.added_tokens
+        if not added or not entry.rows_match(call) or entry.forward_batch.seq_lens is None:
+            return None
+        return check_lengths(
+            call.cache_seqlens,
+            entry.forward_batch.seq_lens,
+            added,
+            req_pool_indices=entry.req_pool_indices,
         )
 
     def _sibling(
@@ -173,25 +221,29 @@ class Traps:
     def _checked_of(self, entry: Entry | None) -> set[tuple[Any, ...]]:
         if entry is None:
             return set()
-        metadata, checked = self._checked.get(entry.backend, (None, set()))
-        if metadata is not entry.metadata:
-            checked = set()
-            self._checked[entry.backend] = (entry.metadata, checked)
-        return checked
+        known = self._checked.get(entry.backend)
+        if known is None or known[0] is not entry.metadata or known[1]() is not entry.forward_batch:
+            known = (entry.metadata, ref(entry.forward_batch), set())
+            self._checked[entry.backend] = known
+        return known[2]
+
+    def _wrong(self, found: Findings) -> dict[str, int]:
+        """Offenders of the invariants that are enabled; empty if there are none."""
+        return {name: n for name, n in found.read().items() if n and name in self.enabled}
 
     def _fire_table(
         self,
         found: Findings,
+        counts: dict[str, int],
         stale: str | None,
         call: AttentionCall,
         entry: Entry | None,
         read: Reading,
     ) -> None:
-        counts = {name: number for name, number in found.read().items() if number}
         # I1 is the late symptom, I2 the cause; a wrong length makes both.
         first = next((name for name in ("I26", "I12", "I2", "I1") if name in counts), "I2")
-        violations = found.violations(limit=64)
-        ordered = sorted(violations, key=lambda v: (v.invariant != first, v.row, v.column))
+        seen = [v for v in found.violations(limit=64) if v.invariant in counts]
+        seen.sort(key=lambda v: (v.invariant != first, v.row, v.column))
         evidence = Evidence(
             invariant=first,
             summary=stale or _SUMMARY[first],
@@ -199,9 +251,9 @@ class Traps:
             pool=read.space.name,
             layer_id=None if entry is None else entry.layer_id,
             forward_mode="" if entry is None else entry.forward_mode,
-            total=found.total,
+            total=sum(counts.values()),
             rows_affected=found.rows_affected,
-            violations=tuple(ordered),
+            violations=tuple(seen),
             facts={"counts": counts},
         )
         self._fire(_ERRORS[first] if stale is None else StaleSWAState, evidence, call, entry, read)
@@ -258,7 +310,7 @@ class Traps:
         to. None, a full pool, is not a fault. Cost: one host read.
         """
         self._allocators.add(allocator)
-        if slots is None or _capturing():
+        if slots is None or "I20" not in self.enabled or _capturing():
             return
         mapping = allocator.full_to_swa_index_mapping
         page = int(allocator.page_size)
@@ -287,6 +339,34 @@ class Traps:
         )
         dump = Dump(fault=evidence, provenance=provenance())
         raise OutOfBounds(evidence, self._save(dump, OutOfBounds))
+
+    # -- events without a launch -----------------------------------------------------------
+
+    def fire_event(self, evidence: Evidence) -> None:
+        """Raise what a ledger or state check found, if its invariant is enabled."""
+        if evidence.invariant not in self.enabled:
+            return
+        self.counts["violations"] += 1
+        error = _ERRORS.get(evidence.invariant, BrokenLifecycle)
+        raise error(evidence, self._save(Dump(fault=evidence, provenance=provenance()), error))
+
+    def fire_findings(
+        self, found: Findings, invariant: str, summary: str, pool: str, where: str
+    ) -> None:
+        """The same for findings of a check; one host read."""
+        if invariant not in self.enabled or not found.total:
+            return
+        self.fire_event(
+            Evidence(
+                invariant,
+                summary,
+                where,
+                pool=pool,
+                total=found.total,
+                rows_affected=found.rows_affected,
+                violations=found.violations(limit=64),
+            )
+        )
 
 
 def _key(call: AttentionCall, space: IndexSpace) -> tuple[Any, ...]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import tracemalloc
 import zlib
 
-import dumps_fixture as dumps
 import msgpack
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests import dumps_fixture as dumps
 from triage.dump import FORMAT_VERSION, MAGIC, decode, encode, read_dump
 from triage.errors import DumpError
 

@@ -6,11 +6,11 @@ import io
 import stat
 from dataclasses import fields, is_dataclass, replace
 
-import dumps_fixture as dumps
 import msgpack
 import numpy as np
 import pytest
 
+from tests import dumps_fixture as dumps
 from triage.dtypes import PLAIN, RAW_STORAGE, dtype_name, from_raw
 from triage.dump import FORMAT_VERSION, MAGIC, decode, encode, read_dump, write_dump
 from triage.errors import DumpError

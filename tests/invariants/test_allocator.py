@@ -7,7 +7,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triage.invariants.allocator import check_allocated, check_continuation
+from triage.invariants.allocator import (
+    check_allocated,
+    check_conservation,
+    check_continuation,
+    check_failed_alloc,
+    check_free,
+    check_free_list,
+)
 
 
 @pytest.mark.parametrize(
@@ -62,3 +69,82 @@ def test_a_new_request_has_nothing_to_continue():
         torch.tensor([0]), torch.tensor([-1]), mapping, size_swa=4, page_size=4
     )
     assert findings.total == 0
+
+
+def test_a_free_list_that_partitions_the_pool_is_silent():
+    # GIVEN pages 1 to 7, of which 2 and 5 are held
+    held = torch.zeros(8, dtype=torch.bool)
+    held[[2, 5]] = True
+    free = torch.tensor([7, 1, 3, 6, 4])
+    # WHEN the list is checked against them
+    findings = check_free_list(free, num_pages=8, held_pages=held)
+    # THEN nothing is found
+    assert findings.total == 0
+
+
+@pytest.mark.parametrize(
+    ("free", "name"),
+    [
+        ([7, 1, 3, 6, 4, 7], "free_pages (repeated)"),
+        ([7, 1, 3, 6, 4, 0], "free_pages"),
+        ([7, 1, 3, 6, 4, 8], "free_pages"),
+        ([7, 1, 3, 6, 4, 5], "free_pages (held)"),
+        ([7, 1, 3, 6], "pages (leaked)"),
+    ],
+    ids=["twice", "dummy page", "past the pool", "held", "in neither"],
+)
+def test_a_page_that_is_free_wrongly_is_named(free, name):
+    held = torch.zeros(8, dtype=torch.bool)
+    held[[2, 5]] = True
+    findings = check_free_list(torch.tensor(free), num_pages=8, held_pages=held)
+    assert findings.read() == {"I5": 1}
+    assert findings.violations()[0].tensor == name
+
+
+@given(st.sets(st.integers(1, 30), max_size=30), st.lists(st.integers(1, 30), max_size=6))
+def test_every_page_is_free_once_or_held_or_it_is_found(held, extra):
+    # GIVEN any split of 30 pages, and pages that the free list names besides
+    mask = torch.zeros(31, dtype=torch.bool)
+    mask[list(held)] = True
+    free = [page for page in range(1, 31) if page not in held]
+    # WHEN the list is checked
+    findings = check_free_list(
+        torch.tensor(free + extra, dtype=torch.int64), num_pages=31, held_pages=mask
+    )
+    # THEN each addition is one offence, a held one named twice a second
+    repeated = len(extra) - len({page for page in extra if page in held})
+    assert findings.total == repeated + sum(page in held for page in extra)
+
+
+def test_freeing_what_is_held_is_silent_and_what_is_free_is_not():
+    # GIVEN a pool of pages 1 to 7 with 3 and 4 free
+    free = torch.tensor([3, 4])
+
+    def check(*slots):
+        return check_free(torch.tensor(slots), free, num_pages=8, page_size=4)
+
+    # WHEN slots of held, free and no pages are freed
+    # THEN only the latter two are offences
+    assert check(4, 5, 31).total == 0
+    assert check(4, 12).violations()[0].tensor == "free_index (already free)"
+    for bad in (3, 32, -1):
+        assert check(bad).violations()[0].tensor == "free_index"
+
+
+def test_the_balance_of_a_pool_is_shown_with_every_term():
+    # GIVEN a pool of 96 tokens
+    # WHEN 95 of them, then all, then 97 are accounted for
+    leaked = check_conservation("full", total=96, free=61, cached=30, held=4)
+    twice = check_conservation("full", total=96, free=63, cached=30, held=4)
+    # THEN the sentence carries the balance
+    assert check_conservation("full", total=96, free=62, cached=30, held=4) is None
+    assert leaked is not None and twice is not None
+    balance = "free 61 + cached 30 + held 4 = 95 tokens, the full pool has 96 (1 leaked)"
+    assert leaked.summary == balance
+    assert twice.summary.endswith("(1 counted twice)")
+
+
+def test_a_failed_allocation_takes_nothing():
+    assert check_failed_alloc("full", free_before=5, free_after=5) is None
+    evidence = check_failed_alloc("full", free_before=5, free_after=3)
+    assert evidence is not None and evidence.total == 2

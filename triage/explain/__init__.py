@@ -15,6 +15,7 @@ from typing import Any
 from triage.explain.case import Case
 from triage.explain.cause import Cause, Confidence
 from triage.explain.rules_allocation import freed_page, page_owned_twice
+from triage.explain.rules_fault import illegal_allocation, lengths_disagree
 from triage.explain.rules_form import misread_table, narrow_table
 from triage.explain.rules_rows import other_requests_row, padded_row
 from triage.explain.rules_space import (
@@ -39,6 +40,9 @@ RULES = (
     padded_row,
     other_requests_row,
 )
+
+FAULT_RULES = (illegal_allocation, lengths_disagree)
+"""Rules that go by the recorded fault alone: its launch may be absent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +76,11 @@ class Explanation:
 def explain(dump: Dump) -> Explanation:
     """Run every rule over `dump`."""
     case = Case.of(dump)
-    if case is None:
-        return Explanation((), ("the dump holds no launch with its tables",))
-    found = [cause for cause in (rule(case) for rule in RULES) if cause is not None]
+    answers = [rule(dump) for rule in FAULT_RULES]
+    if case is not None:
+        answers += [rule(case) for rule in RULES]
+    found = [cause for cause in answers if cause is not None]
     found.sort(key=lambda cause: -cause.confidence)
+    if case is None:
+        return Explanation(tuple(found), ("the dump holds no launch with its tables",))
     return Explanation(tuple(found), case.observed())

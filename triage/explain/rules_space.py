@@ -37,7 +37,7 @@ def stale_swa_state(case: Case) -> Cause | None:
         name="SWA state not swapped with the pool",
         confidence=Confidence.HIGH if drafting and absent else Confidence.MEDIUM,
         evidence=tuple(evidence),
-        rows=case.cite(case.seen & (case.table == case.ids.full)),
+        rows=case.cite(_shown(case, case.ids.full)),
         refuted_by=(
             "a backend whose SWA pool is the very object that the launch reads",
             "visible ids that are the mapping's, not the request table's",
@@ -61,7 +61,7 @@ def full_ids_for_another_reason(case: Case) -> Cause | None:
             _agreement_text(case, match, "the full-pool page of its token, R[req, p*PS] // PS"),
             _state_text(case),
         ),
-        rows=case.cite(case.seen & (case.table == case.ids.full)),
+        rows=case.cite(_shown(case, case.ids.full)),
         refuted_by=("a table chosen per layer that is the SWA one for this layer",),
         fix="find where this layer's table is chosen or filled: _get_layer_page_table, the "
         "graph-replay table copy",
@@ -73,7 +73,9 @@ def own_pool_draft_translated(case: Case) -> Cause | None:
     """A draft that owns its pool got ids of the target's mapping (#25103, #27491)."""
     if case.ids is None or case.ids.swa is None or case.pools is None:
         return None
-    if not case.pools.read.startswith("draft"):
+    drafting = case.backend is not None and case.backend.role == "draft"
+    shares = any(pool.name == "swa" for pool in case.pools.pools)
+    if not case.pools.read.startswith("draft") and not (drafting and not shares):
         return None
     match = case.match(case.ids.swa)
     if not match.holds:
@@ -84,7 +86,8 @@ def own_pool_draft_translated(case: Case) -> Cause | None:
         confidence=Confidence.HIGH,
         evidence=(
             _agreement_text(case, match, "the target's SWA page of its token"),
-            f"the launch reads the pool {case.pools.read!r}, which the mapping does not describe",
+            "the launch reads a pool of the draft's own, which the mapping does not describe",
+            _state_text(case),
         ),
         rows=case.cite(case.wrong() & (case.table == case.ids.swa)),
         refuted_by=("a draft that shares the target's KV pool",),
@@ -151,6 +154,13 @@ def _full_ids_in_swa(case: Case) -> Match | None:
     if case.ids.swa is None and not case.outside().any():
         return None
     return match
+
+
+def _shown(case: Case, hypothesis: np.ndarray) -> np.ndarray:
+    """The visible entries that agree with `hypothesis`; only wrong ones, where that is known."""
+    agreeing = case.seen & (case.table == hypothesis)
+    wrong = agreeing & case.wrong()
+    return wrong if wrong.any() else agreeing
 
 
 def _slots(case: Case) -> dict[str, np.ndarray]:

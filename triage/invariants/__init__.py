@@ -5,6 +5,17 @@ whatever device its tensors live on. `triage/device.py` repeats the hot ones as
 one Triton kernel and is tested against these.
 
     findings   what a check returns: counts for one host read, offenders on demand
-    reads      I1 I2 I12 I26   the table and the lengths an attention launch reads
-    allocator  I20             what an allocator handed out
+    reads      I1 I2 I12 I26            the table and lengths an attention launch reads
+    writes     I3                       the KV slots a forward writes
+    graph      I10 I11                  what a replayed CUDA graph is fed
+    allocator  I5 I6 I7 I20             free lists, balances, and what is handed out
+    mapping    I4 I6 I8 I9              full-pool slots to SWA slots
+    lifecycle  I14 I15                  rows, frontiers and windows of requests
+    tree       I16                      the radix tree, flattened
+    geometry   I13 I19 I21 I24 I25 I27  sizes, transfers, budgets, the workspace
+    spec       I22 I23                  granularity of tables, state that is put back
+
+I17 needs history and lives in `triage/ledger.py`. Not checked: I18 (the order of
+work on two streams is not visible to a plugin; its effect shows as I2), and the
+half of I24 that concerns writes after an abort.
 """

@@ -1,4 +1,4 @@
-"""I20: what an allocator handed out is legal, unique, and continues what was there.
+"""I5, I6, I7, I20: what an allocator keeps, takes back and hands out.
 
 The failure: two tokens share a slot, or a token is written to the dummy page,
 and every later read is wrong though in range. The legal range is [PS, size + PS)
@@ -11,6 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from triage.evidence import Evidence
 from triage.invariants.findings import Fault, Findings
 
 
@@ -23,7 +24,7 @@ def check_allocated(slots: Tensor, *, size: int, page_size: int, tensor: str = "
         tensor: SGLang's name of it, as the message prints it.
     Returns: two I20 faults, out of range and repeated; the second and later
         holders of a slot are the offenders, row = position in `slots`.
-    Cost: one sort and about 10 small launches; no sync until `read()`.
+    Cost: 16 small launches, one of them a sort; no sync until `read()`.
     Source: `PagedTokenToKVPoolAllocator.clear` (pages from 1), MHATokenToKVPool
         (size + page_size rows).
     """
@@ -75,4 +76,110 @@ def check_continuation(
                 size_swa + page_size,
             )
         ]
+    )
+
+
+def check_free_list(
+    free_pages: Tensor, *, num_pages: int, held_pages: Tensor | None = None
+) -> Findings:
+    """I5: the free list names every page at most once, never page 0, none that is held.
+
+    Args:
+        free_pages: `(n,)`, integer, the pages of `free_pages` and `release_pages`
+            together; slots for page size 1. Values may be anything.
+        num_pages: pages of the pool, dummy page 0 included.
+        held_pages: `(num_pages,)`, bool: pages that somebody owns. With it the two
+            must also cover the pool; the pages in neither are leaked.
+    Returns: I5 faults; rows are positions in the list, or pages for "leaked".
+    Cost: 36 small launches, one of them a sort; no sync until `read()`.
+    """
+    pages = free_pages.to(torch.int64)
+    ordered, order = pages.sort(stable=True)
+    repeated = torch.zeros_like(pages, dtype=torch.bool)
+    repeated[order[1:]] = ordered[1:] == ordered[:-1]
+    outside = (pages < 1) | (pages >= num_pages)
+    faults = [
+        Fault("I5", "free_pages", outside, pages, 1, num_pages),
+        Fault("I5", "free_pages (repeated)", repeated, pages, 1, num_pages),
+    ]
+    if held_pages is not None:
+        at = pages.clamp(0, num_pages - 1)
+        faults.append(
+            Fault("I5", "free_pages (held)", held_pages[at] & ~outside, pages, 1, num_pages)
+        )
+        number = torch.arange(num_pages, device=pages.device)
+        free = torch.zeros(num_pages, dtype=torch.bool, device=pages.device)
+        free[torch.where(outside, 0, at)] = True
+        leaked = ~free & ~held_pages & (number > 0)
+        faults.append(Fault("I5", "pages (leaked)", leaked, number, 1, num_pages))
+    return Findings(faults)
+
+
+def check_free(slots: Tensor, free_pages: Tensor, *, num_pages: int, page_size: int) -> Findings:
+    """I6: what is about to be freed is allocated: legal, and not in the free list already.
+
+    Args:
+        slots: `(n,)`, integer, the argument of `free`. Several slots of a page are one page.
+        free_pages: `(m,)`, the free list before the call.
+    Returns: I6 faults, row = position in `slots`.
+    Cost: about 15 small launches over `num_pages` bools; no sync until `read()`.
+    """
+    values = slots.to(torch.int64)
+    low = page_size if page_size > 1 else 1
+    high = num_pages * page_size
+    outside = (values < low) | (values >= high)
+    free = torch.zeros(num_pages, dtype=torch.bool, device=values.device)
+    free[free_pages.to(torch.int64).clamp(0, num_pages - 1)] = True
+    twice = ~outside & free[(values // page_size).clamp(0, num_pages - 1)]
+    return Findings(
+        [
+            Fault("I6", "free_index", outside, values, low, high),
+            Fault("I6", "free_index (already free)", twice, values, low, high),
+        ]
+    )
+
+
+def check_conservation(
+    pool: str, *, total: int, unit: str = "tokens", where: str = "step boundary", **terms: int
+) -> Evidence | None:
+    """I7: what is free, evictable, protected, uncached and held adds up to the pool.
+
+    Args:
+        terms: each part of the balance by its name, in `unit`.
+    Returns: None, or evidence whose summary shows the whole balance.
+    Cost: host integers only.
+    """
+    seen = sum(terms.values())
+    if seen == total:
+        return None
+    balance = " + ".join(f"{name} {number}" for name, number in terms.items())
+    missing = f"{total - seen} leaked" if seen < total else f"{seen - total} counted twice"
+    summary = f"{balance} = {seen} {unit}, the {pool} pool has {total} ({missing})"
+    return Evidence(
+        invariant="I7",
+        summary=summary,
+        where=where,
+        pool=pool,
+        total=abs(total - seen),
+        facts={"terms": dict(terms), "total": total},
+    )
+
+
+def check_failed_alloc(
+    pool: str, *, free_before: int, free_after: int, unit: str = "tokens", where: str = "alloc"
+) -> Evidence | None:
+    """I7: an allocation that returned None took nothing.
+
+    Cost: host integers only.
+    """
+    if free_before == free_after:
+        return None
+    summary = (
+        f"the allocation failed, yet the {pool} pool went from {free_before} to "
+        f"{free_after} free {unit}"
+    )
+    lost = abs(free_before - free_after)
+    facts: dict[str, object] = {"free_before": free_before, "free_after": free_after}
+    return Evidence(
+        invariant="I7", summary=summary, where=where, pool=pool, total=lost, facts=facts
     )

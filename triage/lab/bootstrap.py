@@ -16,7 +16,7 @@ import warnings
 
 from triage.errors import UnsupportedSGLang
 
-SUPPORTED = ("0.5.12.post1", "0.5.13.post1", "0.5.14", "0.5.15.post1", "0.5.18")
+SUPPORTED = ("0.5.12.post1", "0.5.13.post1", "0.5.14", "0.5.15.post1", "0.5.18", "0.5.23")
 """Releases the lab constructs on; `triage doctor` reports what binds on others."""
 
 _TORCHVISION_OPERATORS = (

@@ -53,6 +53,7 @@ def list_scenarios(as_json: bool) -> None:
 @click.option("--seed", default=0, show_default=True, help="Everything follows from it.")
 @click.option("--reinject", help="Put this historical defect back first.")
 @click.option("--trap/--no-trap", default=True, show_default=True, help="Arm the traps.")
+@click.option("--checks", default="", help="Families or invariants to check, as I1,I20.")
 @click.option("--fix", "fixes", multiple=True, help="Apply this fix; may be given again.")
 @click.option("--sglang", "version", help="Run under this release instead of the installed one.")
 @click.option("--dir", "directory", type=click.Path(path_type=Path), default=DEFAULT_DIRECTORY)
@@ -64,6 +65,7 @@ def run(
     seed: int,
     reinject: str | None,
     trap: bool,
+    checks: str,
     fixes: tuple[str, ...],
     version: str | None,
     directory: Path,
@@ -75,14 +77,13 @@ def run(
 
     Exit code: 0 clean, 1 trapped or faulted, 2 usage.
     """
-    from triage.lab import bootstrap, versions
-    from triage.lab.run import Request
-    from triage.lab.run import run as drive
     from triage.lab.scenarios import find
 
     found = find(scenario)
-    if version is not None and version != bootstrap.sglang_version():
-        versions.restart(version, _without_version(sys.argv[1:]))
+    _under(version)
+    from triage.lab.run import Request
+    from triage.lab.run import run as drive
+
     request = Request(
         scenario=found,
         seed=seed,
@@ -92,22 +93,67 @@ def run(
         directory=directory,
         max_steps=steps,
         overlap=overlap,
+        checks=checks,
     )
-    report = _with_progress(drive, request)
+    report = _counted(f"{scenario}: requests done", lambda progress: drive(request, progress))
     click.echo(json.dumps(report.json()) if as_json else _text(report.json()))
     raise SystemExit(0 if report.outcome == "clean" else 1)
 
 
-def _with_progress(drive: Any, request: Any) -> Any:
-    """Run with a progress bar on stderr; none where stderr is not a terminal."""
+@lab.command()
+@click.option("--steps", default=2000, show_default=True, type=click.IntRange(min=1))
+@click.option("--seed", default=0, show_default=True, help="Everything follows from it.")
+@click.option("--sglang", "version", help="Run under this release instead of the installed one.")
+@click.option("--dir", "directory", type=click.Path(path_type=Path), default=DEFAULT_DIRECTORY)
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def soak(steps: int, seed: int, version: str | None, directory: Path, as_json: bool) -> None:
+    """Random small workloads in which nothing may fire.
+
+    Exit code: 0 nothing fired, 1 a false alarm or a finding, 2 usage.
+    """
+    _under(version)
+    from triage.lab.soak import soak as run_soak
+
+    report = _counted("decode steps", lambda progress: run_soak(steps, seed, directory, progress))
+    click.echo(json.dumps(report.json()) if as_json else _soak_text(report.json()))
+    raise SystemExit(1 if report.alarms or report.findings else 0)
+
+
+def _soak_text(report: dict[str, Any]) -> str:
+    mix = ", ".join(f"{name} {count}" for name, count in sorted(report["mix"].items()))
+    lines = [
+        f"SGLang {report['sglang']}, seed {report['seed']}: {report['steps']} decode steps of "
+        f"{report['workloads']} workloads in {report['seconds']} s",
+        f"  {report['launches']} launches, {report['allocator_events']} allocator calls ({mix})",
+        f"  {len(report['alarms'])} false alarms, {len(report['findings'])} findings",
+    ]
+    lines += [f"  left out: {known}" for known in report["left_out"]]
+    for found in report["alarms"] + report["findings"]:
+        lines.append(f"  {found['workload']}, seed {found['seed']}:")
+        lines.append(f"    trap: {found['trap']}")
+        lines.append(f"    oracle: {found['oracle']}")
+    return "\n".join(lines)
+
+
+def _under(version: str | None) -> None:
+    """Go on under SGLang `version`, restarting this process if another one is installed."""
+    from triage.lab import bootstrap, versions
+
+    if version is not None and version != bootstrap.sglang_version():
+        versions.restart(version, _without_version(sys.argv[1:]))
+    bootstrap.prepare()
+
+
+def _counted(what: str, work: Any) -> Any:
+    """Run `work(progress)` with a bar on stderr; none where stderr is not a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as bar:
-        task = bar.add_task(f"{request.scenario.name}: requests done", total=None)
-        return drive(request, lambda done, total: bar.update(task, completed=done, total=total))
+        task = bar.add_task(what, total=None)
+        return work(lambda done, total: bar.update(task, completed=done, total=total))
 
 
 def _without_version(arguments: list[str]) -> list[str]:

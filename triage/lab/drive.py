@@ -1,27 +1,27 @@
 """Drive request lifecycles through SGLang's real classes: the part a scheduler would play.
 
 `overlap` delays what the scheduler knows by one step, as SGLang's default
-overlap scheduler does; eviction depends on it.
+overlap scheduler does: eviction sees the length of the step before, and a
+request that finished takes part in one more step.
 
 By hand, because SGLang's scheduler needs a model: admission, chunking, the
-draft and verify order of a frozen-KV MTP step, the random number of accepted
-tokens, the release of wholly rejected pages, finish. Eviction from the sliding
-window is SGLang's own function. Everything is deterministic from the seed.
+order of draft and verify, the random number of accepted tokens, the release of
+rejected tokens, finish. Eviction from the sliding window is SGLang's own
+function. Everything is deterministic from the seed. `floor2.py` drives SGLang's
+own ScheduleBatch and radix caches instead.
 """
 
 from __future__ import annotations
 
-import inspect
 import math
-import time
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 
+from triage.lab.forwards import Forwards
 from triage.lab.request import LabRequest, evict_before_decode, evict_before_extend
 from triage.lab.runtime import Runtime
 from triage.lab.scenarios import Scenario
@@ -35,22 +35,16 @@ class Driver:
     def __init__(
         self, scenario: Scenario, runtime: Runtime, watch: Any, seed: int, overlap: bool
     ) -> None:
-        from sglang.srt.model_executor.forward_batch_info import ForwardBatch, ForwardMode
-        from sglang.srt.speculative import frozen_kv_mtp_utils
-
         self.scenario, self.runtime, self.watch = scenario, runtime, watch
         self.overlap = overlap
-        self.forward_batch_class, self.mode = ForwardBatch, ForwardMode
-        self.views = frozen_kv_mtp_utils
+        widest = max(scenario.chunk, scenario.concurrency * scenario.draft_tokens)
+        self.forwards = Forwards(runtime, watch, widest)
+        self.seconds = self.forwards.seconds
         self.rng = np.random.default_rng(seed)
         self.waiting = deque(self._requests())
         self.running: list[LabRequest] = []
         self.finished = 0
         self.step = 0
-        self.seconds: defaultdict[str, float] = defaultdict(float)
-        g = runtime.geometry
-        widest = max(scenario.chunk, scenario.concurrency * scenario.draft_tokens)
-        self._rows = torch.zeros(widest, g.num_heads, g.head_dim, dtype=torch.float16)
 
     def _requests(self) -> Iterator[LabRequest]:
         s = self.scenario
@@ -78,14 +72,16 @@ class Driver:
         page = self.runtime.geometry.page_size
         while self.waiting and len(self.running) < self.scenario.concurrency:
             request = self.waiting[0]
-            need = _pages(request.prompt_tokens + request.output_tokens, page) * page
-            reserved = sum(_pages(r.final_tokens - r.length, page) * page for r in self.running)
+            need = self._reserve(request.final_tokens)
+            reserved = sum(self._reserve(r.final_tokens - r.length) for r in self.running)
             if allocator.full_available_size() < need + reserved:
                 if not self.running:
                     raise MemoryError(
                         f"request {request.rid} needs {need} slots, the full pool has "
                         f"{allocator.full_available_size()} free"
                     )
+                return
+            if self.running and allocator.swa_available_size() < self._swa_reserve(page):
                 return
             if not self.runtime.req_to_token_pool.alloc([request]):
                 return
@@ -94,7 +90,19 @@ class Driver:
                 self._prefill_chunk(request)
             self.running.append(request)
 
-    # -- forwards ----------------------------------------------------------------------
+    def _reserve(self, tokens: int) -> int:
+        """Full slots a request may still take: overlap runs a step past its end."""
+        page = self.runtime.geometry.page_size
+        ahead = 2 * self.scenario.tokens_per_step if self.overlap else 0
+        return _pages(tokens + ahead, page) * page
+
+    def _swa_reserve(self, page: int) -> int:
+        """SWA slots one more request may hold, and what the running ones may still take."""
+        s = self.scenario
+        kept = self.runtime.geometry.window + s.chunk + 2 * s.tokens_per_step + 2 * page
+        return min(kept, s.prompt_tokens) + (len(self.running) + 1) * 3 * page
+
+    # -- steps -------------------------------------------------------------------------
 
     def _prefill_chunk(self, request: LabRequest) -> None:
         start = request.length
@@ -102,141 +110,111 @@ class Driver:
         evict_before_extend(self.runtime, request, self.scenario.chunk if self.overlap else 0)
         loc = self._extend([request], [stop])
         request.length = stop
-        fb = self._forward_batch(
-            self.mode.EXTEND,
-            [request],
-            out_cache_loc=loc,
-            num_tokens=stop - start,
-            extend_seq_lens=torch.tensor([stop - start], dtype=torch.int32),
-            extend_prefix_lens=torch.tensor([start], dtype=torch.int32),
-            extend_seq_lens_cpu=[stop - start],
-            extend_prefix_lens_cpu=[start],
-            extend_num_tokens=stop - start,
-        )
-        self._target_forward(fb, [request])
+        self.forwards.extend(request, start, loc)
 
     def _decode_step(self) -> None:
         batch = list(self.running)
         evict_before_decode(self.runtime, batch)
-        self._draft(batch)
+        if self.scenario.draft == "none":
+            self._plain_step(batch)
+        else:
+            self._speculative_step(batch)
+
+    def _plain_step(self, batch: list[LabRequest]) -> None:
         before = [r.length for r in batch]
+        loc = self._next_token(batch)
+        self.forwards.decode(batch, loc)
+        for request, length in zip(batch, before, strict=True):
+            request.reported = length if self.overlap else request.length
+            request.decode_batch_idx += 1
+            self._end_of_step(request)
+
+    def _speculative_step(self, batch: list[LabRequest]) -> None:
         width = self.scenario.draft_tokens
-        with self._timed("alloc"):
-            loc = self._extend(batch, [n + width for n in before])
-        fb = self._forward_batch(
-            self.mode.TARGET_VERIFY, batch, out_cache_loc=loc, num_tokens=width * len(batch)
-        )
-        self._target_forward(fb, batch)
+        lookahead = 2 * width if self.scenario.keeps_rejected else width
+        self._extend(batch, [r.length + lookahead for r in batch])
+        slots = torch.stack([self._slots(r, r.length, r.length + width) for r in batch])
+        self.forwards.draft(batch, slots)
+        loc = slots.reshape(-1)
+        self.forwards.verify(batch, loc)
+        self.forwards.after_verify(batch, loc)
         self._accept(batch)
-
-    def _draft(self, batch: list[LabRequest]) -> None:
-        backend, context = self.runtime.draft_backend, self.runtime.kv_context
-        fb = self._forward_batch(self.mode.DECODE, batch, out_cache_loc=None, num_tokens=len(batch))
-        fb.token_to_kv_pool = self.runtime.draft_own_pool
-        fb.attn_backend = backend
-        view = self._view(self.views.frozen_kv_target_view, fb, context, backend)
-        with self._timed("metadata"), view:
-            backend.init_forward_metadata(fb)
-        self.watch.forward("draft", fb, batch)
-        for _ in range(self.scenario.draft_steps):
-            view = self._view(self.views.target_kv_pool_view, fb, context, backend)
-            with self._timed("launches"), view:
-                for layer in self.runtime.draft_attention:
-                    self.watch.layer = layer
-                    backend.forward_decode(
-                        self._rows[: len(batch)], None, None, layer, fb, save_kv_cache=False
-                    )
-
-    def _target_forward(self, fb: Any, batch: list[LabRequest]) -> None:
-        backend = self.runtime.target_backend
-        fb.token_to_kv_pool = self.runtime.token_to_kv_pool
-        fb.attn_backend = backend
-        with self._timed("metadata"):
-            backend.init_forward_metadata(fb)
-        self.watch.forward("target", fb, batch)
-        rows = self._rows[: fb.input_ids.shape[0]]
-        own = self.runtime.geometry.own_kv_layers
-        with self._timed("launches"):
-            for index, layer in enumerate(self.runtime.layers):
-                self.watch.layer = layer
-                kv = rows if index < own else None
-                backend.forward_extend(rows, kv, kv, layer, fb, save_kv_cache=kv is not None)
-
-    def _forward_batch(
-        self,
-        mode: Any,
-        batch: list[LabRequest],
-        *,
-        out_cache_loc: torch.Tensor | None,
-        num_tokens: int,
-        **extra: Any,
-    ) -> Any:
-        lengths = torch.tensor([r.length for r in batch], dtype=torch.int64)
-        indices = torch.tensor([r.req_pool_idx for r in batch], dtype=torch.int64)
-        fb = self.forward_batch_class(
-            forward_mode=mode,
-            batch_size=len(batch),
-            input_ids=torch.zeros(num_tokens, dtype=torch.int64),
-            req_pool_indices=indices,
-            seq_lens=lengths,
-            out_cache_loc=out_cache_loc,
-            seq_lens_sum=int(lengths.sum()),
-            seq_lens_cpu=lengths,
-            **extra,
-        )
-        fb.req_to_token_pool = self.runtime.req_to_token_pool
-        return fb
-
-    def _view(self, view: Any, fb: Any, context: Any, backend: Any) -> Any:
-        """The views take the draft backend from 0.5.13.post1 on."""
-        takes_backend = len(inspect.signature(view).parameters) == 3
-        return view(fb, context, backend) if takes_backend else view(fb, context)
 
     # -- lifecycle by hand -------------------------------------------------------------
 
     def _extend(self, batch: list[LabRequest], new_lengths: list[int]) -> torch.Tensor:
         """Allocate slots up to `new_lengths` and write them into req_to_token."""
         pool = self.runtime.req_to_token_pool
-        prefix = torch.tensor([r.length for r in batch], dtype=torch.int64)
-        target = torch.tensor(new_lengths, dtype=torch.int64)
-        rows = torch.tensor([r.req_pool_idx for r in batch], dtype=torch.int64)
-        last = torch.where(
-            prefix > 0,
-            pool.req_to_token[rows, (prefix - 1).clamp(min=0)].to(torch.int64),
-            torch.tensor(-1, dtype=torch.int64),
-        )
-        loc = self.runtime.token_to_kv_pool_allocator.alloc_extend(
-            prefix, prefix, target, target, last, int((target - prefix).sum())
-        )
-        if loc is None:
-            raise MemoryError(
-                f"alloc_extend returned None at step {self.step}: "
-                f"{self.runtime.token_to_kv_pool_allocator.debug_print()}"
+        held = [r.allocated for r in batch]
+        wanted = [max(have, want) for have, want in zip(held, new_lengths, strict=True)]
+        prefix = torch.tensor(held, dtype=torch.int64)
+        target = torch.tensor(wanted, dtype=torch.int64)
+        with self.forwards.timed("alloc"):
+            loc = self.runtime.token_to_kv_pool_allocator.alloc_extend(
+                prefix, prefix, target, target, self._last_loc(batch), int((target - prefix).sum())
             )
+        if loc is None:
+            raise self._out_of_memory("alloc_extend")
         at = 0
-        for request, stop in zip(batch, new_lengths, strict=True):
-            count = stop - request.length
+        for request, stop in zip(batch, wanted, strict=True):
+            count = stop - request.allocated
             pool.write(
-                (request.req_pool_idx, slice(request.length, stop)),
+                (request.req_pool_idx, slice(request.allocated, stop)),
                 loc[at : at + count].to(torch.int32),
             )
-            request.allocated = max(request.allocated, stop)
+            request.allocated = stop
             at += count
         return loc
 
+    def _next_token(self, batch: list[LabRequest]) -> torch.Tensor:
+        pool = self.runtime.req_to_token_pool
+        lengths = torch.tensor([r.length + 1 for r in batch], dtype=torch.int64)
+        with self.forwards.timed("alloc"):
+            loc = self.runtime.token_to_kv_pool_allocator.alloc_decode(
+                lengths, lengths, self._last_loc(batch)
+            )
+        if loc is None:
+            raise self._out_of_memory("alloc_decode")
+        rows = torch.tensor([r.req_pool_idx for r in batch], dtype=torch.int64)
+        pool.write((rows, lengths - 1), loc.to(torch.int32))
+        for request in batch:
+            request.length += 1
+            request.allocated = request.length
+        return loc
+
+    def _last_loc(self, batch: list[LabRequest]) -> torch.Tensor:
+        """The slot of the last token each row holds, -1 for none."""
+        held = torch.tensor([r.allocated for r in batch], dtype=torch.int64)
+        rows = torch.tensor([r.req_pool_idx for r in batch], dtype=torch.int64)
+        table = self.runtime.req_to_token_pool.req_to_token
+        last = table[rows, (held - 1).clamp(min=0)].to(torch.int64)
+        return torch.where(held > 0, last, -1)
+
+    def _out_of_memory(self, where: str) -> MemoryError:
+        allocator = self.runtime.token_to_kv_pool_allocator
+        return MemoryError(f"{where} returned None at step {self.step}: {allocator.debug_print()}")
+
     def _accept(self, batch: list[LabRequest]) -> None:
-        """Accept 1 to `draft_tokens` tokens a row, free wholly rejected pages, finish rows."""
+        """Accept 1 to `draft_tokens` tokens a row, release what was rejected, finish rows."""
         s = self.scenario
         drafts = s.draft_tokens - 1
         extra = self.rng.binomial(drafts, (s.mean_accept - 1) / drafts, len(batch))
         for request, more in zip(batch, extra, strict=True):
             before = request.length
-            request.length = min(request.length + 1 + int(more), request.final_tokens)
+            request.length += 1 + int(more)
+            if not self.overlap:
+                request.length = min(request.length, request.final_tokens)
             request.reported = before if self.overlap else request.length
             request.decode_batch_idx += 1
-            self._release_rejected(request)
-            if request.length >= request.final_tokens:
-                self._finish(request)
+            if not s.keeps_rejected:
+                self._release_rejected(request)
+            self._end_of_step(request)
+
+    def _end_of_step(self, request: LabRequest) -> None:
+        """Under overlap the result of a step is seen one step later."""
+        seen = request.reported if self.overlap else request.length
+        if seen >= request.final_tokens:
+            self._finish(request)
 
     def _release_rejected(self, request: LabRequest) -> None:
         page = self.runtime.geometry.page_size
@@ -256,14 +234,6 @@ class Driver:
     def _slots(self, request: LabRequest, start: int, stop: int) -> torch.Tensor:
         row = self.runtime.req_to_token_pool.req_to_token[request.req_pool_idx]
         return row[start:stop].to(torch.int64)
-
-    @contextmanager
-    def _timed(self, part: str) -> Iterator[None]:
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[part] += time.perf_counter() - started
 
 
 def _pages(tokens: int, page_size: int) -> int:

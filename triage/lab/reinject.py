@@ -8,13 +8,16 @@ has this form; the patch below is the pool resolution as it was.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 from triage.errors import LabError
+from triage.lab.patching import replaced
 
 
-def stale_swa_state() -> None:
+@contextmanager
+def stale_swa_state() -> Iterator[None]:
     """Resolve the SWA pool from the runner's own pool only, at construction."""
     from sglang.srt.layers.attention.flashinfer_backend import FlashInferAttnBackend
     from sglang.srt.layers.attention.trtllm_mha_backend import TRTLLMHAAttnBackend
@@ -25,31 +28,36 @@ def stale_swa_state() -> None:
         pool = model_runner.token_to_kv_pool
         return pool if is_hybrid(pool) else None
 
+    def init(original: Any) -> Any:
+        def __init__(self: Any, model_runner: Any, *args: Any, **kwargs: Any) -> None:
+            original(self, model_runner, *args, **kwargs)
+            self._swa_kv_pool = own_pool_only(model_runner)
+            self.use_sliding_window_kv_pool = self._swa_kv_pool is not None
+
+        return __init__
+
     resolvers = [
         owner
         for owner in (FlashInferAttnBackend, TRTLLMHAAttnBackend)
         if "_resolve_swa_kv_pool" in vars(owner)
     ]
-    if resolvers:
+    with ExitStack() as stack:
         for owner in resolvers:
-            owner._resolve_swa_kv_pool = staticmethod(own_pool_only)
-        return
-
-    original = TRTLLMHAAttnBackend.__init__
-
-    def init(self: Any, model_runner: Any, *args: Any, **kwargs: Any) -> None:
-        original(self, model_runner, *args, **kwargs)
-        self._swa_kv_pool = own_pool_only(model_runner)
-        self.use_sliding_window_kv_pool = self._swa_kv_pool is not None
-
-    TRTLLMHAAttnBackend.__init__ = init
+            stack.enter_context(
+                replaced(owner, "_resolve_swa_kv_pool", lambda original: own_pool_only)
+            )
+        if not resolvers:
+            stack.enter_context(replaced(TRTLLMHAAttnBackend, "__init__", init))
+        yield
 
 
-REINJECTIONS: dict[str, Callable[[], None]] = {"stale-swa-state": stale_swa_state}
+REINJECTIONS: dict[str, Callable[[], AbstractContextManager[None]]] = {
+    "stale-swa-state": stale_swa_state
+}
 
 
-def reinject(name: str) -> None:
-    """Apply the defect called `name`, or raise LabError with the known ones."""
+def reinject(name: str) -> AbstractContextManager[None]:
+    """A context in which the defect called `name` is back, or LabError with the known ones."""
     if name not in REINJECTIONS:
         raise LabError(f"no defect {name!r}; known: {', '.join(REINJECTIONS)}")
-    REINJECTIONS[name]()
+    return REINJECTIONS[name]()

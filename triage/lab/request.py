@@ -25,14 +25,23 @@ class LabRequest:
     length: int = 0
     reported: int = 0
     allocated: int = 0
-    req_pool_idx: int | None = None
+    _row: int | None = None
     is_chunked: int = 0
     kv_committed_len: int = 0
     decode_batch_idx: int = 0
     cache_protected_len: int = 0
     swa_evict_floor: int = 0
     swa_evicted_seqlen: int = 0
-    kv: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(swa_evicted_seqlen=0))
+    kv: Any = field(default_factory=lambda: kv_record())
+
+    @property
+    def req_pool_idx(self) -> int | None:
+        """From 0.5.23 the row is registered in the KV record."""
+        return self.kv.req_pool_idx if hasattr(self.kv, "holds_kv") else self._row
+
+    @req_pool_idx.setter
+    def req_pool_idx(self, row: int | None) -> None:
+        self._row = row
 
     @property
     def final_tokens(self) -> int:
@@ -41,6 +50,18 @@ class LabRequest:
     @property
     def seqlen(self) -> int:
         return self.reported + 1  # SGLang counts the token that is about to be computed
+
+
+def kv_record() -> Any:
+    """SGLang's own record of the KV a request holds, as this release has it."""
+    from sglang.srt.managers import schedule_batch
+
+    record = getattr(schedule_batch, "ReqKvInfo", None)
+    if record is None:  # kept on the request itself before 0.5.18
+        return SimpleNamespace()
+    if hasattr(record, "holds_kv"):
+        return record()
+    return record(kv_allocated_len=0, swa_evicted_seqlen=0)
 
 
 def evict_before_decode(runtime: Runtime, batch: list[LabRequest]) -> None:
@@ -75,9 +96,9 @@ def _evict(runtime: Runtime, request: LabRequest, pre_len: int) -> None:
         )
         ScheduleBatch._evict_swa(batch, request, pre_len)
         return
-    extra = {}
-    if "is_chunk_cache" in inspect.signature(free_swa_out_of_window_slots).parameters:
-        extra["is_chunk_cache"] = True
+    accepted = inspect.signature(free_swa_out_of_window_slots).parameters
+    without_tree = {"is_chunk_cache": True, "supports_prefix_sharing": False}
+    extra = {name: value for name, value in without_tree.items() if name in accepted}
     free_swa_out_of_window_slots(
         request,
         pre_len,

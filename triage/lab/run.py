@@ -1,14 +1,7 @@
-"""Run one scenario in this process and report what happened.
-
-The plugin is installed the way a server installs it: environment variables,
-then SGLang's own `load_plugins()`. A process can run one scenario, because
-SGLang's hooks stay bound.
-"""
+"""Run one scenario in this process and report what happened."""
 
 from __future__ import annotations
 
-import logging
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -16,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from triage import config
-from triage.errors import LabError, TrapError
-from triage.lab import bootstrap
+from triage.errors import TrapError
+from triage.lab.bench import Bench
+from triage.lab.gpu import EmulatedFault
+from triage.lab.process import start
+from triage.lab.runtime import REPLACED
 from triage.lab.scenarios import Scenario
 
 Progress = Callable[[int, int], None]
@@ -35,6 +31,7 @@ class Request:
     directory: Path = config.DEFAULT_DIRECTORY
     max_steps: int | None = None
     overlap: bool = True
+    checks: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,42 +66,32 @@ class Report:
 
 def run(request: Request, progress: Progress = lambda done, total: None) -> Report:
     """Drive the scenario to its end, to the first trap, or to the emulated fault."""
-    version = bootstrap.prepare()
     started = time.perf_counter()
-
-    from triage.lab.drive import Driver
-    from triage.lab.gpu import EmulatedFault, StandInFlashInfer
-    from triage.lab.reinject import reinject
-    from triage.lab.runtime import REPLACED, Runtime
-    from triage.lab.watch import EmulatedGpu
-
-    sink: list[Any] = []
-    StandInFlashInfer(lambda call: sink[0].launch(call)).install()
-    if request.reinject is not None:
-        reinject(request.reinject)
-    installed = _load_plugins(request)
-    scenario = request.scenario
-    runtime = Runtime(
-        scenario.geometry, draft_tokens=scenario.draft_tokens, draft_steps=scenario.draft_steps
+    process = start(
+        traps=request.traps,
+        fixes=request.fixes,
+        directory=request.directory,
+        checks=request.checks,
+        put_back=request.reinject,
     )
-    gpu = EmulatedGpu(runtime)
-    sink.append(gpu)
-    driver = Driver(scenario, runtime, gpu, request.seed, request.overlap)
+    bench = Bench(process, request.scenario, seed=request.seed, overlap=request.overlap)
     built = time.perf_counter()
     outcome, trapped = "clean", None
     try:
-        driver.run(progress, request.max_steps)
+        bench.driver.run(progress, request.max_steps)
     except TrapError as error:
-        outcome, trapped = "trapped", _describe(error, gpu)
+        outcome, trapped = "trapped", _describe(error, bench.gpu)
     except EmulatedFault:
         outcome = "fault"
+    finally:
+        bench.close()
+    gpu, driver, scenario = bench.gpu, bench.driver, request.scenario
     seconds = {part: round(spent, 3) for part, spent in driver.seconds.items()}
     seconds["construct"] = round(built - started, 3)
     seconds["drive"] = round(time.perf_counter() - built, 3)
-    traps = getattr(installed, "traps", None)
     return Report(
         scenario=scenario.name,
-        sglang=version,
+        sglang=process.version,
         seed=request.seed,
         reinject=request.reinject,
         traps=request.traps,
@@ -120,35 +107,11 @@ def run(request: Request, progress: Progress = lambda done, total: None) -> Repo
         trapped=trapped,
         peak_swa_fill=round(gpu.peak_swa_fill, 4),
         tables_digest=gpu.tables_digest,
-        trap_counts=dict(traps.counts) if traps else {},
-        fix_counts={name: fix.swaps for name, fix in getattr(installed, "fixes", {}).items()},
+        trap_counts=dict(process.traps.counts) if process.traps else {},
+        fix_counts={name: fix.uses for name, fix in process.fixes.items()},
         seconds=seconds,
         replaced=REPLACED,
     )
-
-
-def _load_plugins(request: Request) -> Any:
-    """Set the environment a server would have and call SGLang's loader."""
-    wanted = {
-        config.DEBUG: "1" if request.traps else "0",
-        config.DIRECTORY: str(request.directory),
-        config.FIXES: ",".join(request.fixes),
-        "SGLANG_PLUGINS": "sglang_triage",
-    }
-    os.environ.update(wanted)
-    logging.getLogger("sglang.srt.plugins").setLevel(logging.WARNING)
-    from sglang.srt.plugins import load_plugins
-
-    from triage.sglang.install import state
-
-    load_plugins()
-    installed = state()
-    if (request.traps or request.fixes) and (installed is None or not installed.active):
-        raise LabError(
-            "SGLang did not load the plugin `sglang_triage`: install the project into this "
-            "environment (pip install -e .), its entry point is how SGLang finds it"
-        )
-    return installed
 
 
 def _describe(error: TrapError, gpu: Any) -> dict[str, Any]:

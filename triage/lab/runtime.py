@@ -11,8 +11,13 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
+
+from triage.lab.backends import model_runner, trtllm_mha, trtllm_mha_multi_step
+from triage.lab.settings import Published
+
+DRAFTS = ("frozen", "eagle", "none")
+"""Frozen-KV MTP (reads the target's pool), EAGLE (owns a pool), no speculation."""
 
 REPLACED = (
     "flashinfer.decode.trtllm_batch_decode_with_kv_cache: address emulator",
@@ -66,32 +71,60 @@ class Geometry:
 
 
 class Runtime:
-    """The memory side of one serving process, target and frozen-KV draft.
+    """The memory side of one serving process: the target and its draft.
 
     Attributes carry SGLang's names: `req_to_token_pool`, `token_to_kv_pool`
     (the target's SWAKVPool), `token_to_kv_pool_allocator`, `target_backend`,
-    `draft_backend`, `kv_context`, `layers` (RadixAttention by layer id).
+    `layers` (RadixAttention by layer id). Of the draft: `draft_pool`, the pool of
+    its own runner (a dummy for a frozen-KV draft), `draft_backend` (one backend,
+    or one per step), `draft_attention` (its layers), for frozen KV `kv_context`.
+    Only one is in force at a time: SGLang's settings are global. `close()` it.
     """
 
-    def __init__(self, geometry: Geometry, *, draft_tokens: int, draft_steps: int) -> None:
+    def __init__(
+        self, geometry: Geometry, *, draft_tokens: int, draft_steps: int, draft: str = "frozen"
+    ) -> None:
+        self.geometry = geometry
+        self.draft_tokens = draft_tokens
+        self.draft_steps = draft_steps
+        self.draft = draft
+        spec = {} if draft == "none" else {"speculative_algorithm": _ALGORITHM[draft]}
+        self.published = Published(
+            speculative_eagle_topk=1,
+            speculative_num_draft_tokens=draft_tokens if spec else None,
+            speculative_num_steps=draft_steps,
+            page_size=geometry.page_size,
+            device="cpu",
+            **spec,
+        )
+        self._pools()
+        self.layers = [self._layer(index) for index in range(geometry.num_layers)]
+        self.target_backend = trtllm_mha(self._runner(self.token_to_kv_pool, geometry.window))
+        if draft == "frozen":
+            self._frozen_draft()
+        elif draft == "eagle":
+            self._eagle_draft()
+
+    def close(self) -> None:
+        self.published.withdraw()
+
+    # -- construction ------------------------------------------------------------------
+
+    def _pools(self) -> None:
         import torch
-        from sglang.srt.layers.radix_attention import RadixAttention
-        from sglang.srt.mem_cache.memory_pool import MHATokenToKVPool, ReqToTokenPool
+        from sglang.srt.mem_cache.memory_pool import ReqToTokenPool
         from sglang.srt.mem_cache.swa_memory_pool import SWAKVPool
-        from sglang.srt.speculative.frozen_kv_mtp_info import FrozenKVMTPContext
 
         from triage.sglang.names import swa_allocator_class
 
-        self.geometry = g = geometry
-        self.draft_tokens = draft_tokens
-        self.draft_steps = draft_steps
+        g = self.geometry
         kinds = g.layer_kinds[: g.own_kv_layers]
         swa_allocator = swa_allocator_class()
         size_full, size_swa = g.full_pages * g.page_size, g.swa_pages * g.page_size
-        self._publish_context()
+        # SGLang leaves this headroom above the context for the tokens of a last step.
         self.req_to_token_pool = ReqToTokenPool(
             size=g.max_requests,
-            max_context_len=g.context_len,
+            max_context_len=g.context_len + 4 + self.draft_tokens,
             device="cpu",
             enable_memory_saver=False,
         )
@@ -116,141 +149,73 @@ class Runtime:
             kvcache=self.token_to_kv_pool,
             need_sort=False,
         )
-        # The draft's own pool is a dummy of 64 tokens, as FrozenKVMTPDraftWorker sizes it.
-        self.draft_own_pool = MHATokenToKVPool(
-            size=64,
-            page_size=g.page_size,
-            dtype=torch.float16,
-            head_num=g.num_heads,
+
+    def _layer(self, index: int) -> Any:
+        from sglang.srt.layers.radix_attention import RadixAttention
+
+        g = self.geometry
+        return RadixAttention(
+            num_heads=g.num_heads,
             head_dim=g.head_dim,
-            layer_num=len(g.draft_layers),
+            scaling=1.0,
+            num_kv_heads=g.num_heads,
+            layer_id=g.kv_layer(index),
+            # The model files pass window - 1, the tokens visible beside the current one.
+            sliding_window_size=g.window - 1 if g.layer_kinds[index] else -1,
+        )
+
+    def _own_pool(self, size: int, layers: int) -> Any:
+        import torch
+        from sglang.srt.mem_cache.memory_pool import MHATokenToKVPool
+
+        return MHATokenToKVPool(
+            size=size,
+            page_size=self.geometry.page_size,
+            dtype=torch.float16,
+            head_num=self.geometry.num_heads,
+            head_dim=self.geometry.head_dim,
+            layer_num=layers,
             device="cpu",
             enable_memory_saver=False,
         )
-        self.target_backend = self._backend(self.token_to_kv_pool, is_draft=False)
-        self.draft_backend = self._backend(self.draft_own_pool, is_draft=True)
+
+    def _runner(self, pool: Any, window: int | None, is_draft: bool = False) -> Any:
+        algorithm = _ALGORITHM[self.draft]
+        return model_runner(self, pool, is_draft=is_draft, algorithm=algorithm, window=window)
+
+    def _frozen_draft(self) -> None:
+        from sglang.srt.speculative.frozen_kv_mtp_info import FrozenKVMTPContext
+
+        g = self.geometry
+        # A dummy of 64 tokens, as FrozenKVMTPDraftWorker sizes it.
+        self.draft_pool = self._own_pool(64, len(g.draft_layers))
+        self.draft_backend = trtllm_mha(self._runner(self.draft_pool, g.window, is_draft=True))
         self.kv_context = FrozenKVMTPContext(
             target_token_to_kv_pool=self.token_to_kv_pool,
             physical_layer_ids=dict(enumerate(g.draft_layers)),
         )
-        self.layers = [
-            RadixAttention(
-                num_heads=g.num_heads,
-                head_dim=g.head_dim,
-                scaling=1.0,
-                num_kv_heads=g.num_heads,
-                layer_id=g.kv_layer(index),
-                # The model files pass window - 1, the tokens visible beside the current one.
-                sliding_window_size=g.window - 1 if swa else -1,
-            )
-            for index, swa in enumerate(g.layer_kinds)
-        ]
         self.draft_attention = [self.layers[layer_id] for layer_id in g.draft_layers]
 
-    # -- construction ------------------------------------------------------------------
-
-    def _publish_context(self) -> None:
-        """Publish the runtime context that releases from 0.5.15 read their settings from."""
-        settings = {
-            "speculative_eagle_topk": 1,
-            "speculative_num_draft_tokens": self.draft_tokens,
-            "speculative_num_steps": self.draft_steps,
-            "page_size": self.geometry.page_size,
-            "device": "cpu",
-        }
-        self.server_args = SimpleNamespace(
-            **settings,
-            enable_mis=False,
-            dllm_algorithm=None,
-            enable_deterministic_inference=False,
-            disable_piecewise_cuda_graph=True,
-        )
-        try:
-            from sglang.srt import runtime_context
-        except ImportError:
-            return
-        parallel = runtime_context.get_parallel()
-        known = {k: v for k, v in _ONE_GPU.items() if hasattr(type(parallel), k)}
-        self._topology = parallel.override(**known)
-        self._topology.__enter__()
-        context = runtime_context.get_context()
-        if hasattr(context, "override_server_args"):
-            self._published = context.override_server_args(**settings)
-            self._published.install()
-
-    def _backend(self, own_pool: Any, *, is_draft: bool) -> Any:
-        import torch
-        from sglang.srt.layers.attention import flashinfer_backend
-        from sglang.srt.layers.attention.trtllm_mha_backend import TRTLLMHAAttnBackend
-        from sglang.srt.speculative.spec_info import SpeculativeAlgorithm
+    def _eagle_draft(self) -> None:
+        """One full-attention layer, id 0, over a pool of its own that shares the target's slots."""
+        from sglang.srt.layers.radix_attention import RadixAttention
 
         g = self.geometry
-        model_config = SimpleNamespace(
-            num_attention_heads=g.num_heads,
-            hidden_size=g.num_heads * g.head_dim,
+        self.draft_pool = self._own_pool(g.full_pages * g.page_size, 1)
+        runner = self._runner(self.draft_pool, None, is_draft=True)
+        self.draft_backend = trtllm_mha_multi_step(runner, self.draft_steps)
+        self.draft_extend_backend = trtllm_mha(runner)
+        layer = RadixAttention(
+            num_heads=g.num_heads,
             head_dim=g.head_dim,
-            v_head_dim=g.head_dim,
-            context_len=g.context_len,
-            is_multimodal=False,
-            is_encoder_decoder=False,
-            hf_config=SimpleNamespace(architectures=["Gemma4ForConditionalGeneration"]),
-            get_num_kv_heads=lambda *_: g.num_heads,
-            get_max_num_attention_heads=lambda *_: g.num_heads,
+            scaling=1.0,
+            num_kv_heads=g.num_heads,
+            layer_id=0,
         )
-        runner = SimpleNamespace(
-            model_config=model_config,
-            server_args=self.server_args,
-            req_to_token_pool=self.req_to_token_pool,
-            token_to_kv_pool=own_pool,
-            token_to_kv_pool_allocator=self.token_to_kv_pool_allocator,
-            kv_cache_dtype=torch.float16,
-            dtype=torch.float16,
-            page_size=g.page_size,
-            device="cpu",
-            sliding_window_size=g.window - 1,
-            is_draft_worker=is_draft,
-            spec_algorithm=SpeculativeAlgorithm.from_string("FROZEN_KV_MTP"),
-            prefill_attention_backend_str="trtllm_mha",
-            decode_attention_backend_str="trtllm_mha",
-            max_running_requests=g.max_requests,
-            model=torch.nn.Identity(),
-        )
-        for name in _WRAPPERS:
-            setattr(flashinfer_backend, name, _Inert)
-        flashinfer_backend.should_use_tensor_core = lambda *_, **__: False
-        flashinfer_backend.get_attention_tp_size = lambda: 1
-        _replace_sm_count()
-        return TRTLLMHAAttnBackend(runner)
+        self.draft_attention = [layer]
 
 
-_GROUPS = (
-    *("tp", "pp", "dcp", "moe_ep", "moe_dp", "moe_tp"),
-    *("attn_tp", "attn_cp", "attn_dcp", "attn_dp"),
-)
-_ONE_GPU = {
-    f"{group}_{what}": value for group in _GROUPS for what, value in (("size", 1), ("rank", 0))
-}
-
-_WRAPPERS = (
-    "BatchPrefillWithRaggedKVCacheWrapper",
-    "BatchPrefillWithPagedKVCacheWrapper",
-    "BatchDecodeWithPagedKVCacheWrapper",
-    "FlashInferIndicesUpdaterPrefill",
-    "FlashInferIndicesUpdaterDecode",
-)
-
-
-class _Inert:
-    """Stands for a FlashInfer wrapper: constructed by SGLang, never called by trtllm_mha."""
-
-    def __init__(self, *_: Any, **__: Any) -> None: ...
-
-
-def _replace_sm_count() -> None:
-    from sglang.srt.layers.attention import trtllm_mla_backend
-
-    if hasattr(trtllm_mla_backend, "_multi_ctas_kv_counter_bytes"):
-        trtllm_mla_backend._multi_ctas_kv_counter_bytes = lambda *_, **__: 1024
+_ALGORITHM = {"frozen": "FROZEN_KV_MTP", "eagle": "EAGLE", "none": "NONE"}
 
 
 def _accepted(function: Any, **candidates: Any) -> dict[str, Any]:

@@ -57,6 +57,7 @@ class EmulatedGpu:
         self.layer: Any = None
         self.step = 0
         self._role = self._mode = ""
+        self._own_pool = False
         self._requests = np.zeros(0, dtype=np.int64)
         self._seen: dict[tuple[Any, ...], tuple[Footprint, int]] = {}
         self._digest = hashlib.sha256()
@@ -66,9 +67,14 @@ class EmulatedGpu:
         """SHA-256 over role, lengths and live columns of every table that was launched with."""
         return self._digest.hexdigest()
 
-    def forward(self, role: str, forward_batch: Any, batch: list[LabRequest]) -> None:
-        """The next launches belong to this forward; its metadata was just built."""
-        self._role, self._mode = role, forward_batch.forward_mode.name
+    def forward(
+        self, role: str, forward_batch: Any, batch: list[LabRequest], own_pool: bool = False
+    ) -> None:
+        """The next launches belong to this forward; its metadata was just built.
+
+        own_pool: it reads a draft's own pool, which is indexed by full slots.
+        """
+        self._role, self._mode, self._own_pool = role, forward_batch.forward_mode.name, own_pool
         self._requests = np.array([r.req_pool_idx for r in batch], dtype=np.int64)
         self._seen.clear()
 
@@ -94,7 +100,9 @@ class EmulatedGpu:
         return torch.zeros_like(call.query)
 
     def _slides(self) -> bool:
-        return self.runtime.token_to_kv_pool.layers_mapping[self.layer.layer_id][1]
+        if self._own_pool:
+            return False
+        return bool(self.runtime.token_to_kv_pool.layers_mapping[self.layer.layer_id][1])
 
     def _emulate(self, call: AttentionCall, space: str) -> tuple[Footprint, int]:
         table = call.block_tables.numpy()
@@ -124,7 +132,10 @@ class EmulatedGpu:
         call: AttentionCall,
         space: str,
     ) -> int:
-        """Visible entries that are not the page req_to_token (and the mapping) names."""
+        """Visible entries that are not the page req_to_token (and the mapping) names.
+
+        The dummy page is nobody's, whatever names it.
+        """
         page = call.page_size
         slots = self.runtime.req_to_token_pool.req_to_token.numpy()[self._requests, ::page]
         expected = slots.astype(np.int64)
@@ -136,7 +147,8 @@ class EmulatedGpu:
         if call.window_left >= 0:
             first = np.maximum(lengths - queries - call.window_left, 0) // page
         visible = (column >= first[:, None]) & (column < -(-lengths // page)[:, None])
-        return int((visible & (table[:, :width] != expected[:, :width] // page)).sum())
+        expected = expected[:, :width] // page
+        return int((visible & ((table[:, :width] != expected) | (expected == 0))).sum())
 
     def _note(self, space: str, table: np.ndarray, lengths: np.ndarray, page: int) -> None:
         self._digest.update(f"{self._role} {self._mode} {space}".encode())

@@ -21,7 +21,7 @@ from triage.index_space import (
 )
 from triage.record import Dump
 from triage.replay.emulator import emulate
-from triage.replay.fixes import apply_fix
+from triage.replay.fixes import apply_fix, redirected_share
 from triage.replay.footprint import BAND_EFFECTS, BANDS, SETS, Footprint
 from triage.replay.table_form import table_as_read
 from triage.replay.verdict import (
@@ -54,6 +54,7 @@ def footprint_of(dump: Dump) -> Footprint:
 def deduce(dump: Dump, fix: str = "") -> Verdict:
     """The emulator's verdict on `dump`, with `fix` applied to it where one is named."""
     fault_expected = records_fault(dump) and not fix
+    recorded = dump
     if fix:
         dump = apply_fix(fix, dump)
     if dump.launch is None or dump.tables is None:
@@ -66,8 +67,10 @@ def deduce(dump: Dump, fix: str = "") -> Verdict:
             fix,
         )
     footprint = footprint_of(dump)
+    figures: dict[str, Any] = {"footprint": footprint.as_dict()}
     identity = _identity(dump)
-    reasons = [*_address_reasons(footprint), *identity["reasons"]]
+    reasons = [*identity["reasons"], *_address_reasons(footprint)]
+    reasons.sort(key=lambda reason: reason.startswith("possible"))
     note = table_as_read(dump).note
     if note:
         reasons.append(note)
@@ -78,10 +81,13 @@ def deduce(dump: Dump, fix: str = "") -> Verdict:
         found["address"] = dump.fault.invariant in ADDRESS_INVARIANTS
     if not any(found.values()):
         reasons.insert(0, _all_clear(footprint, identity["known"]))
-    figures = {
-        "footprint": footprint.as_dict(),
-        "identity": {key: identity[key] for key in ("known", "wrong", "dummy")},
-    }
+    elif not definite:
+        reasons.insert(0, "no visible entry leaves the cache")
+    if fix:
+        changed, seen = redirected_share(recorded, dump)
+        figures["redirected"] = {"entries": changed, "visible": seen}
+        reasons.append(f"{fix} changes {changed} of {seen} visible entries")
+    figures["identity"] = {key: identity[key] for key in ("known", "wrong", "dummy")}
     outcome = outcome_of(dump, **found)
     return Verdict(KERNEL, outcome, Basis.DEDUCED, tuple(reasons), fault_expected, fix, figures)
 

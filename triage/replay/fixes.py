@@ -42,9 +42,10 @@ def _state_swap(dump: Dump) -> Dump:
     if dump.pools is None or tables.req_to_token is None:
         raise ReplayError("state-swap needs the request table, which the dump does not hold")
     starts = tables.req_to_token
-    if not np.array_equal(starts.offsets, tables.page_table.offsets):
+    lengths = np.diff(tables.page_table.offsets)
+    if (np.diff(starts.offsets) < lengths).any():
         raise ReplayError("state-swap needs a request table as wide as the page table")
-    slots = starts.values.astype(np.int64)
+    slots = Ragged.of(starts.padded(), lengths).values.astype(np.int64)
     if reads_target_swa(dump):
         if tables.mapping is None:
             raise ReplayError("state-swap needs the full-to-SWA mapping, which the dump lacks")

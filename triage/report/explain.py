@@ -7,6 +7,7 @@ from rich.text import Text
 
 from triage.explain import Explanation
 from triage.explain.cause import Cause, Citation
+from triage.report.text import line
 
 _HEADLINES = {
     "unknown": "cause unknown",
@@ -18,30 +19,30 @@ _HEADLINES = {
 def print_explanation(explanation: Explanation) -> None:
     console = Console(highlight=False, soft_wrap=True)
     if explanation.status != "named":
-        console.print(Text(_HEADLINES[explanation.status], style="bold yellow"))
+        console.print(line(_HEADLINES[explanation.status], style="bold yellow"))
     if explanation.status == "unknown":
         for sentence in explanation.observed:
-            console.print(Text(f"  seen       {sentence}"))
+            console.print(line(f"  seen       {sentence}"))
     for cause in explanation.named:
         _print_cause(console, cause)
     others = [cause for cause in explanation.causes if cause not in explanation.named]
     for cause in others:
         label = cause.confidence.name.lower()
-        console.print(Text(f"also possible ({label} confidence): {cause.name}", style="dim"))
+        console.print(line(f"also possible ({label} confidence): {cause.name}", style="dim"))
 
 
 def _print_cause(console: Console, cause: Cause) -> None:
     label = f"  ({cause.confidence.name.lower()} confidence)"
     console.print(Text.assemble((cause.name, "bold red"), label))
-    for label, lines in (
+    for label, texts in (
         ("evidence", cause.evidence),
         ("rows", tuple(map(_citation, cause.rows))),
         ("refuted by", cause.refuted_by),
         ("try", (cause.fix,)),
         ("see", cause.links),
     ):
-        for index, line in enumerate(lines):
-            console.print(Text(f"  {label if index == 0 else '':<11}{line}"))
+        for index, text in enumerate(texts):
+            console.print(line(f"  {label if index == 0 else '':<11}{text}"))
 
 
 def _citation(citation: Citation) -> str:

@@ -7,6 +7,7 @@ from rich.text import Text
 
 from triage.record import Dump
 from triage.replay.verdict import Outcome, Verdict
+from triage.report.text import line
 
 _STYLES = {
     Outcome.REPRODUCED: "bold red",
@@ -19,14 +20,14 @@ _STYLES = {
 def print_verdicts(verdicts: list[Verdict], dump: Dump, fix: str) -> None:
     console = Console(highlight=False, soft_wrap=True)
     recorded = f"{dump.fault.invariant}: {dump.fault.summary}" if dump.fault.invariant else "none"
-    console.print(Text(f"recorded fault: {recorded}"))
+    console.print(line(f"recorded fault: {recorded}"))
     if fix:
-        console.print(Text(f"with fix: {fix}"))
+        console.print(line(f"with fix: {fix}"))
     for verdict in verdicts:
         head = f"{verdict.kernel:<11}"
         if verdict.outcome is Outcome.CANNOT_RUN:
-            line = f"{verdict.outcome.value} ({'; '.join(verdict.reasons)})"
-            console.print(Text.assemble(head, (line, _STYLES[verdict.outcome])))
+            text = f"{verdict.outcome.value} ({'; '.join(verdict.reasons)})"
+            console.print(Text(head) + line(text, style=_STYLES[verdict.outcome]))
             continue
         console.print(
             Text.assemble(
@@ -36,4 +37,4 @@ def print_verdicts(verdicts: list[Verdict], dump: Dump, fix: str) -> None:
             )
         )
         for reason in verdict.reasons:
-            console.print(Text(f"{'':<11}{reason}"))
+            console.print(line(f"{'':<11}{reason}"))

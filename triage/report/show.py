@@ -10,18 +10,20 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from triage.report.text import line
+
 
 def print_summary(summary: dict[str, Any], title: str) -> None:
     console = Console(highlight=False)
     fault = summary["fault"]
     console.rule(escape(title))
     invariant = fault["invariant"] or "no fault: a snapshot"
-    console.print(Text.assemble((invariant, "bold red"), f"  {fault['summary']}"))
-    console.print(Text(_place(fault), style="dim"))
+    console.print(line(invariant, style="bold red") + line(f"  {fault['summary']}"))
+    console.print(line(_place(fault), style="dim"))
     for violation in fault["violations"]:
-        console.print(Text(f"  {_violation(violation)}"))
+        console.print(line(f"  {_violation(violation)}"))
     for sentence in summary["observed"]:
-        console.print(Text(f"  {sentence}", style="yellow"))
+        console.print(line(f"  {sentence}", style="yellow"))
     if summary["launch"]:
         console.print(_pairs("launch", _launch_pairs(summary["launch"])))
         if summary["launch"]["tensors"]:
@@ -68,7 +70,7 @@ def _pairs(title: str, pairs: Iterable[tuple[str, Any]]) -> Table:
     table.add_column(style="cyan", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in pairs:
-        table.add_row(Text(f"  {name}"), Text(_plain(value)))
+        table.add_row(line(f"  {name}"), line(_plain(value)))
     return table
 
 
@@ -114,7 +116,7 @@ def _tensor_table(tensors: dict[str, dict[str, Any]]) -> Table:
             str(facts["storage_offset"]),
             facts["device"],
         )
-        table.add_row(*map(Text, cells))
+        table.add_row(*map(line, cells))
     return table
 
 
@@ -125,7 +127,7 @@ def _pool_table(pools: dict[str, Any]) -> Table:
         if pools["table_space"]
         else ")"
     )
-    table = Table(title=Text(title), title_justify="left", box=None, pad_edge=False)
+    table = Table(title=line(title), title_justify="left", box=None, pad_edge=False)
     for heading in ("  name", "kind"):
         table.add_column(heading)
     for heading in ("slots", "page size", "pages", "free slots"):
@@ -140,13 +142,13 @@ def _pool_table(pools: dict[str, Any]) -> Table:
             _plain(pool["available"]),
         )
         mismatch = pool["name"] == pools["read"] and pools["table_space"] not in ("", pools["read"])
-        table.add_row(*map(Text, cells), style="bold red" if mismatch else None)
+        table.add_row(*map(line, cells), style="bold red" if mismatch else None)
     return table
 
 
 def _row_table(rows: list[dict[str, Any]], total: int) -> Table:
     title = f"page table, {len(rows)} of {total} rows (column:id, !outside, ~wrong page (right id))"
-    table = Table(title=Text(title), title_justify="left", box=None, pad_edge=False)
+    table = Table(title=line(title), title_justify="left", box=None, pad_edge=False)
     for heading in ("  row", "request", "length", "visible", "bad"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("entries", overflow="fold")
@@ -161,7 +163,7 @@ def _row_table(rows: list[dict[str, Any]], total: int) -> Table:
             f"{low}..{high - 1}",
             str(row["bad"]),
         )
-        table.add_row(*map(Text, cells), entries)
+        table.add_row(*map(line, cells), entries)
     return table
 
 
@@ -169,7 +171,7 @@ def _entry(entry: dict[str, Any]) -> Text:
     text = f"{entry['column']}:{entry['value']}"
     expected = "" if entry["expected"] is None else f"({entry['expected']})"
     if entry["outside"]:
-        return Text(f"!{text}{expected}", style="bold red")
+        return line(f"!{text}{expected}", style="bold red")
     if entry["wrong"]:
-        return Text(f"~{text}{expected}", style="yellow")
-    return Text(text)
+        return line(f"~{text}{expected}", style="yellow")
+    return line(text)

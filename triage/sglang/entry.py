@@ -54,6 +54,28 @@ class Entry:
         return str(getattr(mode, "name", mode))
 
     @property
+    def uniform(self) -> bool:
+        """Does every row of the batch have the same number of tokens?"""
+        mode = self.forward_batch.forward_mode
+        return bool(mode.is_decode() or mode.is_target_verify())
+
+    @property
+    def added_tokens(self) -> tuple[int, ...]:
+        """What this mode adds to `seq_lens`; empty where the mode does not say.
+
+        Draft decode counts its own steps; a frozen-KV draft reads the committed prefix.
+        """
+        mode, batch = self.forward_batch.forward_mode, self.forward_batch
+        if mode.is_decode():
+            step = getattr(self.backend, "speculative_step_id", None)
+            if batch.spec_info is None or step is None:
+                return (0,)
+            return (int(step) + 1, 0)
+        if mode.is_target_verify() and not getattr(self.metadata, "is_ragged_verify", False):
+            return (len(batch.input_ids) // max(int(batch.batch_size), 1),)
+        return ()
+
+    @property
     def metadata(self) -> Any:
         return getattr(self.backend, "forward_metadata", None)
 

@@ -11,6 +11,30 @@ SWA_ALLOCATOR_MODULES = (
 )
 
 
+SUB_ALLOCATOR_MODULES = (
+    "sglang.srt.mem_cache.allocator.paged",  # 0.5.13.post1 and later
+    "sglang.srt.mem_cache.allocator.token",
+    "sglang.srt.mem_cache.allocator",  # 0.5.12.post1, one module
+)
+SUB_ALLOCATORS = ("PagedTokenToKVPoolAllocator", "TokenToKVPoolAllocator")
+
+
+def sub_allocator_paths() -> tuple[str, ...]:
+    """Dotted paths of the allocators of one pool, paged and by token. Imports SGLang."""
+    found: dict[Any, str] = {}
+    for module in SUB_ALLOCATOR_MODULES:
+        try:
+            owner = importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name is None or not module.startswith(error.name):
+                raise
+            continue
+        for name in SUB_ALLOCATORS:
+            if hasattr(owner, name):
+                found.setdefault(getattr(owner, name), f"{module}.{name}")
+    return tuple(found.values())
+
+
 def swa_allocator_path() -> str:
     """Dotted path of SWATokenToKVPoolAllocator. Imports SGLang."""
     for module in SWA_ALLOCATOR_MODULES:

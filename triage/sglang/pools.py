@@ -85,20 +85,21 @@ def stale_state(backend: Any, pool: Any) -> str | None:
     """
     if pool is None or not hasattr(backend, "_swa_kv_pool"):
         return None
-    cached = backend._swa_kv_pool
+    cached, reads = backend._swa_kv_pool, type(pool).__name__
     if is_hybrid(pool):
         if cached is not pool:
+            other = "None" if cached is None else f"another {type(cached).__name__}"
             return (
-                f"the backend reads {describe(pool)} but its SWA state was taken from another "
-                f"pool: _swa_kv_pool is {describe(cached)}"
+                f"the backend reads {reads} but its SWA state was taken from another pool: "
+                f"_swa_kv_pool is {other}"
             )
         mapping = getattr(backend, "_swa_full_to_swa_mapping", pool.full_to_swa_index_mapping)
         if mapping is not pool.full_to_swa_index_mapping:
             return "the backend caches a full-to-SWA mapping that is not the one of its pool"
     elif cached is not None:
         return (
-            f"the backend reads {describe(pool)}, a pool of its own, but translates "
-            f"through {describe(cached)}"
+            f"the backend reads {reads}, a pool of its own, but translates through the "
+            f"{type(cached).__name__} of another"
         )
     return None
 

@@ -8,7 +8,7 @@ launches in one CUDA graph, sizes as Gemma-4-E4B serves them (35 sliding layers,
 window 512, and 7 full ones; 64 requests of 8k tokens). Attention alone is the
 basis, without the matrix products, so the share is an upper bound.
 
-    python -m triage.bench_device > costs.json
+    python -m triage.bench.device_cost > costs.json
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from triage.bench.figure import Figure, at_most
 from triage.contain import Containment
 from triage.device import DeviceChecker
 from triage.invariants.reads import IndexSpace
@@ -35,6 +36,7 @@ from triage.recorder import FlightRecorder, LaneSpec, window_columns
 LAYERS = ("swa", "swa", "swa", "swa", "swa", "full") * 7
 PAGE = 64
 WINDOW_LEFT = 511
+_NO_LAUNCH = "2 checks with containment, 2 recordings, mark and poll; launches replaced"
 
 
 @triton.jit
@@ -155,6 +157,7 @@ class Watched:
                 lengths,
                 window_left=self.window(space),
                 req_pool_indices=self.owners,
+                checked=True,
             )
         return read
 
@@ -366,9 +369,26 @@ def gpu_costs() -> dict[str, Any]:
     }
 
 
+def figures() -> list[Figure]:
+    """The promises that any machine can check, and on a GPU the price of a decode step."""
+    host = host_costs()
+    found = [
+        at_most("host time per eager forward, watched", host["forward_us"], 80, "us", _NO_LAUNCH),
+        at_most("host time per graph replay, watched", host["replay_us"], 20, "us"),
+    ]
+    if torch.cuda.is_available():
+        step = step_costs()
+        for name in ("check", "check, contain, record"):
+            beside = f"{step[name]:.0f} us, off {step['off']:.0f} us"
+            percent = step[f"{name}, percent"]
+            found.append(Figure(f"decode step, {name}", percent, "%", beside=beside))
+    return found
+
+
 if __name__ == "__main__":
-    figures: dict[str, Any] = (
-        gpu_costs() if torch.cuda.is_available() else {"host, launches replaced": host_costs()}
+    json.dump(
+        gpu_costs() if torch.cuda.is_available() else {"host, launches replaced": host_costs()},
+        sys.stdout,
+        indent=2,
     )
-    json.dump(figures, sys.stdout, indent=2)
     sys.stdout.write("\n")

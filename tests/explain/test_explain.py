@@ -1,0 +1,218 @@
+"""Each class is named on its own evidence, and nothing is named on another's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests import dumps_fixture as dumps
+from triage.evidence import Evidence, Violation
+from triage.explain import RULES, explain
+from triage.explain.cause import Confidence
+from triage.record import Dump, Ragged
+
+SOUND_STATE = {"use_sliding_window_kv_pool": "True", "_swa_kv_pool": "SWAKVPool@7f00"}
+
+
+def with_table(dump: Dump, table: np.ndarray) -> Dump:
+    stored = np.diff(dump.tables.page_table.offsets)
+    ragged = Ragged.of(table.astype(np.int32), stored)
+    return replace(dump, tables=replace(dump.tables, page_table=ragged))
+
+
+def with_facts(dump: Dump, **changes) -> Dump:
+    tensors = dict(dump.launch.tensors)
+    tensors["block_tables"] = replace(tensors["block_tables"], **changes)
+    return replace(dump, launch=replace(dump.launch, tensors=tensors))
+
+
+def right() -> Dump:
+    return dumps.make_dump(dumps.SMALL, "right", swa_state=SOUND_STATE)
+
+
+def own_pool_draft() -> Dump:
+    dump = dumps.make_dump(dumps.SMALL, "right", swa_state=SOUND_STATE)
+    pool = dump.pools.pools[0]
+    pools = replace(dump.pools, pools=(pool,), read="full")
+    launch = replace(dump.launch, num_pages=pool.num_pages)
+    return replace(dump, pools=pools, launch=launch)
+
+
+def narrow() -> Dump:
+    dump = right()
+    facts = dump.launch.tensors["block_tables"]
+    width = 5
+    table = Ragged.of(dump.tables.page_table.padded()[:, :width], np.full(4, width))
+    dump = with_facts(dump, shape=(facts.shape[0], width), stride=(width, 1))
+    return replace(dump, tables=replace(dump.tables, page_table=table))
+
+
+def freed() -> Dump:
+    state = dumps.make_state(dumps.SMALL)
+    last = (state.lengths[0] - 1) // dumps.SMALL.page_size
+    state.swa_page_of[state.full_pages[0, last]] = 0
+    return dumps.make_dump(dumps.SMALL, "right", swa_state=SOUND_STATE, state=state)
+
+
+def owned_twice() -> Dump:
+    state = dumps.make_state(dumps.SMALL)
+    last = (state.lengths - 1) // dumps.SMALL.page_size
+    mine, other = state.full_pages[0, last[0]], state.full_pages[1, last[1]]
+    assert last[0] != last[1]
+    state.swa_page_of[other] = state.swa_page_of[mine]
+    return dumps.make_dump(dumps.SMALL, "right", swa_state=SOUND_STATE, state=state)
+
+
+def strange_row() -> Dump:
+    dump = right()
+    table = dump.tables.page_table.padded()
+    table[2] = np.roll(table, 1, axis=0)[2]
+    lengths = dump.tables.cache_seqlens.copy()
+    lengths[1:3] = 160
+    state = replace(dumps.make_state(dumps.SMALL), lengths=lengths)
+    dump = dumps.make_dump(dumps.SMALL, "right", swa_state=SOUND_STATE, state=state)
+    table = dump.tables.page_table.padded()
+    table[2] = table[1]
+    return with_table(dump, table)
+
+
+def padded() -> Dump:
+    dump = right()
+    table = dump.tables.page_table.padded()
+    table[3] = 500
+    backend = replace(dump.backend, batch_size=3, padded_batch_size=4)
+    return replace(with_table(dump, table), backend=backend)
+
+
+CASES = {
+    "stale-swa-state": (lambda: dumps.make_dump(dumps.E4B), Confidence.HIGH),
+    "full-ids-in-swa-layer": (
+        lambda: dumps.make_dump(dumps.E4B, swa_state=SOUND_STATE, role="target"),
+        Confidence.MEDIUM,
+    ),
+    "own-pool-draft-translated": (own_pool_draft, Confidence.HIGH),
+    "slots-as-pages": (
+        lambda: dumps.make_dump(dumps.E4B, "page starts", swa_state=SOUND_STATE),
+        Confidence.HIGH,
+    ),
+    "divided-twice": (
+        lambda: dumps.make_dump(dumps.E4B, "divided twice", swa_state=SOUND_STATE),
+        Confidence.HIGH,
+    ),
+    "narrow-table": (narrow, Confidence.HIGH),
+    "misread-table": (lambda: with_facts(right(), dtype="int64"), Confidence.HIGH),
+    "freed-page": (freed, Confidence.HIGH),
+    "page-owned-twice": (owned_twice, Confidence.HIGH),
+    "padded-row": (padded, Confidence.HIGH),
+    "other-requests-row": (strange_row, Confidence.MEDIUM),
+}
+
+
+@pytest.mark.parametrize("key", CASES)
+def test_a_class_is_named_alone_on_its_own_evidence(key):
+    make, confidence = CASES[key]
+
+    explanation = explain(make())
+
+    assert [cause.key for cause in explanation.named] == [key]
+    assert explanation.status == "named"
+    (cause,) = explanation.named
+    assert cause.confidence == confidence
+    assert cause.evidence and cause.refuted_by and cause.fix
+
+
+def test_every_rule_has_a_case():
+    assert len(CASES) == len(RULES)
+
+
+@pytest.mark.parametrize(
+    ("invariant", "key"), [("I20", "illegal-allocation"), ("I12", "lengths-disagree")]
+)
+def test_a_fault_that_no_table_shows_is_named_from_its_record(invariant, key):
+    violation = Violation(invariant, "swa slots", 0, 0, value=3, low=16, high=560)
+    fault = Evidence(invariant, "what was seen", "alloc_decode", "swa", violations=(violation,))
+
+    explanation = explain(Dump(fault=fault))
+
+    assert [cause.key for cause in explanation.named] == [key]
+    assert explanation.named[0].confidence is Confidence.MEDIUM
+    assert explanation.named[0].rows[0].value == 3
+
+
+def test_the_frozen_kv_defect_cites_rows_links_upstream_and_proposes_the_fix():
+    (cause,) = explain(dumps.make_dump(dumps.E4B)).named
+
+    assert cause.name == "SWA state not swapped with the pool"
+    assert cause.fix == "SGLANG_TRIAGE_FIXES=state-swap"
+    assert any("sgl-project/sglang/issues/26957" in link for link in cause.links)
+    dump = dumps.make_dump(dumps.E4B)
+    table = dump.tables.page_table.padded()
+    for citation in cause.rows:
+        assert table[citation.row, citation.column] == citation.value != citation.expected
+
+
+def test_a_sound_launch_is_clean():
+    explanation = explain(right())
+
+    assert explanation.status == "clean"
+    assert explanation.observed == ()
+
+
+def test_ids_that_fit_no_class_are_unknown():
+    dump = right()
+    table = np.random.default_rng(5).integers(1, 79, dump.tables.page_table.padded().shape)
+
+    explanation = explain(with_table(dump, table))
+
+    assert explanation.status == "unknown"
+    assert explanation.observed
+
+
+def test_a_dump_without_a_launch_is_unknown():
+    assert explain(replace(right(), launch=None, tables=None)).status == "unknown"
+
+
+def test_two_causes_that_fit_equally_are_both_named():
+    mixed = {"use_sliding_window_kv_pool": "True", "_swa_kv_pool": "None"}
+
+    explanation = explain(dumps.make_dump(dumps.E4B, swa_state=mixed))
+
+    assert explanation.status == "ambiguous"
+    assert {cause.key for cause in explanation.named} == {
+        "stale-swa-state",
+        "full-ids-in-swa-layer",
+    }
+
+
+def test_a_shared_prefix_is_no_double_ownership():
+    state = dumps.make_state(dumps.SMALL)
+    state.full_pages[1, :6] = state.full_pages[0, :6]
+    in_reach = state.full_pages[0, 3:6]
+    state.swa_page_of[in_reach] = np.where(
+        state.swa_page_of[in_reach] == 0, [78, 79, 80], state.swa_page_of[in_reach]
+    )
+    dump = dumps.make_dump(dumps.SMALL, "right", swa_state=SOUND_STATE, state=state)
+
+    assert "page-owned-twice" not in {cause.key for cause in explain(dump).causes}
+
+
+@pytest.mark.parametrize("kind", ["full ids", "page starts", "divided twice"])
+@pytest.mark.parametrize("seed", range(5))
+def test_no_seed_makes_another_class_outrank_the_true_one(kind, seed):
+    sizes = replace(dumps.SMALL, seed=seed)
+    keys = {
+        "full ids": "stale-swa-state",
+        "page starts": "slots-as-pages",
+        "divided twice": "divided-twice",
+    }
+
+    explanation = explain(dumps.make_dump(sizes, kind))
+
+    assert keys[kind] in {cause.key for cause in explanation.named}
+    assert all(
+        cause.key == keys[kind]
+        for cause in explanation.causes
+        if cause.confidence is Confidence.HIGH
+    )

@@ -1,0 +1,235 @@
+"""The shadow ledger: silent on a faithful allocator, and naming each way to be unfaithful."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from triage.ledger import TREE, PageLedger, RequestLedger
+
+PAGE = 4
+
+
+def ledger() -> PageLedger:
+    return PageLedger("full", num_pages=8, page_size=PAGE)
+
+
+def test_a_page_handed_out_twice_names_its_holder():
+    # GIVEN that request 3 holds page 2
+    books = ledger()
+    assert books.alloc([8, 9], where="alloc_extend", owner=3) == ()
+    # WHEN the allocator hands out a slot of it again
+    (evidence,) = books.alloc([11], where="alloc_decode")
+    # THEN the evidence names page, holder and the event
+    assert evidence.invariant == "I5"
+    expected = "page 2 was handed out, but it is held by request 3 since alloc_extend (event 1)"
+    assert evidence.summary == expected
+
+
+def test_a_partial_page_is_continued_in_silence():
+    books = ledger()
+    books.alloc([8, 9], where="alloc_extend")
+    assert books.alloc([10, 12], where="alloc_decode", continued=[9, -1]) == ()
+    assert books.generation[2] == 1 and books.generation[3] == 1
+
+
+def test_a_double_free_names_the_first_free():
+    # GIVEN a page that was freed
+    books = ledger()
+    books.alloc([8], where="alloc_extend")
+    assert books.free([8], where="release of request 3") == ()
+    # WHEN it is freed again
+    (evidence,) = books.free([9], where="abort")
+    # THEN both frees are in the sentence
+    assert evidence.invariant == "I6" and evidence.where == "abort"
+    assert "it is free since release of request 3 (event 2)" in evidence.summary
+
+
+def test_a_free_in_an_open_group_counts_as_freed_until_it_is_settled():
+    # GIVEN a deferred free
+    books = ledger()
+    books.alloc([8, 12], where="alloc")
+    books.free([8], where="finish", deferred=True)
+    # WHEN the group frees it again, or the allocator hands it out before the group ends
+    (twice,) = books.free([8], where="evict", deferred=True)
+    (early,) = books.alloc([8], where="alloc")
+    books.settle()
+    # THEN both are named, and after the group it is free
+    assert "freed, group open" in twice.summary and early.invariant == "I5"
+    books.free([8], where="finish", deferred=True)
+    books.settle()
+    assert books.alloc([8], where="alloc") == ()
+
+
+def test_freeing_what_was_never_allocated_and_what_no_page_is():
+    books = ledger()
+    (never,) = books.free([20], where="abort")
+    (outside,) = books.free([400], where="abort")
+    (dummy,) = books.free([1], where="abort")
+    assert "never allocated" in never.summary
+    assert "page 100" in outside.summary and "page 0" in dummy.summary
+
+
+def test_use_after_free_names_the_free():
+    # GIVEN that page 2 was freed and page 3 is held
+    books = ledger()
+    books.alloc([8, 12], where="alloc_extend")
+    books.free([8], where="retract of request 5")
+    # WHEN a forward reads both, and the dummy page that eviction left
+    (evidence,) = books.check_use([12, 8, 0], where="forward 9", request=5)
+    # THEN only the freed one is named
+    assert evidence.invariant == "I17" and evidence.total == 1
+    expected = "page 2 was used after it was freed by retract of request 5 (event 2)"
+    assert evidence.summary == expected
+    assert books.check_use([12, 0], where="forward 9") == ()
+
+
+def test_two_requests_share_only_what_the_tree_gave_them():
+    # GIVEN requests 1 and 2 on pages (2, 3) and (2, 4)
+    books = ledger()
+    rows = [(1, np.arange(8, 16)), (2, np.array([8, 9, 10, 11, 16]))]
+    # WHEN both took page 2 from the tree, and when they did not
+    shared = books.check_sharing(rows, shared_tokens={1: 4, 2: 4})
+    (alias,) = books.check_sharing(rows, shared_tokens={})
+    # THEN only the second is aliasing
+    assert shared == ()
+    expected = "requests 1 and 2 share no prefix, and both hold page 2"
+    assert (alias.invariant, alias.summary) == ("I5", expected)
+
+
+def test_a_failed_allocation_that_keeps_pages_and_a_stale_mapping():
+    books = ledger()
+    assert books.failed(free_before=4, free_after=4, where="alloc_decode") == ()
+    (leak,) = books.failed(free_before=4, free_after=2, where="alloc_decode")
+    assert leak.invariant == "I7" and leak.total == 2
+    books.alloc([8], where="alloc")
+    assert books.check_mapping([2]) == ()
+    books.free([8], where="evict")
+    (stale,) = books.check_mapping([2])
+    assert stale.invariant == "I4" and "evict" in stale.summary
+
+
+def test_the_audit_names_pages_that_only_one_side_calls_free():
+    # GIVEN a ledger in which page 2 is held by the tree
+    books = ledger()
+    books.alloc([8], where="alloc_extend")
+    books.claim([8], TREE)
+    # WHEN the allocator lists it as free, and misses page 7
+    assert books.audit([1, 3, 4, 5, 6, 7]) == ()
+    surplus, missing = books.audit([1, 2, 3, 4, 5, 6])
+    # THEN each is named
+    assert "page 2 was listed as free, but it is held by the radix tree" in surplus.summary
+    assert "page 7" in missing.summary
+    assert books.counts() == {"free": 6, "held": 1, "freed, group open": 0}
+    assert books.held_by() == {TREE: 1}
+
+
+def test_an_event_older_than_the_history_keeps_its_number():
+    books = PageLedger("full", 8, PAGE, history=2)
+    books.alloc([8], where="alloc")
+    books.free([8], where="long ago")
+    for _ in range(3):
+        books.alloc([12], where="a")
+        books.free([12], where="b")
+    assert books.free([8], where="now")[0].summary.endswith("since event 2")
+
+
+def test_memory_is_21_bytes_per_page():
+    books = PageLedger("full", 1000, PAGE)
+    arrays = (value for value in vars(books).values() if isinstance(value, np.ndarray))
+    assert sum(array.nbytes for array in arrays) == 21 * 1000
+
+
+def test_rows_are_released_once_and_not_under_a_forward():
+    # GIVEN rows 1 and 2, and forward 7 that uses 1 and padding
+    rows = RequestLedger()
+    assert rows.acquire(1, where="admit A") == rows.acquire(2, where="admit B") == ()
+    assert rows.begin(7, [1, 0]) == ()
+    # WHEN rows are released, twice, and while in use
+    assert rows.release(2, where="finish B") == ()
+    (twice,) = rows.release(2, where="abort B")
+    (busy,) = rows.release(1, where="retract A")
+    rows.end(7)
+    (lost,) = rows.begin(8, [1])
+    (reused,) = rows.acquire(3, where="admit C") + rows.acquire(3, where="admit D")
+    # THEN each names what came before
+    assert "finish B" in twice.summary
+    assert "while forward 7 uses it" in busy.summary
+    assert "retract A" in lost.summary and "admit C" in reused.summary
+
+
+class FaithfulAllocator(RuleBasedStateMachine):
+    """A paged allocator that works, with free groups: the ledger must stay silent and agree."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.books = PageLedger("full", num_pages=12, page_size=PAGE)
+        self.free = list(range(1, 12))
+        self.requests: dict[int, list[int]] = {}  # request -> slots
+        self.group: list[int] | None = None
+        self.next_request = 1
+
+    @rule(tokens=st.integers(1, 10))
+    def admit(self, tokens):
+        needed = -(-tokens // PAGE)
+        if needed > len(self.free):
+            count = len(self.free)
+            assert self.books.failed(free_before=count, free_after=count, where="alloc") == ()
+            return
+        pages = [self.free.pop(0) for _ in range(needed)]
+        slots = [page * PAGE + offset for page in pages for offset in range(PAGE)][:tokens]
+        assert self.books.alloc(slots, where="alloc_extend", owner=self.next_request) == ()
+        self.requests[self.next_request] = slots
+        self.next_request += 1
+
+    @precondition(lambda self: self.requests)
+    @rule(data=st.data())
+    def decode(self, data):
+        request = data.draw(st.sampled_from(sorted(self.requests)))
+        slots = self.requests[request]
+        last = slots[-1]
+        if (last + 1) % PAGE:
+            slot = last + 1
+        elif self.free:
+            slot = self.free.pop(0) * PAGE
+        else:
+            return
+        assert self.books.alloc([slot], where="alloc_decode", continued=[last]) == ()
+        slots.append(slot)
+
+    @precondition(lambda self: self.requests)
+    @rule(data=st.data())
+    def finish(self, data):
+        slots = self.requests.pop(data.draw(st.sampled_from(sorted(self.requests))))
+        pages = sorted({slot // PAGE for slot in slots})
+        assert self.books.free(slots, where="finish", deferred=self.group is not None) == ()
+        (self.free if self.group is None else self.group).extend(pages)
+
+    @precondition(lambda self: self.group is None)
+    @rule()
+    def open_group(self):
+        self.group = []
+
+    @precondition(lambda self: self.group is not None)
+    @rule()
+    def close_group(self):
+        self.free.extend(self.group or [])
+        self.group = None
+        self.books.settle()
+
+    @invariant()
+    def the_books_agree(self):
+        assert self.books.audit(self.free) == ()
+        counts = self.books.counts()
+        assert counts["free"] == len(self.free)
+        assert counts["freed, group open"] == len(self.group or [])
+        for request, slots in self.requests.items():
+            assert self.books.check_use(slots, where="forward", request=request) == ()
+        rows = [(request, np.array(slots)) for request, slots in self.requests.items()]
+        assert self.books.check_sharing(rows, shared_tokens={}) == ()
+
+
+TestFaithfulAllocator = FaithfulAllocator.TestCase
+TestFaithfulAllocator.settings = settings(max_examples=30, stateful_step_count=30, deadline=None)

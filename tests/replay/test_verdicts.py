@@ -1,0 +1,239 @@
+"""What each kernel says about a dump, before and after each fix, and the exit code of it all."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from tests import dumps_fixture as dumps
+from triage.errors import ReplayError
+from triage.evidence import Evidence
+from triage.index_space import UNKNOWN, expected_ids, visible
+from triage.record import Ragged
+from triage.replay.deduction import deduce
+from triage.replay.eager import run_eager
+from triage.replay.fixes import apply_fix
+from triage.replay.values import compare_with_right_table
+from triage.replay.verdict import Basis, Outcome, Verdict, exit_code
+
+KERNELS = {"emulator": deduce, "eager": run_eager}
+
+
+@pytest.fixture(scope="module")
+def e4b():
+    return dumps.make_dump(dumps.E4B)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_the_recorded_fault_recurs(e4b, kernel):
+    verdict = KERNELS[kernel](e4b, "")
+
+    assert verdict.outcome is Outcome.REPRODUCED
+    assert verdict.exit_code == 1
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_state_swap_leaves_nothing_wrong(e4b, kernel):
+    verdict = KERNELS[kernel](e4b, "state-swap")
+
+    assert verdict.outcome is Outcome.NOT_REPRODUCED
+    assert verdict.exit_code == 0
+
+
+def test_state_swap_equals_the_table_that_i2_demands_exactly(e4b):
+    fixed = apply_fix("state-swap", e4b).tables.page_table.padded()
+    demanded = expected_ids(e4b)
+
+    assert np.array_equal(fixed[demanded != UNKNOWN], demanded[demanded != UNKNOWN])
+    assert (demanded != UNKNOWN)[visible(e4b, demanded.shape[1])].all()
+    assert run_eager(e4b, "state-swap").figures["error"] == {
+        "rows": 64, "rows_wrong": 0, "relative_l2": 0.0, "max_abs": 0.0,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_clamp_trades_the_fault_for_a_different_one(e4b, kernel):
+    verdict = KERNELS[kernel](e4b, "clamp")
+
+    assert verdict.outcome is Outcome.DIFFERENT_FAULT
+    assert verdict.exit_code == 4
+
+
+def test_clamp_returns_wrong_values_for_pages_in_the_window(e4b):
+    figures = run_eager(e4b, "clamp").figures
+
+    assert figures["outside"] == 0
+    assert figures["redirected"]["entries"] == run_eager(e4b).figures["outside"] > 0
+    assert figures["redirected"]["visible"] == int(visible(e4b, 144).sum())
+    assert figures["error"]["relative_l2"] > 0.5
+
+
+def test_a_wrong_page_in_range_is_found_by_identity_alone():
+    dump = dumps.make_dump(dumps.SMALL, "right")
+    values = dump.tables.page_table.values.copy()
+    table = Ragged(values, dump.tables.page_table.offsets)
+    mask = visible(dump, table.padded().shape[1])
+    row, column = np.argwhere(mask)[0]
+    values[table.offsets[row] + column] = values[table.offsets[row] + column] % 79 + 1
+    dump = replace(
+        dump, tables=replace(dump.tables, page_table=table), fault=Evidence("I2", "", "")
+    )
+
+    for kernel in KERNELS.values():
+        assert kernel(dump, "").outcome is Outcome.REPRODUCED
+        assert kernel(replace(dump, fault=Evidence("I1", "", "")), "").exit_code == 4
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_a_sound_launch_is_not_reproduced_if_a_fault_is_recorded_and_clean_if_none_is(kernel):
+    dump = dumps.make_dump(dumps.SMALL, "right")
+
+    assert KERNELS[kernel](dump, "").exit_code == 5
+    assert KERNELS[kernel](replace(dump, fault=Evidence("", "", "snapshot")), "").exit_code == 0
+
+
+def test_garbage_past_the_length_is_no_fault():
+    dump = dumps.make_dump(dumps.SMALL, "right")
+    padded = dump.tables.page_table.padded()
+    live = -(-dump.tables.cache_seqlens // dump.launch.page_size)
+    padded[np.arange(padded.shape[1]) >= live[:, None]] = 100
+    table = Ragged.of(padded, np.diff(dump.tables.page_table.offsets))
+    dump = replace(
+        dump,
+        tables=replace(dump.tables, page_table=table),
+        fault=Evidence("", "", "snapshot"),
+    )
+
+    assert deduce(dump).exit_code == 0
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_a_dump_without_a_launch_cannot_run(kernel):
+    verdict = KERNELS[kernel](replace(dumps.make_dump(dumps.SMALL), launch=None, tables=None), "")
+
+    assert verdict.outcome is Outcome.CANNOT_RUN
+    assert verdict.exit_code == 3
+
+
+def test_eager_without_a_request_table_still_sees_ids_outside_the_cache():
+    dump = dumps.make_dump(dumps.SMALL)
+    blind = replace(dump, tables=replace(dump.tables, req_to_token=None))
+    sound = dumps.make_dump(dumps.SMALL, "right")
+    sound = replace(sound, tables=replace(sound.tables, req_to_token=None))
+
+    assert run_eager(blind).outcome is Outcome.REPRODUCED
+    assert run_eager(sound).outcome is Outcome.CANNOT_RUN
+
+
+def test_eager_says_what_it_synthesised_and_uses_what_is_stored(e4b):
+    assert run_eager(e4b).figures["synthesised"] == ["query", "KV cache"]
+    dump = dumps.make_dump(dumps.SMALL)
+    pages = np.arange(dump.launch.num_pages)
+    shape = (len(pages), 1, dump.launch.page_size, dump.launch.head_dim)
+    kv = {
+        "pages": pages,
+        "k": np.ones(shape, np.float16),
+        "v": np.ones(shape, np.float16),
+        "query": np.ones((4, 8, 16), np.float32),
+    }
+    right = replace(dumps.make_dump(dumps.SMALL, "right"), kv=kv)
+
+    verdict = run_eager(right)
+
+    assert verdict.figures["synthesised"] == []
+    assert verdict.figures["error"]["rows_wrong"] == 0
+    # All keys and values alike: a page is only told from another by being absent.
+    assert run_eager(replace(dump, kv=kv)).figures["error"]["rows_wrong"] > 0
+
+
+def test_an_int64_table_is_read_as_its_low_and_high_words():
+    dump = dumps.make_dump(dumps.SMALL, "right")
+    tensors = dict(dump.launch.tensors)
+    tensors["block_tables"] = replace(tensors["block_tables"], dtype="int64")
+    dump = replace(dump, launch=replace(dump.launch, tensors=tensors))
+
+    verdict = deduce(dump)
+
+    assert verdict.figures["identity"]["wrong"] > 0
+    assert any("int64" in reason for reason in verdict.reasons)
+
+
+def test_a_column_slice_is_read_with_its_own_width_as_pitch():
+    dump = dumps.make_dump(dumps.SMALL, "right")
+    tensors = dict(dump.launch.tensors)
+    facts = tensors["block_tables"]
+    tensors["block_tables"] = replace(facts, stride=(facts.shape[1] + 5, 1))
+    dump = replace(dump, launch=replace(dump.launch, tensors=tensors))
+
+    verdict = deduce(dump)
+
+    assert verdict.figures["identity"]["wrong"] > 0
+    assert any("stride" in reason for reason in verdict.reasons)
+
+
+@pytest.mark.parametrize("fix", ["state-swap", "clamp"])
+def test_a_fix_refuses_a_dump_that_lacks_what_it_needs(fix):
+    dump = replace(dumps.make_dump(dumps.SMALL), launch=None, tables=None)
+    with pytest.raises(ReplayError, match=fix):
+        apply_fix(fix, dump)
+
+
+def test_an_unknown_fix_is_answered_with_the_known_ones():
+    with pytest.raises(ReplayError, match="known: state-swap, clamp"):
+        apply_fix("magic", dumps.make_dump(dumps.SMALL))
+
+
+def verdict(outcome: Outcome, basis: Basis, expected: bool = True) -> Verdict:
+    return Verdict("k", outcome, basis, (), expected)
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "code"),
+    [
+        ([], 3),
+        ([verdict(Outcome.CANNOT_RUN, Basis.EXECUTED)], 3),
+        (
+            [
+                verdict(Outcome.REPRODUCED, Basis.DEDUCED),
+                verdict(Outcome.CANNOT_RUN, Basis.EXECUTED),
+            ],
+            1,
+        ),
+        (
+            [
+                verdict(Outcome.REPRODUCED, Basis.DEDUCED),
+                verdict(Outcome.NOT_REPRODUCED, Basis.EXECUTED),
+            ],
+            5,
+        ),
+        (
+            [
+                verdict(Outcome.DIFFERENT_FAULT, Basis.EXECUTED),
+                verdict(Outcome.NOT_REPRODUCED, Basis.EXECUTED),
+            ],
+            4,
+        ),
+        ([verdict(Outcome.NOT_REPRODUCED, Basis.EXECUTED, expected=False)], 0),
+    ],
+)
+def test_the_worst_executed_verdict_decides_else_the_worst_deduced(verdicts, code):
+    assert exit_code(verdicts) == code
+
+
+def test_a_kernel_that_can_fault_is_launched_even_if_nothing_says_what_is_right():
+    dump = dumps.make_dump(dumps.SMALL)
+    blind = replace(dump, tables=replace(dump.tables, req_to_token=None))
+    launched = []
+
+    def run_table(which, inputs, ids):
+        launched.append(ids)
+        return torch.zeros(4, 8, 16)
+
+    found = compare_with_right_table("odd", blind, "", run_table, can_fault=True)
+
+    assert len(launched) == 1
+    assert found.outcome is Outcome.CANNOT_RUN
+    assert "the launch returned without a fault" in found.reasons

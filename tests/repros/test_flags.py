@@ -1,0 +1,81 @@
+"""No flag of a reproducer is stale: each release's own parsers are asked."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from triage.lab import versions
+from triage.sglang.flags import split
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = sorted((ROOT / "repros").glob("*.sh"))
+
+ASK_ALL = """
+import json, sys
+from triage.lab import bootstrap
+from triage.sglang.flags import FlagsRefused, check_bench, check_server
+bootstrap.prepare()
+checks = {"server": check_server, "bench": check_bench}
+refused = {}
+for script, kind, flags in json.load(sys.stdin):
+    try:
+        checks[kind](flags)
+    except FlagsRefused as error:
+        refused[f"{script} {kind}"] = str(error)
+print("REFUSED" + json.dumps(refused))
+"""
+
+
+def commands(script: Path) -> list[tuple[str, str, list[str]]]:
+    """(script, kind, flags) of the two commands that a dry run prints."""
+    done = subprocess.run(
+        ["bash", str(script), "--dry-run"],
+        env={**os.environ, "PYTHON": "true"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = []
+    for line in done.stdout.replace("\\\n", " ").splitlines():
+        for kind, module in (("server", "sglang.launch_server"), ("bench", "sglang.bench_serving")):
+            if f"-m {module}" in line:
+                found.append((script.name, kind, shlex.split(line)[3:]))
+    assert len(found) == 2, done.stdout
+    return found
+
+
+def refused(version: str | None, asked: list[tuple[str, str, list[str]]]) -> dict[str, str]:
+    import json
+
+    environment = dict(os.environ) if version is None else versions.environment(version)
+    done = subprocess.run(
+        [sys.executable, "-c", ASK_ALL],
+        input=json.dumps(asked),
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert "REFUSED" in done.stdout, done.stderr
+    return json.loads(done.stdout.rpartition("REFUSED")[2])
+
+
+@pytest.mark.parametrize("version", [None, "0.5.12.post1"], ids=["installed", "0.5.12.post1"])
+def test_every_flag_of_every_script_is_known_to_sglang(version):
+    if version is not None and version not in versions.available():
+        pytest.skip(f"SGLang {version} is not unpacked beside the installed one")
+    asked = [command for script in SCRIPTS for command in commands(script)]
+    stale = ("stale", "server", ["--model-path", "m", "--no-such-flag"])
+    said = refused(version, [*asked, stale])
+    assert said.pop("stale server").endswith("unrecognized arguments: --no-such-flag")
+    assert said == {}
+
+
+def test_the_two_parts_of_the_command_line_are_told_apart():
+    assert split(["--server", "--a", "1", "--bench", "--b"]) == (["--a", "1"], ["--b"])

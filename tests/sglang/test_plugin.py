@@ -1,0 +1,134 @@
+"""What loading the plugin does to a process that asks for nothing, for a trap, or for nonsense."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.sglang.conftest import VERSIONS
+from triage.lab import versions
+
+SPAWNED = """
+import json, multiprocessing as mp, sys
+
+def child(queue):
+    from triage.lab import bootstrap
+    bootstrap.prepare()
+    import torch
+    from triage.lab.gpu import StandInFlashInfer
+    StandInFlashInfer(lambda call: torch.zeros_like(call.arguments["query"])).install()
+    import flashinfer.decode
+    before = flashinfer.decode.trtllm_batch_decode_with_kv_cache
+    from sglang.srt.plugins import load_plugins
+    load_plugins()
+    from triage.sglang.install import state
+    made = state()
+    queue.put({
+        "version": bootstrap.sglang_version(),
+        "bound": {} if made is None else {b.target: b.bound for b in made.bindings},
+        "active": made is not None and made.active,
+        "same call": flashinfer.decode.trtllm_batch_decode_with_kv_cache is before,
+    })
+
+if __name__ == "__main__":
+    context = mp.get_context("spawn")
+    queue = context.Queue()
+    process = context.Process(target=child, args=(queue,))
+    process.start()
+    print(json.dumps(queue.get(timeout=200)))
+    process.join()
+"""
+
+QUIET = """
+import sys
+from triage.plugin import register
+register()
+print(sorted(m for m in ("torch", "triton", "sglang", "numpy", "msgpack") if m in sys.modules))
+"""
+
+
+def run(code: str, version: str | None = None, **extra: str) -> subprocess.CompletedProcess[str]:
+    environment = dict(os.environ) if version is None else versions.environment(version)
+    return subprocess.run(
+        [sys.executable, "-"] if "spawn" not in code else [sys.executable, _file(code)],
+        input=code,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**environment, **extra},
+    )
+
+
+def _file(code: str) -> str:
+    import tempfile
+
+    with tempfile.NamedTemporaryFile("w", suffix=".py", delete=False) as file:
+        file.write(code)
+    return file.name
+
+
+def test_asked_for_nothing_it_imports_nothing():
+    done = run(QUIET)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "accepted"),
+    [
+        ("SGLANG_TRTLLM_MHA_DEBUG", "maybe", "0 or 1"),
+        ("SGLANG_TRTLLM_MHA_DEBUG_MODE", "explode", "raise, contain, log"),
+        ("SGLANG_TRTLLM_MHA_DEBUG_CHECKS", "I99", "reads, writes"),
+        ("SGLANG_TRTLLM_MHA_DEBUG_MAX_DUMPS", "-1", "at least 1"),
+    ],
+)
+def test_a_value_that_does_not_parse_stops_the_server_with_what_is_accepted(name, value, accepted):
+    done = run(QUIET, **{name: value})
+    assert done.returncode == 1
+    assert name in done.stderr and repr(value) in done.stderr and accepted in done.stderr
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_spawned_process_binds_every_trap_through_sglangs_own_loader(version):
+    done = run(SPAWNED, version, SGLANG_TRTLLM_MHA_DEBUG="1", SGLANG_TRIAGE_FIXES="state-swap")
+    report = json.loads(done.stdout.splitlines()[-1])
+    assert report["version"] == version
+    assert report["active"] and all(report["bound"].values())
+    for target in ("trtllm_batch_decode_with_kv_cache", "alloc_decode"):
+        assert any(bound.endswith(target) for bound in report["bound"])
+    # the fix probes as ALREADY_FIXED on both, so it binds nothing
+    assert not any(bound.endswith("target_kv_pool_view") for bound in report["bound"])
+
+
+def test_asked_for_nothing_a_spawned_process_keeps_the_very_same_functions():
+    report = json.loads(run(SPAWNED, VERSIONS[0]).stdout.splitlines()[-1])
+    assert report["bound"] == {} and report["same call"]
+
+
+def test_a_trap_that_cannot_be_bound_stops_the_server():
+    # GIVEN an SGLang whose FlashInfer is not there
+    code = """
+from triage.lab import bootstrap
+bootstrap.prepare()
+from sglang.srt.plugins import load_plugins
+load_plugins()
+print("went on")
+"""
+    done = run(code, VERSIONS[0], SGLANG_TRTLLM_MHA_DEBUG="1")
+    # THEN it says what is missing and does not go on
+    assert done.returncode == 1 and "went on" not in done.stdout
+    assert "flashinfer.decode.trtllm_batch_decode_with_kv_cache" in done.stderr
+    # AND with STRICT=0 it says the same and goes on
+    lenient = {"SGLANG_TRTLLM_MHA_DEBUG": "1", "SGLANG_TRTLLM_MHA_DEBUG_STRICT": "0"}
+    done = run(code, VERSIONS[0], **lenient)
+    assert "went on" in done.stdout and "NOT active" in done.stderr + done.stdout
+
+
+def test_an_unknown_fix_lists_the_known_ones():
+    code = "from triage.lab import bootstrap; bootstrap.prepare()\n" + QUIET
+    done = run(code, VERSIONS[0], SGLANG_TRIAGE_FIXES="state-swop")
+    assert done.returncode == 1
+    assert "'state-swop'" in done.stderr and "state-swap" in done.stderr

@@ -1,0 +1,127 @@
+"""Host reads and host time of one decode step of 42 layers, beside the naive per-layer trap.
+
+A CPU shows no cost for a host read, so reads are counted as if every tensor
+lived on a GPU (`triage/syncs.py`). The naive trap is the original's: maximum
+and minimum of the whole table, read at every layer. Host microseconds stand
+beside for the record; here they contain the checks' arithmetic too. Backend,
+pool and batch are plain objects with SGLang's attribute names: the subject is
+our cost, not theirs.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+from triage.bench.figure import Figure, at_most, median_seconds
+from triage.call import DECODE, AttentionCall
+from triage.store import DumpStore
+from triage.syncs import count_syncs
+from triage.traps import Traps
+
+LAYERS, ROWS, PAGE, WIDTH, WINDOW, SWA_PAGES_PER_ROW = 42, 64, 64, 144, 512, 10
+
+
+class Backend:
+    """The attributes of TRTLLMHAAttnBackend that the traps read."""
+
+    def __init__(self, pool: Any, req_to_token: torch.Tensor) -> None:
+        self.token_to_kv_pool = self._swa_kv_pool = pool
+        self.req_to_token = req_to_token
+        self.forward_metadata: Any = None
+
+
+@dataclass
+class Step:
+    """One verify forward of 64 rows at 9k tokens: both tables right, 35 of 42 layers sliding."""
+
+    full: torch.Tensor = field(init=False)
+    swa: torch.Tensor = field(init=False)
+    backend: Backend = field(init=False)
+    calls: list[tuple[Any, AttentionCall]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        pages, sliding = ROWS * WIDTH, ROWS * SWA_PAGES_PER_ROW
+        self.full = torch.arange(1, pages + 1, dtype=torch.int32).reshape(ROWS, WIDTH)
+        self.swa = torch.zeros_like(self.full)
+        visible = slice(WIDTH - SWA_PAGES_PER_ROW, WIDTH)
+        self.swa[:, visible] = torch.arange(1, sliding + 1, dtype=torch.int32).reshape(ROWS, -1)
+        starts = self.full.to(torch.int64) * PAGE
+        mapping = torch.zeros((pages + 2) * PAGE, dtype=torch.int64)
+        mapping[starts[:, visible]] = self.swa[:, visible].to(torch.int64) * PAGE
+        req_to_token = torch.zeros(ROWS + 1, WIDTH * PAGE, dtype=torch.int32)
+        offset = torch.arange(WIDTH * PAGE) % PAGE
+        req_to_token[1:] = (starts.repeat_interleave(PAGE, 1) + offset).to(torch.int32)
+        kinds = [(layer + 1) % 6 != 0 for layer in range(LAYERS)]
+        pool = SimpleNamespace(
+            layers_mapping={i: (i, swa) for i, swa in enumerate(kinds)},
+            full_to_swa_index_mapping=mapping,
+            full_kv_pool=SimpleNamespace(size=pages * PAGE),
+            swa_kv_pool=SimpleNamespace(size=sliding * PAGE),
+        )
+        self.backend = Backend(pool, req_to_token)
+        caches = [torch.zeros(n + 1, 1, PAGE, 1, dtype=torch.float16) for n in (pages, sliding)]
+        shared = {
+            "query": torch.zeros(ROWS, 8, 1),
+            "seq_lens": torch.full((ROWS,), WIDTH * PAGE - 3, dtype=torch.int32),
+            "max_seq_len": WIDTH * PAGE,
+        }
+        self.calls = []
+        for layer_id, swa in enumerate(kinds):
+            arguments = {
+                **shared,
+                "kv_cache": (caches[swa], caches[swa]),
+                "block_tables": self.swa if swa else self.full,
+                "window_left": WINDOW - 1 if swa else -1,
+            }
+            layer = SimpleNamespace(layer_id=layer_id)
+            self.calls.append((layer, AttentionCall(DECODE, arguments)))
+
+    def trapped(self, traps: Traps, batch: Any) -> None:
+        self.backend.forward_metadata = SimpleNamespace(
+            page_table=self.full, swa_page_table=self.swa
+        )
+        for layer, call in self.calls:
+            with traps.entered(self.backend, layer, batch):
+                traps.before_launch(call)
+
+    def naive(self) -> None:
+        for _, call in self.calls:
+            _ = call.block_tables.max().item(), call.block_tables.min().item()
+
+
+def figures() -> list[Figure]:
+    step = Step()
+    traps = Traps(DumpStore(Path(tempfile.gettempdir())))
+    traps.note_backend(step.backend, SimpleNamespace(sliding_window_size=WINDOW - 1))
+    batch = SimpleNamespace(
+        forward_mode=SimpleNamespace(name="TARGET_VERIFY"),
+        batch_size=ROWS,
+        req_pool_indices=torch.arange(1, ROWS + 1),
+    )
+    with count_syncs() as ours:
+        step.trapped(traps, batch)
+    with count_syncs() as naive:
+        step.naive()
+    spent = median_seconds(lambda: step.trapped(traps, batch), 15) * 1e6
+    spent_naive = median_seconds(step.naive, 15) * 1e6
+    return [
+        at_most(
+            "host reads per forward, 42 layers, mode raise",
+            ours.total_host_reads,
+            4,
+            "reads",
+            f"naive per-layer trap {naive.total_host_reads}",
+        ),
+        Figure(
+            "host time per forward, mode raise",
+            spent,
+            "us",
+            beside=f"naive per-layer trap {spent_naive:.0f} us",
+        ),
+    ]

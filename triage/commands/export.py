@@ -1,0 +1,32 @@
+"""`triage export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from triage.dump import read_dump
+from triage.export import export as export_dump
+from triage.export import write_export
+
+
+@click.command()
+@click.argument("dump", type=click.Path(path_type=Path))
+@click.option(
+    "--as",
+    "kind",
+    default="pytest",
+    show_default=True,
+    help="pytest, script, sglang-test or flashinfer-bench.",
+)
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Where to.")
+@click.option("--whole", is_flag=True, help="Keep the launch as recorded, do not minimise it.")
+def export(dump: Path, kind: str, output: Path, whole: bool) -> None:
+    """Turn the failure in DUMP into a file for whoever has to fix it.
+
+    Each file fails on the recorded page table and passes on the right one;
+    its first lines say how. flashinfer-bench writes a directory.
+    """
+    for path in write_export(export_dump(read_dump(dump), kind, shrink=not whole), output):
+        click.echo(f"wrote {path}")

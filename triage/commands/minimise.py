@@ -1,0 +1,47 @@
+"""`triage minimise`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from triage.dump import read_dump, write_dump
+from triage.minimise import Size
+from triage.minimise import minimise as minimise_dump
+from triage.replay.deduction import deduce
+
+
+@click.command()
+@click.argument("dump", type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), required=True, help="File to write."
+)
+def minimise(dump: Path, output: Path) -> None:
+    """Shrink DUMP to the smallest launch that fails in the same way.
+
+    On a dump that does not fail nothing is written, and the exit code is that
+    of replaying it.
+    """
+    recorded = read_dump(dump)
+
+    def progress(size: Size, step: str) -> None:
+        click.echo(f"  {step:<16}{_sentence(size)}", err=True)
+
+    found = minimise_dump(recorded, progress)
+    if found is None:
+        click.echo("this dump does not fail; nothing was written")
+        raise SystemExit(deduce(recorded).exit_code)
+    written = write_dump(found.dump, output.parent, name=output.name)
+    click.echo(f"before: {_sentence(found.before)}")
+    click.echo(f"after:  {_sentence(found.after)}")
+    causes = ", ".join(found.signature.causes) or "cause unknown"
+    click.echo(f"kept:   {found.signature.invariant}, {causes} ({found.trials} trials)")
+    click.echo(f"wrote {written}")
+
+
+def _sentence(size: Size) -> str:
+    return (
+        f"{size.rows} rows, {size.visible_pages} visible pages, {size.stored_entries} entries, "
+        f"{size.encoded_bytes} bytes"
+    )

@@ -1,0 +1,66 @@
+"""Hand a dump over: one self-contained file, its tables inline as literals.
+
+Each format shows the failure on the recorded table and its absence on the
+rebuilt one. What comes from a dump enters a file only as `repr` of numbers,
+lists and cleaned text; nothing of it is ever evaluated as code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from triage.errors import ReplayError
+from triage.export.bench import bench_files
+from triage.export.literals import Literals
+from triage.export.pytest_file import pytest_file
+from triage.export.script import script_file
+from triage.export.sglang_test import sglang_test_file
+from triage.minimise import minimise
+from triage.record import Dump
+
+MAX_ENTRIES = 100_000
+
+Files = dict[str, bytes]
+"""Path relative to the output -> content; the key "" is the output itself."""
+
+FORMATS: dict[str, Callable[[Literals], Files]] = {
+    "pytest": lambda case: {"": pytest_file(case).encode()},
+    "script": lambda case: {"": script_file(case).encode()},
+    "sglang-test": lambda case: {"": sglang_test_file(case).encode()},
+    "flashinfer-bench": bench_files,
+}
+
+
+def export(dump: Dump, kind: str, *, shrink: bool = True) -> Files:
+    """The files of format `kind` for the failure in `dump`.
+
+    Raises:
+        ReplayError: for an unknown format, or a dump that does not fail.
+    """
+    if kind not in FORMATS:
+        raise ReplayError(f"unknown format {kind!r}; known: {', '.join(FORMATS)}")
+    found = minimise(dump)
+    if found is None:
+        raise ReplayError("this dump does not fail; there is nothing to hand over")
+    case = found.dump if shrink else dump
+    assert case.tables is not None
+    if len(case.tables.page_table.values) > MAX_ENTRIES:
+        raise ReplayError(f"more than {MAX_ENTRIES} entries do not fit a source file; minimise it")
+    return FORMATS[kind](Literals.of(case))
+
+
+def write_export(files: Files, output: Path) -> list[Path]:
+    """Write the files at `output` (a file, or a directory where there are several)."""
+    written = []
+    for name, content in files.items():
+        path = output / name if name else output
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial = path.with_name(f".{path.name}.partial")
+            partial.write_bytes(content)
+            partial.replace(path)
+        except OSError as error:
+            raise ReplayError(f"cannot write {path}: {error.strerror or error}") from error
+        written.append(path)
+    return written

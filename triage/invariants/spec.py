@@ -1,0 +1,106 @@
+"""I22, I23: speculative decoding and page tables: what is converted, and what is put back.
+
+The failure: a draft step leaves the target's state changed, or slots pass for
+pages because a table was divided by the page size twice, or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from triage.evidence import Evidence
+from triage.invariants.findings import Fault, Findings
+from triage.invariants.reads import IndexSpace
+
+
+def check_granularity(
+    block_tables: Tensor,
+    cache_seqlens: Tensor,
+    space: IndexSpace,
+    *,
+    req_pool_indices: Tensor,
+    req_to_token: Tensor,
+    full_to_swa: Tensor | None = None,
+) -> Findings:
+    """I22: a live entry is slot // PS, not the slot itself and not slot // PS // PS.
+
+    It tells more than I2, which fires for the same entries: by what the value
+    is, the mistake is named. Page size 1 has nothing to divide.
+
+    Args: as in `reads.check_table`.
+    Returns: two I22 faults over live entries of rows with a request.
+    Cost: 41 launches over `(rows, width)`; no sync until `read()`.
+    """
+    table = block_tables.to(torch.int64)
+    page, width = space.page_size, table.shape[1]
+    length = cache_seqlens.to(torch.int64).clamp(0, width * page)
+    request = req_pool_indices.to(torch.int64)
+    requests, context = req_to_token.shape
+    column = torch.arange(width, device=table.device)
+    live = column < ((length + page - 1) // page)[:, None]
+    live = live & ((request > 0) & (request < requests))[:, None] & (column * page < context)
+    row = request.clamp(0, requests - 1)[:, None]
+    slot = req_to_token[row, (column * page).clamp(max=context - 1)].to(torch.int64)
+    if full_to_swa is not None:
+        slot = full_to_swa[slot.clamp(0, len(full_to_swa) - 1)].to(torch.int64)
+    right = slot // page
+    live = live & (slot >= page) & (table != right)
+    pages = space.num_pages
+    return Findings(
+        [
+            Fault("I22", "block_tables (slots)", live & (table == slot), table, 1, pages, right),
+            Fault(
+                "I22",
+                "block_tables (divided twice)",
+                live & (table == right // page),
+                table,
+                1,
+                pages,
+                right,
+            ),
+        ]
+    )
+
+
+def check_restored(
+    before: Mapping[str, object], after: Mapping[str, object], *, where: str = "draft step"
+) -> Evidence | None:
+    """I23: what a draft step or a capture changes for its duration is back, object by object.
+
+    Args:
+        before, after: attributes by name. Identity counts: an equal copy is a change.
+    Cost: host only.
+    """
+    changed = [
+        name for name, value in before.items() if name not in after or after[name] is not value
+    ]
+    changed += [name for name in after if name not in before]
+    if not changed:
+        return None
+    summary = f"{', '.join(changed)} not put back"
+    facts: dict[str, object] = {
+        name: [_name(before.get(name)), _name(after.get(name))] for name in changed
+    }
+    return Evidence("I23", summary, where, total=len(changed), facts=facts)
+
+
+def check_spec_kind(
+    seen: object, allowed: tuple[str, ...], *, where: str = "step boundary"
+) -> Evidence | None:
+    """I23: between steps `spec_info` is None or of a draft-input class.
+
+    Args:
+        allowed: class names. Names, not classes: the releases move them about.
+    Cost: host only.
+    """
+    if seen is None or any(base.__name__ in allowed for base in type(seen).__mro__):
+        return None
+    summary = f"spec_info is a {type(seen).__name__}, {' or '.join(allowed)} was expected"
+    return Evidence("I23", summary, where, total=1)
+
+
+def _name(value: object) -> str:
+    return "None" if value is None else f"{type(value).__name__}@{id(value):x}"

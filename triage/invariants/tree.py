@@ -1,0 +1,111 @@
+"""I16: the radix tree over the hybrid pools, as arrays.
+
+The failure: a node counts as live although its SWA pages are gone, a match
+hands out a prefix whose last window was evicted, or a lock taken is not given
+back. The rule: tombstones and mapping say the same, and locks add up along
+every path. The caller flattens the tree; nothing here knows its classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from triage.evidence import Evidence
+from triage.invariants.findings import Fault, Findings
+
+
+def check_nodes(
+    slots: Tensor, node_of_slot: Tensor, tombstone: Tensor, mapping: Tensor
+) -> Findings:
+    """I16: a live node's slots have SWA peers, a tombstone's have none.
+
+    Args:
+        slots: `(n,)`, integer, full slots of all nodes one after the other.
+        node_of_slot: `(n,)`, int64, the node of each, an index into `tombstone`.
+        tombstone: `(nodes,)`, bool.
+        mapping: `(slots,)`, `full_to_swa_index_mapping`; not empty.
+    Returns: two I16 faults, row = position in `slots`.
+    Cost: 23 launches over the cached slots; no sync until `read()`.
+    """
+    values = slots.to(torch.int64)
+    legal = (values > 0) & (values < len(mapping) - 1)
+    entry = mapping[values.clamp(0, len(mapping) - 1)].to(torch.int64)
+    gone = tombstone[node_of_slot]
+    missing = ~gone & (~legal | (entry <= 0))
+    left = gone & legal & (entry != 0)
+    return Findings(
+        [
+            Fault("I16", "live node", missing, entry, 1, 2**31),
+            Fault("I16", "tombstone", left, entry, 0, 1),
+        ]
+    )
+
+
+def check_locks(
+    parent: Tensor, full_lock: Tensor, swa_lock: Tensor, holders: Tensor | None = None
+) -> Findings:
+    """I16: lock counts are never negative, never above the parent's, SWA never above full.
+
+    A lock on a node locks the full side of every ancestor but the root, so a
+    parent holds at least the sum of its children's full locks; what it holds
+    beyond that are the requests that end there.
+
+    Args:
+        parent: `(nodes,)`, int64, the parent's index; -1 for the root, whose own
+            counts are fixed and not judged.
+        full_lock, swa_lock: `(nodes,)`, integer.
+        holders: `(nodes,)`, integer, requests whose last node is this one. With it a
+            node must hold exactly the sum of its children and these.
+    Returns: I16 faults, row = node.
+    Cost: 30 small launches; no sync until `read()`.
+    """
+    full, swa = full_lock.to(torch.int64), swa_lock.to(torch.int64)
+    root = parent < 0
+    at = torch.where(root, len(parent), parent)
+    children = torch.zeros(len(parent) + 1, dtype=torch.int64, device=full.device)
+    children.index_add_(0, at, full)
+    below = children[: len(parent)]
+    negative = ~root & ((full < 0) | (swa < 0))
+    inverted = ~root & (swa > full)
+    if holders is None:
+        broken = ~root & (full < below)
+        wanted = None
+    else:
+        wanted = below + holders.to(torch.int64)
+        broken = ~root & (full != wanted)
+    return Findings(
+        [
+            Fault("I16", "lock_ref (negative)", negative, torch.minimum(full, swa), 0, 2**31),
+            Fault("I16", "swa_lock_ref", inverted, swa, 0, full + 1),
+            Fault("I16", "full_lock_ref", broken, full, below, 2**31, expected=wanted),
+        ]
+    )
+
+
+def check_match(
+    lengths: Sequence[int], tombstones: Sequence[bool], *, window: int, where: str = "match_prefix"
+) -> Evidence | None:
+    """I16: a matched path ends with a whole window of live tokens, or is live from the root.
+
+    Args:
+        lengths, tombstones: per node of the path, from the root down: tokens, and
+            whether its SWA side is gone.
+        window: tokens a query sees, itself included.
+    Cost: host integers only.
+    """
+    live = 0
+    for length, gone in zip(reversed(lengths), reversed(tombstones), strict=True):
+        if gone:
+            break
+        live += length
+    else:
+        return None
+    if live >= window:
+        return None
+    total = sum(lengths)
+    summary = f"a match of {total} tokens ends with {live} live ones, the window is {window}"
+    facts: dict[str, object] = {"live": live, "matched": total, "window": window}
+    return Evidence(invariant="I16", summary=summary, where=where, total=1, facts=facts)

@@ -1,0 +1,44 @@
+"""One run's objects together: runtime, emulated GPU, oracle of the books, driver."""
+
+from __future__ import annotations
+
+from triage.lab.audit import Audit
+from triage.lab.drive import Driver
+from triage.lab.process import LabProcess
+from triage.lab.runtime import Runtime
+from triage.lab.scenarios import Scenario
+from triage.lab.watch import EmulatedGpu
+
+
+class Bench:
+    """Fresh pools and backends for one run in `process`. `close()` it before the next.
+
+    audit: check the allocator's books after every call as well (slow; small pools only).
+    """
+
+    def __init__(
+        self,
+        process: LabProcess,
+        scenario: Scenario,
+        *,
+        seed: int = 0,
+        overlap: bool = True,
+        audit: bool = False,
+    ) -> None:
+        self.process = process
+        self.scenario = scenario
+        self.runtime = Runtime(
+            scenario.geometry,
+            draft_tokens=scenario.draft_tokens,
+            draft_steps=scenario.draft_steps,
+            draft=scenario.draft,
+        )
+        self.gpu = process.gpu = EmulatedGpu(self.runtime)
+        self.audit = Audit(self.runtime.token_to_kv_pool_allocator)
+        if audit:
+            self.audit.attach()
+        self.driver = Driver(scenario, self.runtime, self.gpu, seed, overlap)
+
+    def close(self) -> None:
+        self.process.gpu = None
+        self.runtime.close()

@@ -1,0 +1,213 @@
+"""The forwards of one step: batches as SGLang shapes them, handed to the real backends.
+
+By hand, because SGLang's workers need a model: which forwards make a step, in
+which order, and what each batch holds. Everything below `init_forward_metadata`,
+`forward_decode` and `forward_extend` is SGLang's, down to the FlashInfer call.
+"""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from triage.lab.backends import bind_index_plan
+from triage.lab.request import LabRequest
+from triage.lab.runtime import Runtime
+
+
+class Forwards:
+    """Runs forwards over `runtime`; `watch` is told which forward and layer a launch belongs to.
+
+    `widest` bounds the tokens of one forward. `seconds` says where the time went.
+    """
+
+    def __init__(self, runtime: Runtime, watch: Any, widest: int) -> None:
+        from sglang.srt.model_executor.forward_batch_info import ForwardBatch, ForwardMode
+        from sglang.srt.speculative import frozen_kv_mtp_utils
+        from sglang.srt.speculative.eagle_info import EagleDraftInput
+
+        self.runtime, self.watch = runtime, watch
+        self.forward_batch_class, self.mode = ForwardBatch, ForwardMode
+        self.views, self.draft_input = frozen_kv_mtp_utils, EagleDraftInput
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        g = runtime.geometry
+        self._rows = torch.zeros(widest, g.num_heads, g.head_dim, dtype=torch.float16)
+
+    # -- the target --------------------------------------------------------------------
+
+    def extend(self, request: LabRequest, start: int, loc: torch.Tensor) -> None:
+        """Prefill of one chunk, [start, request.length)."""
+        fb = self._batch(self.mode.EXTEND, [request], loc, **_extended([request], [start]))
+        self._launch("target", fb, [request], self.runtime.layers, self._target)
+        if self.runtime.draft == "eagle":
+            fb = self._batch(self.mode.EXTEND, [request], loc, **_extended([request], [start]))
+            self._draft_extend(fb, [request])
+
+    def decode(self, batch: list[LabRequest], loc: torch.Tensor) -> None:
+        """One token a row without speculation; `length` counts it already."""
+        fb = self._batch(self.mode.DECODE, batch, loc, num_tokens=len(batch))
+        self._launch("target", fb, batch, self.runtime.layers, self._target)
+
+    def verify(self, batch: list[LabRequest], loc: torch.Tensor) -> None:
+        width = self.runtime.draft_tokens
+        fb = self._batch(self.mode.TARGET_VERIFY, batch, loc, num_tokens=width * len(batch))
+        self._launch("target", fb, batch, self.runtime.layers, self._target)
+
+    def _target(self, fb: Any, layer: Any, index: int) -> None:
+        rows = self._rows[: fb.input_ids.shape[0]]
+        kv = rows if index < self.runtime.geometry.own_kv_layers else None
+        backend = self.runtime.target_backend
+        forward = backend.forward_decode if fb.forward_mode.is_decode() else backend.forward_extend
+        forward(rows, kv, kv, layer, fb, save_kv_cache=kv is not None)
+
+    # -- the drafts --------------------------------------------------------------------
+
+    def draft(self, batch: list[LabRequest], slots: torch.Tensor) -> None:
+        """The draft steps before a verify; `slots` are the `(rows, draft_tokens)` to come."""
+        if self.runtime.draft == "frozen":
+            self._frozen(batch)
+        elif self.runtime.draft == "eagle":
+            self._eagle(batch, slots)
+
+    def after_verify(self, batch: list[LabRequest], loc: torch.Tensor) -> None:
+        """EAGLE writes the draft's own KV of the verified tokens; a frozen-KV draft has none."""
+        if self.runtime.draft != "eagle":
+            return
+        width = self.runtime.draft_tokens
+        starts = [r.length for r in batch]
+        fb = self._batch(
+            self.mode.DRAFT_EXTEND_V2,
+            batch,
+            loc,
+            lengths=[start + width for start in starts],
+            spec_info=self.draft_input(),
+            **_extended(batch, starts, [width] * len(batch)),
+        )
+        self._draft_extend(fb, batch)
+
+    def _frozen(self, batch: list[LabRequest]) -> None:
+        backend, context = self.runtime.draft_backend, self.runtime.kv_context
+        fb = self._batch(self.mode.DECODE, batch, None, num_tokens=len(batch))
+        fb.token_to_kv_pool = self.runtime.draft_pool
+        fb.attn_backend = backend
+        bind_index_plan(backend, fb)
+        with self.timed("metadata"), self._view("frozen_kv_target_view", fb, context, backend):
+            backend.init_forward_metadata(fb)
+        self.watch.forward("draft", fb, batch)
+        for _ in range(self.runtime.draft_steps):
+            view = self._view("target_kv_pool_view", fb, context, backend)
+            with self.timed("launches"), view:
+                for layer in self.runtime.draft_attention:
+                    self.watch.layer = layer
+                    rows = self._rows[: len(batch)]
+                    backend.forward_decode(rows, None, None, layer, fb, save_kv_cache=False)
+
+    def _eagle(self, batch: list[LabRequest], slots: torch.Tensor) -> None:
+        multi = self.runtime.draft_backend
+        fb = self._batch(
+            self.mode.DECODE,
+            batch,
+            slots[:, 0],
+            num_tokens=len(batch),
+            spec_info=self.draft_input(),
+        )
+        fb.token_to_kv_pool = self.runtime.draft_pool
+        for backend in multi.attn_backends:
+            bind_index_plan(backend, fb)
+        with self.timed("metadata"):
+            multi.init_forward_metadata(fb)
+        for step, backend in enumerate(multi.attn_backends):
+            fb.attn_backend = backend
+            fb.out_cache_loc = slots[:, step]
+            self.watch.forward("draft", fb, batch, own_pool=True)
+            rows = self._rows[: len(batch)]
+            with self.timed("launches"):
+                for layer in self.runtime.draft_attention:
+                    self.watch.layer = layer
+                    backend.forward_decode(rows, rows, rows, layer, fb)
+
+    def _draft_extend(self, fb: Any, batch: list[LabRequest]) -> None:
+        def forward(fb: Any, layer: Any, index: int) -> None:
+            rows = self._rows[: fb.input_ids.shape[0]]
+            self.runtime.draft_extend_backend.forward_extend(rows, rows, rows, layer, fb)
+
+        self._launch("draft", fb, batch, self.runtime.draft_attention, forward)
+
+    # -- common ------------------------------------------------------------------------
+
+    def _launch(
+        self, role: str, fb: Any, batch: list[LabRequest], layers: list[Any], forward: Any
+    ) -> None:
+        own = role == "draft"
+        backend = self.runtime.draft_extend_backend if own else self.runtime.target_backend
+        fb.token_to_kv_pool = self.runtime.draft_pool if own else self.runtime.token_to_kv_pool
+        fb.attn_backend = backend
+        bind_index_plan(backend, fb)
+        with self.timed("metadata"):
+            backend.init_forward_metadata(fb)
+        self.watch.forward(role, fb, batch, own_pool=own)
+        with self.timed("launches"):
+            for index, layer in enumerate(layers):
+                self.watch.layer = layer
+                forward(fb, layer, index)
+
+    def _batch(
+        self,
+        mode: Any,
+        batch: list[LabRequest],
+        out_cache_loc: torch.Tensor | None,
+        *,
+        num_tokens: int,
+        lengths: list[int] | None = None,
+        **extra: Any,
+    ) -> Any:
+        seq_lens = torch.tensor(lengths or [r.length for r in batch], dtype=torch.int64)
+        fb = self.forward_batch_class(
+            forward_mode=mode,
+            batch_size=len(batch),
+            input_ids=torch.zeros(num_tokens, dtype=torch.int64),
+            req_pool_indices=torch.tensor([r.req_pool_idx for r in batch], dtype=torch.int64),
+            seq_lens=seq_lens,
+            out_cache_loc=out_cache_loc,
+            seq_lens_sum=int(seq_lens.sum()),
+            seq_lens_cpu=seq_lens,
+            **extra,
+        )
+        fb.req_to_token_pool = self.runtime.req_to_token_pool
+        return fb
+
+    def _view(self, name: str, fb: Any, context: Any, backend: Any) -> Any:
+        """The views take the draft backend from 0.5.13.post1 on."""
+        view = getattr(self.views, name)
+        takes_backend = len(inspect.signature(view).parameters) == 3
+        return view(fb, context, backend) if takes_backend else view(fb, context)
+
+    @contextmanager
+    def timed(self, part: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[part] += time.perf_counter() - started
+
+
+def _extended(
+    batch: list[LabRequest], starts: list[int], counts: list[int] | None = None
+) -> dict[str, Any]:
+    """The extend fields of a batch whose rows go on from `starts`."""
+    if counts is None:
+        counts = [r.length - start for r, start in zip(batch, starts, strict=True)]
+    return {
+        "num_tokens": sum(counts),
+        "extend_seq_lens": torch.tensor(counts, dtype=torch.int32),
+        "extend_prefix_lens": torch.tensor(starts, dtype=torch.int32),
+        "extend_seq_lens_cpu": counts,
+        "extend_prefix_lens_cpu": starts,
+        "extend_num_tokens": sum(counts),
+    }

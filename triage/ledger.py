@@ -1,0 +1,395 @@
+"""The shadow ledger: who holds each page of a pool, since when, and when it was let go.
+
+The failure: a page is freed twice, read after it was freed, handed to two
+owners, or lost when an allocation fails; the allocator keeps a list of what is
+free and cannot tell. The rule: the ledger hears every allocation and every free,
+and an event that contradicts what it heard is evidence that names the earlier
+event.
+
+It keeps its own books on the host, in numpy: feeding it device tensors costs a
+sync per event, so it belongs to the expensive checks. It changes nothing of what
+it watches.
+
+Memory: 21 bytes per page. Time: proportional to the pages of an event.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from triage.evidence import Evidence, Violation
+
+FREE, HELD, DEFERRED = 0, 1, 2
+STATES = ("free", "held", "freed, group open")
+
+NOBODY, TREE, UNKNOWN = -1, -2, -3
+"""Owners that are no request: nobody, the radix tree, a request not known yet."""
+
+Pages = np.ndarray | Iterable[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One call that the ledger heard of."""
+
+    number: int
+    kind: str  # "alloc", "free", "claim"
+    where: str
+    pages: int
+
+
+class PageLedger:
+    """The pages of one pool.
+
+    Args:
+        pool: name for messages, "full" or "swa".
+        num_pages: pages of the pool, dummy page 0 included; slots for page size 1.
+        history: events kept for messages.
+    """
+
+    def __init__(self, pool: str, num_pages: int, page_size: int, *, history: int = 4096) -> None:
+        self.pool = pool
+        self.num_pages = num_pages
+        self.page_size = page_size
+        self.state = np.zeros(num_pages, dtype=np.uint8)
+        self.owner = np.full(num_pages, NOBODY, dtype=np.int32)
+        self.generation = np.zeros(num_pages, dtype=np.uint32)
+        self._allocated_at = np.zeros(num_pages, dtype=np.int64)
+        self._freed_at = np.zeros(num_pages, dtype=np.int32)
+        self.events: deque[Event] = deque(maxlen=history)
+        self._next = 1
+
+    # -- what the allocator does --------------------------------------------------------
+
+    def alloc(
+        self,
+        slots: Pages,
+        *,
+        where: str,
+        owner: int = UNKNOWN,
+        continued: Pages = (),
+    ) -> tuple[Evidence, ...]:
+        """Slots were handed out. Pages must be free, but for those of `continued`.
+
+        Args:
+            slots: as returned, any order; several of a page are one page.
+            continued: last slots of the requests that continue a partial page
+                (`last_loc`); -1 and other illegal ones are passed over.
+        Returns: I20 for an illegal page, I5 for one that is held already.
+        """
+        pages, illegal = self._pages(slots)
+        event = self._note("alloc", where, len(pages))
+        found = self._illegal("I20", illegal, event, "handed out")
+        carried, _ = self._pages(continued)
+        held = pages[self.state[pages] != FREE]
+        fresh = pages[self.state[pages] == FREE]
+        stolen = held[~np.isin(held, carried) | (self.state[held] == DEFERRED)]
+        found += self._evidence("I5", stolen, event, "handed out, but it is {state}")
+        self._hold(fresh, owner, event.number)
+        self._hold(stolen, owner, event.number)
+        return found
+
+    def free(self, slots: Pages, *, where: str, deferred: bool = False) -> tuple[Evidence, ...]:
+        """Slots were given back, page-wise. Every page must be held.
+
+        Args:
+            deferred: a free group is open; the pages are free once it is settled.
+        Returns: I6 for an illegal page, one that is free already, or one that was
+            never allocated; each sentence names the event that freed it before.
+        """
+        pages, illegal = self._pages(slots)
+        event = self._note("free", where, len(pages))
+        found = self._illegal("I6", illegal, event, "freed")
+        wrong = pages[self.state[pages] != HELD]
+        never = wrong[self.generation[wrong] == 0]
+        twice = wrong[self.generation[wrong] > 0]
+        found += self._evidence("I6", never, event, "freed, but it was never allocated")
+        found += self._evidence("I6", twice, event, "freed, but it is {state} since {freed}")
+        self.state[pages] = DEFERRED if deferred else FREE
+        self.owner[pages] = NOBODY
+        self._freed_at[pages] = event.number
+        return found
+
+    def settle(self) -> None:
+        """The free group ended: what it deferred is free now."""
+        self.state[self.state == DEFERRED] = FREE
+
+    def clear(self) -> None:
+        """The allocator was cleared: every page is free, generations go on."""
+        self.state[:] = FREE
+        self.owner[:] = NOBODY
+
+    def failed(self, *, free_before: int, free_after: int, where: str) -> tuple[Evidence, ...]:
+        """An allocation returned None. I7 unless it left the free count, in pages, alone."""
+        self._note("failed alloc", where, 0)
+        if free_before == free_after:
+            return ()
+        summary = f"the allocation failed and kept {free_before - free_after} pages"
+        evidence = Evidence(
+            "I7", summary, where, pool=self.pool, total=abs(free_before - free_after)
+        )
+        return (evidence,)
+
+    # -- who uses the pages -------------------------------------------------------------
+
+    def claim(self, slots: Pages, owner: int) -> None:
+        """Say who holds the pages of `slots`: a request index, TREE or UNKNOWN. Held ones only."""
+        pages, _ = self._pages(slots)
+        self.owner[pages[self.state[pages] == HELD]] = owner
+
+    def check_use(
+        self, slots: Pages, *, where: str, request: int | None = None
+    ) -> tuple[Evidence, ...]:
+        """I17: pages that a forward, a transfer or a request refers to are held.
+
+        Page 0, what eviction leaves behind, is passed over: the read checks judge it.
+        """
+        pages, illegal = self._pages(slots, dummy_allowed=True)
+        event = Event(self._next - 1, "use", where, len(pages))
+        found = self._illegal("I17", illegal, event, "used")
+        freed = pages[self.state[pages] != HELD]
+        return found + self._evidence(
+            "I17", freed, event, "used after it was freed by {freed}", request
+        )
+
+    def check_sharing(
+        self,
+        rows: Iterable[tuple[int, np.ndarray]],
+        *,
+        shared_tokens: dict[int, int],
+        where: str = "step boundary",
+    ) -> tuple[Evidence, ...]:
+        """I5: two requests share a page only as far as a prefix they got from the tree.
+
+        Args:
+            rows: per request its index and its slots by position, page-aligned start.
+            shared_tokens: per request the tokens it took from the tree (prefix length).
+        """
+        owners: dict[int, int] = {}
+        clashes: list[tuple[int, int, int]] = []
+        for request, slots in rows:
+            first = shared_tokens.get(request, 0)
+            own, _ = self._pages(np.asarray(slots)[-(-first // self.page_size) * self.page_size :])
+            for page in own.tolist():
+                other = owners.setdefault(page, request)
+                if other != request:
+                    clashes.append((page, other, request))
+        if not clashes:
+            return ()
+        page, one, two = clashes[0]
+        summary = f"requests {one} and {two} share no prefix, and both hold page {page}"
+        violations = tuple(
+            Violation("I5", f"{self.pool} pages", mine, 0, clash, 1, self.num_pages, None, mine)
+            for clash, _, mine in clashes[:8]
+        )
+        evidence = Evidence(
+            "I5",
+            summary,
+            where,
+            pool=self.pool,
+            total=len(clashes),
+            rows_affected=len({clash[2] for clash in clashes}),
+            violations=violations,
+        )
+        return (evidence,)
+
+    def check_mapping(
+        self, mapped_pages: Pages, *, where: str = "step boundary"
+    ) -> tuple[Evidence, ...]:
+        """I4: pages of this pool that a mapping still names are held (no stale mapping)."""
+        pages, illegal = self._pages(mapped_pages, slots=False)
+        event = Event(self._next - 1, "mapping", where, len(pages))
+        stale = pages[self.state[pages] == FREE]
+        return self._illegal("I4", illegal, event, "mapped") + self._evidence(
+            "I4", stale, event, "mapped, but it was freed by {freed}"
+        )
+
+    # -- the balance ----------------------------------------------------------------------
+
+    def counts(self) -> dict[str, int]:
+        """Pages per state, the dummy page left out."""
+        tally = np.bincount(self.state[1:], minlength=3)
+        return {name: int(number) for name, number in zip(STATES, tally, strict=True)}
+
+    def held_by(self) -> Counter[int]:
+        """Held pages per owner."""
+        owners, numbers = np.unique(self.owner[self.state == HELD], return_counts=True)
+        return Counter(dict(zip(owners.tolist(), numbers.tolist(), strict=True)))
+
+    def audit(self, free_pages: Pages, *, where: str = "step boundary") -> tuple[Evidence, ...]:
+        """I5: the allocator's own free list says what the ledger says.
+
+        Args:
+            free_pages: `free_pages` and `release_pages` together, in pages; outside a
+                free group, or deferred pages count as held by the allocator.
+        """
+        listed, illegal = self._pages(free_pages, slots=False)
+        event = Event(self._next - 1, "audit", where, len(listed))
+        found = self._illegal("I5", illegal, event, "listed as free")
+        free = np.zeros(self.num_pages, dtype=bool)
+        free[listed] = True
+        mine = self.state == FREE
+        mine[0] = False
+        numbers = np.arange(self.num_pages)
+        surplus, missing = numbers[free & ~mine], numbers[mine & ~free]
+        found += self._evidence("I5", surplus, event, "listed as free, but it is {state}")
+        return found + self._evidence(
+            "I5", missing, event, "freed by {freed}, but it is not in the free list"
+        )
+
+    # -- helpers ----------------------------------------------------------------------------
+
+    def _pages(
+        self, values: Pages, *, slots: bool = True, dummy_allowed: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Distinct legal pages of `values`, and the illegal pages among them."""
+        array = np.asarray(values if isinstance(values, np.ndarray) else list(values), np.int64)
+        pages = np.unique(array // self.page_size if slots else array)
+        legal = (pages >= 1) & (pages < self.num_pages)
+        illegal = ~legal & (pages != 0) if dummy_allowed else ~legal
+        return pages[legal], pages[illegal]
+
+    def _note(self, kind: str, where: str, pages: int) -> Event:
+        event = Event(self._next, kind, where, pages)
+        self.events.append(event)
+        self._next += 1
+        return event
+
+    def _hold(self, pages: np.ndarray, owner: int, number: int) -> None:
+        self.state[pages] = HELD
+        self.owner[pages] = owner
+        self.generation[pages] += 1
+        self._allocated_at[pages] = number
+
+    def _name(self, number: int) -> str:
+        if number == 0:
+            return "nobody yet"
+        if self.events and self.events[0].number <= number:
+            event = self.events[number - self.events[0].number]
+            return f"{event.where} (event {number})"
+        return f"event {number}"
+
+    def _illegal(
+        self, invariant: str, pages: np.ndarray, event: Event, verb: str
+    ) -> tuple[Evidence, ...]:
+        if not len(pages):
+            return ()
+        summary = f"page {pages[0]} was {verb} by {event.where}, legal are [1, {self.num_pages})"
+        return (self._record(invariant, summary, pages, event),)
+
+    def _evidence(
+        self,
+        invariant: str,
+        pages: np.ndarray,
+        event: Event,
+        what: str,
+        request: int | None = None,
+    ) -> tuple[Evidence, ...]:
+        if not len(pages):
+            return ()
+        page = int(pages[0])
+        text = what.format(state=self._state(page), freed=self._name(int(self._freed_at[page])))
+        summary = f"page {page} was {text}"
+        return (self._record(invariant, summary, pages, event, request),)
+
+    def _state(self, page: int) -> str:
+        state = STATES[self.state[page]]
+        if self.state[page] != HELD:
+            return state
+        owner = int(self.owner[page])
+        names = {NOBODY: "nobody", TREE: "the radix tree", UNKNOWN: "a request"}
+        return f"held by {names.get(owner, f'request {owner}')} since " + self._name(
+            int(self._allocated_at[page])
+        )
+
+    def _record(
+        self,
+        invariant: str,
+        summary: str,
+        pages: np.ndarray,
+        event: Event,
+        request: int | None = None,
+    ) -> Evidence:
+        violations = tuple(
+            Violation(
+                invariant,
+                f"{self.pool} pages",
+                row=position,
+                column=0,
+                value=int(page),
+                low=1,
+                high=self.num_pages,
+                req_pool_index=request,
+            )
+            for position, page in enumerate(pages[:8])
+        )
+        facts: dict[str, object] = {
+            "event": event.number,
+            "owners": self.owner[pages[(pages > 0) & (pages < self.num_pages)][:8]].tolist(),
+        }
+        return Evidence(
+            invariant,
+            summary,
+            event.where,
+            pool=self.pool,
+            total=len(pages),
+            rows_affected=len(pages),
+            violations=violations,
+            facts=facts,
+        )
+
+
+class RequestLedger:
+    """I17 for the rows of `req_to_token`: released once, and never under a forward."""
+
+    def __init__(self) -> None:
+        self._held: dict[int, str] = {}
+        self._released: dict[int, str] = {}
+        self._in_flight: dict[int, set[int]] = {}
+
+    def acquire(self, row: int, *, where: str) -> tuple[Evidence, ...]:
+        """A request got this row."""
+        found: tuple[Evidence, ...] = ()
+        if row in self._held:
+            found = (_row(row, f"given out by {where}, but {self._held[row]} holds it", where),)
+        self._held[row] = where
+        self._released.pop(row, None)
+        return found
+
+    def release(self, row: int, *, where: str) -> tuple[Evidence, ...]:
+        """A request gave this row back."""
+        found: tuple[Evidence, ...] = ()
+        if row not in self._held:
+            before = self._released.get(row, "nobody: it was never given out")
+            found = (_row(row, f"released by {where}, but it was by {before}", where),)
+        users = sorted(forward for forward, rows in self._in_flight.items() if row in rows)
+        if users:
+            found += (_row(row, f"released by {where} while forward {users[0]} uses it", where),)
+        self._held.pop(row, None)
+        self._released[row] = where
+        return found
+
+    def begin(self, forward: int, rows: Iterable[int]) -> tuple[Evidence, ...]:
+        """A forward, transfer or offload starts to use these rows; 0 is padding."""
+        used = {row for row in rows if row != 0}
+        self._in_flight[forward] = used
+        lost = sorted(row for row in used if row not in self._held)
+        if not lost:
+            return ()
+        before = self._released.get(lost[0], "nobody: it was never given out")
+        text = f"used by forward {forward}, but it was released by {before}"
+        return (_row(lost[0], text, f"forward {forward}", total=len(lost)),)
+
+    def end(self, forward: int) -> None:
+        """The forward is done with its rows."""
+        self._in_flight.pop(forward, None)
+
+
+def _row(row: int, text: str, where: str, total: int = 1) -> Evidence:
+    return Evidence(
+        "I17", f"row {row} of req_to_token was {text}", where, total=total, rows_affected=total
+    )

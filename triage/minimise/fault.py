@@ -1,0 +1,52 @@
+"""The fault of a dump that was cut: its offenders are counted again, its text stays."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from triage.evidence import Violation
+from triage.explain.case import Case
+from triage.index_space import UNKNOWN
+from triage.record import Dump
+
+MAX_VIOLATIONS = 4
+
+
+def recount(dump: Dump) -> Dump:
+    """`dump` with a fault whose rows and columns are those that are left."""
+    case = Case.of(dump)
+    if case is None:
+        return dump
+    bad = case.outside() | case.wrong() | (case.seen & (case.table == 0))
+    rows, columns = np.nonzero(bad)
+    requests = case.tables.req_pool_indices
+    violations = tuple(
+        Violation(
+            invariant=dump.fault.invariant,
+            tensor="block_tables",
+            row=row,
+            column=column,
+            value=int(case.table[row, column]),
+            low=1,
+            high=case.launch.num_pages,
+            expected=_expected(case, row, column),
+            req_pool_index=None if requests is None else int(requests[row]),
+            in_window=True,
+        )
+        for row, column in list(zip(rows.tolist(), columns.tolist(), strict=True))[:MAX_VIOLATIONS]
+    )
+    fault = replace(
+        dump.fault,
+        total=len(rows),
+        rows_affected=len(np.unique(rows)),
+        violations=violations,
+        facts={},
+    )
+    return replace(dump, fault=fault)
+
+
+def _expected(case: Case, row: int, column: int) -> int | None:
+    right = UNKNOWN if case.expected is None else int(case.expected[row, column])
+    return None if right == UNKNOWN else right

@@ -1,0 +1,200 @@
+"""Where the ledger, the write check and the state checks stand in each release of SGLang.
+
+Targets are looked up, never assumed: what a release does not have is listed in
+`absent` with the reason, and `triage doctor` prints it. Everything here calls
+pure checks and reports through `Traps.fire_event`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from triage.invariants.geometry import check_shared_index_range
+from triage.invariants.mapping import check_translation
+from triage.invariants.spec import check_restored
+from triage.sglang.books import Books
+from triage.sglang.hooks import Hook
+from triage.sglang.names import sub_allocator_paths, swa_allocator_path
+from triage.sglang.pools import is_hybrid
+from triage.sglang.writes import WriteTrap
+from triage.traps import Traps
+
+LEDGER = frozenset({"I4", "I5", "I6", "I7", "I8", "I14", "I15", "I17"})
+"""Invariants that need the ledger. I7 alone, a failed allocation, costs no device read."""
+
+BACKEND = "sglang.srt.layers.attention.trtllm_mha_backend.TRTLLMHAAttnBackend"
+POOL = "sglang.srt.mem_cache.swa_memory_pool.SWAKVPool"
+ROWS = "sglang.srt.mem_cache.memory_pool.ReqToTokenPool"
+VIEWS = "sglang.srt.speculative.frozen_kv_mtp_utils"
+
+_SWA_STATE = ("token_to_kv_pool", "_swa_kv_pool", "use_sliding_window_kv_pool")
+_FREES = (
+    "free",
+    "free_swa",
+    "free_segment",
+    "free_swa_segment",
+)
+
+
+class Lifecycle:
+    """The hooks of the families beyond `reads`. `absent`: target -> why this release has none."""
+
+    def __init__(self, traps: Traps) -> None:
+        self.traps = traps
+        self.books = Books(traps.fire_event)
+        self.writes = WriteTrap(traps)
+        self.absent: dict[str, str] = {}
+
+    def restart(self) -> None:
+        self.books.restart()
+
+    def hooks(self) -> list[Hook]:
+        """Everything this release can be watched at, for the invariants that are enabled."""
+        enabled = self.traps.enabled
+        found: list[Hook] = []
+        if enabled & LEDGER - {"I7"}:
+            found += self._ledger_hooks()
+        if "I7" in enabled:
+            found += self._swa_hooks(
+                ("alloc", "alloc_extend", "alloc_decode", "alloc_extend_swa_tail"),
+                self.books.around_swa_alloc,
+                "a failed allocation keeps nothing (I7)",
+            )
+        if "I3" in enabled:
+            found += self._present(
+                f"{POOL}.set_kv_buffer", self.writes.around, "slots a forward writes (I3)"
+            )
+        if "I9" in enabled:
+            found += self._present(
+                f"{POOL}.translate_loc_from_full_to_swa", self._translated, "translation (I9)"
+            )
+        if "I23" in enabled:
+            for view in ("frozen_kv_target_view", "target_kv_pool_view"):
+                found += self._present(f"{VIEWS}.{view}", self._viewed, "views put back (I23)")
+        if "I19" in enabled:
+            found += self._present(f"{BACKEND}.__init__", self._sized, "draft pool size (I19)")
+        return found
+
+    # -- which hooks ---------------------------------------------------------------------
+
+    def _ledger_hooks(self) -> list[Hook]:
+        books, found = self.books, []
+        for owner in sub_allocator_paths():
+            for name in ("alloc", "alloc_extend", "alloc_decode"):
+                found += self._present(f"{owner}.{name}", books.around_alloc, "ledger: pages out")
+            for name in ("free", "free_segment", "free_page_ids"):
+                found += self._present(f"{owner}.{name}", books.around_free, "ledger: pages back")
+            found += self._present(
+                f"{owner}.free_group_end", books.around_group_end, "ledger: group ends"
+            )
+            found += self._present(f"{owner}.clear", books.around_clear, "ledger: all free")
+        found += self._swa_hooks(_FREES, books.around_swa_free, "mapping is cleared (I6)")
+        found += self._present(f"{ROWS}.alloc", books.around_row_alloc, "ledger: rows out (I17)")
+        found += self._present(f"{ROWS}.free", books.around_row_free, "ledger: rows back (I17)")
+        found += self._present(
+            f"{BACKEND}.init_forward_metadata", self._forward, "ledger: step boundary (I4, I5, I17)"
+        )
+        return found
+
+    def _swa_hooks(self, names: tuple[str, ...], around: Any, why: str) -> list[Hook]:
+        owner, found = swa_allocator_path(), []
+        for name in names:
+            found += self._present(f"{owner}.{name}", around, why)
+        return found
+
+    def _present(self, target: str, around: Callable[..., Any], why: str) -> list[Hook]:
+        try:
+            pkgutil.resolve_name(target)
+        except AttributeError:
+            self.absent[target] = f"{why}: this SGLang has no {target.rpartition('.')[2]} there"
+            return []
+        return [Hook(target, self._armed(around), why)]
+
+    def _armed(self, around: Callable[..., Any]) -> Callable[..., Any]:
+        def hook(original: Any, *args: Any, **kwargs: Any) -> Any:
+            if not self.traps.armed:
+                return original(*args, **kwargs)
+            return around(original, *args, **kwargs)
+
+        return hook
+
+    # -- what stands there beside the ledger ------------------------------------------------
+
+    def _forward(self, original: Any, backend: Any, forward_batch: Any, *args: Any) -> Any:
+        """Before a target's metadata nothing is half done; after it the rows are known."""
+        pool = getattr(backend, "token_to_kv_pool", None) or forward_batch.token_to_kv_pool
+        allocator = self.traps.allocator_of(pool) if is_hybrid(pool) else None
+        if allocator is not None:
+            self.books.boundary(allocator)
+        result = original(backend, forward_batch, *args)
+        metadata = backend.forward_metadata
+        if allocator is not None and metadata.cache_seqlens_int32 is not None:
+            self.books.forward(
+                allocator,
+                forward_batch.req_pool_indices,
+                metadata.cache_seqlens_int32,
+                backend.req_to_token,
+            )
+        return result
+
+    def _translated(self, original: Any, pool: Any, kv_indices: Any) -> Any:
+        result = original(pool, kv_indices)
+        mapping = getattr(pool, "full_to_swa_index_mapping", None)
+        if mapping is not None and kv_indices.numel():
+            found = check_translation(kv_indices.reshape(-1), result.reshape(-1), mapping)
+            self.traps.fire_findings(
+                found, "I9", "the translation is not what the mapping says", "swa", "translate"
+            )
+        return result
+
+    def _viewed(self, original: Any, *args: Any, **kwargs: Any) -> Any:
+        return self._view(original, args, kwargs)
+
+    @contextmanager
+    def _view(self, original: Any, args: Any, kwargs: Any) -> Iterator[Any]:
+        given = inspect.signature(original).bind(*args, **kwargs).arguments
+        holders: dict[str, Any] = {
+            name: given[name] for name in ("draft_attn_backend", "forward_batch") if name in given
+        }
+        before = _state(holders)
+        try:
+            with original(*args, **kwargs) as value:
+                yield value
+        finally:
+            found = check_restored(before, _state(holders), where=original.__name__)
+            if found is not None:
+                self.traps.fire_event(found)
+
+    def _sized(self, original: Any, backend: Any, runner: Any, *args: Any, **kwargs: Any) -> Any:
+        """A draft that owns its pool is handed every slot of the shared allocator."""
+        pool: Any = getattr(runner, "token_to_kv_pool", None)
+        algorithm = getattr(runner, "spec_algorithm", None)
+        frozen = algorithm is not None and algorithm.is_frozen_kv_mtp()
+        owns = pool is not None and not frozen and not is_hybrid(pool)
+        if getattr(runner, "is_draft_worker", False) and owns:
+            allocator = runner.token_to_kv_pool_allocator
+            page = int(allocator.page_size)
+            found = check_shared_index_range(
+                "draft",
+                pool_rows=int(pool.size) + page,
+                allocator_size=int(allocator.size_full),
+                page_size=page,
+                where="TRTLLMHAAttnBackend.__init__",
+            )
+            if found is not None:
+                self.traps.fire_event(found)
+        return original(backend, runner, *args, **kwargs)
+
+
+def _state(holders: dict[str, Any]) -> dict[str, object]:
+    """What a view swaps for its duration, by name and object."""
+    return {
+        f"{name}.{attribute}": getattr(holder, attribute)
+        for name, holder in holders.items()
+        for attribute in (*_SWA_STATE, "_swa_full_to_swa_mapping", "spec_info")
+        if hasattr(holder, attribute)
+    }
