@@ -14,6 +14,8 @@ from typing import Any
 
 import click
 
+from triage.commands.resolve import resolve
+
 _DEVICE = click.option(
     "--device",
     type=click.Choice(["cpu", "cuda"]),
@@ -354,3 +356,6 @@ def mutants(names: tuple[str, ...], only_list: bool, markdown: Path | None, as_j
     if not as_json:
         click.echo(f"{len(detections) - missed} of {len(detections)} caught")
     raise SystemExit(1 if missed else 0)
+
+
+kernels.add_command(resolve)

@@ -158,13 +158,16 @@ def _launch_table(
     table = np.array(ids, dtype=np.int32)
     if not faithful:
         table[~visible(dump, table.shape[1])] = 0
-    named = np.unique(table[(table >= 0) & (table < launch.num_pages)]).astype(np.int64)
+    seen = table[visible(dump, table.shape[1])]
+    named = np.unique(seen[(seen > 0) & (seen < launch.num_pages)]).astype(np.int64)
     dtype = torch_dtype(launch.tensors["k_cache"].dtype if "k_cache" in launch.tensors else "")
     shape = (launch.num_pages, launch.num_kv_heads, launch.page_size, launch.head_dim)
     query_type = torch_dtype(launch.tensors["query"].dtype if "query" in launch.tensors else "")
     rows = len(tables.cache_seqlens)
     properties = torch.cuda.get_device_properties(torch.cuda.current_device())
-    with GuardedPool(shape, dtype) as pool:
+    # NaN wherever no visible token lies: a kernel that lets such a page count shows it.
+    with GuardedPool(shape, dtype, fill=float("nan")) as pool:
+        pool.k_cache[0] = pool.v_cache[0] = 0
         if len(named):
             keys, values = inputs.read_kv(torch.from_numpy(named)[None, :])
             where = torch.from_numpy(named).cuda()
