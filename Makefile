@@ -14,7 +14,7 @@ env:
 	@$(PYTHON) .ci/environment.py
 
 demo: env  ## reproduce, trap, dump, replay, explain and fix the Gemma-4 crash
-	@PATH="$(CURDIR)/$(BIN):$$PATH" repros/gemma4_e4b_oob.sh --out $(OUT)/demo
+	@PATH="$(CURDIR)/$(BIN):$$PATH" repros/gemma4_e4b_oob.sh --lab --dir $(OUT)/demo || [ $$? = 1 ]
 
 test: env  ## all tests (GPU tests skip with a reason where there is none)
 	@$(BIN)/python -m pytest -n 2 --dist worksteal
@@ -34,3 +34,6 @@ clean:
 
 golden: env  ## make the dumps in dumps/ again (about five minutes)
 	@$(BIN)/python -m triage.lab.golden
+
+gpu:  ## what only a GPU can show; uses $(PYTHON) with its torch, resumes when cut off
+	@$(PYTHON) -m triage.bench.gpu --out $(OUT)/gpu

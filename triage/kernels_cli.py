@@ -70,7 +70,7 @@ def list_(device: str, as_json: bool) -> None:
     from triage_kernels.providers import PROVIDERS, Unavailable, locate, resolve
     from triage_kernels.registry import KERNELS
 
-    records = []
+    records: list[dict[str, Any]] = []
     for spec in KERNELS:
         found = {name: resolve(name, spec, device) for name in PROVIDERS}
         place = locate(spec.name)
@@ -300,3 +300,45 @@ def tune(rows: int, dtype: str, output: Path | None, budget_seconds: float | Non
             f"{trial.op:34} {trial.case:26} M={trial.rows:<6} {trial.tile:24} "
             f"{trial.microseconds:9.2f} us {trial.of_copy:6.1%} of copy"
         )
+
+
+@kernels.command()
+@click.argument("names", nargs=-1)
+@click.option("--list", "only_list", is_flag=True, help="Name the planted defects, run nothing.")
+@click.option(
+    "--markdown", type=click.Path(dir_okay=False, path_type=Path), help="Write the matrix."
+)
+@_JSON
+def mutants(names: tuple[str, ...], only_list: bool, markdown: Path | None, as_json: bool) -> None:
+    """Plant defects in copies of the kernels and see which checks catch each (CPU)."""
+    _prepare("cpu")
+    from triage_kernels.defects import DEFECTS
+    from triage_kernels.errors import UnknownNameError
+    from triage_kernels.mutants import detect_all, matrix
+
+    if only_list:
+        for mutant in DEFECTS:
+            click.echo(f"{mutant.name:26} {mutant.op:34} {mutant.what}")
+        return
+    detections = []
+    try:
+        for detection in detect_all(names):
+            detections.append(detection)
+            if not as_json:
+                state = "caught" if detection.caught_by else "MISSED"
+                by = ", ".join(detection.caught_by)
+                click.echo(
+                    f"{state} {detection.mutant:26} {detection.op:34} upstream: "
+                    f"{detection.upstream:8} {by}"
+                )
+    except UnknownNameError as error:
+        raise click.UsageError(str(error)) from error
+    if as_json:
+        click.echo(json.dumps([asdict(d) for d in detections], indent=1))
+    if markdown:
+        markdown.write_text(matrix(detections))
+        click.echo(f"wrote {markdown}", err=True)
+    missed = sum(not d.caught_by for d in detections)
+    if not as_json:
+        click.echo(f"{len(detections) - missed} of {len(detections)} caught")
+    raise SystemExit(1 if missed else 0)

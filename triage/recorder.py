@@ -64,6 +64,22 @@ def window_columns(window_left: int, max_q_len: int, page_size: int) -> int:
     return (tokens - 1) // page_size + 2
 
 
+def first_offence(entries: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """The oldest entry at which the device checker had seen more offenders than before it.
+
+    None if no entry has one, or the ring had no checker. An offence older than the
+    ring shows at its oldest entry: then `sequence` is not 0.
+    """
+    before = 0
+    for entry in entries:
+        if entry["offenders"] is None:
+            continue
+        if entry["offenders"] > before:
+            return entry
+        before = entry["offenders"]
+    return None
+
+
 class FlightRecorder:
     """Rings of the newest `slots` launches of each index space.
 
@@ -82,7 +98,7 @@ class FlightRecorder:
         checker: DeviceChecker | None = None,
         interpret: bool = False,
     ) -> None:
-        self.device = torch.device(device)
+        self.device = torch.empty(0, device=device).device  # "cuda" becomes "cuda:0"
         self.on_cuda = self.device.type == "cuda"
         self._eager = not self.on_cuda and not interpret
         self._checker_state: tuple[Tensor, Tensor] | None = None

@@ -100,7 +100,9 @@ def bits(tensor: Tensor) -> Tensor:
 def ulp(value: Tensor, dtype: torch.dtype) -> Tensor:
     """Spacing of `dtype` at each fp64 `value`, that of the subnormals at least."""
     _, exponent = torch.frexp(value.abs())
-    return torch.exp2((exponent - 1).clamp(min=_MIN_EXPONENT[dtype]).double() - _MANTISSA[dtype])
+    # frexp gives zero the exponent 0: it lies among the subnormals.
+    exponent = torch.where(value == 0, _MIN_EXPONENT[dtype], exponent - 1)
+    return torch.exp2(exponent.clamp(min=_MIN_EXPONENT[dtype]).double() - _MANTISSA[dtype])
 
 
 def _worst(score: Tensor) -> tuple[int, ...]:

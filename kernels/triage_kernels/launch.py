@@ -7,6 +7,7 @@ counted, not claimed.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -94,7 +95,8 @@ def launch(
         _recorder.append(Launch(kernel, grid, args, constants, num_warps))
     elif interpreting():
         # The interpreter is numpy: it warns where a GPU silently makes inf or NaN.
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
             kernel[grid](*args, **constants, num_warps=num_warps)
     else:
         kernel[grid](*args, **constants, num_warps=num_warps)

@@ -12,6 +12,7 @@ import functools
 import importlib.metadata
 import importlib.util
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,11 +91,11 @@ def locate(op: str) -> Location | Unavailable:
     return Unavailable(f"sglang {sglang_version()} has no {op}")
 
 
-def _declare_torchvision() -> None:
+def declare_torchvision_operators() -> None:
     """Declare the operators that torchvision's Python side expects and a CPU torch has not.
 
-    SGLang imports torchvision at import time; its compiled operators do not load beside a
-    torch of another build, and nothing here calls them.
+    SGLang and transformers import torchvision at import time; its compiled operators do not
+    load beside a torch of another build, and nothing here calls them.
     """
     if importlib.util.find_spec("torchvision") is None or hasattr(torch.ops.torchvision, "nms"):
         return
@@ -116,7 +117,7 @@ def _load(path: Path) -> ModuleType | Unavailable:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     if "from sglang" in path.read_text():
-        _declare_torchvision()
+        declare_torchvision_operators()
     try:
         spec.loader.exec_module(module)
     except (ImportError, RuntimeError, AttributeError, OSError) as error:
@@ -155,7 +156,11 @@ def _by_name(call: Callable[..., Tensor | Outputs], quiet: bool) -> Callable[...
     """Take arguments by our names, in our order, which is SGLang's."""
 
     def by_name(**args: Any) -> Tensor | Outputs:
-        with np.errstate(all="ignore" if quiet else "warn"):
+        if not quiet:
+            return call(*args.values())
+        # The interpreter is numpy: it warns where a GPU silently makes inf or NaN.
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
             return call(*args.values())
 
     return by_name

@@ -173,10 +173,11 @@ expect() {
     fail "$EXIT_DIFFERENT" "step $STEP ended with $CODE, expected $1: $2 ($LOG)"
 }
 
-# The newest dump of this run, empty if there is none.
+# newest_dump [FOLDER]: the newest dump of this run, empty if there is none.
 newest_dump() {
-    [ -d "$OUT/dumps" ] || return 0
-    find "$OUT/dumps" -name '*.msgpack' -printf '%T@ %p\n' | sort -rn | sed -n '1s/^[^ ]* //p'
+    local folder=$OUT/${1:-dumps}
+    [ -d "$folder" ] || return 0
+    find "$folder" -name '*.msgpack' -printf '%T@ %p\n' | sort -rn | sed -n '1s/^[^ ]* //p'
 }
 
 # -- a real server ---------------------------------------------------------------------

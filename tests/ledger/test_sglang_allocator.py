@@ -6,6 +6,7 @@ eviction, free groups and the page-wise free are the allocator's own.
 
 from __future__ import annotations
 
+import inspect
 import random
 from importlib.util import find_spec
 from typing import Any
@@ -17,6 +18,7 @@ import torch
 from triage.invariants.allocator import (
     check_allocated,
     check_continuation,
+    check_failed_alloc,
     check_free,
     check_free_list,
 )
@@ -35,6 +37,8 @@ def allocator() -> Any:
 
     from triage.sglang.names import swa_allocator_class
 
+    takes = inspect.signature(SWAKVPool.__init__).parameters
+    older = {name: False for name in ("enable_kvcache_transpose",) if name in takes}
     sizes = (FULL_PAGES - 1) * PAGE, (SWA_PAGES - 1) * PAGE
     pool = SWAKVPool(
         size=sizes[0],
@@ -46,6 +50,7 @@ def allocator() -> Any:
         swa_attention_layer_ids=[0],
         full_attention_layer_ids=[1],
         device="cpu",
+        **older,
     )
     kind = swa_allocator_class()
     return kind(
@@ -70,7 +75,8 @@ class Watched:
 
     def free_pages(self, side: str) -> torch.Tensor:
         sub = getattr(self.allocator, f"{side}_attn_allocator")
-        return torch.cat([sub.free_pages, sub.release_pages])
+        lists = (sub.free_pages, sub.release_pages)
+        return torch.cat([pages for pages in lists if pages is not None])
 
     def judge(self, *findings: Any) -> None:
         for found in findings:
@@ -106,6 +112,18 @@ class Watched:
         swa_last = [int(before[last])] if last >= 0 else []
         self.found += self.swa.alloc(swa, where="alloc_extend", continued=swa_last)
         self.rows[row] = np.concatenate([held, slots.numpy()])
+
+    def reject(self, row: int, tokens: int) -> None:
+        """Drop the newest tokens, as a verify does: whole pages go back, a partial one stays."""
+        keep = max(len(self.rows[row]) - tokens, self.evicted[row] + 1)
+        whole = -(-keep // PAGE) * PAGE
+        slots = torch.from_numpy(self.rows[row][whole:])
+        if len(slots):
+            swa = self.mapping[slots].numpy()
+            self.allocator.free(slots)
+            self.found += self.full.free(slots.numpy(), where="reject")
+            self.found += self.swa.free(swa, where="reject")
+        self.rows[row] = self.rows[row][:keep]
 
     def evict(self, row: int) -> None:
         frontier = max(0, len(self.rows[row]) - WINDOW) // PAGE * PAGE
@@ -160,6 +178,8 @@ def run(seed: int, events: int) -> Watched:
             row = draw.randrange(len(watched.rows))
             watched.evict(row)
             watched.extend(row, draw.choice([1, 1, 1, 4, 30]))
+            if draw.random() < 0.3:
+                watched.reject(row, draw.randint(1, 20))
         elif watched.rows:
             count = draw.randint(1, min(2, len(watched.rows)))
             watched.finish(draw.sample(range(len(watched.rows)), count))
@@ -173,16 +193,49 @@ def test_a_working_allocator_gives_nothing_to_report(seed):
     # WHEN every call and every step boundary is checked
     watched = run(seed, events=60)
     # THEN nothing is found, and both books agree with its free counts
-    assert watched.found == []
+    if clears_page_wise(watched.allocator):
+        assert watched.found == []
+    else:
+        # Up to 0.5.13.post1 the mapping is cleared token by token, so rejected
+        # tokens keep theirs when the page they share goes back.
+        assert {found.invariant for found in watched.found} >= {"I4", "I6"}
     for side, books in (("full", watched.full), ("swa", watched.swa)):
         assert books.counts()["free"] == len(watched.free_pages(side))
+
+
+def clears_page_wise(subject: Any) -> bool:
+    return hasattr(subject, "_expand_to_full_pages")
+
+
+def test_a_decode_that_fails_on_the_swa_side_keeps_pages_of_the_full_pool():
+    # GIVEN two requests at a page's end, and one free SWA page: a defect of every release so far
+    # (not none: the kernel would read an empty free list before the allocator looks at its length)
+    subject = allocator()
+    ends = []
+    for _ in range(SWA_PAGES - 2):
+        none, page = torch.tensor([0]), torch.tensor([PAGE])
+        slots = subject.alloc_extend(none, none, page, page, torch.tensor([-1]), PAGE)
+        ends.append(int(slots[-1]))
+    assert subject.swa_available_size() == PAGE < 2 * PAGE <= subject.full_available_size()
+    # WHEN both decode their next token
+    before = subject.full_available_size() // PAGE
+    lengths = torch.tensor([PAGE + 1, PAGE + 1])
+    got = subject.alloc_decode(lengths, lengths, torch.tensor(ends[:2]))
+    after = subject.full_available_size() // PAGE
+    # THEN the allocator says no, and has lost two pages of the full pool (I7)
+    books = PageLedger("full", FULL_PAGES, PAGE)
+    assert got is None
+    (evidence,) = books.failed(free_before=before, free_after=after, where="alloc_decode")
+    assert evidence.invariant == "I7" and evidence.total == 2
+    assert check_failed_alloc("full", free_before=before, free_after=after) is not None
 
 
 def test_each_way_to_break_it_is_found_at_the_next_step_boundary():
     # GIVEN an allocator in use
     def broken(spoil) -> set[str]:
         watched = run(seed=1, events=12)
-        assert watched.found == [] and watched.rows
+        assert watched.rows
+        watched.found.clear()
         spoil(watched)
         watched.step_boundary()
         return {found.invariant for found in watched.found}
@@ -204,7 +257,7 @@ def test_each_way_to_break_it_is_found_at_the_next_step_boundary():
 
     # WHEN a page is lost, freed twice, freed while held, or left in the mapping
     # THEN the invariant of that kind says so
-    assert broken(lose_a_page) == {"I5"}
-    assert broken(free_twice) == {"I5"}
-    assert broken(free_a_held_page) == {"I5"}
-    assert broken(stale_mapping) == {"I4"}
+    assert "I5" in broken(lose_a_page)
+    assert "I5" in broken(free_twice)
+    assert "I5" in broken(free_a_held_page)
+    assert "I4" in broken(stale_mapping)

@@ -10,7 +10,7 @@ import torch
 
 from triage.device import DeviceChecker
 from triage.invariants.reads import IndexSpace
-from triage.recorder import FlightRecorder, LaneSpec, window_columns
+from triage.recorder import FlightRecorder, LaneSpec, first_offence, window_columns
 from triage.syncs import count_syncs
 
 CUDA = torch.cuda.is_available()
@@ -150,6 +150,8 @@ def test_an_entry_knows_what_the_checker_had_seen_by_then():
     # THEN the first wrong launch can be told from the later ones
     assert [entry["checker_launch"] for entry in entries] == [0, 1, 2]
     assert [entry["offenders"] for entry in entries] == [0, 2, 2]
+    assert first_offence(entries) is entries[1]
+    assert first_offence(entries[:1]) is None
 
 
 @pytest.mark.parametrize(

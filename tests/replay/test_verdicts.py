@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from tests import dumps_fixture as dumps
 from triage.errors import ReplayError
@@ -15,6 +16,7 @@ from triage.record import Ragged
 from triage.replay.deduction import deduce
 from triage.replay.eager import run_eager
 from triage.replay.fixes import apply_fix
+from triage.replay.values import compare_with_right_table
 from triage.replay.verdict import Basis, Outcome, Verdict, exit_code
 
 KERNELS = {"emulator": deduce, "eager": run_eager}
@@ -219,3 +221,19 @@ def verdict(outcome: Outcome, basis: Basis, expected: bool = True) -> Verdict:
 )
 def test_the_worst_executed_verdict_decides_else_the_worst_deduced(verdicts, code):
     assert exit_code(verdicts) == code
+
+
+def test_a_kernel_that_can_fault_is_launched_even_if_nothing_says_what_is_right():
+    dump = dumps.make_dump(dumps.SMALL)
+    blind = replace(dump, tables=replace(dump.tables, req_to_token=None))
+    launched = []
+
+    def run_table(which, inputs, ids):
+        launched.append(ids)
+        return torch.zeros(4, 8, 16)
+
+    found = compare_with_right_table("odd", blind, "", run_table, can_fault=True)
+
+    assert len(launched) == 1
+    assert found.outcome is Outcome.CANNOT_RUN
+    assert "the launch returned without a fault" in found.reasons

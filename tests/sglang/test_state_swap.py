@@ -32,8 +32,9 @@ def test_inside_the_view_the_state_is_the_pools(runtime, stale):
     with fix.swapped(stale, pool):
         assert stale._swa_kv_pool is pool
         assert stale._swa_full_to_swa_mapping is pool.full_to_swa_index_mapping
-        assert stale.use_sliding_window_kv_pool is True
-    assert fix.swaps == 1
+        # it gates writes alone on this release; a correct frozen-KV draft has it False too
+        assert stale.use_sliding_window_kv_pool is False
+    assert fix.uses == 1
 
 
 @pytest.mark.parametrize("raises", [False, True], ids=["the body returns", "the body raises"])
@@ -53,14 +54,14 @@ def test_a_correct_backend_is_not_touched(runtime):
     before = state_of(backend)
     with fix.swapped(backend, runtime.token_to_kv_pool):
         assert same(before, state_of(backend))
-    assert fix.swaps == 0
+    assert fix.uses == 0
 
 
 def test_a_pool_that_is_not_hybrid_is_left_alone(runtime, stale):
     fix = StateSwap()
     with fix.swapped(stale, runtime.draft_pool):
         assert stale._swa_kv_pool is None
-    assert fix.swaps == 0
+    assert fix.uses == 0
 
 
 def test_the_graph_buffer_is_allocated_for_a_frozen_draft_and_for_no_other(runtime, stale):

@@ -24,7 +24,7 @@ def check_allocated(slots: Tensor, *, size: int, page_size: int, tensor: str = "
         tensor: SGLang's name of it, as the message prints it.
     Returns: two I20 faults, out of range and repeated; the second and later
         holders of a slot are the offenders, row = position in `slots`.
-    Cost: one sort and about 10 small launches; no sync until `read()`.
+    Cost: 16 small launches, one of them a sort; no sync until `read()`.
     Source: `PagedTokenToKVPoolAllocator.clear` (pages from 1), MHATokenToKVPool
         (size + page_size rows).
     """
@@ -91,7 +91,7 @@ def check_free_list(
         held_pages: `(num_pages,)`, bool: pages that somebody owns. With it the two
             must also cover the pool; the pages in neither are leaked.
     Returns: I5 faults; rows are positions in the list, or pages for "leaked".
-    Cost: one sort and about 20 small launches; no sync until `read()`.
+    Cost: 36 small launches, one of them a sort; no sync until `read()`.
     """
     pages = free_pages.to(torch.int64)
     ordered, order = pages.sort(stable=True)

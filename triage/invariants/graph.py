@@ -37,7 +37,7 @@ def check_padding(
             draft tokens in target verify); None leaves lengths unjudged.
         req_pool_indices: `(rows,)`, integer.
     Returns: I10 faults over `block_tables`, `req_pool_indices`, `cache_seqlens`.
-    Cost: about 25 small launches, no sync until `read()`.
+    Cost: 27 small launches, no sync until `read()`.
     Source: padding policy of SGLang's graph input buffers, `get_cuda_graph_seq_len_fill_value`.
     """
     table = block_tables.to(torch.int64)

@@ -60,7 +60,7 @@ def check_frontier(
             there, so it may lie past the window's start up to that point.
     Returns: I15 faults over `swa_evicted_seqlen` (alignment, window) and over
         `kv_committed_len`; row = position of the request.
-    Cost: about 15 small launches; no sync until `read()`.
+    Cost: 27 small launches; no sync until `read()`.
     Source: `free_swa_out_of_window_slots` in mem_cache/common.py.
     """
     frontier, known, held = (t.to(torch.int64) for t in (evicted, committed, allocated))
@@ -98,7 +98,7 @@ def check_window_mapped(
         req_to_token: `(requests, context)`; full_to_swa: `(slots,)`; not empty.
         window_left: tokens a query sees before itself; at least 0.
     Returns: one I15 fault, `(rows, window)`: column counts back from the newest token.
-    Cost: about 20 launches over rows * window; no sync until `read()`.
+    Cost: 28 launches over rows * window; no sync until `read()`.
     """
     request = req_pool_indices.to(torch.int64)
     length = seq_lens.to(torch.int64)

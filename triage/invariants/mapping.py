@@ -29,7 +29,7 @@ def check_mapping(
     Returns: I4 faults: over full slots (the entry is stale, illegal, off its place in the
         page, or its page is not that of the page's first mapped slot), over full pages
         (two map to one SWA page), over SWA pages (held, and nobody's).
-    Cost: about 40 launches over the whole mapping; once per N steps. No sync until `read()`.
+    Cost: 57 launches over the whole mapping; once per N steps. No sync until `read()`.
     """
     full_pages, swa_pages = len(full_held), len(swa_held)
     slots = full_pages * page_size

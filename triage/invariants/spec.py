@@ -32,7 +32,7 @@ def check_granularity(
 
     Args: as in `reads.check_table`.
     Returns: two I22 faults over live entries of rows with a request.
-    Cost: about 25 launches over `(rows, width)`; no sync until `read()`.
+    Cost: 41 launches over `(rows, width)`; no sync until `read()`.
     """
     table = block_tables.to(torch.int64)
     page, width = space.page_size, table.shape[1]

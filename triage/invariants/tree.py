@@ -28,7 +28,7 @@ def check_nodes(
         tombstone: `(nodes,)`, bool.
         mapping: `(slots,)`, `full_to_swa_index_mapping`; not empty.
     Returns: two I16 faults, row = position in `slots`.
-    Cost: about 10 launches over the cached slots; no sync until `read()`.
+    Cost: 23 launches over the cached slots; no sync until `read()`.
     """
     values = slots.to(torch.int64)
     legal = (values > 0) & (values < len(mapping) - 1)
@@ -60,7 +60,7 @@ def check_locks(
         holders: `(nodes,)`, integer, requests whose last node is this one. With it a
             node must hold exactly the sum of its children and these.
     Returns: I16 faults, row = node.
-    Cost: about 20 small launches; no sync until `read()`.
+    Cost: 30 small launches; no sync until `read()`.
     """
     full, swa = full_lock.to(torch.int64), swa_lock.to(torch.int64)
     root = parent < 0

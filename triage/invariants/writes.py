@@ -44,7 +44,7 @@ def check_writes(
         full_to_swa: `(slots,)`, not empty; without it only the range of `swa_loc` is judged.
         req_pool_indices: `(rows,)`, rows * tokens_per_row >= tokens.
     Returns: I3 faults over `out_cache_loc` and `swa_loc`, row = token.
-    Cost: about 30 small launches, no sync until `read()`.
+    Cost: 43 small launches, no sync until `read()`.
     """
     loc = out_cache_loc.to(torch.int64)
     token = torch.arange(len(loc), device=loc.device)

@@ -58,9 +58,14 @@ class LabProcess:
     ) -> None:
         """Have exactly these active. Raises LabError for what this process did not bind.
 
+        A fix that SGLang does not need is bound nowhere, and arming it changes nothing;
+        `auto` stands for all that are bound.
+
         checks: families or invariants; empty for those the process was started with.
         """
-        absent = [name for name in fixes if name not in self.fixes]
+        unneeded = getattr(self.installed, "skipped", {})
+        fixes = list(self.fixes) if "auto" in fixes else fixes
+        absent = [name for name in fixes if name not in self.fixes and name not in unneeded]
         if absent or (traps and self.traps is None):
             what = ", ".join(absent) or "the traps"
             raise LabError(f"{what} were not bound by the first run of this process")

@@ -108,7 +108,7 @@ def run(request: Request, progress: Progress = lambda done, total: None) -> Repo
         peak_swa_fill=round(gpu.peak_swa_fill, 4),
         tables_digest=gpu.tables_digest,
         trap_counts=dict(process.traps.counts) if process.traps else {},
-        fix_counts={name: fix.swaps for name, fix in process.fixes.items()},
+        fix_counts={name: fix.uses for name, fix in process.fixes.items()},
         seconds=seconds,
         replaced=REPLACED,
     )

@@ -1,8 +1,8 @@
 """Named workloads. Sizes are the original report's, or the same ratios made smaller.
 
 `gemma4-e4b-summarisation` is the workload that crashed: 80 requests of 8k in and
-1k out, 64 at a time, on the pools of Gemma-4-E4B. Dividing page size, window,
-lengths and context by k and the concurrency by k as well leaves pool pressure,
+1k out, 64 at a time, on the pools of Gemma-4-E4B. Dividing page size, window and
+lengths by one number, and batch and pool pages by another, leaves pool pressure,
 window share and the number of pages per request as they were.
 """
 
@@ -45,32 +45,45 @@ class Scenario:
         return 2 * self.draft_tokens if self.keeps_rejected else self.draft_tokens
 
 
-E4B_SWA_PAGES = 8657
-E4B_FULL_PAGES = round(E4B_SWA_PAGES / 0.8)
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What of a served model decides addresses, and its pools in pages of 64 tokens."""
+
+    swa_pages: int
+    full_pages: int
+    window: int
+    num_layers: int
+    kv_shared_layers: int
 
 
-def _e4b(divide: int, name: str, what: str) -> Scenario:
-    """The E4B workload with lengths, page, window and concurrency divided by `divide`."""
-    concurrency = 64 // divide
+E4B = Model(8657, round(8657 / 0.8), window=512, num_layers=42, kv_shared_layers=18)
+A4B_26B = Model(475_164 // 64, 593_956 // 64, window=1024, num_layers=30, kv_shared_layers=0)
+
+
+def _summarisation(
+    model: Model, name: str, what: str, *, rows: int = 1, lengths: int = 1
+) -> Scenario:
+    """80 requests of 8k in / 1k out, batch and pools divided by `rows`, tokens by `lengths`."""
+    concurrency = 64 // rows
     return Scenario(
         name=name,
         what=what,
         geometry=Geometry(
-            page_size=64 // divide,
-            swa_pages=E4B_SWA_PAGES // divide,
-            full_pages=E4B_FULL_PAGES // divide,
-            window=512 // divide,
-            num_layers=42,
+            page_size=64 // lengths,
+            swa_pages=model.swa_pages // rows,
+            full_pages=model.full_pages // rows,
+            window=model.window // lengths,
+            num_layers=model.num_layers,
             full_every=6,
-            kv_shared_layers=18,
-            context_len=9216 // divide,
+            kv_shared_layers=model.kv_shared_layers,
+            context_len=9216 // lengths,
             max_requests=concurrency,
         ),
-        requests=80 // divide,
+        requests=80 // rows,
         concurrency=concurrency,
-        prompt_tokens=8192 // divide,
-        output_tokens=1000 // divide,
-        chunk=8192 // divide,
+        prompt_tokens=8192 // lengths,
+        output_tokens=1000 // lengths,
+        chunk=8192 // lengths,
     )
 
 
@@ -99,11 +112,30 @@ SCENARIOS: dict[str, Scenario] = {
     scenario.name: scenario
     for scenario in (
         _SMOKE,
-        _e4b(4, "gemma4-e4b-summarisation", "Gemma-4-E4B, 8k in / 1k out, every length a quarter"),
-        _e4b(
-            1,
+        replace(
+            _SMOKE,
+            name="smoke-eagle",
+            what="The same with an EAGLE draft, which has keys and values of its own",
+            draft="eagle",
+        ),
+        _summarisation(
+            E4B,
+            "gemma4-e4b-summarisation",
+            "Gemma-4-E4B, 8k in / 1k out: lengths and page a quarter, batch and pools an eighth",
+            rows=8,
+            lengths=4,
+        ),
+        _summarisation(
+            E4B,
             "gemma4-e4b-summarisation-full",
             "Gemma-4-E4B, 80 requests 8k in / 1k out, concurrency 64, full size",
+        ),
+        _summarisation(
+            A4B_26B,
+            "gemma4-26b-summarisation",
+            "Gemma-4-26B-A4B, 8k in / 1k out: lengths a quarter, batch and pools an eighth",
+            rows=8,
+            lengths=4,
         ),
     )
 }

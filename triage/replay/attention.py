@@ -68,7 +68,7 @@ def paged_attention_eager(
     tokens, num_q_heads, head_dim = query.shape
     out = torch.zeros(tokens, num_q_heads, head_dim, dtype=torch.float32, device=query.device)
     for batch in _batches(
-        _query_blocks(cache_seqlens.long(), q_lens.long()),
+        query_blocks(cache_seqlens.long(), q_lens.long()),
         bytes_per_key=4 * (2 * num_kv_heads * head_dim + num_q_heads),
         page_size=page_size,
         window_left=window_left,
@@ -132,13 +132,14 @@ def _attend(
     return attended.permute(0, 3, 1, 2, 4).reshape(batch, block, num_q_heads, head_dim)
 
 
-def _query_blocks(cache_seqlens: Tensor, q_lens: Tensor) -> Blocks:
-    counts = -(-q_lens // MAX_QUERY_BLOCK)
+def query_blocks(cache_seqlens: Tensor, q_lens: Tensor, limit: int = MAX_QUERY_BLOCK) -> Blocks:
+    """Cut rows into blocks of at most `limit` query tokens."""
+    counts = -(-q_lens // limit)
     rows = torch.repeat_interleave(torch.arange(len(q_lens), device=q_lens.device), counts)
     index = torch.arange(len(rows), device=q_lens.device)
     index = index - (torch.cumsum(counts, 0) - counts)[rows]
-    first = index * MAX_QUERY_BLOCK
-    queries = torch.minimum(q_lens[rows] - first, torch.full_like(first, MAX_QUERY_BLOCK))
+    first = index * limit
+    queries = torch.minimum(q_lens[rows] - first, torch.full_like(first, limit))
     starts = torch.cumsum(q_lens, 0) - q_lens
     return Blocks(
         rows=rows,

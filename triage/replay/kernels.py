@@ -24,14 +24,17 @@ class Kernel(NamedTuple):
     entry: str
     basis: Basis
     needs_gpu: str = ""
-    faithful: bool = False  # touches exactly the pages of the kernel that crashed
 
 
 KERNELS = {
     "emulator": Kernel("triage.replay.deduction:deduce", Basis.DEDUCED),
     "eager": Kernel("triage.replay.eager:run_eager", Basis.EXECUTED),
+    "triton": Kernel("triage.replay.triton_paged:run_triton", Basis.EXECUTED),
+    "fa2": Kernel("triage.replay.flashinfer_kernels:run_fa2", Basis.EXECUTED, "sm_80 or newer"),
+    "fa3": Kernel("triage.replay.flashinfer_kernels:run_fa3", Basis.EXECUTED, "sm_90"),
+    "xqa": Kernel("triage.replay.flashinfer_kernels:run_xqa", Basis.EXECUTED, "sm_90/100/120"),
     "trtllm-gen": Kernel(
-        "triage.replay.flashinfer:run_trtllm_gen", Basis.EXECUTED, "sm_100/103", faithful=True
+        "triage.replay.flashinfer_kernels:run_trtllm_gen", Basis.EXECUTED, "sm_100/103"
     ),
 }
 

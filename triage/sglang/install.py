@@ -24,17 +24,19 @@ FLASHINFER = {DECODE: "flashinfer.decode", CONTEXT: "flashinfer.prefill"}
 
 @dataclass(slots=True)
 class Installed:
-    """What this process runs with. `bindings` is empty until SGLang has applied its hooks."""
+    """What this process runs with. `applied` is False until SGLang has applied its hooks."""
 
     config: Config
     traps: Any = None
     lifecycle: Any = None
     fixes: dict[str, Any] = field(default_factory=dict)
+    skipped: dict[str, Any] = field(default_factory=dict)
     bindings: list[Binding] = field(default_factory=list)
+    applied: bool = False
 
     @property
     def active(self) -> bool:
-        return bool(self.bindings) and all(binding.bound for binding in self.bindings)
+        return self.applied and all(binding.bound for binding in self.bindings)
 
     def remove(self) -> None:
         """Disarm: hooks stay bound, each costs one attribute test from now on."""
@@ -69,15 +71,17 @@ def install(config: Config) -> Installed:
     hooks: list[Hook] = []
     if config.debug:
         hooks += _trap_hooks(made)
-    if config.fixes:
-        from triage.sglang.fixes import build
+    wanted = (*config.fixes, *(("mm-piecewise-graphs",) if config.mm_graphs else ()))
+    if wanted:
+        from triage.sglang.fixes import plan
 
-        made.fixes = build(config.fixes)
+        planned = plan(wanted)
+        made.fixes, made.skipped = planned.fixes, planned.skipped
         for fix in made.fixes.values():
             hooks += fix.hooks()
 
     def verified(found: list[Binding]) -> None:
-        made.bindings = found
+        made.bindings, made.applied = found, True
         _report(made, sglang.__version__)
 
     register(hooks, verified)
@@ -166,3 +170,5 @@ def _report(made: Installed, version: str) -> None:
         )
     for name in made.fixes:
         logger.info("sglang-triage fix %s applied on SGLang %s", name, version)
+    for name, probe in made.skipped.items():
+        logger.info("sglang-triage fix %s not applied on SGLang %s: %s", name, version, probe)

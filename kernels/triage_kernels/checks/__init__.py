@@ -29,6 +29,7 @@ ALL: dict[str, Check] = {
     "sentinel-guards": memory.sentinel_guards,
     "aliasing": memory.aliasing,
     "in-place-out": memory.in_place_out,
+    "slot-bounds": memory.slot_bounds,
     "int32-overflow": memory.int32_overflow,
     "refuses-misuse": misuse.refuses_misuse,
     "selection-contract": routing.selection_contract,

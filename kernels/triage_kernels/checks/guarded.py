@@ -56,13 +56,16 @@ class Frame:
 def embed(args: Args, spec: KernelSpec, pad: int) -> tuple[Args, list[Frame]]:
     """The same call on views inside painted buffers: rows `pad` apart, a row before and after.
 
-    Integer rows are surrounded by zeros instead: a stray id must not become a stray load.
+    Each argument lies further apart than the one before it, so that no stride can stand in
+    for another. Integer rows are surrounded by zeros instead: a stray id must not become a
+    stray load.
     """
     moved, frames = dict(args), []
     for name, value in args.items():
         if not isinstance(value, Tensor) or name in spec.per_row or value.dim() not in (1, 2, 3):
             continue
         shape = list(value.shape)
+        pad += 16
         if value.dim() == 2:
             outer = [shape[0] + 2, shape[1] + 2 * pad]
         elif value.dim() == 1:
@@ -72,12 +75,12 @@ def embed(args: Args, spec: KernelSpec, pad: int) -> tuple[Args, list[Frame]]:
         whole = torch.zeros(outer, dtype=value.dtype, device=value.device)
         if value.is_floating_point():
             paint(whole)
-        window = {
-            1: lambda w, s: w[pad : pad + s[0]],
-            2: lambda w, s: w[1:-1, pad : pad + s[1]],
-            3: lambda w, s: w[1:-1, : s[1], pad : pad + s[2]],
-        }[value.dim()]
-        view = window(whole, shape)
+        if value.dim() == 2:
+            view = whole[1:-1, pad : pad + shape[1]]
+        elif value.dim() == 1:
+            view = whole[pad : pad + shape[0]]
+        else:
+            view = whole[1:-1, : shape[1], pad : pad + shape[2]]
         view.copy_(value)
         moved[name] = view
         if value.is_floating_point():

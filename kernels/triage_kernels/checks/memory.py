@@ -88,6 +88,29 @@ def in_place_out(subject: Subject) -> Iterator[Finding]:
             yield make(f"{case.name}, out is {name}", difference.describe())
 
 
+def slot_bounds(subject: Subject) -> Iterator[Finding]:
+    """A slot outside the cache is not written: not the one before it, not the one after."""
+    for case in subject.structural:
+        args = subject.make(case, 4, seed=15)
+        if args.get("slots") is None:
+            yield skipped(case.name, "no slots")
+            continue
+        size = args["k_cache"].shape[0]
+        args["slots"] = torch.tensor([-1, 1, size, 0], device=subject.device)
+        framed, frames = embed(args, subject.spec, 16)
+        got, want = as_tuple(subject.call(**framed)), subject.eager(args)
+        for (name, mine), twin in zip(subject.named(got), want, strict=False):
+            written = mine != args[name]
+            expected = twin != args[name]
+            stray = int((written & ~expected).sum())
+            make = failed if stray else passed
+            yield make(f"{case.name}, {name}", f"{stray} elements of other slots written")
+        for frame in frames:
+            damage = frame.damage()
+            make = failed if damage else passed
+            yield make(f"{case.name}, around {frame.name}", f"{damage} elements written")
+
+
 def _far_rows(value: Tensor, rows: int) -> Tensor | None:
     """The rows at `STRIDE` apart, with as much readable memory before them as they span."""
     width = value.shape[1]

@@ -68,6 +68,7 @@ class Subject:
     Attributes:
         call: takes the arguments of `spec` by name, returns its outputs.
         cases: the cases to run, a subset of `spec.cases`.
+        many_rows: whether to also run hundreds of rows, across the switch between grids.
         structural: the cases that checks of memory, strides and rows run on.
     """
 
@@ -76,12 +77,18 @@ class Subject:
     device: str
     dtype: torch.dtype
     cases: tuple[Case, ...]
+    many_rows: bool = True
     _trials: dict[Any, Trial] = field(default_factory=dict)
 
     @property
     def structural(self) -> tuple[Case, ...]:
-        """The first case, and one whose convention differs: enough where widths do not matter."""
-        return self.cases[:1] + tuple(c for c in self.cases[1:] if "reads" in c.name)[:1]
+        """The first case, one with another convention, one with several KV heads.
+
+        Enough where widths do not matter.
+        """
+        reads = tuple(c for c in self.cases[1:] if "reads" in c.name)[:1]
+        several = tuple(c for c in self.cases[1:] if c.dims.get("HKV", 1) > 1)[:1]
+        return self.cases[:1] + reads + several
 
     def rows(self, case: Case) -> int:
         """Enough rows for the error norm to be one of many elements; few on a CPU."""

@@ -1,0 +1,432 @@
+"""The planted defects: which words of which kernel are changed, and into what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Edit = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One defect.
+
+    Attributes:
+        module: file of `op`, edited by `edits`, each of which matches exactly once.
+        cases: how many of the op's cases to run.
+        checks: the only checks to run, where others would let it corrupt this process.
+    """
+
+    name: str
+    op: str
+    module: str
+    what: str
+    edits: tuple[Edit, ...]
+    cases: int = 1
+    checks: tuple[str, ...] = ()
+
+
+def _tail(name: str, what: str, *edits: Edit, checks: tuple[str, ...] = ()) -> Mutant:
+    op = "gemma_rmsnorm_residual_scalar"
+    return Mutant(name, op, "rmsnorm_residual_scalar", what, edits, checks=checks)
+
+
+def _dual(name: str, what: str, *edits: Edit) -> Mutant:
+    return Mutant(name, "gemma_dual_rmsnorm_residual_scalar", "dual_rmsnorm", what, edits)
+
+
+def _add(name: str, what: str, *edits: Edit) -> Mutant:
+    return Mutant(name, "gemma_rmsnorm_add", "rmsnorm_add", what, edits)
+
+
+def _gelu(name: str, what: str, *edits: Edit) -> Mutant:
+    return Mutant(name, "gemma_gelu_tanh_mul", "gelu_tanh_mul", what, edits)
+
+
+def _qkv(name: str, what: str, *edits: Edit, checks: tuple[str, ...] = ()) -> Mutant:
+    return Mutant(name, "gemma_qkv_rmsnorm", "qkv_rmsnorm", what, edits, checks=checks)
+
+
+def _routing(name: str, what: str, *edits: Edit) -> Mutant:
+    return Mutant(name, "gemma4_fused_routing", "routing", what, edits, cases=2)
+
+
+def _triple(name: str, what: str, *edits: Edit) -> Mutant:
+    op = "gemma_post_attn_triple_rmsnorm"
+    return Mutant(name, op, "post_attn_triple", what, edits, cases=2)
+
+
+def _preamble(name: str, what: str, *edits: Edit, cases: int = 2) -> Mutant:
+    op = "gemma_attention_preamble"
+    return Mutant(name, op, "attention_preamble", what, edits, cases=cases)
+
+
+_TAIL = "y = (x * inv_rms(x, N, EPS) * w + r) * c"
+_TILE = "rows, cols, mask = tile(M, N, ROWS, BLOCK)"
+_STORE = "store(out_ptr, stride_out, rows, cols, mask, y)"
+_SUM = "e = tl.where(lanes < K, tl.exp(top - largest), 0.0)"
+
+DEFECTS: tuple[Mutant, ...] = (
+    _tail("scale-off-0.1%", "scalar 0.1 % too large", (_TAIL, f"{_TAIL} * 1.001")),
+    _tail("eps-1e-2", "eps 1e-2 for 1e-6", (_TAIL, _TAIL.replace("EPS", "1e-2"))),
+    _tail("no-eps", "eps left out", (_TAIL, _TAIL.replace("EPS", "0.0"))),
+    _tail(
+        "extra-rounding",
+        "norm rounded before the add",
+        (
+            _TAIL,
+            "n = (x * inv_rms(x, N, EPS) * w).to(out_ptr.dtype.element_ty).to(tl.float32)\n"
+            "    y = (n + r) * c",
+        ),
+    ),
+    _tail(
+        "sum-rounded",
+        "sum rounded before the scalar",
+        (
+            _TAIL,
+            "y = (x * inv_rms(x, N, EPS) * w + r).to(out_ptr.dtype.element_ty).to(tl.float32) * c",
+        ),
+    ),
+    _tail(
+        "residual-before-norm",
+        "residual added before the norm",
+        (_TAIL, "x += r\n    y = x * inv_rms(x, N, EPS) * w * c"),
+    ),
+    _tail("scalar-ignored", "layer scalar left out", (_TAIL, _TAIL.removesuffix(" * c"))),
+    _tail(
+        "one-plus-w", "weight 1 + w, as Gemma 1 to 3", (_TAIL, _TAIL.replace("* w", "* (1 + w)"))
+    ),
+    _tail(
+        "mean-over-tile", "mean over the tile, not the row", (_TAIL, _TAIL.replace("N,", "BLOCK,"))
+    ),
+    _tail("lost-last-column", "mask one short", (_TILE, _TILE.replace("N,", "N - 1,"))),
+    _tail(
+        "mask-off-by-one",
+        "mask one too long",
+        (_TILE, _TILE.replace("N,", "N + 1,")),
+        checks=("sentinel-guards",),
+    ),
+    _tail("lost-last-row", "grid one short", ("(cdiv(m, plan.rows),)", "(max(m - 1, 0),)")),
+    _tail(
+        "row-offset-32-bit",
+        "row offsets in 32 bits",
+        (_TILE, f"{_TILE}\n    rows = rows.to(tl.int32)"),
+        checks=("int32-overflow",),
+    ),
+    _tail(
+        "wrong-stride",
+        "residual read with the stride of x",
+        ("load(r_ptr, stride_r,", "load(r_ptr, stride_x,"),
+    ),
+    _tail(
+        "fp16-as-bf16",
+        "result rounded as bf16",
+        (_STORE, _STORE.replace("y)", "y.to(tl.bfloat16).to(tl.float32))")),
+    ),
+    _tail(
+        "nan-swallowed",
+        "NaN replaced by zero",
+        (_STORE, f"y = tl.where(y == y, y, 0.0)\n    {_STORE}"),
+    ),
+    _tail(
+        "inf-clamped",
+        "infinities clamped to the largest fp16",
+        (_STORE, f"y = tl.where(tl.abs(y) > 65504.0, 65504.0, y)\n    {_STORE}"),
+    ),
+    _tail(
+        "input-written",
+        "residual overwritten with the result",
+        (_STORE, f"{_STORE}\n    store(r_ptr, stride_r, rows, cols, mask, y)"),
+    ),
+    _tail(
+        "unguarded-alias",
+        "any overlap of out= accepted",
+        (
+            "out = output(out, x, x=x, residual=residual)",
+            "out = torch.empty_like(x) if out is None else out",
+        ),
+    ),
+    _tail(
+        "unchecked-residual",
+        "residual neither checked for shape nor stride",
+        ('    check_rows("residual", residual, x)\n', ""),
+    ),
+    _tail(
+        "unchecked-weight",
+        "weight not checked",
+        ('    check_vector("weight", weight, x.shape[1], x)\n', ""),
+    ),
+    _tail(
+        "hard-cast-output",
+        "output always bf16",
+        (
+            "out = output(out, x, x=x, residual=residual)",
+            "out = torch.empty(x.shape, dtype=torch.bfloat16, device=x.device)",
+        ),
+    ),
+    _tail(
+        "stale-scalar",
+        "scalar read once and kept",
+        (
+            "    m, n = x.shape\n",
+            "    scalar = _KEPT.setdefault(id(scalar), scalar.clone())\n    m, n = x.shape\n",
+        ),
+        ("SPEC = KernelSpec(", "_KEPT: dict = {}\nSPEC = KernelSpec("),
+    ),
+    _tail(
+        "rejects-empty",
+        "no rows refused",
+        ("    m, n = x.shape\n", "    m, n = x.shape\n    assert m > 0\n"),
+    ),
+    _tail(
+        "neighbour-leaks",
+        "variance of all rows of a tile",
+        (_TILE, "rows, cols, mask = tile(M, N, 2, BLOCK)"),
+        (_TAIL, "y = (x * tl.rsqrt(tl.sum(x * x) / (2 * N) + EPS) * w + r) * c"),
+        ("(cdiv(m, plan.rows),)", "(cdiv(m, 2),)"),
+    ),
+    _add(
+        "layer-norm",
+        "mean subtracted first",
+        (
+            "y = x * inv_rms(x, N, EPS) * w + r",
+            "x = tl.where(mask, x - tl.sum(x, axis=1)[:, None] / N, 0.0)\n"
+            "    y = x * inv_rms(x, N, EPS) * w + r",
+        ),
+    ),
+    _add(
+        "residual-ignored-in-tail",
+        "last 8 columns without residual",
+        (
+            "y = x * inv_rms(x, N, EPS) * w + r",
+            "y = x * inv_rms(x, N, EPS) * w + tl.where(cols < N - 8, r, 0.0)",
+        ),
+    ),
+    _dual(
+        "third-norm-reads-rounded",
+        "sum of the norms rounded",
+        (
+            "    c = tl.load(c_ptr)",
+            "    y = y.to(out_ptr.dtype.element_ty).to(tl.float32)\n    c = tl.load(c_ptr)",
+        ),
+    ),
+    _dual(
+        "weights-swapped",
+        "w1 and w2 exchanged",
+        ("inv_rms(x1, N, EPS1) * load_weight(w1_ptr", "inv_rms(x1, N, EPS1) * load_weight(w2_ptr"),
+        ("inv_rms(x2, N, EPS2) * load_weight(w2_ptr", "inv_rms(x2, N, EPS2) * load_weight(w1_ptr"),
+    ),
+    _dual(
+        "shared-variance",
+        "second branch normed with the first's variance",
+        ("inv_rms(x2, N, EPS2)", "inv_rms(x1, N, EPS2)"),
+    ),
+    _gelu(
+        "erf-for-tanh",
+        "exact-erf GELU",
+        ("_gelu_tanh(g) * p", "g * 0.5 * (1.0 + tl.erf(g * 0.7071067811865476)) * p"),
+    ),
+    _gelu(
+        "cubic-0.03",
+        "cubic coefficient 0.03",
+        ("(g + 0.044715 * g * g * g)", "(g + 0.03 * g * g * g)"),
+    ),
+    _gelu(
+        "gelu-rounded",
+        "activation rounded before the product",
+        ("_gelu_tanh(g) * p", "_gelu_tanh(g).to(out_ptr.dtype.element_ty).to(tl.float32) * p"),
+    ),
+    _gelu(
+        "tanh-cancels",
+        "0.5 g (1 + tanh u)",
+        (
+            "    return g * tl.where(t < 0, z, 1.0) / (1.0 + z)",
+            "    tanh = tl.where(t < 0, (z - 1.0) / (1.0 + z), (1.0 - z) / (1.0 + z))\n"
+            "    return 0.5 * g * (1.0 + tanh)",
+        ),
+    ),
+    _gelu(
+        "slice-taken-as-packed",
+        "per-layer input read with the gate's stride",
+        ("load(p_ptr, stride_p,", "load(p_ptr, stride_g,"),
+    ),
+    _qkv(
+        "v-weighted",
+        "value multiplied by the key weight",
+        ("M, HKV, D, EPS, False, UNITS_KV", "M, HKV, D, EPS, True, UNITS_KV"),
+    ),
+    _qkv(
+        "k-unweighted",
+        "key weight left out",
+        (
+            "_norm_heads(k_ptr, kw_ptr, stride_k, pid, M, HKV, D, EPS, True",
+            "_norm_heads(k_ptr, kw_ptr, stride_k, pid, M, HKV, D, EPS, False",
+        ),
+    ),
+    _qkv(
+        "v-stride-of-k",
+        "value read with the stride of key",
+        ("_norm_heads(v_ptr, kw_ptr, stride_v,", "_norm_heads(v_ptr, kw_ptr, stride_k,"),
+        checks=("stride-invariance", "nan-padding"),
+    ),
+    _qkv(
+        "k-is-v-accepted",
+        "overlap of key and value accepted",
+        ('        check_disjoint("k", k, v=v)\n', ""),
+    ),
+    _qkv(
+        "grid-dependent",
+        "another eps on the grid of single heads",
+        ("y = x * inv_rms(x, D, EPS)", "y = x * inv_rms(x, D, EPS if UNITS > 1 else 1e-3)"),
+    ),
+    _qkv(
+        "half-head",
+        "mean over half the head",
+        ("inv_rms(x, D, EPS)", "inv_rms(tl.where(cols < D // 2, x, 0.0), D // 2, EPS)"),
+    ),
+    _routing(
+        "expert-scale-ignored",
+        "per-expert scale left out",
+        ("weights * scale, mask=kept", "weights, mask=kept"),
+    ),
+    _routing(
+        "tie-order",
+        "ties to the higher id",
+        ("+ (BLOCK_E - 1 - experts)", "+ experts"),
+        ("BLOCK_E - 1 - (chosen & 0xFFFFFFFF)", "chosen & 0xFFFFFFFF"),
+    ),
+    _routing(
+        "nan-guarded-denominator",
+        "a sum that is not positive becomes one",
+        (
+            "    weights = e / tl.sum(e, axis=1)[:, None]",
+            "    total = tl.sum(e, axis=1)[:, None]\n"
+            "    weights = e / tl.where(total > 0, total, 1.0)",
+        ),
+    ),
+    _routing("negative-zero-below-zero", "-0 sorted below +0", ("(logits + 0.0).to", "logits.to")),
+    _routing(
+        "negative-nan-last",
+        "NaN sorted by its bits",
+        ("    bits = tl.where(logits != logits, 0x7FFFFFFF, bits)\n", ""),
+    ),
+    _routing(
+        "weights-rounded",
+        "softmax rounded to the logits' dtype",
+        (
+            "tl.store(weights_ptr + at, weights * scale",
+            "rounded = weights.to(logits_ptr.dtype.element_ty).to(tl.float32)\n"
+            "    tl.store(weights_ptr + at, rounded * scale",
+        ),
+    ),
+    _routing(
+        "padding-selected",
+        "lanes past E take part as zeros",
+        ("packed = tl.where(experts < E, packed, -9223372036854775808)", "packed = packed + 0"),
+    ),
+    _routing("softmax-base-2", "2^x for e^x", (_SUM, _SUM.replace("tl.exp(", "tl.exp2("))),
+    _routing(
+        "stale-expert-scale",
+        "scale converted once and kept",
+        (
+            "    device = router_logits.device\n",
+            "    device = router_logits.device\n"
+            "    kept = per_expert_scale.float().clone()\n"
+            "    per_expert_scale = _KEPT.setdefault(id(per_expert_scale), kept)\n",
+        ),
+        ("MAX_EXPERTS = 1024", "MAX_EXPERTS = 1024\n_KEPT: dict = {}"),
+    ),
+    Mutant(
+        "ids-stride",
+        "gemma_routing_post_topk",
+        "routing_post_topk",
+        "ids addressed with the logits' stride",
+        (("ids_ptr + rows * stride_ids", "ids_ptr + rows * stride_logits"),),
+    ),
+    _triple(
+        "router-scale-ignored",
+        "router output without its weight",
+        (
+            "router = tr * inv_rms(tr, N, EPS) * load_weight(w_router_ptr, cols, N)",
+            "router = tr * inv_rms(tr, N, EPS)",
+        ),
+    ),
+    _triple(
+        "router-scale-in-bf16",
+        "hidden^-0.5 rounded to bf16 (0.24 % off)",
+        (
+            "inv_rms(tr, N, EPS) * load_weight(w_router_ptr",
+            "inv_rms(tr, N, EPS) * 0.99758 * load_weight(w_router_ptr",
+        ),
+    ),
+    _triple(
+        "dense-reads-rounded",
+        "dense output reads the stored residual",
+        ("td = through(t, t_ptr, DENSE_ROUNDED)", "td = through(t, t_ptr, True)"),
+    ),
+    _triple(
+        "reads-ignored",
+        "router always reads the unrounded residual",
+        ("tr = through(t, t_ptr, ROUTER_ROUNDED)", "tr = t"),
+    ),
+    _triple(
+        "moe-gets-dense-weight",
+        "experts' norm with the dense weight",
+        (
+            "inv_rms(tm, N, EPS) * load_weight(w_moe_ptr",
+            "inv_rms(tm, N, EPS) * load_weight(w_dense_ptr",
+        ),
+    ),
+    Mutant(
+        "next-norm-before-scalar",
+        "gemma_layer_tail_next_norm",
+        "layer_tail",
+        "second norm reads h before the scalar",
+        (("    h = through(h, h_ptr, ROUNDED)\n", "    h = through(h / c, h_ptr, ROUNDED)\n"),),
+    ),
+    Mutant(
+        "next-eps-1e-2",
+        "gemma_moe_layer_tail_next_norm",
+        "layer_tail_moe",
+        "eps 1e-2 in the second stage",
+        (("inv_rms(h, N, NEXT_EPS)", "inv_rms(h, N, 1e-2)"),),
+    ),
+    _preamble(
+        "sine-sign",
+        "rotation the other way",
+        ("kl * cos - kh * sin, kh * cos + kl * sin", "kl * cos + kh * sin, kh * cos - kl * sin"),
+    ),
+    _preamble(
+        "position-off-by-one",
+        "positions one too large",
+        (
+            "tl.load(pos_ptr + tokens, mask=mask, other=0).to(tl.int64)",
+            "tl.load(pos_ptr + tokens, mask=mask, other=0).to(tl.int64) + 1",
+        ),
+    ),
+    _preamble(
+        "half-the-angles",
+        "only half of the angles turn",
+        ("turning = mask & (cols < ANGLES)", "turning = mask & (cols < ANGLES // 2)"),
+    ),
+    _preamble(
+        "no-rounding-before-rope",
+        "reads='rounded' rotates fp32",
+        ("kl = through(low * wl, x_ptr, ROUNDED)", "kl = low * wl"),
+        ("kh = through(high * wh, x_ptr, ROUNDED)", "kh = high * wh"),
+    ),
+    _preamble(
+        "slot-bounds",
+        "a slot past the cache is written",
+        (
+            "        kept = live & (slot >= 0) & (slot < SLOTS)\n        k_at",
+            "        kept = live & (slot >= 0)\n        k_at",
+        ),
+    ),
+    _preamble(
+        "cache-head-stride",
+        "cache heads assumed packed",
+        ("k_at = slot * stride_ks + heads * stride_kh", "k_at = slot * stride_ks + heads * D"),
+        cases=3,
+    ),
+)

@@ -1,0 +1,229 @@
+"""Other tools' files become dumps that show, explain and replay can read; bad ones one sentence."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from tests import dumps_fixture as dumps
+from tests.dump.test_dump_round_trip import same
+from triage.cli import main
+from triage.dump import decode, encode, read_dump, write_dump
+from triage.errors import DumpError
+from triage.export.bench import safetensors_bytes
+from triage.importers import cuda_text, import_path
+from triage.replay.deduction import deduce
+
+
+def level10(directory: Path, dump, form: str, function="trtllm_batch_decode_with_kv_cache") -> Path:
+    """What FlashInfer's logging writes for SGLang's call of `dump`'s launch."""
+    directory.mkdir()
+    table = dump.tables.page_table.padded().astype(np.int32)
+    lengths = dump.tables.cache_seqlens.astype(np.int32)
+    details = {
+        f"kwarg_{name}": {"shape": list(facts.shape), "dtype": f"torch.{facts.dtype}",
+                          "stride": list(facts.stride), "device": "cuda:0"}
+        for name, facts in dump.launch.tensors.items()
+    }  # fmt: skip
+    details["kwarg_kv_cache__0"] = details.pop("kwarg_k_cache")
+    details["kwarg_kv_cache__1"] = details.pop("kwarg_v_cache")
+    record = {
+        "function_name": function,
+        "module": "os",
+        "call_sequence": 9,
+        "input_metadata": {
+            "kwarg_window_left": dump.launch.window_left,
+            "kwarg_max_seq_len": dump.launch.max_seq_len,
+            "kwarg_bmm1_scale": 0.25,
+            "kwarg_kv_cache": {"type": "tuple", "length": 2, "items": []},
+        },
+        "tensor_details": details,
+        "versions": {"flashinfer": "0.6.12"},
+    }
+    (directory / "metadata.jsonl").write_text('{"older": 1}\n' + json.dumps(record) + "\n")
+    tensors = {"kwarg_block_tables": table, "kwarg_seq_lens": lengths}
+    if form == "pt":
+        torch.save({key: torch.from_numpy(value) for key, value in tensors.items()},
+                   directory / "inputs.pt")  # fmt: skip
+    else:
+        (directory / "inputs.safetensors").write_bytes(safetensors_bytes(tensors))
+    return directory
+
+
+@pytest.mark.parametrize("form", ["safetensors", "pt"])
+def test_a_flashinfer_call_is_read_whole(tmp_path, form):
+    recorded = dumps.make_dump(dumps.SMALL)
+
+    imported = import_path(level10(tmp_path / "call", recorded, form))
+
+    assert imported.tables.cache_seqlens.tolist() == recorded.tables.cache_seqlens.tolist()
+    for name in ("page_size", "num_pages", "window_left", "num_q_heads", "max_seq_len"):
+        assert getattr(imported.launch, name) == getattr(recorded.launch, name)
+    assert imported.provenance["lacks"]
+    assert same(decode(encode(imported)).tables, imported.tables)
+    # FlashInfer's own replay calls such a dump a pass; the addresses say otherwise.
+    assert deduce(imported).exit_code == 1
+
+
+def test_a_call_of_anything_else_is_not_run(tmp_path):
+    directory = level10(tmp_path / "c", dumps.make_dump(dumps.SMALL), "pt", function="system")
+
+    with pytest.raises(DumpError, match="a call of system, not of attention"):
+        import_path(directory)
+
+
+def trap_values(dump) -> dict:
+    return {
+        "page_table": torch.from_numpy(dump.tables.page_table.padded()),
+        "cache_seqlens": torch.from_numpy(dump.tables.cache_seqlens),
+        "k_cache_shape": (81, 1, 16, 16),
+        "page_size": 16,
+        "sliding_window_size": dump.launch.window_left,
+        "layer_id": 22,
+        "forward_mode": "DECODE",
+        "is_swa": True,
+    }
+
+
+def test_a_file_of_the_first_trap_is_read(tmp_path):
+    recorded = dumps.make_dump(dumps.SMALL)
+    torch.save(trap_values(recorded), tmp_path / "oob.pt")
+
+    imported = import_path(tmp_path / "oob.pt")
+
+    assert deduce(imported).figures["footprint"] == deduce(recorded).figures["footprint"]
+    assert imported.pools.read == "swa"
+    assert "mapping" in imported.provenance["lacks"]
+
+
+class Boom:
+    def __reduce__(self):
+        return (print, ("this must not be printed",))
+
+
+def test_a_pt_file_that_names_code_is_refused_unread(tmp_path, capsys):
+    torch.save({"page_table": Boom()}, tmp_path / "evil.pt")
+
+    with pytest.raises(DumpError, match="more than tensors"):
+        import_path(tmp_path / "evil.pt")
+    assert "must not" not in capsys.readouterr().out
+
+
+CANARY = (
+    "[2026] kv_canary violation: launch_tag=HEAD_K fail_reason=POSITION+TOKEN slot_idx={slot} "
+    "position=33 stored_token=17 expected_token=19 stored_chain_hash=0x1 expected_aux=0x2\n"
+)
+
+
+def test_canary_lines_enter_the_history_without_token_ids(tmp_path):
+    dump = dumps.make_dump(dumps.SMALL)
+    slot = int(dump.tables.req_to_token.row(2)[1]) + 5
+    log = tmp_path / "server.log"
+    log.write_text("noise\n" + CANARY.format(slot=slot))
+
+    (*_, entry) = import_path(log, dump).history
+
+    assert entry["slot"] == slot and entry["rows"] == [2]
+    assert not any("token" in key for key in entry)
+
+
+SANITIZER = """\
+========= Invalid __global__ read of size 16 bytes
+=========     at fmhaSm100fKernel_QkvBfloat16OBfloat16H256PagedKvSlidingOrChunkedCausalP64+0x1230
+=========     by thread (64,0,0) in block (3,0,0)
+=========     Address {address} is out of bounds
+"""
+GDB = """\
+CUDA Exception: Warp Illegal Address
+The exception was triggered in kernel fmhaSm100fKernel_Qkv (grid 7)
+Illegal address detected at {address}
+"""
+
+
+@pytest.mark.parametrize("text", [SANITIZER, GDB], ids=["compute-sanitizer", "cuda-gdb"])
+def test_a_faulting_address_becomes_a_row_and_a_column(tmp_path, text):
+    dump = dumps.make_dump(dumps.E4B)
+    facts = dump.launch.tensors["k_cache"]
+    page_bytes = facts.storage_bytes // dump.launch.num_pages
+    address = facts.data_ptr + 10742 * page_bytes + 96
+    log = tmp_path / "cuda.txt"
+    log.write_text(text.format(address=hex(address)))
+
+    (found,) = import_path(log, dump).fault.facts["cuda_faults"]
+
+    assert found["page_id"] == 10742
+    assert found["tensor"] == "k_cache"
+    assert (0, 127) in found["entries"]
+    assert found["beyond_bytes"] == (10742 - 8658) * page_bytes + 96
+    assert found["kernel"].startswith("fmhaSm100fKernel_Qkv")
+
+
+def test_an_address_elsewhere_is_matched_to_nothing():
+    found = cuda_text.match(dumps.make_dump(dumps.SMALL), cuda_text.CudaFault(0x1000, ""))
+
+    assert found.page_id is None and found.entries == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("x.log", b"nothing here", "holds no line that is known"),
+        ("x.log", CANARY.format(slot=3).encode(), "--into"),
+        ("x.pt", b"PK\x03\x04broken", "damaged"),
+        ("x.safetensors", b"\x00" * 20, "import the directory"),
+    ],
+)
+def test_what_cannot_be_imported_is_one_sentence(tmp_path, name, content, reason):
+    (tmp_path / name).write_bytes(content)
+
+    ran = CliRunner().invoke(main, ["import", str(tmp_path / name), "-o", str(tmp_path / "out")])
+
+    assert ran.exit_code == 2
+    assert reason in ran.output and ran.output.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [b"", b"\xff" * 8, b"\x10\0\0\0\0\0\0\0" + b"[" * 16, b"\x02\0\0\0\0\0\0\0{}"],
+    ids=["empty", "absurd header", "no JSON", "no tensors"],
+)
+def test_a_damaged_safetensors_file_is_a_dump_error(tmp_path, damage):
+    directory = level10(tmp_path / "call", dumps.make_dump(dumps.SMALL), "safetensors")
+    (directory / "inputs.safetensors").write_bytes(damage)
+
+    with pytest.raises(DumpError):
+        import_path(directory)
+
+
+def test_the_command_writes_a_dump_and_says_what_the_source_lacks(tmp_path):
+    recorded = dumps.make_dump(dumps.SMALL)
+    directory = level10(tmp_path / "call", recorded, "safetensors")
+    out = tmp_path / "imported"
+
+    ran = CliRunner().invoke(main, ["import", str(directory), "-o", str(out)])
+
+    assert ran.exit_code == 0
+    assert "does not hold: req_to_token" in ran.output
+    assert read_dump(out).launch.api == recorded.launch.api
+
+
+def test_an_address_is_reported_by_the_command(tmp_path):
+    dump = dumps.make_dump(dumps.E4B)
+    path = write_dump(replace(dump, history=()), tmp_path, name="d")
+    facts = dump.launch.tensors["k_cache"]
+    address = facts.data_ptr + 10742 * (facts.storage_bytes // dump.launch.num_pages)
+    log = tmp_path / "log"
+    log.write_text(SANITIZER.format(address=hex(address)))
+
+    ran = CliRunner().invoke(
+        main, ["import", str(log), "--into", str(path), "-o", str(tmp_path / "out")]
+    )
+
+    assert "is page 10742 of k_cache, named by page_table[0, 127]" in ran.output

@@ -1,0 +1,197 @@
+"""What each family of checks costs on its own: microseconds, host reads, launches.
+
+Sizes are those of a decode step of Gemma-4-E4B: 64 rows, 144 pages of 64 tokens,
+8,657 SWA pages, window 512. Host reads and launches are counted, which holds on
+any device; the microseconds are this machine's, never a share of a step.
+
+    python -m triage.bench.family_cost > families.json
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from triage.bench.figure import Figure
+from triage.invariants import allocator, geometry, graph, lifecycle, mapping, reads, spec, writes
+from triage.invariants import tree as trees
+from triage.invariants.findings import Findings
+from triage.invariants.reads import IndexSpace
+from triage.ledger import PageLedger
+from triage.syncs import count_syncs
+
+PAGE, ROWS, CONTEXT, WINDOW_LEFT = 64, 64, 9216, 511
+SWA_PAGES, FULL_PAGES = 8658, 10822
+
+
+def _checks(device: str) -> dict[str, Callable[[], Findings | None]]:
+    """One representative call per check, by `family: check`; each leaves its result unread."""
+    width = CONTEXT // PAGE
+    order = torch.randperm(FULL_PAGES - 1, generator=torch.Generator().manual_seed(0)) + 1
+    table = order[: ROWS * width].view(ROWS, width)
+    slots = table[:, :, None] * PAGE + torch.arange(PAGE)
+    req_to_token = torch.zeros(ROWS + 1, CONTEXT, dtype=torch.int32)
+    req_to_token[1:] = slots.view(ROWS, CONTEXT)
+    to_swa = torch.zeros(FULL_PAGES * PAGE + 1, dtype=torch.int64)
+    to_swa[-1] = -1
+    full_held, swa_held = (torch.zeros(n, dtype=torch.bool) for n in (FULL_PAGES, SWA_PAGES))
+    full_held[table] = True
+    newest = table[:, -9:].reshape(-1)
+    for position, page in enumerate(newest.tolist(), start=1):
+        start = position * PAGE
+        to_swa[page * PAGE : (page + 1) * PAGE] = torch.arange(start, start + PAGE)
+    swa_held[1 : len(newest) + 1] = True
+    swa_table = torch.where(to_swa[table * PAGE] > 0, to_swa[table * PAGE] // PAGE, 0)
+
+    on = {
+        "table": swa_table.to(torch.int32),
+        "full": table.to(torch.int32),
+        "lengths": torch.full((ROWS,), CONTEXT, dtype=torch.int32),
+        "owners": torch.arange(1, ROWS + 1),
+        "r": req_to_token,
+        "m": to_swa,
+        "full_held": full_held,
+        "swa_held": swa_held,
+        "free": (~full_held).nonzero().view(-1)[1:],
+        "loc": slots[:, -1, -1].clone(),
+        "flat": slots.view(-1),
+        "node": (torch.arange(CONTEXT) < CONTEXT - 9 * PAGE).long().repeat(ROWS),
+        "gone": torch.tensor([False, True]),
+        "workspace": torch.zeros(geometry.SPLIT_K_COUNTER_BYTES, dtype=torch.uint8),
+    }
+    t = {name: tensor.to(device) for name, tensor in on.items()}
+    full, swa = IndexSpace("full", PAGE, FULL_PAGES), IndexSpace("swa", PAGE, SWA_PAGES)
+    where = {"req_pool_indices": t["owners"], "req_to_token": t["r"]}
+    parents = torch.arange(-1, ROWS - 1, device=device)
+    ones = torch.ones(ROWS, dtype=torch.int64, device=device)
+    return {
+        "reads: check_table, full": lambda: reads.check_table(
+            t["full"], t["lengths"], full, window_left=-1, **where
+        ),
+        "reads: check_table, swa": lambda: reads.check_table(
+            t["table"],
+            t["lengths"],
+            swa,
+            window_left=WINDOW_LEFT,
+            full_to_swa=t["m"],
+            **where,
+        ),
+        "writes: check_writes": lambda: writes.check_writes(
+            t["loc"],
+            full,
+            swa_loc=t["m"][t["loc"]],
+            swa_space=swa,
+            full_to_swa=t["m"],
+            req_pool_indices=t["owners"],
+        ),
+        "graph: check_padding": lambda: graph.check_padding(
+            t["full"], t["lengths"], full, num_real_rows=ROWS, req_pool_indices=t["owners"]
+        ),
+        "allocator: check_allocated": lambda: allocator.check_allocated(
+            t["loc"], size=(FULL_PAGES - 1) * PAGE, page_size=PAGE
+        ),
+        "allocator: check_free_list": lambda: allocator.check_free_list(
+            t["free"], num_pages=FULL_PAGES, held_pages=t["full_held"]
+        ),
+        "allocator: check_mapping": lambda: mapping.check_mapping(
+            t["m"], t["full_held"], t["swa_held"], page_size=PAGE
+        ),
+        "lifecycle: check_frontier": lambda: lifecycle.check_frontier(
+            ones * 0, t["lengths"], t["lengths"], t["lengths"], window_left=511, page_size=PAGE
+        ),
+        "lifecycle: check_window_mapped": lambda: lifecycle.check_window_mapped(
+            t["owners"], t["lengths"], t["r"], t["m"], window_left=WINDOW_LEFT
+        ),
+        "tree: check_nodes": lambda: trees.check_nodes(t["flat"], t["node"], t["gone"], t["m"]),
+        "tree: check_locks": lambda: trees.check_locks(parents, ones, ones),
+        "spec: check_granularity": lambda: spec.check_granularity(
+            t["full"], t["lengths"], full, **where
+        ),
+        "geometry: check_workspace": lambda: geometry.check_workspace(t["workspace"]),
+        "geometry: check_offset": lambda: _none(
+            geometry.check_offset("row", max_index=FULL_PAGES * PAGE, stride=256)
+        ),
+    }
+
+
+def _silent(name: str, check: Callable[[], Findings | None]) -> None:
+    found = check()
+    if found is not None and found.total:
+        raise AssertionError(f"{name}: {found.violations()[0].sentence()}")
+
+
+def _none(result: object) -> None:
+    assert result is None
+
+
+def _ledger_costs() -> dict[str, dict[str, float]]:
+    books = PageLedger("full", FULL_PAGES, PAGE)
+    chunk = np.arange(PAGE, PAGE + CONTEXT)
+    decode = np.arange(1, ROWS + 1) * PAGE * 3
+
+    def cycle(slots: np.ndarray) -> Callable[[], None]:
+        def body() -> None:
+            books.alloc(slots, where="alloc")
+            books.free(slots, where="free")
+
+        return body
+
+    free = np.arange(1, FULL_PAGES)
+    costs = {
+        f"ledger: alloc and free of {CONTEXT} tokens": _median_us(cycle(chunk)) / 2,
+        f"ledger: alloc and free of {ROWS} tokens": _median_us(cycle(decode)) / 2,
+        "ledger: audit": _median_us(lambda: books.audit(free)),
+    }
+    return {
+        name: {"us": round(us, 1), "host_reads": 0, "launches": 0} for name, us in costs.items()
+    }
+
+
+def _median_us(call: Callable[[], Any], rounds: int = 15) -> float:
+    call()
+    times = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        call()
+        times.append((time.perf_counter() - start) * 1e6)
+    return statistics.median(times)
+
+
+def family_costs(device: str = "cpu") -> dict[str, dict[str, float]]:
+    """Per check: microseconds with its host read, host reads, launches. Asserts silence."""
+    costs: dict[str, dict[str, float]] = {}
+    for name, check in _checks(device).items():
+        read = partial(_silent, name, check)
+        with count_syncs() as counts:
+            read()
+        costs[name] = {
+            "us": round(_median_us(read), 1),
+            "host_reads": counts.total_host_reads,
+            "launches": counts.total_launches,
+        }
+    return costs | _ledger_costs()
+
+
+def figures() -> list[Figure]:
+    return [
+        Figure(
+            name,
+            cost["us"],
+            "us",
+            beside=f"{cost['host_reads']:.0f} host reads, {cost['launches']:.0f} launches",
+        )
+        for name, cost in family_costs().items()
+    ]
+
+
+if __name__ == "__main__":
+    json.dump(family_costs("cuda" if torch.cuda.is_available() else "cpu"), sys.stdout, indent=2)
+    sys.stdout.write("\n")

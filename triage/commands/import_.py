@@ -1,0 +1,44 @@
+"""`triage import`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from triage.dump import read_dump, write_dump
+from triage.importers import import_path
+
+
+@click.command("import")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--into", type=click.Path(path_type=Path), help="Dump that a log belongs to.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), required=True, help="File to write."
+)
+def import_(path: Path, into: Path | None, output: Path) -> None:
+    """Turn PATH, another tool's evidence, into a dump.
+
+    PATH is a FlashInfer level-10 directory, a .pt file of the first trap, or a
+    log with kv_canary, cuda-gdb or compute-sanitizer lines (then --into names
+    the dump that it is about).
+    """
+    dump = import_path(path, None if into is None else read_dump(into))
+    written = write_dump(dump, output.parent, name=output.name)
+    lacks = dump.provenance.get("lacks")
+    if lacks:
+        click.echo(f"the source does not hold: {', '.join(map(str, lacks))}")
+    faults = dump.fault.facts.get("cuda_faults")
+    for fault in faults if isinstance(faults, list) else []:
+        click.echo(_sentence(fault))
+    click.echo(f"wrote {written}")
+
+
+def _sentence(fault: dict[str, Any]) -> str:
+    where = f"{fault['address']:#x}"
+    if fault["page_id"] is None:
+        return f"{where} lies in no cache of this launch"
+    entries = [f"page_table[{row}, {column}]" for row, column in fault["entries"]]
+    named = ", ".join(entries) or "no entry"
+    return f"{where} is page {fault['page_id']} of {fault['tensor']}, named by {named}"

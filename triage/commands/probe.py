@@ -1,0 +1,52 @@
+"""`triage probe`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from triage.errors import ReplayError
+from triage.probe import Geometry
+from triage.probe import probe as probe_kernel
+from triage.replay.engine import DEFAULT_TIMEOUT_S
+from triage.replay.kernels import KERNELS
+from triage.replay.verdict import EXIT_CANNOT_RUN
+
+_USUAL = Geometry()
+
+
+@click.command()
+@click.option("--kernel", default="trtllm-gen", show_default=True, help="Kernel to probe.")
+@click.option("--length", default=_USUAL.length, show_default=True, help="Tokens of the row.")
+@click.option("--window", default=_USUAL.window, show_default=True, help="Keys visible; 0: all.")
+@click.option("--page-size", default=_USUAL.page_size, show_default=True)
+@click.option("--q-len", default=_USUAL.q_len, show_default=True, help="Query tokens.")
+@click.option("--head-dim", default=_USUAL.head_dim, show_default=True)
+@click.option("--width", default=_USUAL.width, show_default=True, help="Columns of the table.")
+@click.option("--timeout", default=DEFAULT_TIMEOUT_S, show_default=True, help="Seconds a launch.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the result as JSON.")
+def probe(kernel: str, timeout: float, output: Path | None, **geometry: int) -> None:
+    """Walk a bad page id through every column and see which ones a kernel dereferences.
+
+    Needs the kernel's GPU, FlashInfer and cuda-python (for the guard pages).
+    Every launch that faults ends its own process only. The result settles what
+    the emulator can but bracket; please send it back.
+    """
+    if kernel not in KERNELS:
+        raise ReplayError(f"unknown kernel {kernel!r}; known: {', '.join(KERNELS)}")
+
+    def progress(done: int, total: int) -> None:
+        click.echo(f"\r  column {done} of {total}", nl=done == total, err=True)
+
+    found = probe_kernel(kernel, Geometry(**geometry), timeout_s=timeout, progress=progress)
+    for each in found["columns"]:
+        answer = {True: "read", False: "not read", None: "unknown"}[each["dereferenced"]]
+        click.echo(f"  column {each['column']:>3}  {each['expected']:<8}{answer}")
+    click.echo(found["reading"])
+    if output is not None:
+        output.write_text(json.dumps(found, indent=1) + "\n")
+        click.echo(f"wrote {output}")
+    if any(each["dereferenced"] is None for each in found["columns"]):
+        raise SystemExit(EXIT_CANNOT_RUN)

@@ -1,0 +1,213 @@
+"""FlashInfer's level-10 dump of a trtllm decode or context call.
+
+Layout: `metadata.jsonl` (one record per state, the last one is the fullest) and
+`inputs.safetensors` or `inputs.pt`. The callable that the metadata names is
+compared with the two we know and never imported. Of the tensors only the index
+ones are read: the whole KV pool may lie beside them.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from triage.dtypes import PLAIN
+from triage.errors import DumpError
+from triage.evidence import Evidence, TensorFacts
+from triage.record import KERNEL_TILE_TOKENS, Dump, Launch, Ragged, Tables
+from triage.replay.flashinfer_call import CONTEXT, DECODE
+
+MAX_METADATA_BYTES = 16 << 20
+MAX_INDEX_BYTES = 64 << 20
+
+_POSITIONAL = {
+    DECODE: ("query", "kv_cache", "workspace_buffer", "block_tables", "seq_lens", "max_seq_len"),
+    CONTEXT: (
+        *("query", "kv_cache", "workspace_buffer", "block_tables", "seq_lens", "max_q_len"),
+        *("max_kv_len", "bmm1_scale", "bmm2_scale", "batch_size", "cum_seq_lens_q"),
+        *("cum_seq_lens_kv", "window_left"),
+    ),
+}
+_INDEX_TENSORS = ("block_tables", "seq_lens", "cum_seq_lens_q", "cum_seq_lens_kv")
+_SAFETENSORS_TYPES = {"I32": "int32", "I64": "int64", "U32": "uint32", "I16": "int16"}
+
+
+def read_level10(directory: Path) -> Dump:
+    """The call in `directory`. Raises DumpError where it is not one of the two attention calls."""
+    metadata = _metadata(directory)
+    api = str(metadata.get("function_name", "")).rpartition(".")[2]
+    if api not in _POSITIONAL:
+        raise DumpError(f"{directory} holds a call of {api or 'nothing known'}, not of attention")
+    named = _by_name(metadata, api)
+    index = _index_tensors(directory, api)
+    missing = [name for name in ("block_tables", "seq_lens") if name not in index]
+    if missing:
+        raise DumpError(f"{directory} does not hold {' and '.join(missing)}")
+    return _dump(api, metadata, named, index, directory)
+
+
+def _metadata(directory: Path) -> dict[str, Any]:
+    path = directory / "metadata.jsonl"
+    try:
+        if path.stat().st_size > MAX_METADATA_BYTES:
+            raise DumpError(f"{path} is larger than any call's metadata")
+        lines = path.read_text(encoding="utf-8").splitlines()
+        records = [json.loads(line) for line in lines if line.strip()]
+    except OSError as error:
+        raise DumpError(f"{directory} is no FlashInfer dump: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise DumpError(f"{path} is damaged: {error}") from error
+    if not records or not isinstance(records[-1], dict):
+        raise DumpError(f"{path} holds no record")
+    last: dict[str, Any] = records[-1]
+    return last
+
+
+def _by_name(metadata: dict[str, Any], api: str) -> dict[str, Any]:
+    """Argument name -> what the metadata says of it: a scalar, or a tensor's facts."""
+    found: dict[str, Any] = {}
+    sources = (metadata.get("tensor_details"), metadata.get("input_metadata"))
+    for source in sources:
+        for key, value in (source if isinstance(source, dict) else {}).items():
+            name = _argument_name(str(key), api)
+            if name:
+                found[name] = value
+    return found
+
+
+def _argument_name(key: str, api: str) -> str:
+    """`kwarg_kv_cache__0` -> `k_cache`, `arg_3` -> `block_tables`; empty for anything else."""
+    stem, _, part = key.partition("__")
+    if stem.startswith("kwarg_"):
+        name = stem.removeprefix("kwarg_")
+    elif stem.startswith("arg_") and stem[4:].isdigit():
+        positional = _POSITIONAL[api]
+        index = int(stem[4:])
+        name = positional[index] if index < len(positional) else ""
+    else:
+        return ""
+    if name == "kv_cache" and part in ("0", "1"):
+        return ("k_cache", "v_cache")[int(part)]
+    return "" if part else name
+
+
+def _index_tensors(directory: Path, api: str) -> dict[str, np.ndarray]:
+    safetensors, torch_file = directory / "inputs.safetensors", directory / "inputs.pt"
+    if safetensors.exists():
+        return _from_safetensors(safetensors, api)
+    if torch_file.exists():
+        return _from_torch(torch_file, api)
+    raise DumpError(f"{directory} holds neither inputs.safetensors nor inputs.pt")
+
+
+def _from_safetensors(path: Path, api: str) -> dict[str, np.ndarray]:
+    """The index tensors alone; each is read at its own offset."""
+    found = {}
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            if length > MAX_METADATA_BYTES:
+                raise DumpError(f"{path} claims a header of {length} bytes")
+            header = json.loads(file.read(length))
+            for key, facts in header.items():
+                name = _argument_name(key, api)
+                if name not in _INDEX_TENSORS:
+                    continue
+                dtype = PLAIN[_SAFETENSORS_TYPES[facts["dtype"]]]
+                start, stop = facts["data_offsets"]
+                if not 0 <= stop - start <= MAX_INDEX_BYTES:
+                    raise DumpError(f"{path}: {name} has {stop - start} bytes")
+                file.seek(8 + length + start)
+                raw = np.frombuffer(file.read(stop - start), dtype=dtype)
+                found[name] = raw.reshape(facts["shape"])
+    except OSError as error:
+        raise DumpError(f"cannot read {path}: {error.strerror}") from error
+    except (struct.error, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DumpError(f"{path} is no whole safetensors file: {error}") from error
+    return found
+
+
+def _from_torch(path: Path, api: str) -> dict[str, np.ndarray]:
+    from triage.importers.trap_file import load_tensors
+
+    return {
+        name: tensor
+        for key, tensor in load_tensors(path).items()
+        if (name := _argument_name(key, api)) in _INDEX_TENSORS
+    }
+
+
+def _dump(
+    api: str,
+    metadata: dict[str, Any],
+    named: dict[str, Any],
+    index: dict[str, np.ndarray],
+    directory: Path,
+) -> Dump:
+    tensors = {name: facts for name, each in named.items() if (facts := _facts(each)) is not None}
+    lacks = ["req_to_token", "mapping", "pools", "backend"]
+    cache = tensors.get("k_cache") or tensors.get("kv_cache")
+    query = tensors.get("query")
+    if cache is None or query is None or len(cache.shape) < 4 or len(query.shape) < 2:
+        raise DumpError(f"{directory} does not say the shapes of query and KV cache")
+    layout = named.get("kv_layout") if isinstance(named.get("kv_layout"), str) else "HND"
+    pages, first, second, head_dim = cache.shape[0], *cache.shape[-3:-1], cache.shape[-1]
+    page_size, kv_heads = (second, first) if layout == "HND" else (first, second)
+    lengths = index["seq_lens"].reshape(-1).astype(np.int64)
+    table = index["block_tables"]
+    if table.ndim != 2 or len(table) != len(lengths):
+        raise DumpError(f"{directory}: block_tables {table.shape} does not fit {len(lengths)} rows")
+    reach = -(-np.maximum(lengths, 0) // KERNEL_TILE_TOKENS) * KERNEL_TILE_TOKENS
+    columns = np.minimum(-(-reach // max(page_size, 1)), table.shape[1])
+    scalars = {
+        name: each
+        for name, each in named.items()
+        if each is None or isinstance(each, (bool, int, float, str))
+    }
+    offsets = index.get("cum_seq_lens_q")
+    versions = metadata.get("versions")
+    return Dump(
+        fault=Evidence("", "imported from FlashInfer; no invariant was checked", "FlashInfer dump"),
+        launch=Launch(
+            api=api,
+            launch_id=_integer(metadata.get("call_sequence"), 0),
+            layer_id=None,
+            page_size=page_size,
+            num_q_heads=query.shape[-2] if len(query.shape) == 3 else 1,
+            num_kv_heads=kv_heads,
+            head_dim=head_dim,
+            num_pages=pages,
+            window_left=_integer(scalars.get("window_left"), -1),
+            max_seq_len=_integer(scalars.get("max_seq_len", scalars.get("max_kv_len")), 0),
+            q_len_per_req=0 if offsets is not None else _integer(scalars.get("q_len_per_req"), 1),
+            kv_layout=str(layout),
+            separate_kv=True,
+            arguments=scalars,
+            tensors=tensors,
+            cum_seq_lens_q=None if offsets is None else offsets.astype(np.int64),
+        ),
+        tables=Tables(page_table=Ragged.of(table, columns), cache_seqlens=lengths),
+        provenance={
+            "imported": "FlashInfer level 10",
+            "lacks": lacks,
+            "versions": versions if isinstance(versions, dict) else {},
+        },
+    )
+
+
+def _facts(value: Any) -> TensorFacts | None:
+    if not isinstance(value, dict) or "shape" not in value or "dtype" not in value:
+        return None
+    shape, stride = value["shape"], value.get("stride", [])
+    if not all(isinstance(each, int) for each in [*shape, *stride]):
+        return None
+    dtype = str(value["dtype"]).removeprefix("torch.")
+    return TensorFacts(dtype, tuple(shape), tuple(stride), 0, 0, str(value.get("device", "")), 0)
+
+
+def _integer(value: Any, default: int) -> int:
+    return value if type(value) is int else default

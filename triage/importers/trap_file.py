@@ -1,0 +1,125 @@
+"""`.pt` files: torch.save of plain tensors and numbers, read with weights_only.
+
+The first page-table trap wrote one of these: the table, the lengths, the K
+cache's shape, page size, window, layer, forward mode, and whether the layer is
+an SWA one. Its keys differ between copies of the patch, so several names are
+accepted for each.
+"""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from triage.errors import DumpError
+from triage.evidence import Evidence, TensorFacts
+from triage.record import KERNEL_TILE_TOKENS, Backend, Dump, Launch, Pools, Ragged, Tables
+from triage.replay.flashinfer_call import DECODE
+
+_NAMES = {
+    "page_table": ("page_table", "block_tables", "swa_page_table"),
+    "cache_seqlens": ("cache_seqlens", "cache_seqlens_int32", "seq_lens"),
+    "k_cache_shape": ("k_cache_shape", "kv_cache_shape", "k_shape"),
+    "page_size": ("page_size",),
+    "window": ("sliding_window_size", "window_left", "window", "sliding_window"),
+    "layer_id": ("layer_id", "layer"),
+    "forward_mode": ("forward_mode", "mode"),
+    "is_swa": ("is_swa", "is_swa_layer", "use_swa"),
+}
+
+
+def load_file(path: Path) -> dict[str, Any]:
+    """The dictionary in a `.pt` file, if it holds nothing that names code."""
+    try:
+        import torch
+    except ImportError as error:
+        raise DumpError(f"reading {path} needs torch, which is not installed here") from error
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, OSError) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DumpError(f"{path} holds more than tensors, or is damaged: {first}") from error
+    if not isinstance(loaded, dict):
+        raise DumpError(f"{path} holds a {type(loaded).__name__}, not a dictionary")
+    return {str(key): value for key, value in loaded.items()}
+
+
+def load_tensors(path: Path) -> dict[str, np.ndarray]:
+    """The integer tensors of a `.pt` file, small ones only, as numpy."""
+    found = {}
+    for key, value in load_file(path).items():
+        kind = str(getattr(value, "dtype", ""))
+        if kind in ("torch.int32", "torch.int64") and value.numel() < 1 << 24:
+            found[key] = value.contiguous().numpy()
+    return found
+
+
+def read_trap_file(path: Path) -> Dump:
+    """The dump of a first-generation trap. Raises DumpError naming what is missing."""
+    loaded = load_file(path)
+    values = {
+        name: next((loaded[each] for each in accepted if each in loaded), None)
+        for name, accepted in _NAMES.items()
+    }
+    needed = ("page_table", "cache_seqlens", "k_cache_shape", "page_size")
+    missing = [name for name in needed if values[name] is None]
+    if missing:
+        raise DumpError(f"{path} lacks {', '.join(missing)}: it is not a file of the first trap")
+    table, lengths = _array(values["page_table"]), _array(values["cache_seqlens"]).reshape(-1)
+    shape = tuple(int(extent) for extent in values["k_cache_shape"] or ())
+    page_size = int(values["page_size"] or 0)
+    if table.ndim != 2 or len(table) != len(lengths) or len(shape) != 4 or page_size < 1:
+        raise DumpError(f"{path} contradicts itself: table {table.shape}, K cache {shape}")
+    heads, head_dim = (shape[1] if shape[2] == page_size else shape[2]), shape[3]
+    window = values["window"]
+    reach = -(-np.maximum(lengths, 0) // KERNEL_TILE_TOKENS) * KERNEL_TILE_TOKENS
+    columns = np.minimum(-(-reach // page_size), table.shape[1])
+    mode = str(values["forward_mode"] or "")
+    reads_swa = bool(values["is_swa"])
+    return Dump(
+        fault=Evidence("I1", "recorded by the first trap", "before the launch", forward_mode=mode),
+        launch=Launch(
+            api=DECODE,
+            launch_id=0,
+            layer_id=int(values["layer_id"]) if values["layer_id"] is not None else None,
+            page_size=page_size,
+            num_q_heads=heads,
+            num_kv_heads=heads,
+            head_dim=head_dim,
+            num_pages=shape[0],
+            window_left=int(window) if window is not None else -1,
+            max_seq_len=int(lengths.max(initial=0)),
+            q_len_per_req=1,
+            kv_layout="HND",
+            separate_kv=True,
+            tensors={"block_tables": _facts(values["page_table"])},
+        ),
+        tables=Tables(page_table=Ragged.of(table, columns), cache_seqlens=lengths),
+        pools=Pools((), read="swa" if reads_swa else "full"),
+        backend=Backend("unknown", mode, False, len(lengths), len(lengths)),
+        provenance={
+            "imported": "first trap",
+            "lacks": ["req_to_token", "mapping", "num_q_heads", "max_seq_len", "swa_state"],
+        },
+    )
+
+
+def _array(value: Any) -> np.ndarray:
+    if not hasattr(value, "numpy"):
+        return np.asarray(value, dtype=np.int64)
+    return np.asarray(value.contiguous().numpy())
+
+
+def _facts(tensor: Any) -> TensorFacts:
+    return TensorFacts(
+        dtype=str(getattr(tensor, "dtype", "int64")).removeprefix("torch."),
+        shape=tuple(tensor.shape),
+        stride=tuple(tensor.stride()) if hasattr(tensor, "stride") else (),
+        storage_offset=0,
+        storage_bytes=0,
+        device="cpu",
+        data_ptr=0,
+    )
