@@ -202,11 +202,16 @@ def _dump(
 def _facts(value: Any) -> TensorFacts | None:
     if not isinstance(value, dict) or "shape" not in value or "dtype" not in value:
         return None
-    shape, stride = value["shape"], value.get("stride", [])
-    if not all(isinstance(each, int) for each in [*shape, *stride]):
+    shape, stride = _integers(value["shape"]), _integers(value.get("stride"))
+    if shape is None or stride is None or len(shape) != len(stride):
         return None
     dtype = str(value["dtype"]).removeprefix("torch.")
     return TensorFacts(dtype, tuple(shape), tuple(stride), 0, 0, str(value.get("device", "")), 0)
+
+
+def _integers(value: Any) -> list[int] | None:
+    plain = isinstance(value, list) and all(type(each) is int for each in value)
+    return value if plain else None
 
 
 def _integer(value: Any, default: int) -> int:
