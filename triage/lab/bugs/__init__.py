@@ -19,9 +19,7 @@ from triage.lab.bugs.released import RELEASED
 from triage.lab.bugs.state import STATE
 from triage.lab.bugs.tables import TABLES
 
-CATALOGUE: dict[str, Bug] = {
-    bug.name: bug for bug in (*RELEASED, *TABLES, *ALLOCATION, *STATE)
-}
+CATALOGUE: dict[str, Bug] = {bug.name: bug for bug in (*RELEASED, *TABLES, *ALLOCATION, *STATE)}
 
 
 def find(name: str) -> Bug:
