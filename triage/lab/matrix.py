@@ -24,6 +24,7 @@ from triage.lab.bench import Bench
 from triage.lab.bugs.bug import Bug, untouched
 from triage.lab.gpu import EmulatedFault
 from triage.lab.process import LabProcess, start
+from triage.lab.reinject import stale_swa_state
 
 Progress = Callable[[int, int], None]
 
@@ -99,18 +100,18 @@ def run(
     bugs: Iterable[Bug], directory: Path, progress: Progress = lambda done, total: None
 ) -> Matrix:
     """Play every bug that applies to the SGLang of this process."""
-    from triage.sglang.fixes import FIXES
-
     bugs = list(bugs)
-    process = start(traps=True, fixes=tuple(FIXES), directory=directory, checks=EVERYTHING)
+    # A fix binds only where it is needed: let the probes see the defect that one is for.
+    with stale_swa_state():
+        process = start(traps=True, fixes=("auto",), directory=directory, checks=EVERYTHING)
     matrix = Matrix(process.version)
     for number, bug in enumerate(bugs):
-        matrix.lines.append(_line(process, bug, directory, tuple(FIXES)))
+        matrix.lines.append(_line(process, bug, directory))
         progress(number + 1, len(bugs))
     return matrix
 
 
-def _line(process: LabProcess, bug: Bug, directory: Path, known_fixes: tuple[str, ...]) -> Line:
+def _line(process: LabProcess, bug: Bug, directory: Path) -> Line:
     line = Line(
         bug=bug.name,
         what=bug.what,
@@ -127,11 +128,12 @@ def _line(process: LabProcess, bug: Bug, directory: Path, known_fixes: tuple[str
     seen = play(process, bug, directory, checks=(EVERYTHING,))
     line.caught_by, line.summary = seen.alarm, seen.summary
     if seen.alarm and truth.first_wrong is not None:
-        line.delay = seen.moment - truth.first_wrong
+        # A launch that a trap prevents is not counted, the one that was wrong is.
+        line.delay = max(seen.moment - truth.first_wrong, 0)
     line.explained, line.named = _explained(bug, seen)
     line.bounds = play(process, bug, directory, checks=BOUNDS).alarm
     line.fixed = "no fix"
-    if bug.fix in known_fixes:
+    if bug.fix in process.fixes:
         fixed = play(process, bug, directory, checks=(EVERYTHING,), fixes=(bug.fix,))
         line.fixed = f"still {fixed.alarm}" if fixed.alarm else fixed.ended
     if not bug.released:

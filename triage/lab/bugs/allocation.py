@@ -265,7 +265,7 @@ ALLOCATION = (
         ("I20", "I8"),
         inject=_mapping_not_written,
         scenario=_PLAIN,
-        cause="illegal-slot",
+        cause="illegal-allocation",
     ),
     Bug(
         "dummy-page-handed-out",
@@ -273,7 +273,7 @@ ALLOCATION = (
         f"{SGLANG}/pull/38519",
         ("I20", "I5"),
         inject=_pages_from(0, 1),
-        cause="illegal-slot",
+        cause="illegal-allocation",
     ),
     Bug(
         "page-past-the-end",
@@ -281,7 +281,7 @@ ALLOCATION = (
         "put back here: bound of size instead of size + page_size",
         ("I20", "I5"),
         inject=_pages_from(1, 3),
-        cause="illegal-slot",
+        cause="illegal-allocation",
     ),
     Bug(
         "page-handed-out-twice",
@@ -305,7 +305,7 @@ ALLOCATION = (
         "by reading: alloc_extend maps the new tokens into the dummy page",
         ("I20",),
         inject=_evict_ahead(96),
-        cause="illegal-slot",
+        cause="illegal-allocation",
     ),
     Bug(
         "row-released-twice",

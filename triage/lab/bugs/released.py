@@ -140,8 +140,9 @@ def _recover_inside_a_group(bench: Bench) -> None:
     allocator.free_group_begin()
     allocator.free_swa(old)
     # The SWA side of `new` becomes that of `old`, the full side of `new` goes back.
-    allocator.set_full_to_swa_mapping(old, allocator.full_to_swa_index_mapping[new])
+    recovered = allocator.full_to_swa_index_mapping[new]
     allocator.full_to_swa_index_mapping[new] = 0
+    allocator.set_full_to_swa_mapping(old, recovered)
     allocator.full_attn_allocator.free(new)
     bench.audit.held -= set((new // page).tolist())
     allocator.free_group_end()
@@ -209,6 +210,7 @@ RELEASED = (
         ("I6", "I4"),
         scenario=small(keeps_rejected=False),
         released=True,
+        fix="free-swa-pages",
         applies=_frees_by_token,
         cause="stale-mapping",
     ),
@@ -261,7 +263,7 @@ RELEASED = (
         play=_segment_of_a_tombstone,
         released=True,
         applies=_frees_segments_unfiltered,
-        cause="illegal-slot",
+        cause="dummy-page-freed",
     ),
     Bug(
         "free-group-keeps-a-view",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 from unittest import mock
 
@@ -18,8 +19,8 @@ def _view_not_left(harmed: Harmed) -> AbstractContextManager[None]:
         def target_kv_pool_view(forward_batch: Any, kv_context: Any, *backend: Any) -> Any:
             holder = backend[0] if backend else forward_batch
             holder.token_to_kv_pool = kv_context.target_token_to_kv_pool
-            harmed()
             yield
+            harmed()
 
         return target_kv_pool_view
 
@@ -39,8 +40,9 @@ def _small_draft_pool(harmed: Harmed) -> AbstractContextManager[Any]:
     return mock.patch.object(Runtime, "_own_pool", sized)
 
 
-def _dirty_workspace(harmed: Harmed) -> AbstractContextManager[Any]:
-    """A launch leaves a split-K counter behind."""
+@contextmanager
+def _dirty_workspace(harmed: Harmed) -> Iterator[None]:
+    """A launch leaves a split-K counter behind; SGLang's buffer outlives the run."""
     from triage.lab.watch import EmulatedGpu
 
     launch = EmulatedGpu.launch
@@ -52,10 +54,17 @@ def _dirty_workspace(harmed: Harmed) -> AbstractContextManager[Any]:
             if counters is None:
                 counters = call.arguments["workspace_buffer"]
             counters[4] = 1
+            touched.append(counters)
             harmed()
         return result
 
-    return mock.patch.object(EmulatedGpu, "launch", dirty)
+    touched: list[Any] = []
+    with mock.patch.object(EmulatedGpu, "launch", dirty):
+        try:
+            yield
+        finally:
+            for counters in touched:
+                counters[4] = 0
 
 
 STATE = (

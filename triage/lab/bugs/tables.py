@@ -88,8 +88,8 @@ def _prefix_only(backend: Any, metadata: Any, batch: Any) -> bool:
 def _untranslated_writes(backend: Any, metadata: Any, batch: Any) -> bool:
     if getattr(metadata, "swa_out_cache_loc", None) is None:
         return False
-    metadata.swa_out_cache_loc = batch.out_cache_loc.clone()
-    return True
+    right, metadata.swa_out_cache_loc = metadata.swa_out_cache_loc, batch.out_cache_loc.clone()
+    return not torch.equal(right, metadata.swa_out_cache_loc)
 
 
 def _zero_length(backend: Any, metadata: Any, batch: Any) -> bool:
@@ -209,6 +209,7 @@ TABLES = (
         f"{SGLANG}/pull/19016",
         ("I12",),
         inject=spoiled(_prefix_only),
+        cause="lengths-disagree",
     ),
     Bug(
         "empty-row",
@@ -216,13 +217,15 @@ TABLES = (
         f"{SGLANG}/pull/1469",
         ("I12",),
         inject=spoiled(_zero_length),
+        cause="lengths-disagree",
     ),
     Bug(
         "stale-metadata",
         "a verify goes on with the metadata of the one before",
         f"{SGLANG}/pull/25889",
-        ("I12", "I2", "I11"),
+        ("I12", "I2", "I3", "I11"),
         inject=_stale_metadata,
+        cause="foreign-write",
     ),
     Bug(
         "untranslated-writes",
@@ -232,5 +235,6 @@ TABLES = (
         inject=spoiled(_untranslated_writes),
         scenario=small(draft="none"),
         applies=_has_write_snapshot,
+        cause="foreign-write",
     ),
 )
