@@ -49,11 +49,18 @@ class Containment:
         self._views: dict[tuple[str, int, int], SafeCopy] = {}
 
     def redirect(
-        self, block_tables: Tensor, cache_seqlens: Tensor, space: IndexSpace, **options: Any
+        self,
+        block_tables: Tensor,
+        cache_seqlens: Tensor,
+        space: IndexSpace,
+        *,
+        lane: str | None = None,
+        **options: Any,
     ) -> tuple[Tensor, Tensor]:
         """Check one launch and return the table and the lengths it may read.
 
-        Args: those of `DeviceChecker.check_table`, without `safe`.
+        Args: those of `DeviceChecker.check_table`, without `safe`; besides,
+            lane: the buffer's name where it is not the space's.
         Returns: `(rows, width)` and `(rows,)`, int32, dense, at addresses that stay
             the same for the same shape and space, so that a captured graph may read them.
         Raises:
@@ -63,7 +70,7 @@ class Containment:
         if block_tables.dim() != 2:
             raise CheckRefused(f"block_tables has {block_tables.dim()} dimensions, not 2")
         rows, width = block_tables.shape
-        key = space.name, rows, width
+        key = lane or space.name, rows, width
         safe = self._views.get(key)
         if safe is None:
             safe = self._views[key] = self._view(*key)

@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -81,10 +82,10 @@ class StepReport:
 
 @dataclass(slots=True)
 class _Snapshot:
-    """A copy of the state on its way to the host; `header` is a view of it."""
+    """A copy of the state on its way to the host; `numbers` is the same host memory."""
 
     state: Tensor
-    header: Tensor
+    numbers: np.ndarray
     event: torch.cuda.Event | None
     step: int = -1
 
@@ -156,7 +157,7 @@ class DeviceChecker:
 
     def _new_snapshot(self, size: int) -> _Snapshot:
         host = torch.zeros(size, dtype=torch.int64, pin_memory=self.on_cuda)
-        return _Snapshot(host, host[:HEADER], torch.cuda.Event() if self.on_cuda else None)
+        return _Snapshot(host, host.numpy(), torch.cuda.Event() if self.on_cuda else None)
 
     def check_table(
         self,
@@ -379,7 +380,7 @@ class DeviceChecker:
         return self._marks_without_launch
 
     def _report(self, snapshot: _Snapshot) -> StepReport:
-        header = snapshot.header.tolist()
+        header = snapshot.numbers[:HEADER].tolist()
         launches, counts = header[LAUNCHES], header[COUNTS : COUNTS + len(INVARIANTS)]
         before = self._seen
         fresh: dict[str, int] = {}
@@ -388,7 +389,7 @@ class DeviceChecker:
             both = zip(INVARIANTS, counts, before.counts, strict=True)
             fresh = {name: now - then for name, now, then in both if now > then}
             kept = min(header[CURSOR] - header[FLOOR], self.capacity)
-            records = snapshot.state[HEADER:].view(-1, RECORD)[:kept].tolist()
+            records = snapshot.numbers[HEADER:].reshape(-1, RECORD)[:kept].tolist()
             offenders = tuple(_offender(r) for r in records if r[10] >= before.launches)
         quiet = launches == before.launches
         self._marks_without_launch = self._marks_without_launch + 1 if quiet else 0

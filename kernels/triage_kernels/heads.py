@@ -49,7 +49,7 @@ class HeadPlan:
 
 
 def head_plan(grid: str, heads: int, head_dim: int, dtype: torch.dtype) -> HeadPlan:
-    """The tile for `grid`: "packed" fills it, "by_head" takes one, "per_token" a token's heads."""
+    """The tile of a grid: "packed" fills it, "by_head" takes one, "per_token" a token's heads."""
     if grid not in GRIDS:
         raise ContractError(f"grid is {grid!r}; allowed: {', '.join(GRIDS)}")
     block = 1 << (head_dim - 1).bit_length()

@@ -15,6 +15,7 @@ from typing import Any
 from triage.explain.case import Case
 from triage.explain.cause import Cause, Confidence
 from triage.explain.rules_allocation import freed_page, page_owned_twice
+from triage.explain.rules_books import moved_wrongly
 from triage.explain.rules_fault import illegal_allocation, lengths_disagree
 from triage.explain.rules_form import misread_table, narrow_table
 from triage.explain.rules_kernel import known_kernel_defect
@@ -43,7 +44,7 @@ RULES = (
     known_kernel_defect,
 )
 
-FAULT_RULES = (illegal_allocation, lengths_disagree)
+FAULT_RULES = (illegal_allocation, lengths_disagree, moved_wrongly)
 """Rules that go by the recorded fault alone: its launch may be absent."""
 
 

@@ -137,7 +137,8 @@ def _run(kernel: str, dump: Dump, fix: str, launch_once: LaunchOnce, *, faithful
         )
     except RuntimeError as error:  # torch.AcceleratorError from torch 2.9 on
         text = str(error).splitlines()[0]
-        if "CUDA" not in text:
+        # FlashInfer's own checks report CUDA's sentence without its name.
+        if "CUDA" not in text and "illegal memory access" not in text:
             raise
         return Verdict(
             kernel,

@@ -1,0 +1,281 @@
+"""Modes `contain` and `log`: every launch watched, nothing waited for, reported one step later.
+
+The failure: an armed server that is slower, or that dies of its own guard. The
+rule: at each launch at most one check and one recording per table, none for
+the layers that share it; what the kernels found is told when its copy has
+arrived; and what cannot be watched is counted under its reason, never passed
+off as clean.
+
+    begin    a forward or a capture begins: nothing of it has been watched
+    launch   what the attention may read: in `contain` a copy, in `log` what it was given
+    end      the forward is on its way, or the graph was replayed
+    poll     before tokens leave the scheduler: evidence of earlier steps
+
+This module knows tensors, not SGLang: the caller says which table belongs to
+which lane, and raises what `poll` returns.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from triton.errors import TritonError
+
+from triage.contain import Containment
+from triage.device import CheckRefused, DeviceChecker, StepReport
+from triage.errors import TriageError
+from triage.evidence import Evidence
+from triage.invariants.reads import IndexSpace
+from triage.recorder import FlightRecorder, LaneSpec
+
+logger = logging.getLogger("triage")
+
+Mode = Literal["contain", "log"]
+
+# I1 is the late symptom, I2 the cause; a wrong length makes both.
+_CAUSE_FIRST = ("I26", "I12", "I10", "I2", "I3", "I1")
+
+
+class CheckerSilent(TriageError):
+    """The checker is armed, forwards go by, and it does not run."""
+
+
+@dataclass(slots=True)
+class _Watched:
+    """The newest launch of a lane: how it was asked for, and what it may read.
+
+    It holds the tensors, so that their addresses cannot pass to others meanwhile.
+    """
+
+    table: Tensor
+    lengths: Tensor
+    queries: int | Tensor | None
+    window_left: int
+    space: IndexSpace
+    read: tuple[Tensor, Tensor]
+
+
+def _same(one: int | Tensor | None, other: int | Tensor | None) -> bool:
+    if one is other:
+        return True
+    if not isinstance(one, Tensor) or not isinstance(other, Tensor):
+        return isinstance(one, int) and isinstance(other, int) and one == other
+    return (
+        one.data_ptr() == other.data_ptr()
+        and one.shape == other.shape
+        and one.stride() == other.stride()
+        and one.dtype == other.dtype
+    )
+
+
+class Watch:
+    """Checker, containment and recorder of one stream.
+
+    Args:
+        device: where the tables live.
+        lanes: one per index space and role ("full", "swa", "draft full", ...). All
+            memory is taken here, before any capture.
+        mode: `contain` redirects, `log` does not.
+        slots: launches the recorder keeps per lane.
+        heartbeat: forwards without a check after which `poll` raises.
+    """
+
+    def __init__(
+        self,
+        device: torch.device | str,
+        lanes: Sequence[LaneSpec],
+        *,
+        mode: Mode,
+        slots: int = 256,
+        heartbeat: int = 100,
+    ) -> None:
+        self.mode = mode
+        self.checker = DeviceChecker(device)
+        self.recorder: FlightRecorder | None = FlightRecorder(
+            device, lanes, slots=slots, checker=self.checker
+        )
+        self._contain = None
+        if mode == "contain":
+            self._contain = Containment(
+                self.checker,
+                [lane.name for lane in lanes],
+                max_rows=max(lane.max_rows for lane in lanes),
+                max_columns=max(lane.max_columns for lane in lanes),
+            )
+        self._heartbeat = heartbeat
+        self._watched: dict[str, _Watched] = {}
+        self._facts: dict[int, dict[str, Any]] = {}
+        self._tags: dict[tuple[tuple[str, Any], ...], int] = {}
+        self.refused: Counter[str] = Counter()
+        self.launches = 0  # watched, checked or seen before
+        self.checks = 0
+
+    def begin(self) -> None:
+        """A forward or a capture begins: its tables are new, even at old addresses."""
+        self._watched.clear()
+
+    def seen(
+        self,
+        lane: str,
+        block_tables: Tensor,
+        cache_seqlens: Tensor,
+        queries: int | Tensor | None,
+        window_left: int,
+        space: IndexSpace,
+    ) -> tuple[Tensor, Tensor] | None:
+        """What a launch may read if the lane's newest one was the same; None if it was not.
+
+        Call it first at every layer: it is what makes the cost independent of their
+        number. `queries` is `q_len` or, where given, `cum_seq_lens_q`.
+        Cost: under a microsecond for the very objects of the newest launch.
+        """
+        watched = self._watched.get(lane)
+        if (
+            watched is not None
+            and (watched.table is block_tables or _same(watched.table, block_tables))
+            and (watched.lengths is cache_seqlens or _same(watched.lengths, cache_seqlens))
+            and watched.window_left == window_left
+            and (watched.queries is queries or _same(watched.queries, queries))
+            and (watched.space is space or watched.space == space)
+        ):
+            self.launches += 1
+            return watched.read
+        return None
+
+    def launch(
+        self,
+        lane: str,
+        block_tables: Tensor,
+        cache_seqlens: Tensor,
+        space: IndexSpace,
+        *,
+        facts: dict[str, Any] | None = None,
+        window_left: int,
+        q_len: int | Tensor = 1,
+        cum_seq_lens_q: Tensor | None = None,
+        req_pool_indices: Tensor | None = None,
+        **expected: Any,
+    ) -> tuple[Tensor, Tensor]:
+        """Watch one attention launch; return the table and the lengths it may read.
+
+        Args:
+            lane: names the recorder's ring and the containment's buffer.
+            facts: what the host knows of the launch (layer, mode, graph), plain values.
+            expected: `req_to_token`, `full_to_swa`, `num_real_rows`, `check_padding`,
+                `padded_length`, as `DeviceChecker.check_table` takes them.
+        Cost: that of `seen` where the lane's newest launch was the same; else two
+            kernel launches. No sync, legal under capture.
+        """
+        queries = q_len if cum_seq_lens_q is None else cum_seq_lens_q
+        read = self.seen(lane, block_tables, cache_seqlens, queries, window_left, space)
+        if read is not None:
+            return read
+        self.launches += 1
+        tag = self._tag(facts or {})
+        options: dict[str, Any] = {
+            "window_left": window_left,
+            "q_len": q_len,
+            "cum_seq_lens_q": cum_seq_lens_q,
+            "req_pool_indices": req_pool_indices,
+            "tag": tag,
+        }
+        read = block_tables, cache_seqlens
+        try:
+            if self._contain is None:
+                self.checker.check_table(block_tables, cache_seqlens, space, **options, **expected)
+            else:
+                read = self._contain.redirect(
+                    block_tables, cache_seqlens, space, lane=lane, **options, **expected
+                )
+            self.checks += 1
+            accepted = True
+        except CheckRefused as reason:
+            self._refuse(str(reason))
+            accepted = False
+        self._record(lane, block_tables, cache_seqlens, checked=accepted, **options)
+        self._watched[lane] = _Watched(
+            block_tables, cache_seqlens, queries, window_left, space, read
+        )
+        return read
+
+    def end(self, step: int) -> None:
+        """The work of a step is queued on the current stream; its state follows it."""
+        self.checker.mark(step)
+
+    def poll(self, *, wait: bool = False) -> tuple[Evidence, ...]:
+        """Evidence of the steps that have arrived since the last poll, oldest first.
+
+        Raises:
+            CheckerSilent: too many steps in a row without a check.
+        Cost: an event query per step on its way; with `wait` a sync.
+        """
+        reports = self.checker.poll(wait=wait)
+        silent = self.checker.marks_without_launch
+        if silent >= self._heartbeat:
+            refused = f"; refused: {dict(self.refused)}" if self.refused else ""
+            raise CheckerSilent(f"no check ran in {silent} forwards{refused}")
+        return tuple(self._evidence(report) for report in reports if report.total)
+
+    # -- helpers ----------------------------------------------------------------------------
+
+    def _record(
+        self, lane: str, table: Tensor, lengths: Tensor, *, checked: bool, **options: Any
+    ) -> None:
+        if self.recorder is None:
+            return
+        try:
+            self.recorder.record(lane, table, lengths, checked=checked, **options)
+        except (RuntimeError, TritonError) as error:
+            # The recorder is not worth a server: without it the traps still stand.
+            logger.error("sglang-triage: the flight recorder is off: %s", error)
+            self.refused[f"recorder: {type(error).__name__}"] += 1
+            self.recorder = None
+
+    def _refuse(self, reason: str) -> None:
+        if reason not in self.refused:
+            logger.error("sglang-triage: a launch is not covered: %s", reason)
+        self.refused[reason] += 1
+
+    def _tag(self, facts: dict[str, Any]) -> int:
+        if self.recorder is not None:
+            tag = self.recorder.tag(**facts)
+        else:
+            tag = self._tags.setdefault(tuple(sorted(facts.items())), len(self._tags))
+        self._facts[tag] = facts
+        return tag
+
+    def _evidence(self, report: StepReport) -> Evidence:
+        """One step's report as evidence: its cause, its first launch, who was told what."""
+        first = next(name for name in _CAUSE_FIRST if name in report.counts)
+        offenders = sorted(
+            report.offenders,
+            key=lambda o: (o.launch, o.violation.invariant != first, o.violation.row),
+        )
+        facts: dict[str, Any] = {}
+        launch = report.launches[0]
+        if offenders:
+            launch = offenders[0].launch
+            facts = self._facts.get(offenders[0].tag, {})
+        summary = {
+            "contain": "redirected to the dummy page; this step's output is invalid",
+            "log": "read as it was; this step's output is invalid",
+        }[self.mode]
+        rows = {(o.launch, o.violation.row) for o in offenders}
+        return Evidence(
+            invariant=first,
+            summary=f"{report.total} entries were wrong, {summary}",
+            where=f"step {report.step}, checked launch {launch}",
+            pool=str(facts.get("space", "")),
+            layer_id=facts.get("layer_id"),
+            forward_mode=str(facts.get("forward_mode", "")),
+            total=report.total,
+            rows_affected=len(rows),
+            violations=tuple(offender.violation for offender in offenders),
+            facts={**facts, "counts": report.counts, "step": report.step, "launch": launch},
+        )
