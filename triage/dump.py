@@ -126,8 +126,7 @@ def encode(dump: Dump) -> bytes:
     values: dict[str, Any] = {
         name: getattr(dump, name) for name in _SECTIONS if getattr(dump, name) not in (None, (), {})
     }
-    if dump.history:
-        values["history"] = dump.history[-MAX_HISTORY:]
+    history = values.pop("history", ())
     sections = []
     check_agreement(dump)
     try:
@@ -135,10 +134,28 @@ def encode(dump: Dump) -> bytes:
             body = _pack(to_plain(value))
             _check_structure(body, name)
             sections.append(_section(name, _SECTIONS[name][1], body))
+        if history:
+            name = "history"
+            sections.append(_section(name, False, _newest_that_fit(history)))
     except (SchemaError, KeyError, OverflowError, ValueError) as error:
         raise DumpError(f"section {name} cannot be stored: {error}") from error
     sections += [_section(name, False, body) for name, body in dump.extra.items()]
     return _pack([MAGIC, FORMAT_VERSION, *sections])
+
+
+def _newest_that_fit(history: tuple[dict[str, Any], ...]) -> bytes:
+    """The section's body: rather fewer old launches than no dump."""
+    kept = history[-MAX_HISTORY:]
+    while True:
+        body = _pack(to_plain(kept))
+        try:
+            _check_structure(body, "history")
+        except DumpError:
+            if len(kept) <= 1:
+                raise
+            kept = kept[-(len(kept) // 2) :]
+        else:
+            return body
 
 
 def decode(encoded: bytes) -> Dump:

@@ -130,6 +130,15 @@ def test_the_newest_launches_of_a_long_history_are_kept():
     assert len(restored.history) == 1024
 
 
+def test_a_history_of_large_entries_is_cut_rather_than_the_dump_lost():
+    history = tuple({"launch_id": each, "rows": list(range(200))} for each in range(1000))
+
+    restored = decode(encode(Dump(fault=Evidence("I1", "", ""), history=history)))
+
+    assert restored.history[-1]["launch_id"] == 999
+    assert 100 < len(restored.history) < 1000
+
+
 def test_the_file_is_private_and_nothing_else_is_left_behind(tmp_path):
     directory = tmp_path / "new" / "dumps"
 

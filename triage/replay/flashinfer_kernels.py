@@ -33,8 +33,9 @@ from triage.replay.flashinfer_call import (
     counter_buffer_bytes,
     decode_arguments,
 )
-from triage.replay.guarded_pool import GuardedPool, guards_available
+from triage.replay.guarded_pool import GuardedPool, Layout, guards_available
 from triage.replay.kv_source import Inputs
+from triage.replay.placement import joined_halves
 from triage.replay.synthesis import torch_dtype
 from triage.replay.values import compare_with_right_table, q_lens_of
 from triage.replay.verdict import Basis, Outcome, Verdict, records_fault
@@ -167,7 +168,8 @@ def _launch_table(
     rows = len(tables.cache_seqlens)
     properties = torch.cuda.get_device_properties(torch.cuda.current_device())
     # NaN wherever no visible token lies: a kernel that lets such a page count shows it.
-    with GuardedPool(shape, dtype, fill=float("nan")) as pool:
+    layout: Layout = "joined" if joined_halves(launch) else "separate"
+    with GuardedPool(shape, dtype, layout=layout, fill=float("nan")) as pool:
         pool.k_cache[0] = pool.v_cache[0] = 0
         if len(named):
             keys, values = inputs.read_kv(torch.from_numpy(named)[None, :])
