@@ -192,7 +192,8 @@ def gemma_attention_preamble(
         num_q_heads, num_kv_heads, head_dim, rotary_angles, reads,
     )  # fmt: skip
     m = q.shape[0]
-    plan = head_plan("packed", num_q_heads, head_dim, q.dtype)
+    # Half as many lanes a warp as a norm alone: with 1024 the rotation spills on Blackwell.
+    plan = head_plan("packed", num_q_heads, head_dim, q.dtype, lanes_per_warp=512)
     q_programs = plan.programs(m, num_q_heads)
     k_programs = 0 if k is None else plan.programs(m, num_kv_heads)
     launch(
