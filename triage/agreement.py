@@ -14,7 +14,7 @@ from triage.record import Dump, Launch, Pools, Ragged, Tables
 
 MAX_ROWS = 1 << 20
 MAX_TOKENS = 1 << 40
-MAX_EXTENT = 1 << 31
+MAX_EXTENT = 1 << 48
 _LAUNCH_LIMITS = {
     "page_size": (1, 1 << 16),
     "num_q_heads": (1, 1 << 12),
@@ -37,14 +37,10 @@ def check_agreement(dump: Dump) -> None:
         raise DumpError(f"backend: batch_size = {dump.backend.batch_size}")
     if dump.tables is not None:
         _check_tables(dump.tables)
-    if dump.launch is not None and dump.tables is not None:
-        rows = len(dump.tables.cache_seqlens)
-        for name in ("cum_seq_lens_q", "cum_seq_lens_kv"):
-            offsets = getattr(dump.launch, name)
-            if offsets is None:
-                continue
-            _check_array(name, offsets, (rows + 1,))
-            _check_range(name, np.diff(offsets, prepend=0), 0, MAX_TOKENS)
+    if dump.launch is not None:
+        # Wrong offsets are what a dump may be for, so only their form is judged.
+        _check_array("cum_seq_lens_q", dump.launch.cum_seq_lens_q, (-1,))
+        _check_array("cum_seq_lens_kv", dump.launch.cum_seq_lens_kv, (-1,))
 
 
 def _check_launch(launch: Launch) -> None:

@@ -169,6 +169,15 @@ def test_a_full_disk_leaves_no_partial_file(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("offsets", [[0, 9, 3, 4, 4], [0, 1], list(range(20))])
+def test_wrong_query_offsets_do_not_cost_the_dump(offsets):
+    dump = dumps.make_dump(dumps.SMALL)
+    offsets = np.array(offsets, dtype=np.int64)
+    dump = replace(dump, launch=replace(dump.launch, q_len_per_req=0, cum_seq_lens_q=offsets))
+
+    assert same(decode(encode(dump)), dump)
+
+
 def test_tables_that_contradict_each_other_are_refused_when_written():
     ragged = Ragged(np.arange(3, dtype=np.int32), np.array([0, 2, 9]))
     tables = Tables(ragged, np.array([1, 2], dtype=np.int32))
