@@ -14,6 +14,8 @@ from typing import Any
 
 import click
 
+from triage.commands.resolve import resolve
+
 _DEVICE = click.option(
     "--device",
     type=click.Choice(["cpu", "cuda"]),
@@ -188,9 +190,21 @@ def _check_result(record: dict[str, Any]) -> Any:
 @click.option(
     "--dtype", "dtypes", multiple=True, type=click.Choice(["float16", "bfloat16", "float32"])
 )
+@click.option("--provider", type=click.Choice(["ours", "sglang"]), default="ours")
+@click.option(
+    "--floats",
+    type=click.Choice(["fp32", "fp64"]),
+    default="fp32",
+    help="Type of runtime floats: fp64 is what a launch made by Inductor passes.",
+)
 @_JSON
 def aot(
-    ops: tuple[str, ...], archs: tuple[int, ...], dtypes: tuple[str, ...], as_json: bool
+    ops: tuple[str, ...],
+    archs: tuple[int, ...],
+    dtypes: tuple[str, ...],
+    provider: str,
+    floats: str,
+    as_json: bool,
 ) -> None:
     """Compile for sm_90, sm_100, sm_103 and sm_120 without a GPU; refuse fp64 and spills."""
     _prepare("cuda")
@@ -199,7 +213,7 @@ def aot(
 
     wanted = _dtypes(dtypes or ("bfloat16",))
     results = []
-    for compiled in compile_all(ops, archs or ARCHITECTURES, wanted):
+    for compiled in compile_all(ops, archs or ARCHITECTURES, wanted, provider, floats):
         results.append(compiled)
         if not as_json:
             click.echo(report.compiled_text(compiled))
@@ -342,3 +356,6 @@ def mutants(names: tuple[str, ...], only_list: bool, markdown: Path | None, as_j
     if not as_json:
         click.echo(f"{len(detections) - missed} of {len(detections)} caught")
     raise SystemExit(1 if missed else 0)
+
+
+kernels.add_command(resolve)

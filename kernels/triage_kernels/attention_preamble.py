@@ -103,14 +103,13 @@ def _preamble_kernel(
     EPS: tl.constexpr,
     ROUNDED: tl.constexpr,
     SHARED_KV: tl.constexpr,
-    UNITS_Q: tl.constexpr,
-    UNITS_KV: tl.constexpr,
+    UNITS: tl.constexpr,
     HALF_BLOCK: tl.constexpr,
 ):
     HALF: tl.constexpr = D // 2
     pid = tl.program_id(0)
     if pid < Q_PROGRAMS:
-        tokens, heads, cols, live = head_tile(pid, M, HQ, HALF, UNITS_Q, HALF_BLOCK)
+        tokens, heads, cols, live = head_tile(pid, M, HQ, HALF, UNITS, HALF_BLOCK)
         at = tokens * stride_q + heads * D + cols
         _, _, low, high = _norm_rope(
             q_ptr, qw_ptr, cache_ptr, pos_ptr, at, stride_cache,
@@ -118,7 +117,7 @@ def _preamble_kernel(
         )  # fmt: skip
         _store_halves(q_ptr, at, low, high, live, HALF)
     elif pid < Q_PROGRAMS + K_PROGRAMS:
-        tokens, heads, cols, live = head_tile(pid - Q_PROGRAMS, M, HKV, HALF, UNITS_KV, HALF_BLOCK)
+        tokens, heads, cols, live = head_tile(pid - Q_PROGRAMS, M, HKV, HALF, UNITS, HALF_BLOCK)
         at = tokens * stride_k + heads * D + cols
         nl, nh, low, high = _norm_rope(
             k_ptr, kw_ptr, cache_ptr, pos_ptr, at, stride_cache,
@@ -133,7 +132,7 @@ def _preamble_kernel(
             _store_halves(v_cache_ptr, v_at, nl, nh, kept, HALF)
     else:
         tokens, heads, cols, live = head_tile(
-            pid - Q_PROGRAMS - K_PROGRAMS, M, HKV, HALF, UNITS_KV, HALF_BLOCK
+            pid - Q_PROGRAMS - K_PROGRAMS, M, HKV, HALF, UNITS, HALF_BLOCK
         )
         at = tokens * stride_v + heads * D + cols
         low = _half(v_ptr, at, live)
@@ -163,7 +162,6 @@ def gemma_attention_preamble(
     rotary_angles: int,
     eps: float = EPS,
     reads: str = "rounded",
-    grid: str = "packed",
 ) -> Outputs:
     """q = R(rope(n(q) * wq)) in place; key and value normed, key rotated, into their caches.
 
@@ -182,7 +180,6 @@ def gemma_attention_preamble(
         rotary_angles: angles that are not zero, `rope.rotary_angles(layer)`.
         reads: "rounded": the rotation reads R(n * w), bit parity with separate kernels
             and with SGLang's `gemma_qkv_norm_rope`. "unrounded": fp32 throughout.
-        grid: as for `gemma_qkv_rmsnorm`.
     Returns:
         (q, k_cache, v_cache), or (q,) without k; the tensors given, written.
     Aliasing: q and both caches are disjoint from each other and from every input.
@@ -195,10 +192,10 @@ def gemma_attention_preamble(
         num_q_heads, num_kv_heads, head_dim, rotary_angles, reads,
     )  # fmt: skip
     m = q.shape[0]
-    q_plan = head_plan(grid, num_q_heads, head_dim, q.dtype)
-    kv_plan = q_plan if k is None else head_plan(grid, num_kv_heads, head_dim, q.dtype)
-    q_programs = q_plan.programs(m, num_q_heads)
-    k_programs = 0 if k is None else kv_plan.programs(m, num_kv_heads)
+    # Half as many lanes a warp as a norm alone: with 1024 the rotation spills on Blackwell.
+    plan = head_plan("packed", num_q_heads, head_dim, q.dtype, lanes_per_warp=512)
+    q_programs = plan.programs(m, num_q_heads)
+    k_programs = 0 if k is None else plan.programs(m, num_kv_heads)
     launch(
         _preamble_kernel,
         (q_programs + k_programs + (0 if v is None else k_programs),),
@@ -231,10 +228,9 @@ def gemma_attention_preamble(
         EPS=eps,
         ROUNDED=reads == "rounded",
         SHARED_KV=k is not None and v is None,
-        UNITS_Q=q_plan.units,
-        UNITS_KV=kv_plan.units,
-        HALF_BLOCK=max(1, q_plan.block // 2),
-        num_warps=max(q_plan.num_warps, kv_plan.num_warps),
+        UNITS=plan.units,
+        HALF_BLOCK=max(1, plan.block // 2),
+        num_warps=plan.num_warps,
     )
     return (q,) if k_cache is None or v_cache is None else (q, k_cache, v_cache)
 
@@ -256,7 +252,6 @@ def gemma_attention_preamble_eager(
     rotary_angles: int,
     eps: float = EPS,
     reads: str = "rounded",
-    grid: str = "packed",
 ) -> Outputs:
     """The same in torch: fp32 inside; rounds after the norm if `reads` says so, and at the end."""
     cos, sin = cos_sin[positions.long()].float().unsqueeze(1).chunk(2, dim=-1)

@@ -253,7 +253,7 @@ DEFECTS: tuple[Mutant, ...] = (
     _qkv(
         "v-weighted",
         "value multiplied by the key weight",
-        ("M, HKV, D, EPS, False, UNITS_KV", "M, HKV, D, EPS, True, UNITS_KV"),
+        ("M, HKV, D, EPS, False, UNITS", "M, HKV, D, EPS, True, UNITS"),
     ),
     _qkv(
         "k-unweighted",

@@ -21,7 +21,6 @@ from triage_kernels.launch import cdiv
 
 GRIDS = ("packed", "by_head", "per_token")
 _TILE_LANES = 4096
-_LANES_PER_WARP = 1024
 _override: tuple[int, int] | None = None
 
 
@@ -48,12 +47,14 @@ class HeadPlan:
         return cdiv(tokens * heads, self.units)
 
 
-def head_plan(grid: str, heads: int, head_dim: int, dtype: torch.dtype) -> HeadPlan:
-    """The tile for `grid`: "packed" fills it, "by_head" takes one, "per_token" a token's heads."""
+def head_plan(
+    grid: str, heads: int, head_dim: int, dtype: torch.dtype, lanes_per_warp: int = 1024
+) -> HeadPlan:
+    """The tile of a grid: "packed" fills it, "by_head" takes one, "per_token" a token's heads."""
     if grid not in GRIDS:
         raise ContractError(f"grid is {grid!r}; allowed: {', '.join(GRIDS)}")
     block = 1 << (head_dim - 1).bit_length()
-    lanes, per_warp = _override or (_TILE_LANES, _LANES_PER_WARP)
+    lanes, per_warp = _override or (_TILE_LANES, lanes_per_warp)
     packed = max(1, lanes // block)
     units = {"packed": packed, "by_head": 1, "per_token": 1 << (heads - 1).bit_length()}[grid]
     # One 16-byte load per thread spans 512 bytes a warp: the warps that one head needs.

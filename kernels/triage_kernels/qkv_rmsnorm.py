@@ -65,19 +65,18 @@ def _qkv_rmsnorm_kernel(
     HKV: tl.constexpr,
     D: tl.constexpr,
     EPS: tl.constexpr,
-    UNITS_Q: tl.constexpr,
-    UNITS_KV: tl.constexpr,
+    UNITS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     pid = tl.program_id(0)
     if pid < Q_PROGRAMS:
-        _norm_heads(q_ptr, qw_ptr, stride_q, pid, M, HQ, D, EPS, True, UNITS_Q, BLOCK)
+        _norm_heads(q_ptr, qw_ptr, stride_q, pid, M, HQ, D, EPS, True, UNITS, BLOCK)
     elif pid < Q_PROGRAMS + K_PROGRAMS:
         pid -= Q_PROGRAMS
-        _norm_heads(k_ptr, kw_ptr, stride_k, pid, M, HKV, D, EPS, True, UNITS_KV, BLOCK)
+        _norm_heads(k_ptr, kw_ptr, stride_k, pid, M, HKV, D, EPS, True, UNITS, BLOCK)
     else:
         pid -= Q_PROGRAMS + K_PROGRAMS
-        _norm_heads(v_ptr, kw_ptr, stride_v, pid, M, HKV, D, EPS, False, UNITS_KV, BLOCK)
+        _norm_heads(v_ptr, kw_ptr, stride_v, pid, M, HKV, D, EPS, False, UNITS, BLOCK)
 
 
 def gemma_qkv_rmsnorm(
@@ -130,10 +129,10 @@ def gemma_qkv_rmsnorm(
         check_disjoint("q", q, k=k, v=v)
         check_disjoint("k", k, v=v)
     m = q.shape[0]
-    q_plan = head_plan(grid, num_q_heads, head_dim, q.dtype)
-    kv_plan = head_plan(grid, num_kv_heads, head_dim, q.dtype) if k is not None else q_plan
-    q_programs = q_plan.programs(m, num_q_heads)
-    k_programs = 0 if k is None else kv_plan.programs(m, num_kv_heads)
+    # One tile for all three: a head then lies on the same threads whichever it is.
+    plan = head_plan(grid, num_q_heads, head_dim, q.dtype)
+    q_programs = plan.programs(m, num_q_heads)
+    k_programs = 0 if k is None else plan.programs(m, num_kv_heads)
     launch(
         _qkv_rmsnorm_kernel,
         (q_programs + 2 * k_programs,),
@@ -152,10 +151,9 @@ def gemma_qkv_rmsnorm(
         HKV=max(1, num_kv_heads),
         D=head_dim,
         EPS=eps,
-        UNITS_Q=q_plan.units,
-        UNITS_KV=kv_plan.units,
-        BLOCK=q_plan.block,
-        num_warps=max(q_plan.num_warps, kv_plan.num_warps),
+        UNITS=plan.units,
+        BLOCK=plan.block,
+        num_warps=plan.num_warps,
     )
     return (q,) if k is None or v is None else (q, k, v)
 

@@ -46,15 +46,14 @@ def _qkv_rmsnorm_shared_kv_kernel(
     HKV: tl.constexpr,
     D: tl.constexpr,
     EPS: tl.constexpr,
-    UNITS_Q: tl.constexpr,
-    UNITS_KV: tl.constexpr,
+    UNITS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     pid = tl.program_id(0)
     if pid < Q_PROGRAMS:
-        _norm_heads(q_ptr, qw_ptr, stride_q, pid, M, HQ, D, EPS, True, UNITS_Q, BLOCK)
+        _norm_heads(q_ptr, qw_ptr, stride_q, pid, M, HQ, D, EPS, True, UNITS, BLOCK)
     else:
-        tokens, heads, cols, mask = head_tile(pid - Q_PROGRAMS, M, HKV, D, UNITS_KV, BLOCK)
+        tokens, heads, cols, mask = head_tile(pid - Q_PROGRAMS, M, HKV, D, UNITS, BLOCK)
         x = tl.load(kv_ptr + tokens * stride_kv + heads * D + cols, mask=mask, other=0.0)
         x = x.to(tl.float32)
         v = x * inv_rms(x, D, EPS)
@@ -102,12 +101,11 @@ def gemma_qkv_rmsnorm_shared_kv(
     k = torch.empty(kv.shape, dtype=kv.dtype, device=kv.device)
     v = torch.empty(kv.shape, dtype=kv.dtype, device=kv.device)
     m = q.shape[0]
-    q_plan = head_plan(grid, num_q_heads, head_dim, q.dtype)
-    kv_plan = head_plan(grid, num_kv_heads, head_dim, q.dtype)
-    q_programs = q_plan.programs(m, num_q_heads)
+    plan = head_plan(grid, num_q_heads, head_dim, q.dtype)
+    q_programs = plan.programs(m, num_q_heads)
     launch(
         _qkv_rmsnorm_shared_kv_kernel,
-        (q_programs + kv_plan.programs(m, num_kv_heads),),
+        (q_programs + plan.programs(m, num_kv_heads),),
         q,
         kv,
         k,
@@ -122,10 +120,9 @@ def gemma_qkv_rmsnorm_shared_kv(
         HKV=num_kv_heads,
         D=head_dim,
         EPS=eps,
-        UNITS_Q=q_plan.units,
-        UNITS_KV=kv_plan.units,
-        BLOCK=q_plan.block,
-        num_warps=max(q_plan.num_warps, kv_plan.num_warps),
+        UNITS=plan.units,
+        BLOCK=plan.block,
+        num_warps=plan.num_warps,
     )
     return q, k, v
 

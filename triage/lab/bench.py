@@ -37,8 +37,28 @@ class Bench:
         self.audit = Audit(self.runtime.token_to_kv_pool_allocator)
         if audit:
             self.audit.attach()
+        self.gpu.on_wrong = lambda moment: self._note(str(moment))
+        self.audit.on_wrong = self._note
+        self.wrong: tuple[int, str] | None = None
         self.driver = Driver(scenario, self.runtime, self.gpu, seed, overlap)
+
+    @property
+    def moment(self) -> int:
+        """Launches and allocator calls so far: the clock by which a delay is measured."""
+        return self.gpu.launches + self.audit.calls
+
+    def check_books(self, where: str) -> None:
+        """Ask the oracle now, outside an allocator call, and let the traps see a boundary."""
+        for sentence in self.audit.faults(where):
+            self._note(sentence)
+        lifecycle = getattr(self.process.installed, "lifecycle", None)
+        if lifecycle is not None and self.process.traps.armed:
+            lifecycle.books.boundary(self.runtime.token_to_kv_pool_allocator)
 
     def close(self) -> None:
         self.process.gpu = None
         self.runtime.close()
+
+    def _note(self, sentence: str) -> None:
+        if self.wrong is None:
+            self.wrong = (self.moment, sentence)
