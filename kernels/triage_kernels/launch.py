@@ -27,6 +27,7 @@ class Launch:
     args: tuple[Any, ...]
     constants: dict[str, Any]
     num_warps: int
+    enable_fp_fusion: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,17 +87,27 @@ def cdiv(count: int, size: int) -> int:
 
 
 def launch(
-    kernel: Any, grid: tuple[int, ...], *args: Any, num_warps: int, **constants: Any
+    kernel: Any,
+    grid: tuple[int, ...],
+    *args: Any,
+    num_warps: int,
+    enable_fp_fusion: bool = True,
+    **constants: Any,
 ) -> None:
-    """Run `kernel` over `grid`; an empty grid is no launch."""
+    """Run `kernel` over `grid`; an empty grid is no launch.
+
+    `enable_fp_fusion` off rounds every product before it is added: for kernels whose
+    several compilations must agree to the bit, since what is contracted is the compiler's
+    choice in each.
+    """
     if 0 in grid:
         return
     if _recorder is not None:
-        _recorder.append(Launch(kernel, grid, args, constants, num_warps))
+        _recorder.append(Launch(kernel, grid, args, constants, num_warps, enable_fp_fusion))
     elif interpreting():
         # The interpreter is numpy: it warns where a GPU silently makes inf or NaN.
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)
             kernel[grid](*args, **constants, num_warps=num_warps)
     else:
-        kernel[grid](*args, **constants, num_warps=num_warps)
+        kernel[grid](*args, **constants, num_warps=num_warps, enable_fp_fusion=enable_fp_fusion)
