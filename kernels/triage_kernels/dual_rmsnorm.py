@@ -93,7 +93,9 @@ def gemma_dual_rmsnorm_residual_scalar(
         check_vector(name, weight, x1.shape[1], x1)
     check_scalar("scalar", scalar, x1)
     out = output(out, x1, x1=x1, x2=x2, residual=residual)
-    x1, x2, residual, weight1, weight2, weight3 = map(aligned, (x1, x2, residual, weight1, weight2, weight3))
+    x1, x2, residual, weight1, weight2, weight3 = map(
+        aligned, (x1, x2, residual, weight1, weight2, weight3)
+    )
     work = aligned(out)
     m, n = x1.shape
     plan = row_plan(n)

@@ -19,16 +19,15 @@ import triton.language as tl
 
 from triage_kernels.errors import ContractError
 from triage_kernels.launch import cdiv
+from triage_kernels.plans import PLANS
 
 GRIDS = ("packed", "by_head", "per_token")
-_TILE_LANES = 4096
-_LANES_PER_WARP = 1024
 _override: tuple[int, int] | None = None
 
 
 @contextmanager
 def tiled(lanes: int, lanes_per_warp: int) -> Iterator[None]:
-    """Use another tile: how `bench --tune` tries the alternatives."""
+    """Use another tile: how `tune` tries the alternatives."""
     global _override
     _override = (lanes, lanes_per_warp)
     try:
@@ -49,11 +48,14 @@ class HeadPlan:
         return cdiv(tokens * heads, self.units)
 
 
-def head_plan(grid: str, q_heads: int, head_dim: int, dtype: torch.dtype, parts: int = 1) -> HeadPlan:
+def head_plan(
+    grid: str, q_heads: int, head_dim: int, dtype: torch.dtype, parts: int = 1
+) -> HeadPlan:
     """The tile for `grid`, one for query, key and value alike; `parts` 2 loads a head in halves.
 
     "packed" fills a tile, "by_head" takes one head, or as many as fill a warp, "per_token"
-    as many as a token has query heads. On each grid a head has the same threads, one
+    as many as a token has query heads. Halves, which stay in registers for the rotation,
+    get twice the warps. On each grid a head has the same threads, one
     16-byte load each, so that its sum is taken in the same order: more threads than that
     and Triton would narrow the loads, fewer than a warp and heads would share one.
     """
@@ -63,12 +65,12 @@ def head_plan(grid: str, q_heads: int, head_dim: int, dtype: torch.dtype, parts:
     vector = math.gcd(head_dim // parts, 16 // dtype.itemsize)
     threads = max(1, block // parts // vector)
     fewest = max(1, 32 // threads)
-    lanes, per_warp = _override or (_TILE_LANES, _LANES_PER_WARP)
+    lanes, per_warp = _override or PLANS["heads"]
     wanted = {"packed": lanes // block, "by_head": 1, "per_token": 1 << (q_heads - 1).bit_length()}
     units = max(fewest, wanted[grid])
     head_warps = max(1, threads // 32)
     most = max(1, units * threads // 32)
-    return HeadPlan(units, block, max(head_warps, min(16, most, units * block // per_warp)))
+    return HeadPlan(units, block, max(head_warps, min(16, most, units * block * parts // per_warp)))
 
 
 @triton.jit

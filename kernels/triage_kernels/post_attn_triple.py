@@ -114,7 +114,6 @@ def gemma_post_attn_triple_rmsnorm(
         raise ContractError(f"reads is {reads!r}; allowed: {', '.join(READS)}")
     router_rounded, dense_rounded, moe_rounded = READS[reads]
     attn, residual = map(aligned, (attn, residual))
-    weights = tuple(map(aligned, weights))
     m, n = attn.shape
     outputs = tuple(torch.empty((m, n), dtype=attn.dtype, device=attn.device) for _ in range(4))
     plan = row_plan(n)
@@ -123,7 +122,7 @@ def gemma_post_attn_triple_rmsnorm(
         (cdiv(m, plan.rows),),
         attn,
         residual,
-        *weights,
+        *map(aligned, weights),
         *outputs,
         attn.stride(0),
         residual.stride(0),
