@@ -34,3 +34,6 @@ clean:
 
 golden: env  ## make the dumps in dumps/ again (about five minutes)
 	@$(BIN)/python -m triage.lab.golden
+
+gpu:  ## what only a GPU can show; uses $(PYTHON) with its torch, resumes when cut off
+	@$(PYTHON) -m triage.bench.gpu --out $(OUT)/gpu

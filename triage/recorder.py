@@ -83,7 +83,7 @@ class FlightRecorder:
         checker: DeviceChecker | None = None,
         interpret: bool = False,
     ) -> None:
-        self.device = torch.device(device)
+        self.device = torch.empty(0, device=device).device  # "cuda" becomes "cuda:0"
         self.on_cuda = self.device.type == "cuda"
         self._eager = not self.on_cuda and not interpret
         self._checker_state: tuple[Tensor, Tensor] | None = None

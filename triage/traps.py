@@ -33,6 +33,7 @@ from triage.faults import SUMMARY, first_of, typed
 from triage.history import History
 from triage.invariants.allocator import check_allocated
 from triage.invariants.findings import Findings, read_together
+from triage.invariants.geometry import check_workspace
 from triage.invariants.lengths import check_lengths
 from triage.invariants.reads import IndexSpace, check_form, check_table
 from triage.record import Dump
@@ -147,8 +148,10 @@ class Traps:
             device_of_kernel=call.query.device,
             where=self._where(call),
         )
-        if form:
+        if form and "I26" in self.enabled:
             self._fire(TableForm, form[0], call, entry, read)
+        if "I27" in self.enabled:
+            self._workspace(call)
         mine = self._check(call, entry, read)
         sibling = None if entry is None else self._sibling(call, entry, read)
         lengths = None if entry is None else self._lengths(call, entry)
@@ -180,6 +183,16 @@ class Traps:
             req_to_token=entry.req_to_token if known and entry else None,
             full_to_swa=read.full_to_swa,
         )
+
+    def _workspace(self, call: AttentionCall) -> None:
+        """I27: newer releases pass the split-K counters apart, older keep them in the workspace."""
+        counters = call.arguments.get("multi_ctas_kv_counter_buffer")
+        if counters is None:
+            counters = call.arguments.get("workspace_buffer")
+        if isinstance(counters, Tensor):
+            found = check_workspace(counters)
+            summary = "a split-K counter is not zero before the launch"
+            self.fire_findings(found, "I27", summary, "", self._where(call))
 
     def _lengths(self, call: AttentionCall, entry: Entry) -> Findings | None:
         """I12 against the forward batch: metadata of another forward has other lengths."""

@@ -6,6 +6,7 @@ import json
 import random
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,6 +20,7 @@ from triage.device import DeviceChecker
 from triage.invariants.findings import Findings
 from triage.invariants.reads import IndexSpace, check_table
 from triage.recorder import FlightRecorder, LaneSpec, window_columns
+from triage.watch import Watch
 
 pytestmark = [
     pytest.mark.gpu,
@@ -31,7 +33,9 @@ PAGE, ROWS, WIDTH, WINDOW = 64, 32, 128, 511
 @contextmanager
 def no_sync() -> Iterator[None]:
     """CUDA's own view: anything inside that waits for the device raises."""
-    torch.cuda.set_sync_debug_mode("error")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch calls the mode a prototype, once a process
+        torch.cuda.set_sync_debug_mode("error")
     try:
         yield
     finally:
@@ -248,6 +252,50 @@ def test_a_contained_launch_survives_ids_that_would_fault():
                 wanted = 0 if (row, column) in bad else int(server.source[row, column])
                 if column % 16 == 0 or (row, column) in bad:
                     assert int(out[row, column]) == wanted
+
+
+def test_a_watched_model_in_a_graph_is_checked_once_per_replay_and_told():
+    # GIVEN 12 layers that share a table, watched while they are captured
+    server = Server(seed=5)
+    lane = LaneSpec("swa", PAGE, ROWS, WIDTH, window_columns=window_columns(WINDOW, 1, PAGE))
+    watch = Watch("cuda", [lane], mode="contain")
+    pool = torch.arange(server.space.num_pages, device="cuda")
+    out = torch.zeros(ROWS, WIDTH, dtype=torch.int64, device="cuda")
+
+    def body() -> None:
+        watch.begin()
+        server.table.copy_(server.source)
+        for layer in range(12):
+            table, _ = watch.launch(
+                "swa",
+                server.table,
+                server.lengths,
+                server.space,
+                facts={"layer_id": layer, "space": "swa", "graph_id": 1},
+                **server.options,
+            )
+            torch.take(pool, table.long(), out=out)
+
+    server.fill(spoil=0)
+    graph = captured(body)
+    assert (watch.launches, watch.checks) == (24, 2)  # warm-up and capture
+    watch.end(-1)
+    assert watch.poll(wait=True) == ()
+    for step in range(8):
+        server.fill(spoil=0 if step % 2 else 20)
+        wrong = server.expected().total
+        torch.cuda.synchronize()
+        # WHEN it is replayed, marked and polled without a sync
+        with no_sync():
+            graph.replay()
+            watch.end(step)
+            early = watch.poll()
+        evidence = (*early, *watch.poll(wait=True))
+        # THEN the step's faults are told once, with the step, and the context lives
+        assert [found.total for found in evidence] == ([wrong] if wrong else [])
+        assert all(found.facts["step"] == step for found in evidence)
+        torch.cuda.synchronize()
+    assert watch.checker.marks_without_launch == 0
 
 
 def test_a_process_that_dies_of_a_real_fault_leaves_its_ring_on_the_host():

@@ -32,7 +32,8 @@ def test_inside_the_view_the_state_is_the_pools(runtime, stale):
     with fix.swapped(stale, pool):
         assert stale._swa_kv_pool is pool
         assert stale._swa_full_to_swa_mapping is pool.full_to_swa_index_mapping
-        assert stale.use_sliding_window_kv_pool is True
+        # it gates writes alone on this release; a correct frozen-KV draft has it False too
+        assert stale.use_sliding_window_kv_pool is False
     assert fix.uses == 1
 
 

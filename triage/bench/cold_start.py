@@ -1,4 +1,4 @@
-"""Wall time of `triage show` and `triage explain` in a new process, Python's start beside it."""
+"""Wall time of `triage show` and `triage explain` in a new process, bare Python beside it."""
 
 from __future__ import annotations
 

@@ -16,8 +16,14 @@ from triage.show import summarise
 @click.option("--rows", type=click.IntRange(0), default=8, show_default=True, help="Rows to list.")
 @click.option("--history", is_flag=True, help="List the launches of the flight recorder.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def show(dump: Path, rows: int, history: bool, as_json: bool) -> None:
+@click.option("--picture", type=click.Path(path_type=Path), help="Draw the page ids to this file.")
+def show(dump: Path, rows: int, history: bool, as_json: bool, picture: Path | None) -> None:
     """Print what DUMP holds; rows with bad entries come first."""
+    if picture is not None:
+        from triage.report.picture import draw
+
+        click.echo(f"written: {draw(read_dump(dump), picture)}")
+        return
     summary = summarise(read_dump(dump), rows=rows)
     if as_json:
         click.echo(json.dumps(summary, indent=2))

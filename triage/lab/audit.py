@@ -40,7 +40,9 @@ class Audit:
     """Stands around one allocator object. `wrong` is (event, sentence) of the first fault."""
 
     allocator: Any
-    events: int = 0
+    events: int = 0  # calls that came back
+    calls: int = 0  # calls that were made
+    on_wrong: Callable[[str], None] = lambda sentence: None
     wrong: tuple[int, str] | None = None
     held: set[int] = field(default_factory=set)
     _depth: int = 0
@@ -56,6 +58,7 @@ class Audit:
         def entry(*args: Any, **kwargs: Any) -> Any:
             outermost = self._depth == 0
             self._depth += 1
+            self.calls += outermost
             pages = self._pages(args) if outermost and name in _FULL_FREES else set()
             try:
                 returned = method(*args, **kwargs)
@@ -66,6 +69,7 @@ class Audit:
                 self._book(name, pages, returned)
                 if self.wrong is None and (faults := self.faults(f"after {name}")):
                     self.wrong = (self.events, faults[0])
+                    self.on_wrong(faults[0])
             return returned
 
         return entry

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from triage.lab.audit import Audit
 from triage.lab.drive import Driver
+from triage.lab.floor2 import Scheduler
 from triage.lab.process import LabProcess
 from triage.lab.runtime import Runtime
 from triage.lab.scenarios import Scenario
@@ -36,13 +37,36 @@ class Bench:
         )
         self.gpu = process.gpu = EmulatedGpu(self.runtime)
         self.audit = Audit(self.runtime.token_to_kv_pool_allocator)
-        if audit:
+        if audit and not scenario.cache:  # a tree frees at the sub-allocators, below the oracle
             self.audit.attach()
         traps = process.traps if process.traps is not None and process.traps.armed else None
-        self.driver = Driver(
-            scenario, self.runtime, self.gpu, seed, overlap, traps.steps if traps else NoSteps()
-        )
+        guard = traps.steps if traps else NoSteps()
+        self.gpu.on_wrong = lambda moment: self._note(str(moment))
+        self.audit.on_wrong = self._note
+        self.wrong: tuple[int, str] | None = None
+        self.driver: Driver | Scheduler
+        if scenario.cache:
+            self.driver = Scheduler(scenario, self.runtime, self.gpu, seed, guard)
+        else:
+            self.driver = Driver(scenario, self.runtime, self.gpu, seed, overlap, guard)
+
+    @property
+    def moment(self) -> int:
+        """Launches and allocator calls so far: the clock by which a delay is measured."""
+        return self.gpu.launches + self.audit.calls
+
+    def check_books(self, where: str) -> None:
+        """Ask the oracle now, outside an allocator call, and let the traps see a boundary."""
+        for sentence in self.audit.faults(where):
+            self._note(sentence)
+        lifecycle = getattr(self.process.installed, "lifecycle", None)
+        if lifecycle is not None and self.process.traps.armed:
+            lifecycle.books.boundary(self.runtime.token_to_kv_pool_allocator)
 
     def close(self) -> None:
         self.process.gpu = None
         self.runtime.close()
+
+    def _note(self, sentence: str) -> None:
+        if self.wrong is None:
+            self.wrong = (self.moment, sentence)

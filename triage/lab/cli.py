@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from triage.config import DEFAULT_DIRECTORY, MODES
+from triage.lab.catalogue_cli import bugs, matrix, releases
 
 OUTCOME = {
     "clean": "clean: every launch read what it should",
@@ -89,7 +90,7 @@ def run(
     from triage.lab.scenarios import find
 
     found = find(scenario)
-    _under(version)
+    under(version)
     from triage.lab.run import Request
     from triage.lab.run import run as drive
 
@@ -105,7 +106,7 @@ def run(
         checks=checks,
         mode=mode,
     )
-    report = _counted(f"{scenario}: requests done", lambda progress: drive(request, progress))
+    report = counted(f"{scenario}: requests done", lambda progress: drive(request, progress))
     click.echo(json.dumps(report.json()) if as_json else _text(report.json()))
     raise SystemExit(0 if report.outcome == "clean" else 1)
 
@@ -121,10 +122,10 @@ def soak(steps: int, seed: int, version: str | None, directory: Path, as_json: b
 
     Exit code: 0 nothing fired, 1 a false alarm or a finding, 2 usage.
     """
-    _under(version)
+    under(version)
     from triage.lab.soak import soak as run_soak
 
-    report = _counted("decode steps", lambda progress: run_soak(steps, seed, directory, progress))
+    report = counted("decode steps", lambda progress: run_soak(steps, seed, directory, progress))
     click.echo(json.dumps(report.json()) if as_json else _soak_text(report.json()))
     raise SystemExit(1 if report.alarms or report.findings else 0)
 
@@ -145,7 +146,7 @@ def _soak_text(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _under(version: str | None) -> None:
+def under(version: str | None) -> None:
     """Go on under SGLang `version`, restarting this process if another one is installed."""
     from triage.lab import bootstrap, versions
 
@@ -154,7 +155,7 @@ def _under(version: str | None) -> None:
     bootstrap.prepare()
 
 
-def _counted(what: str, work: Any) -> Any:
+def counted(what: str, work: Any) -> Any:
     """Run `work(progress)` with a bar on stderr; none where stderr is not a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -211,3 +212,8 @@ def _text(report: dict[str, Any]) -> str:
         lines += [f"  {line}" for line in trapped["message"].splitlines()]
     lines.append(f"  tables sha256 {report['tables_digest'][:16]}")
     return "\n".join(lines)
+
+
+lab.add_command(bugs)
+lab.add_command(matrix)
+lab.add_command(releases)

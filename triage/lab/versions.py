@@ -7,9 +7,13 @@ new process, because SGLang cannot be imported twice.
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from triage.errors import LabError
 
@@ -41,3 +45,31 @@ def restart(version: str, arguments: list[str]) -> None:
     command = [sys.executable, "-m", "triage", *arguments]
     sys.stdout.flush()
     os.execve(sys.executable, command, environment(version))
+
+
+def install(version: str) -> None:
+    """Unpack a release beside the others, without its dependencies. Raises LabError."""
+    if version in available():
+        return
+    command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target"]
+    done = subprocess.run(
+        [*command, str(ROOT / version), f"sglang=={version}"], capture_output=True, text=True
+    )
+    if done.returncode:
+        last = (done.stderr.strip() or "no reason given").splitlines()[-1]
+        raise LabError(f"SGLang {version} could not be installed: {last}")
+
+
+def run_all(scenario: str) -> Iterator[dict[str, Any]]:
+    """Run `scenario` under each release at hand; a release that fails says why, in one line."""
+    for version in available():
+        command = [sys.executable, "-m", "triage", "lab", "run", scenario, "--json"]
+        done = subprocess.run(command, env=environment(version), capture_output=True, text=True)
+        lines = done.stdout.strip().splitlines()
+        if done.returncode not in (0, 1) or not lines:
+            reason = (done.stderr.strip() or "no output").splitlines()[-1]
+            yield {"sglang": version, "outcome": "failed", "detail": reason}
+            continue
+        report = json.loads(lines[-1])
+        detail = f"{report['launches']} launches, {report['steps']} decode steps"
+        yield {"sglang": version, "outcome": report["outcome"], "detail": detail}

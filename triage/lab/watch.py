@@ -11,6 +11,7 @@ one emulation; the result is the same by construction.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -54,6 +55,7 @@ class EmulatedGpu:
         self.peak_swa_fill = 0.0
         self.first_wrong: Moment | None = None
         self.fault: Moment | None = None
+        self.on_wrong: Callable[[Moment], None] = lambda moment: None
         self.layer: Any = None
         self.step = 0
         self._role = self._mode = ""
@@ -89,7 +91,9 @@ class EmulatedGpu:
         footprint, wrong = self._seen[key]
         if wrong:
             self.wrong_launches += 1
-            self.first_wrong = self.first_wrong or self._moment(space, wrong)
+            if self.first_wrong is None:
+                self.first_wrong = self._moment(space, wrong)
+                self.on_wrong(self.first_wrong)
         faulting = footprint.bad["must"]["fault"]
         if faulting:
             self.fault = self._moment(space, faulting)

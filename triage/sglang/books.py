@@ -43,7 +43,8 @@ class SubBooks:
         listed = free_pages(allocator)
         if listed is not None:
             taken = np.ones(pages, dtype=bool)
-            taken[[0, *listed.tolist()]] = False
+            taken[0] = False
+            taken[listed[(listed > 0) & (listed < pages)]] = False
             self.ledger.alloc(np.flatnonzero(taken) * page, where="before the hooks")
 
 

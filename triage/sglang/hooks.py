@@ -94,10 +94,20 @@ def _chain(arounds: list[Around]) -> Around:
     def around(original: Any, *args: Any, **kwargs: Any) -> Any:
         call = original
         for inner in reversed(arounds):
-            call = functools.partial(inner, call)
+            call = _behind(inner, call, original)
         return call(*args, **kwargs)
 
     return around
+
+
+def _behind(inner: Around, call: Any, original: Any) -> Any:
+    """What `inner` gets as its original: `call`, with the name and signature of SGLang's own."""
+
+    @functools.wraps(original)
+    def step(*args: Any, **kwargs: Any) -> Any:
+        return inner(call, *args, **kwargs)
+
+    return step
 
 
 def bindings(hooks: Sequence[Hook]) -> list[Binding]:

@@ -20,13 +20,14 @@ from triage.sglang.books import Books
 from triage.sglang.hooks import Hook
 from triage.sglang.names import sub_allocator_paths, swa_allocator_path
 from triage.sglang.pools import is_hybrid
+from triage.sglang.tree import CACHES, OPERATIONS, TreeTrap
 from triage.sglang.writes import WriteTrap
 from triage.traps import Traps
 
 LEDGER = frozenset({"I4", "I5", "I6", "I7", "I8", "I14", "I15", "I17"})
 """Invariants that need the ledger. I7 alone, a failed allocation, costs no device read."""
 
-READS_DEVICE = LEDGER - {"I7"} | {"I9", "I20"}
+READS_DEVICE = LEDGER - {"I7"} | {"I9", "I16", "I20", "I27"}
 """Checked on the host: left out where nothing may wait for the device."""
 
 BACKEND = "sglang.srt.layers.attention.trtllm_mha_backend.TRTLLMHAAttnBackend"
@@ -54,6 +55,7 @@ class Lifecycle:
         self.traps = traps
         self.books = Books(traps.fire_event)
         self.writes = WriteTrap(traps)
+        self.trees = TreeTrap(traps, self.books)
         self.absent: dict[str, str] = {}
 
     def restart(self) -> None:
@@ -83,6 +85,10 @@ class Lifecycle:
             found += self._one_of(
                 _FUSED_STORES, self.writes.around_fused, "slots a fused store writes (I3)"
             )
+        if "I16" in enabled or enabled & LEDGER - {"I7"}:
+            for cache in CACHES:
+                for name in OPERATIONS:
+                    found += self._present(f"{cache}.{name}", self.trees.around, "radix tree (I16)")
         if "I9" in enabled:
             found += self._present(
                 f"{POOL}.translate_loc_from_full_to_swa", self._translated, "translation (I9)"
@@ -124,7 +130,7 @@ class Lifecycle:
     def _present(self, target: str, around: Callable[..., Any], why: str) -> list[Hook]:
         try:
             pkgutil.resolve_name(target)
-        except AttributeError:
+        except (AttributeError, ModuleNotFoundError):
             self.absent[target] = f"{why}: this SGLang has no {target.rpartition('.')[2]} there"
             return []
         return [Hook(target, self._armed(around), why)]

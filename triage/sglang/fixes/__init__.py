@@ -54,7 +54,8 @@ def plan(names: tuple[str, ...], known: dict[str, type[Any]] | None = None) -> P
     for name in named:
         if probes[name].need is Need.NOT_APPLICABLE:
             raise InstallError(f"fix {name} does not apply here: {probes[name].reason}")
-        for other in named:
+    for name in chosen:
+        for other in chosen:
             if other in known[name].conflicts:
                 raise InstallError(f"fixes {name} and {other} conflict; ask for one of them")
     return Plan(

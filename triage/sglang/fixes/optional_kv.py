@@ -2,8 +2,8 @@
 
 The failure (0.5.12.post1): the last layers of Gemma-4 E2B and E4B have no keys and values
 of their own and call attention with None. Eagerly that works; inside a piecewise graph the
-call goes through the custom op `unified_attention_with_output`, whose schema demands
-tensors, so the model cannot be captured or run.
+call goes through the custom op `unified_attention_with_output`. Its schema declares
+tensors; torch lets None through, and the op then slices it, so the forward fails.
 
 The rule: calls with keys keep SGLang's own op. Calls without go to an op of ours, whose
 schema and fake implementation take None, registered the way SGLang registers its own and
@@ -12,6 +12,7 @@ listed as a point where the graph is split.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
@@ -41,15 +42,16 @@ class OptionalKV(Fix):
         types = {argument.name: str(argument.type) for argument in schema.arguments}
         if types.get("key", "").startswith("Optional"):
             return already_fixed(f"the op's schema takes key: {types['key']}")
-        return needed(f"the op's schema takes key: {types.get('key')}, so None is refused")
+        return needed(f"the op's schema takes key: {types.get('key')}, and slices it: None fails")
 
     def hooks(self) -> list[Hook]:
         from sglang.srt.layers import radix_attention
 
-        self._op = self._register()
-        hooks = [Hook(f"{MODULE}.{OP}", self._around(self._op), f"fix {self.name}")]
+        global _bound
+        _bound, op = self, _op()
+        hooks = [Hook(f"{MODULE}.{OP}", self._around(op), f"fix {self.name}")]
         if hasattr(radix_attention, BREAKABLE):
-            breakable = radix_attention.eager_on_graph(True)(self._op)
+            breakable = radix_attention.eager_on_graph(True)(op)
             hooks.append(Hook(f"{MODULE}.{BREAKABLE}", self._around(breakable), f"fix {self.name}"))
         return hooks
 
@@ -63,32 +65,38 @@ class OptionalKV(Fix):
 
         return around
 
-    def _register(self) -> Any:
-        """Our op, registered once per process through SGLang's own decorators."""
-        from sglang.srt.compilation.compilation_config import register_split_op
-        from sglang.srt.compilation.piecewise_context_manager import get_forward_context
-        from sglang.srt.utils.custom_op import register_custom_op
 
-        def triage_attention_without_kv(
-            query: Tensor,
-            output: Tensor,
-            save_kv_cache: bool,
-            layer_id: int,
-            *,
-            q_rope: Tensor | None = None,
-            k_rope: Tensor | None = None,
-            sinks: Tensor | None = None,
-        ) -> None:
-            context = get_forward_context()
-            self.uses += 1
-            _attend(context, layer_id, query, output, save_kv_cache, q_rope, k_rope, sinks)
+@functools.cache
+def _op() -> Any:
+    """Our op, registered once per process through SGLang's own decorators."""
+    from sglang.srt.compilation.compilation_config import register_split_op
+    from sglang.srt.layers import radix_attention
+    from sglang.srt.utils.custom_op import register_custom_op
 
-        # `from __future__ import annotations` left strings, which the schema cannot be read from.
-        triage_attention_without_kv.__annotations__ = _ANNOTATIONS
-        return register_custom_op(mutates_args=["output"])(
-            register_split_op()(triage_attention_without_kv)
-        )
+    def triage_attention_without_kv(
+        query: Tensor,
+        output: Tensor,
+        save_kv_cache: bool,
+        layer_id: int,
+        *,
+        q_rope: Tensor | None = None,
+        k_rope: Tensor | None = None,
+        sinks: Tensor | None = None,
+    ) -> None:
+        context = radix_attention.get_forward_context()
+        if _bound is not None:
+            _bound.uses += 1
+        _attend(context, layer_id, query, output, save_kv_cache, q_rope, k_rope, sinks)
 
+    # `from __future__ import annotations` left strings, which the schema cannot be read from.
+    triage_attention_without_kv.__annotations__ = _ANNOTATIONS
+    return register_custom_op(mutates_args=["output"])(
+        register_split_op()(triage_attention_without_kv)
+    )
+
+
+_bound: OptionalKV | None = None
+"""The fix of this process. The op counts into it from inside graphs, where hooks are not run."""
 
 _ANNOTATIONS: dict[str, Any] = {
     "query": Tensor,

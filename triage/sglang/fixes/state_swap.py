@@ -6,9 +6,9 @@ with the SWA state it took from its own pool at construction. It then hands
 full-pool page ids to sliding-window layers.
 
 The rule: while one of SGLang's two views is active, `_swa_kv_pool`,
-`use_sliding_window_kv_pool` and `_swa_full_to_swa_mapping` (as far as the
-release has them) are those of the pool in the view; afterwards, also after an
-exception, the very same objects are back. A backend whose state is right
+`_swa_full_to_swa_mapping` and, where it gates reads, `use_sliding_window_kv_pool`
+(as far as the release has them) are those of the pool in the view; afterwards,
+also after an exception, the very same objects are back. A backend whose state is right
 already is not touched at all.
 
 CUDA graphs bake in what the backend held at capture: the swap spans the whole
@@ -19,6 +19,7 @@ entered. Replays refill that buffer inside a view.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import inspect
 from collections.abc import Iterator
@@ -89,6 +90,7 @@ class StateSwap(Fix):
             Hook(f"{BACKEND}.__init__", self.around_init, why),
             Hook(f"{BACKEND}._alloc_swa_page_table", self.around_table, why),
             Hook(_capture_path(), self.around_capture, why),
+            *(Hook(path, self.around_worker_view, why) for path in _worker_views()),
         ]
 
     # -- the views ---------------------------------------------------------------------
@@ -108,6 +110,21 @@ class StateSwap(Fix):
         with original(*args, **kwargs) as value, self.swapped(backend, pool):
             yield value
 
+    def around_worker_view(self, original: Any, worker: Any, forward_batch: Any) -> Any:
+        """The worker's own view method: it knows its backend where the view is not told."""
+        if not self.armed:
+            return original(worker, forward_batch)
+        return self._worker_view(original, worker, forward_batch)
+
+    @contextmanager
+    def _worker_view(self, original: Any, worker: Any, forward_batch: Any) -> Iterator[Any]:
+        pool = getattr(worker.kv_context, "target_token_to_kv_pool", None)
+        with (
+            original(worker, forward_batch) as value,
+            self.swapped(worker.draft_attn_backend, pool),
+        ):
+            yield value
+
     @contextmanager
     def swapped(self, backend: Any, pool: Any) -> Iterator[None]:
         """Inside, the SWA state of `backend` is that of `pool`; afterwards it is as it was."""
@@ -116,9 +133,12 @@ class StateSwap(Fix):
             return
         wanted = {
             "_swa_kv_pool": pool,
-            "use_sliding_window_kv_pool": True,
             "_swa_full_to_swa_mapping": pool.full_to_swa_index_mapping,
         }
+        if not hasattr(backend, "_resolve_swa_kv_pool"):
+            # Gates reads and writes in 0.5.12.post1. Later it gates writes alone, which a
+            # frozen-KV draft has none of: SGLang itself leaves it False there.
+            wanted["use_sliding_window_kv_pool"] = True
         saved = {name: vars(backend).get(name, _ABSENT) for name in wanted}
         saved = {name: value for name, value in saved.items() if value is not _ABSENT}
         self.uses += 1
@@ -172,3 +192,21 @@ def _capture_path() -> str:
     runner = module.FrozenKVMTPCudaGraphRunner
     name = next((name for name in CAPTURES if name in vars(runner)), CAPTURES[0])
     return f"{RUNNER}.{runner.__name__}.{name}"
+
+
+def _worker_views() -> list[str]:
+    """View methods of the worker, where the views themselves are not told the backend.
+
+    0.5.12.post1 builds metadata inside a view before the batch knows its backend.
+    """
+    from sglang.srt.speculative import frozen_kv_mtp_utils as views
+
+    if "draft_attn_backend" in inspect.signature(views.frozen_kv_target_view).parameters:
+        return []
+    module = "sglang.srt.speculative.frozen_kv_mtp_worker"
+    try:
+        importlib.import_module(module)
+    except ImportError:  # needs sgl_kernel; where it cannot be imported it cannot run either
+        return []
+    worker = f"{module}.FrozenKVMTPWorker"
+    return [f"{worker}._frozen_kv_target_view", f"{worker}._target_kv_pool_view"]

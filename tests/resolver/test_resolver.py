@@ -1,0 +1,236 @@
+"""The resolver reproduces kernel names and missing-kernel keys that others have published."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tests import dumps_fixture as dumps
+from triage.commands.resolve import resolve as resolve_command
+from triage.dump import write_dump
+from triage.errors import ReplayError
+from triage.resolver import call_of, known_versions, recorded_version, resolve
+from triage.resolver.defects import DEFECTS, defects_of
+from triage.resolver.extract import rows_of
+from triage.resolver.select import Call
+from triage.resolver.table import CUBIN_SETS, kernels_of, parse_version
+
+DECODE = Call(
+    version=(0, 6, 12),
+    arch="100",
+    sm_count=148,
+    q_type="BF16",
+    kv_type="BF16",
+    out_type="BF16",
+    num_q_heads=32,
+    num_kv_heads=16,
+    head_dim=256,
+    page_size=64,
+    batch_size=8,
+    max_q_len=1,
+    max_kv_len=9216,
+    window_left=1023,
+)
+PREFILL = replace(DECODE, context=True, max_q_len=500)
+GEMMA_GLOBAL = replace(DECODE, version=(0, 6, 11), num_kv_heads=4, head_dim=512, window_left=-1)
+SLIDING = "PagedKvSlidingOrChunkedCausalP64VarSeq"
+
+
+@pytest.mark.parametrize(
+    ("call", "names"),
+    [
+        (DECODE, ["Sm100fKernel_QkvBfloat16OBfloat16H256" + SLIDING + "Q8Kv128Persistent"
+                  "SwapsAbForGen"]),
+        (replace(DECODE, head_dim=64, window_left=127),
+         ["Sm100fKernel_QkvBfloat16OBfloat16H64" + SLIDING + "Q8Kv128PersistentSwapsAbForGen"]),
+        (replace(DECODE, batch_size=2, window_left=-1),
+         ["Sm100fKernel_QkvBfloat16OBfloat16H256PagedKvCausalP64MultiCtasKvCgaVarSeqQ8Kv128Static"
+          "SwapsAbForGen",
+          "Sm100fKernel_QkvBfloat16OBfloat16H256PagedKvCausalP64MultiCtasKvVarSeqQ8Kv128Static"
+          "SwapsAbForGen"]),
+        (PREFILL, ["Sm100fKernel_QkvBfloat16OBfloat16H256" + SLIDING + "Q128Kv128Persistent"
+                   "Context"]),
+        (replace(PREFILL, arch="103"),
+         ["Sm103aKernel_QkvBfloat16OBfloat16H256" + SLIDING + "Q128Kv128PersistentContext"]),
+    ],
+    ids=["decode, window", "D 64", "two splits of opinion", "prefill", "prefill on sm_103"],
+)  # fmt: skip
+def test_known_selections(call, names):
+    assert [kernel.name for kernel in resolve(call).candidates] == [f"fmha{each}" for each in names]
+
+
+def test_a_short_sequence_runs_a_sliding_kernel_because_the_host_argument_decides():
+    assert "Sliding" in resolve(DECODE).candidates[0].name
+    assert "Sliding" not in resolve(replace(DECODE, max_kv_len=1024)).candidates[0].name
+
+
+@pytest.mark.parametrize("q_len", [5, 6, 7, 8])
+def test_issue_3343_head_dim_512_has_no_kernel_for_five_to_eight_tokens(q_len):
+    call = replace(GEMMA_GLOBAL, max_q_len=q_len)
+
+    found = resolve(call)
+
+    assert found.candidates == ()
+    assert found.missing == (
+        "qkvLayout=2, maskType=1, kernelType=3, tileScheduler=0, multiCtasKvMode=1, "
+        "headDimPerCtaV=512, headDimQk=512, headDimV=512, tileSizeQ=64, tileSizeKv=128, "
+        "numTokensPerPage=64"
+    )
+    assert any("3343" in defect.link for defect in defects_of(call, found))
+    assert resolve(replace(call, version=(0, 6, 14))).candidates
+
+
+def test_issue_3343_up_to_four_tokens_there_is_one():
+    for q_len in (1, 2, 3, 4):
+        assert resolve(replace(GEMMA_GLOBAL, max_q_len=q_len)).candidates
+
+
+def test_issue_3511_head_dim_512_with_sixteen_draft_tokens():
+    found = resolve(replace(GEMMA_GLOBAL, max_q_len=16))
+
+    assert "tileSizeQ=128" in found.missing and "headDimPerCtaV=512" in found.missing
+
+
+def test_issue_4094_one_head_a_group_on_pages_of_128():
+    call = replace(
+        DECODE, version=(0, 6, 15), num_q_heads=64, num_kv_heads=64, head_dim=128,
+        page_size=128, window_left=-1,
+    )  # fmt: skip
+
+    found = resolve(call)
+
+    assert found.missing == (
+        "qkvLayout=2, maskType=1, kernelType=2, tileScheduler=0, multiCtasKvMode=1, "
+        "headDimPerCtaV=128, headDimQk=128, headDimV=128, tileSizeQ=8, tileSizeKv=128, "
+        "numTokensPerPage=128"
+    )
+    assert resolve(replace(call, version=(0, 6, 16))).candidates
+
+
+def test_head_dim_512_prefill_with_a_window_does_not_exist():
+    assert resolve(replace(PREFILL, head_dim=512)).missing
+
+
+def test_bf16_queries_over_an_fp8_cache_have_no_windowed_prefill_but_a_decode():
+    mixed = {"kv_type": "E4M3"}
+    assert resolve(replace(PREFILL, **mixed)).missing
+    assert resolve(replace(DECODE, **mixed)).candidates
+
+
+@pytest.mark.parametrize("version", known_versions())
+@pytest.mark.parametrize("page_size", [16, 32, 64, 128])
+@pytest.mark.parametrize("batch_size", [1, 4, 64, 512])
+def test_every_ordinary_decode_call_resolves(version, page_size, batch_size):
+    for q_len in (1, 4):
+        call = replace(
+            DECODE, version=version, page_size=page_size, batch_size=batch_size, max_q_len=q_len
+        )
+        found = resolve(call)
+        if page_size == 128 and version < (0, 6, 12):
+            assert found.missing
+            continue
+        assert 1 <= len(found.candidates) <= 2
+        for kernel in found.candidates:
+            assert kernel.head_dim == 256 and "Sliding" in kernel.name
+
+
+def test_every_defect_applies_to_some_call_and_not_to_a_plain_one():
+    calls = [
+        replace(DECODE, kv_type="E4M3", max_q_len=8),
+        replace(DECODE, page_size=256),
+        replace(DECODE, batch_size=2, head_dim=512, window_left=-1),
+        replace(GEMMA_GLOBAL, max_q_len=6),
+        replace(DECODE, version=(0, 6, 12), num_q_heads=8, num_kv_heads=8, page_size=128),
+        replace(DECODE, batch_size=1, window_left=-1),
+    ]
+    seen = {defect.link for call in calls for defect in defects_of(call, resolve(call))}
+
+    assert seen == {defect.link for defect in DEFECTS}
+    assert defects_of(DECODE, resolve(DECODE)) == ()
+
+
+def recorded(version: str, **provenance):
+    dump = dumps.make_dump(replace(dumps.E4B, head_dim=256))
+    versions = {"flashinfer-python": version}
+    return replace(dump, provenance={"versions": versions, **provenance})
+
+
+def test_the_recorded_call_is_taken_from_the_dump():
+    dump = recorded("0.6.12", arch="sm_103", sm_count=152)
+
+    call = call_of(dump, recorded_version(dump))
+
+    assert (call.arch, call.sm_count, call.version) == ("103", 152, (0, 6, 12))
+    assert (call.batch_size, call.max_kv_len, call.window_left) == (64, 9216, 511)
+    assert "Sliding" in resolve(call).candidates[0].name
+
+
+def test_the_command_prints_the_name_or_all_known_releases(tmp_path):
+    known = write_dump(recorded("0.6.11.post1"), tmp_path, name="known")
+    unknown = write_dump(replace(recorded("x"), provenance={}), tmp_path, name="unknown")
+
+    one = CliRunner().invoke(resolve_command, [str(known), "--json"])
+    every = CliRunner().invoke(resolve_command, [str(unknown)])
+
+    assert [each["flashinfer"] for each in json.loads(one.output)] == ["0.6.11"]
+    assert "SlidingOrChunkedCausalP64" in json.loads(one.output)[0]["kernels"][0]
+    assert every.output.startswith("FlashInfer 0.6.11")
+    assert "to 0.6.17, sm_100, 148 SMs" in every.output
+    assert len(known_versions()) == len(CUBIN_SETS)
+
+
+def test_the_models_own_heads_may_be_named_for_a_lab_dump(tmp_path):
+    tiny = write_dump(replace(dumps.make_dump(), provenance={}), tmp_path, name="tiny")
+    own = ["--heads", "8", "2", "--head-dim", "256", "--flashinfer", "0.6.12"]
+
+    without = CliRunner().invoke(resolve_command, [str(tiny), "--flashinfer", "0.6.12"])
+    ran = CliRunner().invoke(resolve_command, [str(tiny), *own])
+
+    assert "no kernel exists for this call" in without.output
+    assert "H256PagedKvSlidingOrChunkedCausalP64" in ran.output
+
+
+@pytest.mark.parametrize("text", ["", "0.6", "newest", "0.x.1"])
+def test_what_is_no_version_is_refused(text):
+    with pytest.raises(ReplayError, match="is no FlashInfer version"):
+        parse_version(text)
+
+
+def test_a_release_without_a_table_is_named_with_those_that_have_one():
+    with pytest.raises(ReplayError, match=r"FlashInfer 0\.7\.2; there is for 0\.6\.11 to 0\.6\.17"):
+        kernels_of((0, 7, 2))
+
+
+HEADER = """
+struct TllmGenFmhaKernelMetaInfo
+{
+    Data_type mDataTypeQ;
+    Data_type mDataTypeKv;
+    int mHeadDimQk;
+};
+"""
+
+
+def test_a_header_of_another_shape_is_not_taken_for_a_table():
+    with pytest.raises((KeyError, ValueError)):
+        rows_of(HEADER + '{ DATA_TYPE_BF16, DATA_TYPE_BF16, 64, "extra"},\n')
+
+
+@pytest.mark.skipif(
+    "TRIAGE_FLASHINFER_CUBINS" not in os.environ,
+    reason="TRIAGE_FLASHINFER_CUBINS names no folder of flashinfer-cubin wheels",
+)
+def test_the_shipped_tables_are_those_of_the_wheels(tmp_path, monkeypatch):
+    from triage.resolver import extract
+
+    for wheel in Path(os.environ["TRIAGE_FLASHINFER_CUBINS"]).glob("flashinfer_cubin-*.whl"):
+        shipped = extract.DATA
+        monkeypatch.setattr(extract, "DATA", tmp_path)
+        made = extract.main(wheel)
+        assert made.read_bytes() == (shipped / made.name).read_bytes()
+        monkeypatch.setattr(extract, "DATA", shipped)
