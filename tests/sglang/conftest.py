@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+os.environ.setdefault("TRITON_INTERPRET", "1")  # before Triton is imported, with the traps
 
 VERSIONS = ("0.5.18", "0.5.12.post1")
 

@@ -22,6 +22,7 @@ SNAPSHOTS = 8
 HOST_BYTES = 64 << 20
 MIRROR_BYTES = 16 << 20
 MAX_RECORDED_ROWS = 1024
+UNKNOWN_WINDOW_COLUMNS = 16
 
 
 def watch_for(backend: Any, window: int | None, mode: Mode, heartbeat: int) -> Watch:
@@ -55,13 +56,16 @@ def watch_for(backend: Any, window: int | None, mode: Mode, heartbeat: int) -> W
 def lanes_of(
     rows: int, columns: int, page: int, window: int | None, queries: int
 ) -> tuple[LaneSpec, ...]:
-    """A full table's rows change little from step to step, a sliding one's window is short."""
+    """A full table's rows change little from step to step, a sliding one's window is short.
+
+    Without a window there is a sliding lane all the same: a later backend may have one.
+    """
     kept_rows = min(rows, MAX_RECORDED_ROWS)
     kept_columns = min(columns, max(MIRROR_BYTES // (4 * rows), 1))
     full = LaneSpec("full", page, kept_rows, kept_columns, requests=rows)
-    if window is None or window < 0:
-        return (full,)
-    sliding = window_columns(window, queries, page)
+    sliding = UNKNOWN_WINDOW_COLUMNS
+    if window is not None and window >= 0:
+        sliding = window_columns(window, queries, page)
     return full, LaneSpec("swa", page, kept_rows, columns, window_columns=sliding)
 
 
