@@ -11,6 +11,7 @@ import json
 import re
 import sys
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
 _REDUCE = re.compile(r'"tt\.reduce".*?\}\) : \(tensor<((?:\d+x)+)\w+, (#\w+)>', re.DOTALL)
@@ -60,7 +61,7 @@ def main(ops: list[str]) -> None:
         for dtype in (torch.bfloat16, torch.float32):
             args = spec.make(case.dims, 16, dtype, torch.Generator().manual_seed(0))
             calls = {f"pad {pad}": embed(args, spec, pad)[0] for pad in (16, 3)}
-            for grid in GRIDS if "HKV" in case.dims else ():
+            for grid in GRIDS if "grid" in signature(spec.fused).parameters else ():
                 calls[grid] = {**args, "grid": grid}
             for name, call in {"packed rows": args, **calls}.items():
                 with recording() as written:
