@@ -13,6 +13,8 @@ from triage.errors import DumpError
 from triage.record import Dump, Launch, Pools, Ragged, Tables
 
 MAX_ROWS = 1 << 20
+MAX_TOKENS = 1 << 40
+MAX_EXTENT = 1 << 48
 _LAUNCH_LIMITS = {
     "page_size": (1, 1 << 16),
     "num_q_heads": (1, 1 << 12),
@@ -31,14 +33,14 @@ def check_agreement(dump: Dump) -> None:
         _check_launch(dump.launch)
     if dump.pools is not None:
         _check_pools(dump.pools)
+    if dump.backend is not None and not 0 <= dump.backend.batch_size <= MAX_ROWS:
+        raise DumpError(f"backend: batch_size = {dump.backend.batch_size}")
     if dump.tables is not None:
         _check_tables(dump.tables)
-    if dump.launch is not None and dump.tables is not None:
-        rows = len(dump.tables.cache_seqlens)
-        for name in ("cum_seq_lens_q", "cum_seq_lens_kv"):
-            offsets = getattr(dump.launch, name)
-            if offsets is not None and (offsets.shape != (rows + 1,) or offsets.dtype.kind != "i"):
-                raise DumpError(f"launch: {name} has shape {offsets.shape}, the launch {rows} rows")
+    if dump.launch is not None:
+        # Wrong offsets are what a dump may be for, so only their form is judged.
+        _check_array("cum_seq_lens_q", dump.launch.cum_seq_lens_q, (-1,))
+        _check_array("cum_seq_lens_kv", dump.launch.cum_seq_lens_kv, (-1,))
 
 
 def _check_launch(launch: Launch) -> None:
@@ -46,6 +48,12 @@ def _check_launch(launch: Launch) -> None:
         value = getattr(launch, name)
         if not low <= value <= high:
             raise DumpError(f"launch: {name} = {value} is outside [{low}, {high}]")
+    for name, facts in launch.tensors.items():
+        extents, strides = (*facts.shape, 0), (*facts.stride, 0)
+        if min(extents) < 0 or max(extents) > MAX_EXTENT or max(map(abs, strides)) > MAX_TOKENS:
+            raise DumpError(f"launch: {name} has shape {facts.shape} and stride {facts.stride}")
+        if len(facts.shape) != len(facts.stride):
+            raise DumpError(f"launch: {name} has {len(facts.stride)} strides for its shape")
 
 
 def _check_pools(pools: Pools) -> None:
@@ -61,11 +69,14 @@ def _check_tables(tables: Tables) -> None:
     rows = len(tables.cache_seqlens)
     if rows > MAX_ROWS:
         raise DumpError(f"tables: {rows} rows are more than the {MAX_ROWS} this reader accepts")
+    _check_range("cache_seqlens", tables.cache_seqlens, -MAX_TOKENS, MAX_TOKENS)
     _check_ragged("page_table", tables.page_table, rows)
     if tables.req_to_token is not None:
         _check_ragged("req_to_token", tables.req_to_token, rows)
     _check_array("req_pool_indices", tables.req_pool_indices, (rows,))
     _check_array("req_to_token_exceptions", tables.req_to_token_exceptions, (-1, 3))
+    if tables.req_to_token_exceptions is not None:
+        _check_range("req_to_token_exceptions", tables.req_to_token_exceptions[:, 0], 0, rows - 1)
     _check_array("mapping", tables.mapping, (-1, 2))
     _check_array("mapping_exceptions", tables.mapping_exceptions, (-1, 2))
 
@@ -88,3 +99,9 @@ def _check_array(name: str, array: np.ndarray | None, shape: tuple[int, ...]) ->
     )
     if not fits or array.dtype.kind != "i":
         raise DumpError(f"tables: {name} is {array.dtype} of shape {array.shape}")
+
+
+def _check_range(name: str, values: np.ndarray, low: int, high: int) -> None:
+    outside = (values < low) | (values > high)
+    if outside.any():
+        raise DumpError(f"tables: {name} holds {values[outside][0]}, outside [{low}, {high}]")

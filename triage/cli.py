@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import click
 
-from triage import __version__
 from triage.errors import TriageError
 from triage.printable import printable
 
@@ -97,10 +96,18 @@ def _is_present(command: Command) -> bool:
     return path.with_suffix(".py").exists() or (path / "__init__.py").exists()
 
 
+def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        import triage
+
+        click.echo(f"triage {triage.__version__}")
+        context.exit()
+
+
 @click.group(
     cls=LazyGroup, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]}
 )
-@click.version_option(__version__, prog_name="triage")
+@click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=_print_version)
 def main() -> None:
     """Triage of KV-cache faults of SGLang: trap, dump, replay, explain."""
 

@@ -19,6 +19,7 @@ import numpy as np
 from triage.record import Dump, Tables
 from triage.replay.footprint import Columns, columns_read
 
+MAX_QUERY_TOKENS = 1 << 32  # of one row; the offsets of a damaged launch may say anything
 UNKNOWN = -1  # no page of any pool has a negative id
 
 
@@ -74,10 +75,11 @@ def expected_ids(dump: Dump) -> np.ndarray | None:
 
 
 def query_lens(dump: Dump) -> np.ndarray | int:
-    """Query tokens of each row of the launch."""
-    assert dump.launch is not None
-    if dump.launch.cum_seq_lens_q is not None:
-        return np.diff(dump.launch.cum_seq_lens_q)
+    """Query tokens of each row of the launch; offsets that fall count as no tokens."""
+    assert dump.launch is not None and dump.tables is not None
+    rows, offsets = len(dump.tables.cache_seqlens), dump.launch.cum_seq_lens_q
+    if offsets is not None and len(offsets) > rows:
+        return np.clip(np.diff(offsets[: rows + 1].astype(np.int64)), 0, MAX_QUERY_TOKENS)
     return dump.launch.q_len_per_req or 1
 
 

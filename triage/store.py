@@ -8,7 +8,7 @@ fault: `save` returns a sentence instead of raising.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from triage.dump import write_dump
@@ -33,13 +33,22 @@ class DumpStore:
         stamp = time.strftime("%Y%m%dT%H%M%S")
         name = f"{signature}-{stamp}-{dump.provenance.get('pid', 0)}-{len(self._written)}{SUFFIX}"
         try:
-            path = write_dump(dump, self.directory, name=name)
+            path = self._write(dump, name)
         except DumpError as error:
             return None, str(error)
         self._first.setdefault(signature, path)
         self._written.append(path)
         self._prune()
         return path, ""
+
+    def _write(self, dump: Dump, name: str) -> Path:
+        """Tables that contradict each other are what a form fault is about: then go without."""
+        try:
+            return write_dump(dump, self.directory, name=name)
+        except DumpError:
+            if dump.tables is None:
+                raise
+            return write_dump(replace(dump, tables=None), self.directory, name=name)
 
     def _prune(self) -> None:
         """Remove the oldest that is not the first of its signature, until both caps hold."""

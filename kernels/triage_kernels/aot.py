@@ -11,21 +11,24 @@ from __future__ import annotations
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 import triton
 from torch import Tensor
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
+from triton.runtime.jit import JITFunction
 
 from triage_kernels.errors import KernelError
 from triage_kernels.launch import Launch, recording
 from triage_kernels.models import WIDTHS
-from triage_kernels.registry import OURS
+from triage_kernels.providers import Unavailable, resolve
+from triage_kernels.registry import select
 from triage_kernels.spec import Case, KernelSpec
 
 ARCHITECTURES = (90, 100, 103, 120)
@@ -85,9 +88,13 @@ def _tool(name: str) -> Path:
 
 
 def signature(
-    launch: Launch,
+    launch: Launch, floats: str = "fp32"
 ) -> tuple[dict[str, str], dict[str, Any], dict[tuple[int, ...], list[Any]]]:
-    """Types, constants and alignment of a launch, as Triton would specialise it."""
+    """Types, constants and alignment of a launch, as Triton would specialise it.
+
+    A runtime float becomes `floats`: "fp32" in a plain launch, "fp64" in one that
+    Inductor makes of the same kernel.
+    """
     names = launch.kernel.arg_names
     values: dict[str, Any] = {
         **dict(zip(names, launch.args, strict=False)),
@@ -98,16 +105,21 @@ def signature(
     attrs: dict[tuple[int, ...], list[Any]] = {}
     for position, name in enumerate(names):
         value = values[name]
-        if launch.kernel.params[position].is_constexpr or (type(value) is int and value == 1):
+        parameter = launch.kernel.params[position]
+        specialised = not parameter.do_not_specialize
+        if parameter.is_constexpr or (specialised and type(value) is int and value == 1):
             types[name], constants[name] = "constexpr", value
             continue
         aligned = True
         if isinstance(value, Tensor):
             types[name] = _POINTERS[value.dtype]
+            aligned = value.data_ptr() % 16 == 0
+        elif isinstance(value, float):
+            types[name], aligned = floats, False
         else:
             types[name] = "i32" if -(2**31) <= value < 2**31 else "i64"
             aligned = value % 16 == 0
-        if aligned:
+        if aligned and specialised:
             attrs[(position,)] = [["tt.divisibility", 16]]
     return types, constants, attrs
 
@@ -127,20 +139,37 @@ def cases(spec: KernelSpec) -> tuple[Case, ...]:
     return tuple(found.values())
 
 
-def launches(spec: KernelSpec, dims: Mapping[str, int], dtype: torch.dtype) -> list[Launch]:
-    """What one call of our launcher would launch."""
-    assert spec.fused is not None
+def launches(
+    spec: KernelSpec,
+    dims: Mapping[str, int],
+    dtype: torch.dtype,
+    call: Callable[..., Any] | None = None,
+) -> list[Launch]:
+    """What one call of our launcher, or of a foreign `call`, would launch."""
     args = spec.make(dims, _ROWS, dtype, torch.Generator().manual_seed(0))
-    with recording() as written:
-        spec.fused(**args)
-    return written
+    if call is None:
+        assert spec.fused is not None
+        with recording() as written:
+            spec.fused(**args)
+        return written
+    foreign: list[Launch] = []
+
+    def note(kernel: Any, *positional: Any, grid: Any, warmup: bool, **options: Any) -> None:
+        warps = options.pop("num_warps", 4)
+        foreign.append(Launch(kernel, tuple(grid), positional, options, warps))
+
+    with mock.patch.object(JITFunction, "run", note):
+        call(**args)
+    return foreign
 
 
-def compile_launch(launch: Launch, arch: int) -> Any:
-    types, constants, attrs = signature(launch)
+def compile_launch(launch: Launch, arch: int, floats: str = "fp32") -> Any:
+    """Compile what a launch would run; runs on no GPU and launches nothing."""
+    types, constants, attrs = signature(launch, floats)
     source = ASTSource(launch.kernel, types, constants, attrs)
     target = GPUTarget("cuda", arch, 32)
-    return triton.compile(source, target=target, options={"num_warps": launch.num_warps})
+    options = {"num_warps": launch.num_warps, "enable_fp_fusion": launch.enable_fp_fusion}
+    return triton.compile(source, target=target, options=options)
 
 
 def inspect(kernel: Any) -> dict[str, int]:
@@ -175,15 +204,18 @@ def compile_all(
     ops: Sequence[str] = (),
     archs: Sequence[int] = ARCHITECTURES,
     dtypes: Sequence[torch.dtype] = (torch.bfloat16,),
-    specs: Sequence[KernelSpec] = OURS,
+    provider: str = "ours",
+    floats: str = "fp32",
 ) -> Iterator[Compiled]:
-    """Compile and inspect, one result at a time."""
-    for spec in specs:
-        if ops and spec.name not in ops:
+    """Compile and inspect, one result at a time. Ops that the provider has not are left out."""
+    for spec in select(ops):
+        call = resolve(provider, spec, "cpu")
+        if isinstance(call, Unavailable):
             continue
+        foreign = None if provider == "ours" else call
         for case in cases(spec):
             for dtype in dtypes:
-                for launch in launches(spec, case.dims, dtype):
+                for launch in launches(spec, case.dims, dtype, foreign):
                     for arch in archs:
                         yield Compiled(
                             op=spec.name,
@@ -191,5 +223,5 @@ def compile_all(
                             arch=arch,
                             dtype=str(dtype).removeprefix("torch."),
                             num_warps=launch.num_warps,
-                            **inspect(compile_launch(launch, arch)),
+                            **inspect(compile_launch(launch, arch, floats)),
                         )

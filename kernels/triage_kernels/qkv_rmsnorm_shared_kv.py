@@ -13,6 +13,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from triage_kernels.alignment import aligned, written_back
 from triage_kernels.errors import ContractError
 from triage_kernels.guard import (
     check_device,
@@ -30,7 +31,7 @@ from triage_kernels.rms import inv_rms, load_weight
 from triage_kernels.spec import Args, Case, Exact, KernelSpec, Misuse, Output, Outputs, Traffic
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["M", "Q_PROGRAMS"])
 def _qkv_rmsnorm_shared_kv_kernel(
     q_ptr,
     kv_ptr,
@@ -46,15 +47,14 @@ def _qkv_rmsnorm_shared_kv_kernel(
     HKV: tl.constexpr,
     D: tl.constexpr,
     EPS: tl.constexpr,
-    UNITS_Q: tl.constexpr,
-    UNITS_KV: tl.constexpr,
+    UNITS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     pid = tl.program_id(0)
     if pid < Q_PROGRAMS:
-        _norm_heads(q_ptr, qw_ptr, stride_q, pid, M, HQ, D, EPS, True, UNITS_Q, BLOCK)
+        _norm_heads(q_ptr, qw_ptr, stride_q, pid, M, HQ, D, EPS, True, UNITS, BLOCK)
     else:
-        tokens, heads, cols, mask = head_tile(pid - Q_PROGRAMS, M, HKV, D, UNITS_KV, BLOCK)
+        tokens, heads, cols, mask = head_tile(pid - Q_PROGRAMS, M, HKV, D, UNITS, BLOCK)
         x = tl.load(kv_ptr + tokens * stride_kv + heads * D + cols, mask=mask, other=0.0)
         x = x.to(tl.float32)
         v = x * inv_rms(x, D, EPS)
@@ -102,19 +102,19 @@ def gemma_qkv_rmsnorm_shared_kv(
     k = torch.empty(kv.shape, dtype=kv.dtype, device=kv.device)
     v = torch.empty(kv.shape, dtype=kv.dtype, device=kv.device)
     m = q.shape[0]
-    q_plan = head_plan(grid, num_q_heads, head_dim, q.dtype)
-    kv_plan = head_plan(grid, num_kv_heads, head_dim, q.dtype)
-    q_programs = q_plan.programs(m, num_q_heads)
+    plan = head_plan(grid, num_q_heads, head_dim, q.dtype)
+    q_programs = plan.programs(m, num_q_heads)
+    q_rows, kv, q_weight, k_weight = map(aligned, (q, kv, q_weight, k_weight))
     launch(
         _qkv_rmsnorm_shared_kv_kernel,
-        (q_programs + kv_plan.programs(m, num_kv_heads),),
-        q,
+        (q_programs + plan.programs(m, num_kv_heads),),
+        q_rows,
         kv,
         k,
         v,
         q_weight,
         k_weight,
-        q.stride(0),
+        q_rows.stride(0),
         kv.stride(0),
         m,
         q_programs,
@@ -122,12 +122,12 @@ def gemma_qkv_rmsnorm_shared_kv(
         HKV=num_kv_heads,
         D=head_dim,
         EPS=eps,
-        UNITS_Q=q_plan.units,
-        UNITS_KV=kv_plan.units,
-        BLOCK=q_plan.block,
-        num_warps=max(q_plan.num_warps, kv_plan.num_warps),
+        UNITS=plan.units,
+        BLOCK=plan.block,
+        num_warps=plan.num_warps,
+        enable_fp_fusion=False,
     )
-    return q, k, v
+    return written_back(q_rows, q), k, v
 
 
 def gemma_qkv_rmsnorm_shared_kv_eager(

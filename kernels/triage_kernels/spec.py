@@ -62,10 +62,15 @@ class Exact:
 
 @dataclass(frozen=True, slots=True)
 class Misuse:
-    """A call the contract forbids. `args` are complete; running it must do no harm."""
+    """A call the contract forbids. `args` are complete; running it must do no harm.
+
+    Attributes:
+        or_right: an implementation may also accept it and give the right answer.
+    """
 
     label: str
     args: Args
+    or_right: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import torch
 
-# Overwriting half a gigabyte takes longer than a Python launch, so the queue never runs dry.
-_FLUSH_BYTES = 512 * 2**20
+# Overwriting a gigabyte takes longer than a Python launch, so the queue never runs dry.
+_FLUSH_BYTES = 2**30
 _CALLS_PER_GRAPH = 200
 Call = Callable[[], object]
 

@@ -185,6 +185,9 @@ def validate(
     """
     checks = _check_names(request)
     _check_variants(request)
+    if request.device == "cpu":
+        # Tensors are small, and threads that wait for each other are slow on a busy machine.
+        torch.set_num_threads(1)
     for spec in select(request.ops):
         cases = tuple(
             c for c in spec.cases if not request.variants or c.variant in request.variants

@@ -34,7 +34,7 @@ crash_in_lab() {
     [ "$(digest "$fixed")" = "$(digest "$LOG")" ] ||
         fail "$EXIT_DIFFERENT" "tables with $FIX differ from those of an SGLang without the defect"
     tell_story "$fault" "$trapped" "$clamped" "$fixed"
-    reproduced "with $FIX every table equals that of an SGLang without the defect"
+    finding "$EXIT_REPRODUCED" "with $FIX every table equals that of an SGLang without the defect"
 }
 
 # Ten lines for a reader in a hurry, every figure taken from the logs of this run.
@@ -73,7 +73,7 @@ crash_on_server() {
     bench unguarded
     if ! server_faulted; then
         stop_server
-        clean "the server survived the load; this SGLang does not have the defect ($SERVER_LOG)"
+        finding "$EXIT_CLEAN" "the server survived the load; this SGLang does not have the defect ($SERVER_LOG)"
     fi
     say "the server died: $(last_words)"
     stop_server
@@ -88,17 +88,5 @@ crash_on_server() {
         fail "$EXIT_DIFFERENT" "with $FIX the server still fails: $(last_words)"
     fi
     stop_server
-    reproduced "with $FIX the server carries the same load"
-}
-
-reproduced() {
-    say ""
-    say "REPRODUCED: $*"
-    exit "$EXIT_REPRODUCED"
-}
-
-clean() {
-    say ""
-    say "NOT REPRODUCED: $*"
-    exit "$EXIT_CLEAN"
+    finding "$EXIT_REPRODUCED" "with $FIX the server carries the same load"
 }

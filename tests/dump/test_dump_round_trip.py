@@ -130,6 +130,15 @@ def test_the_newest_launches_of_a_long_history_are_kept():
     assert len(restored.history) == 1024
 
 
+def test_a_history_of_large_entries_is_cut_rather_than_the_dump_lost():
+    history = tuple({"launch_id": each, "rows": list(range(200))} for each in range(1000))
+
+    restored = decode(encode(Dump(fault=Evidence("I1", "", ""), history=history)))
+
+    assert restored.history[-1]["launch_id"] == 999
+    assert 100 < len(restored.history) < 1000
+
+
 def test_the_file_is_private_and_nothing_else_is_left_behind(tmp_path):
     directory = tmp_path / "new" / "dumps"
 
@@ -158,6 +167,15 @@ def test_a_full_disk_leaves_no_partial_file(tmp_path, monkeypatch):
     with pytest.raises(DumpError, match="No space left on device"):
         write_dump(dumps.make_dump(dumps.SMALL), tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("offsets", [[0, 9, 3, 4, 4], [0, 1], list(range(20))])
+def test_wrong_query_offsets_do_not_cost_the_dump(offsets):
+    dump = dumps.make_dump(dumps.SMALL)
+    offsets = np.array(offsets, dtype=np.int64)
+    dump = replace(dump, launch=replace(dump.launch, q_len_per_req=0, cum_seq_lens_q=offsets))
+
+    assert same(decode(encode(dump)), dump)
 
 
 def test_tables_that_contradict_each_other_are_refused_when_written():

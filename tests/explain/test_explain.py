@@ -86,6 +86,16 @@ def padded() -> Dump:
     return replace(with_table(dump, table), backend=backend)
 
 
+def exposed() -> Dump:
+    # The whole context is visible, so every page of it must be mapped.
+    sizes = replace(dumps.SMALL, rows=1, window=4096, head_dim=128)
+    dump = dumps.make_dump(sizes, "right", swa_state=SOUND_STATE)
+    launch = replace(dump.launch, window_left=-1, max_seq_len=9216)
+    fault = Evidence("", "", "", facts={"cuda_faults": [{"address": 1}]})
+    provenance = {"versions": {"flashinfer-python": "0.6.12"}}
+    return replace(dump, launch=launch, fault=fault, provenance=provenance)
+
+
 CASES = {
     "stale-swa-state": (lambda: dumps.make_dump(dumps.E4B), Confidence.HIGH),
     "full-ids-in-swa-layer": (
@@ -107,6 +117,7 @@ CASES = {
     "page-owned-twice": (owned_twice, Confidence.HIGH),
     "padded-row": (padded, Confidence.HIGH),
     "other-requests-row": (strange_row, Confidence.MEDIUM),
+    "known-kernel-defect": (exposed, Confidence.LOW),
 }
 
 

@@ -87,12 +87,10 @@ def test_a_fault_that_no_table_cures_says_so(tmp_path):
 def test_hostile_text_of_a_dump_stays_text(kind):
     evil = 'x"""\nimport os; os.system("id")\n\'\'\'\\'
     dump = dumps.make_dump(dumps.SMALL)
-    tensors = dict(dump.launch.tensors)
-    tensors["block_tables"] = replace(tensors["block_tables"], dtype=evil)
     dump = replace(
         dump,
-        fault=replace(dump.fault, summary=evil, where=evil),
-        launch=replace(dump.launch, tensors=tensors, api=evil),
+        fault=replace(dump.fault, summary=evil, where=evil, pool=evil),
+        launch=replace(dump.launch, api=evil, kv_layout=evil),
     )
 
     source = export(dump, kind)[""].decode()

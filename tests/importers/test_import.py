@@ -71,6 +71,22 @@ def test_a_flashinfer_call_is_read_whole(tmp_path, form):
     assert deduce(imported).exit_code == 1
 
 
+def test_a_call_whose_cache_flashinfer_did_not_save_needs_its_shape(tmp_path):
+    recorded = dumps.make_dump(dumps.SMALL)
+    directory = level10(tmp_path / "call", recorded, "safetensors")
+    record = json.loads((directory / "metadata.jsonl").read_text().splitlines()[-1])
+    for part in "01":
+        del record["tensor_details"][f"kwarg_kv_cache__{part}"]
+    record["input_metadata"]["kwarg_kv_cache"] = {"type": "tuple", "value": "(tensor([..."}
+    (directory / "metadata.jsonl").write_text(json.dumps(record))
+
+    with pytest.raises(DumpError, match="--cache-shape PAGES HEADS PAGE_SIZE HEAD_DIM"):
+        import_path(directory)
+    imported = import_path(directory, cache_shape=(81, 1, 16, 16))
+
+    assert deduce(imported).figures["footprint"] == deduce(recorded).figures["footprint"]
+
+
 def test_a_call_of_anything_else_is_not_run(tmp_path):
     directory = level10(tmp_path / "c", dumps.make_dump(dumps.SMALL), "pt", function="system")
 

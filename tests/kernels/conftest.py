@@ -9,6 +9,8 @@ import torch
 
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
+    # Tensors are small, and threads that wait for each other are slow on a busy machine.
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

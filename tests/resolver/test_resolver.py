@@ -179,7 +179,20 @@ def test_the_command_prints_the_name_or_all_known_releases(tmp_path):
 
     assert [each["flashinfer"] for each in json.loads(one.output)] == ["0.6.11"]
     assert "SlidingOrChunkedCausalP64" in json.loads(one.output)[0]["kernels"][0]
-    assert every.output.count("FlashInfer 0.6.") == len(CUBIN_SETS)
+    assert every.output.startswith("FlashInfer 0.6.11")
+    assert "to 0.6.17, sm_100, 148 SMs" in every.output
+    assert len(known_versions()) == len(CUBIN_SETS)
+
+
+def test_the_models_own_heads_may_be_named_for_a_lab_dump(tmp_path):
+    tiny = write_dump(replace(dumps.make_dump(), provenance={}), tmp_path, name="tiny")
+    own = ["--heads", "8", "2", "--head-dim", "256", "--flashinfer", "0.6.12"]
+
+    without = CliRunner().invoke(resolve_command, [str(tiny), "--flashinfer", "0.6.12"])
+    ran = CliRunner().invoke(resolve_command, [str(tiny), *own])
+
+    assert "no kernel exists for this call" in without.output
+    assert "H256PagedKvSlidingOrChunkedCausalP64" in ran.output
 
 
 @pytest.mark.parametrize("text", ["", "0.6", "newest", "0.x.1"])

@@ -14,11 +14,19 @@ E4B_DUMP = Path("dumps/e4b_stale_swa_state.msgpack")
 
 
 def subjects() -> dict[str, Callable[[], list[Figure]]]:
-    from triage.bench import cold_start, device_cost, dump_size, family_cost, trap_cost
+    from triage.bench import (
+        cold_start,
+        device_cost,
+        dump_size,
+        family_cost,
+        replay_speed,
+        trap_cost,
+    )
 
     return {
         "cold-start": lambda: cold_start.figures(E4B_DUMP),
         "dump-size": lambda: dump_size.figures(E4B_DUMP),
+        "replay-speed": lambda: replay_speed.figures(E4B_DUMP),
         "trap-cost": trap_cost.figures,
         "device-cost": device_cost.figures,
         "family-cost": family_cost.figures,

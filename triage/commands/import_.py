@@ -13,18 +13,29 @@ from triage.importers import import_path
 
 @click.command("import")
 @click.argument("path", type=click.Path(path_type=Path))
+@click.option(
+    "--cache-shape",
+    nargs=4,
+    type=click.IntRange(1),
+    help="PAGES HEADS PAGE_SIZE HEAD_DIM of K, where FlashInfer did not save it.",
+)
 @click.option("--into", type=click.Path(path_type=Path), help="Dump that a log belongs to.")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), required=True, help="File to write."
 )
-def import_(path: Path, into: Path | None, output: Path) -> None:
+def import_(
+    path: Path,
+    into: Path | None,
+    output: Path,
+    cache_shape: tuple[int, int, int, int] | None,
+) -> None:
     """Turn PATH, another tool's evidence, into a dump.
 
     PATH is a FlashInfer level-10 directory, a .pt file of the first trap, or a
     log with kv_canary, cuda-gdb or compute-sanitizer lines (then --into names
     the dump that it is about).
     """
-    dump = import_path(path, None if into is None else read_dump(into))
+    dump = import_path(path, None if into is None else read_dump(into), cache_shape)
     written = write_dump(dump, output.parent, name=output.name)
     lacks = dump.provenance.get("lacks")
     if lacks:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,24 @@ import click
 @click.argument("dump", type=click.Path(path_type=Path))
 @click.option("--flashinfer", "version", default="", help="Release; else the recorded one.")
 @click.option("--arch", type=click.Choice(["100", "103"]), help="GPU; else as recorded.")
+@click.option("--heads", nargs=2, type=click.IntRange(1), help="Query and KV heads to assume.")
+@click.option("--head-dim", type=click.IntRange(1), help="Likewise.")
 @click.option("--sm-count", default=0, help="SMs of the GPU; else the recorded ones, or 148.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def resolve(dump: Path, version: str, arch: str | None, sm_count: int, as_json: bool) -> None:
+def resolve(
+    dump: Path,
+    version: str,
+    arch: str | None,
+    heads: tuple[int, int] | None,
+    head_dim: int | None,
+    sm_count: int,
+    as_json: bool,
+) -> None:
     """Name the trtllm-gen kernel that the launch in DUMP selects, per FlashInfer release.
 
     Two names are printed where only a GPU can decide between them, and the
-    published defects that the call is exposed to.
+    published defects that the call is exposed to. The lab gives its pools one
+    tiny head: name the model's own with --heads and --head-dim.
     """
     from triage.dump import read_dump
     from triage.resolver import call_of, known_versions, recorded_version
@@ -32,6 +45,9 @@ def resolve(dump: Path, version: str, arch: str | None, sm_count: int, as_json: 
     answers: list[dict[str, Any]] = []
     for release in [wanted] if wanted else known_versions():
         call = call_of(recorded, release, arch=arch or "", sm_count=sm_count)
+        if heads:
+            call = replace(call, num_q_heads=heads[0], num_kv_heads=heads[1])
+        call = replace(call, head_dim=head_dim or call.head_dim)
         found = resolve_call(call)
         answers.append(
             {
@@ -50,12 +66,17 @@ def resolve(dump: Path, version: str, arch: str | None, sm_count: int, as_json: 
     if as_json:
         click.echo(json.dumps(answers, indent=2))
         return
-    for answer in answers:
-        _print(answer)
+    for _, alike in groupby(answers, key=lambda each: {**each, "flashinfer": ""}):
+        _print(list(alike))
 
 
-def _print(answer: dict[str, Any]) -> None:
-    click.echo(f"FlashInfer {answer['flashinfer']}, sm_{answer['arch']}, {answer['sm_count']} SMs")
+def _print(alike: list[dict[str, Any]]) -> None:
+    """One answer, for the releases that give it."""
+    answer, last = alike[0], alike[-1]["flashinfer"]
+    until = "" if len(alike) == 1 else f" to {last}"
+    click.echo(
+        f"FlashInfer {answer['flashinfer']}{until}, sm_{answer['arch']}, {answer['sm_count']} SMs"
+    )
     if answer["missing"]:
         click.echo(f"  no kernel exists for this call: {answer['missing']}")
     for name in answer["kernels"]:

@@ -18,6 +18,7 @@ from triage.explain.rules_allocation import freed_page, page_owned_twice
 from triage.explain.rules_books import moved_wrongly
 from triage.explain.rules_fault import illegal_allocation, lengths_disagree
 from triage.explain.rules_form import misread_table, narrow_table
+from triage.explain.rules_kernel import known_kernel_defect
 from triage.explain.rules_rows import other_requests_row, padded_row
 from triage.explain.rules_space import (
     divided_twice,
@@ -40,6 +41,7 @@ RULES = (
     page_owned_twice,
     padded_row,
     other_requests_row,
+    known_kernel_defect,
 )
 
 FAULT_RULES = (illegal_allocation, lengths_disagree, moved_wrongly)

@@ -52,8 +52,8 @@ def bench_files(case: Literals) -> dict[str, bytes]:
     )
     rows = values["PAGE_TABLE"]
     width = max(map(len, rows))
-    table = np.array([row + [0] * (width - len(row)) for row in rows], dtype="<i4")
-    lengths = np.array(values["CACHE_SEQLENS"], dtype="<i4")
+    table = _int32([row + [0] * (width - len(row)) for row in rows])
+    lengths = _int32(values["CACHE_SEQLENS"])
     blob = safetensors_bytes({"page_table": table, "seq_lens": lengths})
     identity = hashlib.sha256(blob).hexdigest()[:32]
     blob_path = f"blob/workloads/gqa_paged/{name}/{identity}.safetensors"
@@ -117,6 +117,14 @@ def _definition(name: str, case: Literals) -> dict[str, Any]:
         "outputs": {"output": query},
         "reference": _REFERENCE.replace("WINDOW_LEFT", str(int(values["WINDOW_LEFT"]))),
     }
+
+
+def _int32(values: list[Any]) -> np.ndarray:
+    wide = np.array(values, dtype=np.int64)
+    narrow = wide.astype("<i4")
+    if (narrow != wide).any():
+        raise ReplayError("an id or a length does not fit int32, which the workload's kernels take")
+    return narrow
 
 
 def _stored(path: str, key: str) -> dict[str, str]:

@@ -20,16 +20,20 @@ from triage.record import Dump
 MAX_TEXT_BYTES = 256 << 20
 
 
-def import_path(path: Path, into: Dump | None = None) -> Dump:
+def import_path(
+    path: Path, into: Dump | None = None, cache_shape: tuple[int, int, int, int] | None = None
+) -> Dump:
     """Read `path`, whatever it is of the above; text is added to the dump `into`.
 
+    Args:
+        cache_shape: K's `(pages, Hkv, page_size, D)` for a FlashInfer call that does not say it.
     Raises:
         DumpError: one sentence saying why it cannot be read.
     """
     if path.is_dir():
         from triage.importers.flashinfer_dump import read_level10
 
-        return read_level10(path)
+        return read_level10(path, cache_shape)
     try:
         with path.open("rb") as file:
             head = file.read(8)

@@ -4,6 +4,9 @@ Layout: `metadata.jsonl` (one record per state, the last one is the fullest) and
 `inputs.safetensors` or `inputs.pt`. The callable that the metadata names is
 compared with the two we know and never imported. Of the tensors only the index
 ones are read: the whole KV pool may lie beside them.
+
+FlashInfer 0.6.11 saves nothing of a `kv_cache` that is a tuple, which SGLang's
+is, not even its shape; the reader must be told it then.
 """
 
 from __future__ import annotations
@@ -36,8 +39,12 @@ _INDEX_TENSORS = ("block_tables", "seq_lens", "cum_seq_lens_q", "cum_seq_lens_kv
 _SAFETENSORS_TYPES = {"I32": "int32", "I64": "int64", "U32": "uint32", "I16": "int16"}
 
 
-def read_level10(directory: Path) -> Dump:
-    """The call in `directory`. Raises DumpError where it is not one of the two attention calls."""
+def read_level10(directory: Path, cache_shape: tuple[int, int, int, int] | None = None) -> Dump:
+    """The call in `directory`. Raises DumpError where it is not one of the two attention calls.
+
+    Args:
+        cache_shape: `(pages, Hkv, page_size, D)`, used where the call does not say it.
+    """
     metadata = _metadata(directory)
     api = str(metadata.get("function_name", "")).rpartition(".")[2]
     if api not in _POSITIONAL:
@@ -47,7 +54,18 @@ def read_level10(directory: Path) -> Dump:
     missing = [name for name in ("block_tables", "seq_lens") if name not in index]
     if missing:
         raise DumpError(f"{directory} does not hold {' and '.join(missing)}")
+    if cache_shape is not None and not {"k_cache", "kv_cache"} & _tensors(named):
+        _, heads, page_size, head_dim = cache_shape
+        row = heads * page_size * head_dim
+        stride = [row, page_size * head_dim, head_dim, 1]
+        named["k_cache"] = {"shape": [*cache_shape], "stride": stride, "dtype": "bfloat16"}
+        named["kv_layout"] = "HND"
     return _dump(api, metadata, named, index, directory)
+
+
+def _tensors(named: dict[str, Any]) -> set[str]:
+    """The arguments whose facts as tensors are known."""
+    return {name for name, each in named.items() if _facts(each) is not None}
 
 
 def _metadata(directory: Path) -> dict[str, Any]:
@@ -153,7 +171,10 @@ def _dump(
     cache = tensors.get("k_cache") or tensors.get("kv_cache")
     query = tensors.get("query")
     if cache is None or query is None or len(cache.shape) < 4 or len(query.shape) < 2:
-        raise DumpError(f"{directory} does not say the shapes of query and KV cache")
+        raise DumpError(
+            f"{directory} does not say the shape of the KV cache (FlashInfer 0.6.11 saves none for "
+            "a tuple); give it with --cache-shape PAGES HEADS PAGE_SIZE HEAD_DIM"
+        )
     layout = named.get("kv_layout") if isinstance(named.get("kv_layout"), str) else "HND"
     pages, first, second, head_dim = cache.shape[0], *cache.shape[-3:-1], cache.shape[-1]
     page_size, kv_heads = (second, first) if layout == "HND" else (first, second)
@@ -202,11 +223,16 @@ def _dump(
 def _facts(value: Any) -> TensorFacts | None:
     if not isinstance(value, dict) or "shape" not in value or "dtype" not in value:
         return None
-    shape, stride = value["shape"], value.get("stride", [])
-    if not all(isinstance(each, int) for each in [*shape, *stride]):
+    shape, stride = _integers(value["shape"]), _integers(value.get("stride"))
+    if shape is None or stride is None or len(shape) != len(stride):
         return None
     dtype = str(value["dtype"]).removeprefix("torch.")
     return TensorFacts(dtype, tuple(shape), tuple(stride), 0, 0, str(value.get("device", "")), 0)
+
+
+def _integers(value: Any) -> list[int] | None:
+    plain = isinstance(value, list) and all(type(each) is int for each in value)
+    return value if plain else None
 
 
 def _integer(value: Any, default: int) -> int:

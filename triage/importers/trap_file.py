@@ -79,6 +79,7 @@ def read_trap_file(path: Path) -> Dump:
     columns = np.minimum(-(-reach // page_size), table.shape[1])
     mode = str(values["forward_mode"] or "")
     reads_swa = bool(values["is_swa"])
+    facts = _facts(values["page_table"])
     return Dump(
         fault=Evidence("I1", "recorded by the first trap", "before the launch", forward_mode=mode),
         launch=Launch(
@@ -95,7 +96,7 @@ def read_trap_file(path: Path) -> Dump:
             q_len_per_req=1,
             kv_layout="HND",
             separate_kv=True,
-            tensors={"block_tables": _facts(values["page_table"])},
+            tensors={} if facts is None else {"block_tables": facts},
         ),
         tables=Tables(page_table=Ragged.of(table, columns), cache_seqlens=lengths),
         pools=Pools((), read="swa" if reads_swa else "full"),
@@ -113,11 +114,14 @@ def _array(value: Any) -> np.ndarray:
     return np.asarray(value.contiguous().numpy())
 
 
-def _facts(tensor: Any) -> TensorFacts:
+def _facts(tensor: Any) -> TensorFacts | None:
+    """None for a list or an array, which has no strides of its own to tell."""
+    if not hasattr(tensor, "stride"):
+        return None
     return TensorFacts(
-        dtype=str(getattr(tensor, "dtype", "int64")).removeprefix("torch."),
+        dtype=str(tensor.dtype).removeprefix("torch."),
         shape=tuple(tensor.shape),
-        stride=tuple(tensor.stride()) if hasattr(tensor, "stride") else (),
+        stride=tuple(tensor.stride()),
         storage_offset=0,
         storage_bytes=0,
         device="cpu",

@@ -59,7 +59,7 @@ def drop_leading(dump: Dump, columns: int) -> Dump:
     )
     width = _width(dump)
     cut = replace(dump, tables=smaller)
-    return _consistent(_with_width(cut, width - columns), _q_lens(dump))
+    return _consistent(_with_width(cut, max(width - columns, 0)), _q_lens(dump))
 
 
 def cut_lengths(dump: Dump, lengths: np.ndarray, window_left: int) -> Dump:

@@ -26,6 +26,7 @@ from triage.record import Dump
 Search = Generator[Dump, bool, None]
 
 MAX_AIMED_ROWS = 8
+SMALLEST_HEAD_DIM = 64
 
 
 def rows(dump: Dump) -> Search:
@@ -112,10 +113,15 @@ def leading(dump: Dump) -> Search:
 
 
 def heads(dump: Dump) -> Search:
+    """One head of 64 elements: the smallest that trtllm-gen has kernels for."""
     assert dump.launch is not None
     launch = dump.launch
     current = (launch.num_q_heads, launch.num_kv_heads, launch.head_dim)
-    for shape in ((1, 1, 16), (launch.num_q_heads // launch.num_kv_heads, 1, launch.head_dim)):
+    head_dim = min(launch.head_dim, SMALLEST_HEAD_DIM)
+    for shape in (
+        (1, 1, head_dim),
+        (launch.num_q_heads // launch.num_kv_heads, 1, launch.head_dim),
+    ):
         if shape < current and (yield with_heads(dump, *shape)):
             return
 

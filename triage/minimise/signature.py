@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from triage.agreement import check_agreement
 from triage.errors import DumpError, ReplayError
 from triage.explain import explain
 from triage.record import Dump
@@ -35,6 +36,7 @@ class Signature:
 def signature_of(dump: Dump) -> Signature | None:
     """The signature of `dump`; None for one that no longer makes sense."""
     try:
+        check_agreement(dump)
         verdict = deduce(dump)
         explanation = explain(dump)
     except (DumpError, ReplayError):

@@ -20,6 +20,7 @@ from triage.index_space import (
     visible,
 )
 from triage.record import Dump
+from triage.replay import placement
 from triage.replay.emulator import emulate
 from triage.replay.fixes import apply_fix, redirected_share
 from triage.replay.footprint import BAND_EFFECTS, BANDS, SETS, Footprint
@@ -70,6 +71,9 @@ def deduce(dump: Dump, fix: str = "") -> Verdict:
     figures: dict[str, Any] = {"footprint": footprint.as_dict()}
     identity = _identity(dump)
     reasons = [*identity["reasons"], *_address_reasons(footprint)]
+    place = placement.sentence(dump, footprint)
+    if place:
+        reasons.append(place)
     reasons.sort(key=lambda reason: reason.startswith("possible"))
     note = table_as_read(dump).note
     if note:

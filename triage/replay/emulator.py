@@ -97,7 +97,8 @@ class _Tally:
         inner = np.where(in_must, 0, np.where(in_likely, 1, 2))
         values = page_table[row, column]
         bands = band_of(values, self.num_pages, self.extent)
-        np.add.at(self.counts, (inner, bands), 1)
+        tally = np.bincount(inner * len(BANDS) + bands, minlength=self.counts.size)
+        self.counts += tally.reshape(self.counts.shape)
         self.rows.update(np.unique(row).tolist())
         for (index, band), found in self.first.items():
             if len(found) == self.max_offenders:

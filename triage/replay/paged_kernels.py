@@ -58,7 +58,7 @@ def paged_attention(
     q = q.to(tl.float32)
     position = end - queries + index  # of each query, in its row
 
-    oldest = end * 0  # of the type of `end`, or compiled Triton refuses the branch
+    oldest = end * 0  # of the lengths' type
     if window_left >= 0:
         oldest = tl.maximum(end - queries - window_left, 0)
     top = tl.full((BLOCK_M,), float("-inf"), tl.float32)

@@ -15,6 +15,7 @@ from triage.evidence import TensorFacts
 from triage.record import Dump, Ragged
 
 TABLE_ARGUMENT = "block_tables"
+_WORDS = {"int32": 1, "int64": 2}  # 32-bit words an element; another type's bytes are not followed
 
 
 class TableRead(NamedTuple):
@@ -47,8 +48,12 @@ def table_as_read(dump: Dump) -> TableRead:
     reason = misread(facts)
     if facts is None or not reason:
         return TableRead(_to_full_width(stored.padded(), facts), None, "")
-    words = 2 if facts.dtype.removeprefix("torch.") == "int64" else 1
-    return _reread(stored, facts, words, f"the table is misread: {reason}")
+    note = f"the table is misread: {reason}"
+    words = _WORDS.get(facts.dtype.removeprefix("torch."))
+    if words is None or not len(stored.values):
+        ids = np.zeros_like(stored.padded())
+        return TableRead(ids, np.zeros(ids.shape, dtype=bool), note)
+    return _reread(stored, facts, words, note)
 
 
 def _to_full_width(table: np.ndarray, facts: TensorFacts | None) -> np.ndarray:

@@ -26,18 +26,44 @@ from triage.replay.footprint import (
 from triage.replay.kv_source import Inputs
 from triage.replay.table_form import table_as_read
 from triage.replay.values import compare_with_right_table, q_lens_of
-from triage.replay.verdict import Verdict
+from triage.replay.verdict import Basis, Outcome, Verdict, records_fault
 
 KERNEL = "triton"
 MAX_LANES = 128  # query tokens times group of one program
-INTERPRETED_WORK = 1 << 27  # multiply-adds; about half a minute in the interpreter
+MAX_INTERPRETED_TILES = 4000  # tiles of one launch; about five milliseconds each in Python
 
 
 def run_triton(dump: Dump, fix: str = "") -> Verdict:
     """The verdict of our paged kernel on `dump`, with `fix` applied where one is named."""
     choose_interpreter()
-    limit = None if torch.cuda.is_available() else INTERPRETED_WORK
-    return compare_with_right_table(KERNEL, dump, fix, run_table, max_work=limit, extra=_count)
+    tiles = 0 if torch.cuda.is_available() else interpreted_tiles(dump)
+    if tiles > MAX_INTERPRETED_TILES:
+        reason = (
+            f"{tiles} tiles are too many for Triton's interpreter; needs a GPU, or a minimised dump"
+        )
+        return Verdict(
+            KERNEL,
+            Outcome.CANNOT_RUN,
+            Basis.EXECUTED,
+            (reason,),
+            records_fault(dump) and not fix,
+            fix,
+        )
+    return compare_with_right_table(KERNEL, dump, fix, run_table, extra=_count)
+
+
+def interpreted_tiles(dump: Dump) -> int:
+    """Tiles of keys that the launch's programs walk, over all rows and KV heads."""
+    if dump.launch is None or dump.tables is None:
+        return 0
+    launch, q_lens = dump.launch, q_lens_of(dump)
+    lengths = np.maximum(dump.tables.cache_seqlens.astype(np.int64), 0)
+    reach = lengths if launch.window_left < 0 else np.minimum(lengths, q_lens + launch.window_left)
+    group = max(launch.num_q_heads // launch.num_kv_heads, 1)
+    blocks = -(-q_lens // max(MAX_LANES // group, 1))
+    return int((blocks * (-(-reach // _keys_per_tile(launch.head_dim)) + 1)).sum()) * (
+        launch.num_kv_heads
+    )
 
 
 def choose_interpreter() -> None:
@@ -113,7 +139,7 @@ def paged_attention_triton(
         page_size=page_size,
         HAS_SINKS=sinks is not None,
         BLOCK_M=max(16, _power_of_two(lanes)),
-        BLOCK_N=64 if head_dim <= 128 else 32,
+        BLOCK_N=_keys_per_tile(head_dim),
         BLOCK_D=max(16, _power_of_two(head_dim)),
     )
     return out.cpu() * bmm2_scale
@@ -180,6 +206,10 @@ def _compact(ids: np.ndarray, num_pages: int) -> tuple[Tensor, Tensor]:
     if not len(pages):
         pages = np.zeros(1, dtype=np.int64)
     return torch.from_numpy(table), torch.from_numpy(pages.astype(np.int64))
+
+
+def _keys_per_tile(head_dim: int) -> int:
+    return 64 if head_dim <= 128 else 32
 
 
 def _power_of_two(count: int) -> int:

@@ -160,5 +160,5 @@ def _error_text(error: dict[str, Any]) -> str:
         return f"the output equals the reference {exactly}in all {error['rows']} rows"
     return (
         f"the output is wrong in {error['rows_wrong']} of {error['rows']} rows: relative L2 error "
-        f"{error['relative_l2']:.3f}, largest {error['max_abs']:.3f}"
+        f"{error['relative_l2']:.3g}, largest {error['max_abs']:.3g}"
     )

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
-import torch
 
 from triage.sglang.fixes.swa_ratio import CHOSEN, RATIO, SwaRatio
-
-MOE_BYTES = 593_956 * 184_320  # what the original report's server had for KV
+from triage.verify.stand_ins import pool_owner, pool_sizes
 
 
 @pytest.fixture(autouse=True)
@@ -18,52 +14,16 @@ def clean_environment(monkeypatch):
 
 
 def owner(architecture, *, experts, ratio=None):
-    """What a pool configurator is built from: a 26B-A4B-like or 31B-like model."""
-    from sglang.srt.server_args import ServerArgs
-    from sglang.srt.speculative.spec_info import SpeculativeAlgorithm
-
-    arguments = ServerArgs(model_path="dummy")
-    if ratio is not None:
-        arguments.swa_full_tokens_ratio = ratio
-    full, sliding, heads = (5, 25, (2, 8)) if experts else (10, 50, (4, 16))
-    text = SimpleNamespace(num_experts=experts)
-    return SimpleNamespace(
-        server_args=arguments,
-        kv_cache_dtype=torch.bfloat16,
-        kv_cache_dtype_str="auto",
-        spec_algorithm=SpeculativeAlgorithm.NONE,
-        is_draft_worker=False,
-        sliding_window_size=1023,
-        page_size=1,
-        model_config=SimpleNamespace(
-            hf_config=SimpleNamespace(architectures=[architecture]),
-            hf_text_config=text,
-            full_attention_layer_ids=list(range(full)),
-            swa_attention_layer_ids=list(range(full, full + sliding)),
-            head_dim=512,
-            v_head_dim=512,
-            swa_head_dim=256,
-            swa_v_head_dim=256,
-            get_num_kv_heads=lambda tp: heads[0],
-            get_swa_num_kv_heads=lambda tp: heads[1],
-        ),
-    )
+    return pool_owner(architecture, experts, ratio)
 
 
 @pytest.fixture
-def pools(bind, monkeypatch):
+def pools(bind):
     """`pools(fix, owner)` -> (full, SWA) tokens by SGLang's own configurator, fix bound."""
-    from sglang.srt.model_executor import pool_configurator as module
 
-    if hasattr(module, "get_attention_tp_size"):
-        monkeypatch.setattr(module, "get_attention_tp_size", lambda: 1)
-    if hasattr(module, "get_parallel"):
-        monkeypatch.setattr(module, "get_parallel", lambda: SimpleNamespace(attn_tp_size=1))
-
-    def sizes(fix, of, memory=MOE_BYTES):
+    def sizes(fix, of):
         bind(fix)
-        made = module.HybridSWAPoolConfigurator(of).calculate_pool_sizes(memory, of.page_size)
-        return made.full_max_total_num_tokens, made.swa_max_total_num_tokens
+        return pool_sizes(of)
 
     return sizes
 

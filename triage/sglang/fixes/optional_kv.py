@@ -2,8 +2,8 @@
 
 The failure (0.5.12.post1): the last layers of Gemma-4 E2B and E4B have no keys and values
 of their own and call attention with None. Eagerly that works; inside a piecewise graph the
-call goes through the custom op `unified_attention_with_output`, whose schema demands
-tensors, so the model cannot be captured or run.
+call goes through the custom op `unified_attention_with_output`. Its schema declares
+tensors; torch lets None through, and the op then slices it, so the forward fails.
 
 The rule: calls with keys keep SGLang's own op. Calls without go to an op of ours, whose
 schema and fake implementation take None, registered the way SGLang registers its own and
@@ -42,7 +42,7 @@ class OptionalKV(Fix):
         types = {argument.name: str(argument.type) for argument in schema.arguments}
         if types.get("key", "").startswith("Optional"):
             return already_fixed(f"the op's schema takes key: {types['key']}")
-        return needed(f"the op's schema takes key: {types.get('key')}, so None is refused")
+        return needed(f"the op's schema takes key: {types.get('key')}, and slices it: None fails")
 
     def hooks(self) -> list[Hook]:
         from sglang.srt.layers import radix_attention
@@ -70,7 +70,7 @@ class OptionalKV(Fix):
 def _op() -> Any:
     """Our op, registered once per process through SGLang's own decorators."""
     from sglang.srt.compilation.compilation_config import register_split_op
-    from sglang.srt.compilation.piecewise_context_manager import get_forward_context
+    from sglang.srt.layers import radix_attention
     from sglang.srt.utils.custom_op import register_custom_op
 
     def triage_attention_without_kv(
@@ -83,7 +83,7 @@ def _op() -> Any:
         k_rope: Tensor | None = None,
         sinks: Tensor | None = None,
     ) -> None:
-        context = get_forward_context()
+        context = radix_attention.get_forward_context()
         if _bound is not None:
             _bound.uses += 1
         _attend(context, layer_id, query, output, save_kv_cache, q_rope, k_rope, sinks)

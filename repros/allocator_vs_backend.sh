@@ -1,0 +1,90 @@
+#!/usr/bin/env bash
+# Is it the allocator or the backend? The experiment that cleared the allocator.
+#
+# Expect: the allocator trap watches every slot that alloc_extend and alloc_decode return
+# and never fires, while the trtllm_mha side still faults on a SWA pool that is far from
+# exhausted; so what is wrong is the translation, not the allocation. On sm_100 / sm_103
+# the same load runs on the triton and on the trtllm_mha backend (reported SWA use: 1.00
+# and 0.83 to 0.86). The lab builds no triton backend: its other side is the same requests
+# on a trtllm_mha whose SWA state is right, since the question is what was allocated.
+# Exit code: 1 reproduced, 0 not; all codes and options are in repros/lib/common.sh.
+# Time: about two minutes in the lab, half a minute with --quick.
+
+set -euo pipefail
+NAME=allocator_vs_backend
+# shellcheck source=lib/common.sh
+source "$(dirname "$0")/lib/common.sh"
+
+MODEL=${MODEL:-google/gemma-4-E4B-it}
+DRAFT_MODEL=${DRAFT_MODEL:-google/gemma-4-E4B-it-assistant}
+SERVER=(
+    --model-path "$MODEL"
+    --page-size 64
+    --context-length 16384
+    --mem-fraction-static 0.85
+    --speculative-algorithm NEXTN
+    --speculative-draft-model-path "$DRAFT_MODEL"
+    --speculative-num-steps 3
+    --speculative-num-draft-tokens 4
+    --speculative-eagle-topk 1
+    --attention-backend trtllm_mha
+)
+BENCH=(
+    --backend sglang
+    --model "$MODEL"
+    --dataset-name random
+    --random-input-len 8192
+    --random-output-len 1024
+    --random-range-ratio 1.0
+    --num-prompts 80
+    --max-concurrency 64
+)
+
+repro_begin "$@"
+
+# figure LOG NAME: one figure of a lab report in JSON.
+figure() {
+    "$PYTHON" -c 'import json, sys
+report = json.loads(open(sys.argv[1]).read().splitlines()[-1])
+for part in sys.argv[2].split("."):
+    report = (report or {}).get(part, 0)
+print(report)' "$1" "$2"
+}
+
+if [ "$WHERE" = lab ]; then
+    scenario=gemma4-e4b-summarisation
+    [ "$QUICK" = 0 ] || scenario=smoke
+    lab=("${TRIAGE[@]}" lab run "$scenario" --checks I20 --json --dir "$OUT/dumps")
+    step sound "${lab[@]}"
+    expect 0 "with right SWA state the requests run to their end"
+    sound=$LOG
+    step trtllm "${lab[@]}" --reinject stale-swa-state
+    expect 1 "with stale SWA state the emulated GPU faults"
+    for log in "$sound" "$LOG"; do
+        [ "$(figure "$log" trap_counts.violations)" = 0 ] ||
+            fail "$EXIT_DIFFERENT" "the allocator trap fired: the allocator is not sound ($log)"
+    done
+    say ""
+    say "allocator calls checked: $(figure "$sound" trap_counts.allocations) and $(figure "$LOG" trap_counts.allocations), none wrong"
+    say "SWA use at its peak: $(figure "$sound" peak_swa_fill) sound, $(figure "$LOG" peak_swa_fill) at the fault"
+    finding "$EXIT_REPRODUCED" "$(figure "$LOG" outcome) at launch $(figure "$LOG" fault.launch), and the allocator returned no illegal slot"
+fi
+
+guard=(SGLANG_TRTLLM_MHA_DEBUG=1 SGLANG_TRTLLM_MHA_DEBUG_CHECKS=I20 SGLANG_TRTLLM_MHA_DEBUG_DIR="$OUT/dumps")
+swa_use() { grep -oE 'swa token usage: [0-9.]+' "$SERVER_LOG" | sort -t: -k2 -n | tail -n 1; }
+serve trtllm_mha "${guard[@]}"
+bench trtllm_mha
+faulted=0
+server_faulted && faulted=1
+trtllm=$(swa_use)
+stop_server
+SERVER[${#SERVER[@]}-1]=triton
+serve triton "${guard[@]}"
+bench triton
+expect 0 "the triton backend carries the load"
+triton=$(swa_use)
+stop_server
+say "SWA use at its peak: trtllm_mha ${trtllm:-unknown}; triton ${triton:-unknown}"
+[ -z "$(newest_dump)" ] || fail "$EXIT_DIFFERENT" "the allocator trap fired: the allocator is not sound"
+[ "$faulted" = 0 ] || finding "$EXIT_REPRODUCED" "trtllm_mha faults, triton does not, the allocator is sound on both"
+finding "$EXIT_CLEAN" "neither backend faults; this SGLang does not have the defect"

@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# Gemma-4-31B (dense) with the SWA ratio that is right for the MoE variant.
+#
+# Expect: at --swa-full-tokens-ratio 0.15 the SWA pool is the limit and a running batch
+# saturates it; at the default 0.8 it is not. In the lab that is arithmetic on the model's
+# geometry, for 31B and for 26B-A4B, where 0.15 is right; and SGLang's own configurator
+# with the fix swa-ratio. On sm_100 / sm_103 two servers carry 40 prompts of 1k in / 1k
+# out at concurrency 32, and the slower one is named (reported: 1135 and 4715 tok/s).
+# Exit code: 1 reproduced, 0 not; all codes and options are in repros/lib/common.sh.
+# Time: about half a minute in the lab.
+
+set -euo pipefail
+NAME=gemma4_31b_swa_ratio
+# shellcheck source=lib/common.sh
+source "$(dirname "$0")/lib/common.sh"
+
+MODEL=${MODEL:-google/gemma-4-31B-it}
+DRAFT_MODEL=${DRAFT_MODEL:-google/gemma-4-31B-it-assistant}
+SERVER=(
+    --model-path "$MODEL"
+    --attention-backend trtllm_mha
+    --page-size 64
+    --context-length 16384
+    --mem-fraction-static 0.85
+    --speculative-algorithm NEXTN
+    --speculative-draft-model-path "$DRAFT_MODEL"
+    --speculative-num-steps 3
+    --speculative-num-draft-tokens 4
+    --speculative-eagle-topk 1
+    --swa-full-tokens-ratio 0.15
+)
+BENCH=(
+    --backend sglang
+    --model "$MODEL"
+    --dataset-name random
+    --random-input-len 1024
+    --random-output-len 1024
+    --random-range-ratio 1.0
+    --num-prompts 40
+    --max-concurrency 32
+)
+# KV memory of the report's server, from its published pools: 132,992 tokens at ratio 0.8.
+KV_BYTES=98052341760
+
+repro_begin "$@"
+
+if [ "$WHERE" = lab ]; then
+    pools=("${TRIAGE[@]}" pools --mem "$KV_BYTES" --input 1024 --output 1024)
+    step 31b "${pools[@]}" --config "$REPROS/configs/gemma4-31b.json" --ratio 0.15 --ratio 0.8
+    expect 0 "the pools of the dense variant can be worked out"
+    small=$(grep ' 0.150 ' "$LOG" || grep '^ *0.150' "$LOG")
+    step 26b "${TRIAGE[@]}" pools --mem 109477969920 --page-size 1 \
+        --config "$REPROS/configs/gemma4-26b-a4b.json" --ratio 0.15 --ratio 0.8
+    expect 0 "the pools of the MoE variant can be worked out"
+    step fix "${TRIAGE[@]}" verify swa-ratio
+    expect 0 "the fix changes the MoE variant's pools and not the dense one's"
+    case $small in
+        *"SWA pool"*) finding "$EXIT_REPRODUCED" "at 0.15 the SWA pool of the dense variant is the limit:$small" ;;
+    esac
+    finding "$EXIT_CLEAN" "at 0.15 the full pool is still the limit:$small"
+fi
+
+throughput() { sed -n 's/^Output token throughput (tok\/s): *//p' "$1"; }
+
+serve ratio-015
+bench ratio-015
+expect 0 "the load runs at ratio 0.15"
+slow=$(throughput "$LOG")
+stop_server
+SERVER=("${SERVER[@]:0:${#SERVER[@]}-2}")
+serve ratio-default
+bench ratio-default
+expect 0 "the load runs at the default ratio"
+fast=$(throughput "$LOG")
+stop_server
+if awk "BEGIN { exit !($slow < 0.9 * $fast) }"; then
+    finding "$EXIT_REPRODUCED" "ratio 0.15 gives $slow tok/s, the default $fast"
+fi
+finding "$EXIT_CLEAN" "ratio 0.15 gives $slow tok/s, the default $fast: no harm seen"

@@ -1,0 +1,37 @@
+"""`triage verify`."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from triage.verify.proof import HEADER, markdown, rows
+from triage.verify.prove import PROVABLE, prove_all
+
+
+@click.command()
+@click.argument("fixes", nargs=-1, metavar="[FIX]...")
+@click.option("--scenario", default="smoke", show_default=True, help="Lab scenario of the crash.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--markdown", "as_markdown", is_flag=True, help="Print a Markdown table.")
+def verify(fixes: tuple[str, ...], scenario: str, as_json: bool, as_markdown: bool) -> None:
+    """Show for each FIX (all, if none is named) that the failure goes with it.
+
+    Red without it, green with it, and equal to an SGLang that never had the defect; for
+    comparison what `clamp` costs. Exit code: 0 every proof holds, 1 one does not.
+    """
+    unknown = [name for name in fixes if name not in PROVABLE]
+    if unknown:
+        raise click.UsageError(f"no fix {unknown[0]!r}; known: {', '.join(PROVABLE)}")
+    proofs = prove_all(fixes, scenario, lambda name: click.echo(f"{name} ...", err=True))
+    if as_json:
+        click.echo(json.dumps([proof.as_dict() for proof in proofs], indent=2))
+    elif as_markdown:
+        click.echo(markdown(proofs))
+    else:
+        for proof, cells in zip(proofs, rows(proofs), strict=True):
+            click.echo(f"\n{proof.fix}: {'holds' if proof.holds else 'DOES NOT HOLD'}")
+            for name, cell in list(zip(HEADER, cells, strict=True))[1:-1]:
+                click.echo(f"  {name:14} {cell}")
+    raise SystemExit(0 if all(proof.holds for proof in proofs) else 1)

@@ -1,0 +1,101 @@
+"""Fixes that a single call of SGLang can show. Each case is run with and without the fix.
+
+A case returns what happened in words and as a state that can be compared: with that of the
+same case on a release that never had the defect, or with what SGLang does when the user
+asks for the same thing by flag.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from triage.verify import stand_ins
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """ok: the failure did not show. state: plain values, equal where SGLang did the same."""
+
+    ok: bool
+    said: str
+    state: Any
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"ok": self.ok, "said": self.said, "state": self.state}
+
+
+def free_swa_pages(chosen: bool = False) -> Outcome:
+    """A request frees one slot of its page, later the rest; then every page is taken."""
+    import torch
+    from sglang.srt.mem_cache.swa_memory_pool import SWAKVPool
+
+    from triage.sglang.fixes.construction import hollow
+    from triage.sglang.names import swa_allocator_class
+
+    page, size = 4, 24
+    allocator = swa_allocator_class()(
+        size, size, page, torch.float16, "cpu", hollow(SWAKVPool), need_sort=False
+    )
+    full = allocator.full_attn_allocator.alloc(page)
+    swa = allocator.swa_attn_allocator.alloc(page)
+    mapping = allocator.full_to_swa_index_mapping
+    mapping[full] = swa.to(mapping.dtype)
+    allocator.free_swa(full[:1])
+    allocator.free_swa(full[1:])
+    free = allocator.swa_attn_allocator
+    taken = sorted((free.alloc(free.available_size())[::page] // page).tolist())
+    twice = len(taken) - len(set(taken))
+    if twice:
+        return Outcome(False, f"{twice} SWA page is handed to two requests", taken)
+    return Outcome(True, "every SWA page is handed out once", taken)
+
+
+def optional_kv(chosen: bool = False) -> Outcome:
+    """Every layer of E4B goes through the piecewise attention op once."""
+    import torch
+
+    from triage.sglang.fixes.optional_kv import OP, OURS
+
+    for op in (OP, OURS):
+        if hasattr(torch.ops.sglang, op):
+            stand_ins.op_on_a_cpu(op)
+    layers, shared = stand_ins.KV_SHARED["E4B"]
+    with stand_ins.piecewise_context() as context:
+        try:
+            stand_ins.forward_kv_shared("E4B", context)
+        except (RuntimeError, TypeError) as error:
+            what = str(error).splitlines()[0][:120]
+            at = len(context.calls.seen)
+            return Outcome(False, f"layer {at} of {layers} fails: {what}", context.calls.seen)
+    said = f"all {layers} layers run, {shared} of them without keys"
+    return Outcome(True, said, context.calls.seen)
+
+
+def swa_ratio(chosen: bool = False) -> Outcome:
+    """Pools of the MoE variant on the original report's memory, and of the dense one."""
+    from triage.sglang.fixes.swa_ratio import RATIO
+
+    moe = stand_ins.pool_owner("Gemma4ForConditionalGeneration", 128, RATIO if chosen else None)
+    dense = stand_ins.pool_owner("Gemma4ForConditionalGeneration", None)
+    sizes = stand_ins.pool_sizes(moe)
+    ok = sizes[0] > 2_000_000
+    said = f"26B-A4B: {sizes[0]:,} full and {sizes[1]:,} SWA tokens"
+    return Outcome(ok, said, [*sizes, *stand_ins.pool_sizes(dense)])
+
+
+def mm_graphs(chosen: bool = False) -> Outcome:
+    """SGLang's decision for 26B-A4B; E4B, whose last layers share keys, must stay refused."""
+    plain = stand_ins.has_piecewise_graphs(stand_ins.graph_model(), chosen=chosen)
+    shared = stand_ins.has_piecewise_graphs(stand_ins.graph_model(shared=18))
+    said = f"piecewise graphs: 26B-A4B {'on' if plain else 'off'}, E4B {'on' if shared else 'off'}"
+    return Outcome(plain and not shared, said, [plain, shared])
+
+
+CASES: dict[str, Callable[..., Outcome]] = {
+    "free-swa-pages": free_swa_pages,
+    "optional-kv": optional_kv,
+    "swa-ratio": swa_ratio,
+    "mm-piecewise-graphs": mm_graphs,
+}
