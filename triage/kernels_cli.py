@@ -272,11 +272,15 @@ def bench(
     )
     measured = list(earlier)
     for measurement in run(plan, frozenset(m.key for m in earlier)):
+        if not as_json and measured and measured[-1].key[:3] != measurement.key[:3]:
+            click.echo(report.shape_text(report.latest_shape(measured)))
         measured.append(measurement)
         if output:
             report.append_line(output, measurement)
         if not as_json:
             click.echo(report.bench_text(measurement))
+    if measured and not as_json:
+        click.echo(report.shape_text(report.latest_shape(measured)))
     if as_json:
         click.echo(json.dumps([asdict(m) for m in measured], indent=1))
     if table:
@@ -297,23 +301,42 @@ def bench(
 @click.option("--dtype", type=click.Choice(["float16", "bfloat16", "float32"]), default="bfloat16")
 @_OUTPUT
 @_BUDGET
-def tune(rows: int, dtype: str, output: Path | None, budget_seconds: float | None) -> None:
-    """Time every kernel with other tiles than the tables choose."""
+@click.option(
+    "--plans",
+    "plans_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="JSON: the best tiles, as plans.py holds them.",
+)
+def tune(
+    rows: int,
+    dtype: str,
+    output: Path | None,
+    budget_seconds: float | None,
+    plans_file: Path | None,
+) -> None:
+    """Time every kernel with other tiles than the table holds, and name the best."""
     _prepare("cuda")
     import torch
     from triage_kernels import report
+    from triage_kernels.tune import best_plans
     from triage_kernels.tune import tune as run
 
     if not torch.cuda.is_available():
         click.echo("CANNOT_RUN: no CUDA device", err=True)
         raise SystemExit(3)
-    for trial in run(rows, _dtypes((dtype,))[0], budget_seconds or 300.0):
+    trials = []
+    for trial in run(rows, _dtypes((dtype,))[0], budget_seconds or 120.0):
+        trials.append(trial)
         if output:
             report.append_line(output, trial)
+        if plans_file:
+            plans_file.write_text(json.dumps(best_plans(trials), indent=4) + "\n")
+        first, second = trial.tile
         click.echo(
-            f"{trial.op:34} {trial.case:26} M={trial.rows:<6} {trial.tile:24} "
+            f"{trial.op:34} {trial.case:26} M={trial.rows:<6} {first:5} {second:5} "
             f"{trial.microseconds:9.2f} us {trial.of_copy:6.1%} of copy"
         )
+    click.echo(json.dumps(best_plans(trials), indent=4))
 
 
 @kernels.command()

@@ -105,18 +105,21 @@ def signature(
     attrs: dict[tuple[int, ...], list[Any]] = {}
     for position, name in enumerate(names):
         value = values[name]
-        if launch.kernel.params[position].is_constexpr or (type(value) is int and value == 1):
+        parameter = launch.kernel.params[position]
+        specialised = not parameter.do_not_specialize
+        if parameter.is_constexpr or (specialised and type(value) is int and value == 1):
             types[name], constants[name] = "constexpr", value
             continue
         aligned = True
         if isinstance(value, Tensor):
             types[name] = _POINTERS[value.dtype]
+            aligned = value.data_ptr() % 16 == 0
         elif isinstance(value, float):
             types[name], aligned = floats, False
         else:
             types[name] = "i32" if -(2**31) <= value < 2**31 else "i64"
             aligned = value % 16 == 0
-        if aligned:
+        if aligned and specialised:
             attrs[(position,)] = [["tt.divisibility", 16]]
     return types, constants, attrs
 
@@ -165,7 +168,8 @@ def compile_launch(launch: Launch, arch: int, floats: str = "fp32") -> Any:
     types, constants, attrs = signature(launch, floats)
     source = ASTSource(launch.kernel, types, constants, attrs)
     target = GPUTarget("cuda", arch, 32)
-    return triton.compile(source, target=target, options={"num_warps": launch.num_warps})
+    options = {"num_warps": launch.num_warps, "enable_fp_fusion": launch.enable_fp_fusion}
+    return triton.compile(source, target=target, options=options)
 
 
 def inspect(kernel: Any) -> dict[str, int]:

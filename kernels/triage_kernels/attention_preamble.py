@@ -14,6 +14,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from triage_kernels.alignment import aligned, written_back
 from triage_kernels.heads import head_plan, head_tile
 from triage_kernels.launch import launch
 from triage_kernels.models import EPS
@@ -40,6 +41,7 @@ def _norm_rope(
     tokens,
     cols,
     mask,
+    TOKENS,
     D: tl.constexpr,
     ANGLES: tl.constexpr,
     EPS: tl.constexpr,
@@ -59,7 +61,7 @@ def _norm_rope(
     kh = through(high * wh, x_ptr, ROUNDED)
     # Angles past ANGLES are zero: their table entries are known and never read.
     turning = mask & (cols < ANGLES)
-    position = tl.load(pos_ptr + tokens, mask=mask, other=0).to(tl.int64)
+    position = tl.load(pos_ptr + tokens, mask=tokens < TOKENS, other=0).to(tl.int64)
     table = cache_ptr + position * stride_cache + cols
     cos = tl.load(table, mask=turning, other=1.0).to(tl.float32)
     sin = tl.load(table + HALF, mask=turning, other=0.0).to(tl.float32)
@@ -72,7 +74,7 @@ def _store_halves(ptr, at, low, high, mask, HALF: tl.constexpr):
     tl.store(ptr + at + HALF, high.to(ptr.dtype.element_ty), mask=mask)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["M", "SLOTS", "Q_PROGRAMS", "K_PROGRAMS"])
 def _preamble_kernel(
     q_ptr,
     k_ptr,
@@ -113,7 +115,7 @@ def _preamble_kernel(
         at = tokens * stride_q + heads * D + cols
         _, _, low, high = _norm_rope(
             q_ptr, qw_ptr, cache_ptr, pos_ptr, at, stride_cache,
-            tokens, cols, live, D, ANGLES, EPS, ROUNDED,
+            tokens, cols, live, M, D, ANGLES, EPS, ROUNDED,
         )  # fmt: skip
         _store_halves(q_ptr, at, low, high, live, HALF)
     elif pid < Q_PROGRAMS + K_PROGRAMS:
@@ -121,9 +123,9 @@ def _preamble_kernel(
         at = tokens * stride_k + heads * D + cols
         nl, nh, low, high = _norm_rope(
             k_ptr, kw_ptr, cache_ptr, pos_ptr, at, stride_cache,
-            tokens, cols, live, D, ANGLES, EPS, ROUNDED,
+            tokens, cols, live, M, D, ANGLES, EPS, ROUNDED,
         )  # fmt: skip
-        slot = tl.load(slot_ptr + tokens, mask=live, other=-1).to(tl.int64)
+        slot = tl.load(slot_ptr + tokens, mask=tokens < M, other=-1).to(tl.int64)
         kept = live & (slot >= 0) & (slot < SLOTS)
         k_at = slot * stride_ks + heads * stride_kh + cols
         _store_halves(k_cache_ptr, k_at, low, high, kept, HALF)
@@ -139,7 +141,7 @@ def _preamble_kernel(
         high = _half(v_ptr, at + HALF, live)
         squares = tl.sum(low * low, axis=1) + tl.sum(high * high, axis=1)
         inv = tl.rsqrt(squares * (1.0 / D) + EPS)[:, None]
-        slot = tl.load(slot_ptr + tokens, mask=live, other=-1).to(tl.int64)
+        slot = tl.load(slot_ptr + tokens, mask=tokens < M, other=-1).to(tl.int64)
         kept = live & (slot >= 0) & (slot < SLOTS)
         v_at = slot * stride_vs + heads * stride_vh + cols
         _store_halves(v_cache_ptr, v_at, low * inv, high * inv, kept, HALF)
@@ -192,26 +194,31 @@ def gemma_attention_preamble(
         num_q_heads, num_kv_heads, head_dim, rotary_angles, reads,
     )  # fmt: skip
     m = q.shape[0]
-    # Half as many lanes a warp as a norm alone: with 1024 the rotation spills on Blackwell.
-    plan = head_plan("packed", num_q_heads, head_dim, q.dtype, lanes_per_warp=512)
+    plan = head_plan(grid, num_q_heads, head_dim, q.dtype, parts=2)
     q_programs = plan.programs(m, num_q_heads)
     k_programs = 0 if k is None else plan.programs(m, num_kv_heads)
+    # Caches and table are too large to copy: where they are not aligned their accesses are
+    # narrower, and the row is summed as before.
+    q_rows, q_weight = aligned(q), aligned(q_weight)
+    k_rows = q_rows if k is None else aligned(k)
+    v_rows = k_rows if v is None else aligned(v)
+    k_weight = q_weight if k_weight is None else aligned(k_weight)
     launch(
         _preamble_kernel,
         (q_programs + k_programs + (0 if v is None else k_programs),),
-        q,
-        q if k is None else k,
-        q if v is None else v,
+        q_rows,
+        k_rows,
+        v_rows,
         q_weight,
-        q_weight if k_weight is None else k_weight,
+        k_weight,
         cos_sin,
         positions,
         positions if slots is None else slots,
-        q if k_cache is None else k_cache,
-        q if v_cache is None else v_cache,
-        q.stride(0),
-        0 if k is None else k.stride(0),
-        0 if v is None else v.stride(0),
+        q_rows if k_cache is None else k_cache,
+        q_rows if v_cache is None else v_cache,
+        q_rows.stride(0),
+        k_rows.stride(0),
+        v_rows.stride(0),
         cos_sin.stride(0),
         0 if k_cache is None else k_cache.stride(0),
         0 if k_cache is None else k_cache.stride(1),
@@ -229,9 +236,11 @@ def gemma_attention_preamble(
         ROUNDED=reads == "rounded",
         SHARED_KV=k is not None and v is None,
         UNITS=plan.units,
-        HALF_BLOCK=max(1, plan.block // 2),
+        HALF_BLOCK=plan.block // 2,
         num_warps=plan.num_warps,
+        enable_fp_fusion=False,
     )
+    written_back(q_rows, q)
     return (q,) if k_cache is None or v_cache is None else (q, k_cache, v_cache)
 
 

@@ -3,7 +3,8 @@
 From 1024 rows on the question is bandwidth: a call is compared with a device copy of as
 many bytes, timed the same way. Up to 64 rows it is latency: microseconds over an empty
 kernel. One `Measurement` is made per op, shape and contender and handed on at once; what
-a file already holds is not measured again.
+a file already holds is not measured again, but ours, the copy and the empty kernel are
+timed anew beside whatever is.
 """
 
 from __future__ import annotations
@@ -25,12 +26,14 @@ from triage_kernels.spec import Args, Case, KernelSpec, copy_args, to_device
 from triage_kernels.timing import Call, Timing, cold, replayed
 from triage_kernels.validate import CRASHES
 
-ROWS = (8192, 1, 64, 1024, 16)
+ROWS = (8192, 1, 64, 16, 1024)
 CONTENDERS = ("ours", "compile", "sglang", "sglang-unfused", "eager", "copy", "empty")
 BANDWIDTH_FROM, LATENCY_TO = 1024, 64
 # Rotating sets of inputs are many enough to leave the cache, or this many.
 _MOST_SETS = 48
 _PREFERRED = ("26B-A4B", "31B", "E4B", "12B", "E2B")
+# Timed in every round: the ratios need them beside each other.
+_BESIDE = ("ours", "copy", "empty")
 
 
 @triton.jit
@@ -87,12 +90,21 @@ class Plan:
 
 
 def bench_cases(spec: KernelSpec, plan: Plan) -> list[Case]:
-    """Cases of the wanted variants, the largest models first; by default the first variant only."""
+    """Cases of the wanted variants, the largest models first.
+
+    By default the 26B and 31B models, or the largest that has the op, and of each one
+    case per head width: conventions of rounding move the same bytes.
+    """
     wanted = [c for c in spec.cases if not plan.variants or c.variant in plan.variants]
     wanted.sort(key=lambda c: _PREFERRED.index(c.variant))
     if plan.every_case or plan.variants or not wanted:
         return wanted
-    return [c for c in wanted if c.variant == wanted[0].variant][:2]
+    large = [c for c in wanted if c.variant in _PREFERRED[:2]]
+    large = large or [c for c in wanted if c.variant == wanted[0].variant]
+    chosen: dict[tuple[str, int | None], Case] = {}
+    for case in large:
+        chosen.setdefault((case.variant, case.dims.get("D")), case)
+    return list(chosen.values())
 
 
 def inputs(spec: KernelSpec, case: Case, rows: int, dtype: torch.dtype, sets: int) -> list[Args]:
@@ -256,36 +268,47 @@ def _replay_each(ready: dict[str, list[Call]]) -> dict[str, Timing]:
 def bench(plan: Plan, done: frozenset[tuple[Any, ...]] = frozenset()) -> Iterator[Measurement]:
     """Measure shape by shape until done or out of time.
 
-    Row counts are the outer loop: every op at 8192 rows comes before any at one row.
+    Row counts are the outer loop: every op at 8192 rows comes before any at one row. All
+    shapes get ours, the copy and the empty kernel first, since a compilation by torch
+    takes longer than all of those together; a later measurement of a contender replaces
+    an earlier one. A shape is not begun if one as slow as the slowest would not fit.
     """
     started = time.monotonic()
+    dtype = str(plan.dtype).removeprefix("torch.")
+    finished = set(done)
+    for contenders in (tuple(n for n in _BESIDE if n in plan.contenders), plan.contenders):
+        slowest = 0.0
+        for rows, spec, case in _shapes(plan):
+            missing = [
+                n for n in contenders if (spec.name, case.name, rows, dtype, n) not in finished
+            ]
+            if not missing:
+                continue
+            began = time.monotonic()
+            if began - started + slowest > plan.budget_seconds:
+                return
+            for measurement in _shape_or_reason(spec, case, rows, plan, missing):
+                finished.add(measurement.key)
+                yield measurement
+            torch.cuda.empty_cache()
+            slowest = max(slowest, time.monotonic() - began)
+
+
+def _shapes(plan: Plan) -> Iterator[tuple[int, KernelSpec, Case]]:
     for rows in plan.rows:
         for spec in OURS:
-            if plan.ops and spec.name not in plan.ops:
-                continue
-            for case in bench_cases(spec, plan):
-                if time.monotonic() - started > plan.budget_seconds:
-                    return
-                dtype = str(plan.dtype).removeprefix("torch.")
-                missing = [
-                    name
-                    for name in plan.contenders
-                    if (spec.name, case.name, rows, dtype, name) not in done
-                ]
-                if not missing:
-                    continue
-                yield from _shape_or_reason(spec, case, rows, plan, missing)
-                torch.cuda.empty_cache()
+            if not plan.ops or spec.name in plan.ops:
+                for case in bench_cases(spec, plan):
+                    yield rows, spec, case
 
 
 def _shape_or_reason(
     spec: KernelSpec, case: Case, rows: int, plan: Plan, missing: list[str]
 ) -> Iterator[Measurement]:
-    # Ratios need both yardsticks beside whatever is missing.
-    names = [*missing, *(n for n in ("copy", "empty") if n not in missing)]
+    names = [*missing, *(n for n in _BESIDE if n not in missing)]
     try:
         for measurement in measure_shape(spec, case, rows, plan.dtype, names):
-            if measurement.contender in missing:
+            if measurement.contender in plan.contenders:
                 yield measurement
     except CRASHES as error:
         first = (str(error).splitlines() or [""])[0]

@@ -293,7 +293,7 @@ DEFECTS: tuple[Mutant, ...] = (
         "tie-order",
         "ties to the higher id",
         ("+ (BLOCK_E - 1 - experts)", "+ experts"),
-        ("BLOCK_E - 1 - (chosen & 0xFFFFFFFF)", "chosen & 0xFFFFFFFF"),
+        ("BLOCK_E - 1 - (chosen & 1023)", "chosen & 1023"),
     ),
     _routing(
         "nan-guarded-denominator",
@@ -322,7 +322,7 @@ DEFECTS: tuple[Mutant, ...] = (
     _routing(
         "padding-selected",
         "lanes past E take part as zeros",
-        ("packed = tl.where(experts < E, packed, -9223372036854775808)", "packed = packed + 0"),
+        ("packed = tl.where(experts < E, packed, lowest)", "packed = packed + 0"),
     ),
     _routing("softmax-base-2", "2^x for e^x", (_SUM, _SUM.replace("tl.exp(", "tl.exp2("))),
     _routing(

@@ -9,6 +9,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from triage_kernels.alignment import aligned, written_back
 from triage_kernels.guard import check_rows, check_scalar, check_vector, output
 from triage_kernels.launch import cdiv, launch, row_plan
 from triage_kernels.models import EPS
@@ -24,7 +25,7 @@ from triage_kernels.rms import inv_rms, load, load_weight, store, tile
 from triage_kernels.spec import Args, Exact, KernelSpec, Output, Outputs, Traffic
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["c_ptr", "M"])
 def _dual_rmsnorm_kernel(
     x1_ptr,
     w1_ptr,
@@ -92,6 +93,10 @@ def gemma_dual_rmsnorm_residual_scalar(
         check_vector(name, weight, x1.shape[1], x1)
     check_scalar("scalar", scalar, x1)
     out = output(out, x1, x1=x1, x2=x2, residual=residual)
+    x1, x2, residual, weight1, weight2, weight3 = map(
+        aligned, (x1, x2, residual, weight1, weight2, weight3)
+    )
+    work = aligned(out)
     m, n = x1.shape
     plan = row_plan(n)
     launch(
@@ -104,11 +109,11 @@ def gemma_dual_rmsnorm_residual_scalar(
         weight3,
         residual,
         scalar,
-        out,
+        work,
         x1.stride(0),
         x2.stride(0),
         residual.stride(0),
-        out.stride(0),
+        work.stride(0),
         m,
         N=n,
         EPS1=eps1,
@@ -117,7 +122,7 @@ def gemma_dual_rmsnorm_residual_scalar(
         num_warps=plan.num_warps,
         **plan.tile,
     )
-    return out
+    return written_back(work, out)
 
 
 def gemma_dual_rmsnorm_residual_scalar_eager(

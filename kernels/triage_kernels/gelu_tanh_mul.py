@@ -14,6 +14,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from triage_kernels.alignment import aligned, written_back
 from triage_kernels.guard import check_rows, output
 from triage_kernels.launch import cdiv, launch, row_plan
 from triage_kernels.models import VARIANTS
@@ -33,7 +34,7 @@ def _gelu_tanh(g):
     return g * tl.where(t < 0, z, 1.0) / (1.0 + z)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["M"])
 def _gelu_tanh_mul_kernel(
     g_ptr,
     p_ptr,
@@ -67,6 +68,8 @@ def gemma_gelu_tanh_mul(gate: Tensor, per_layer_input: Tensor, out: Tensor | Non
     check_rows("gate", gate)
     check_rows("per_layer_input", per_layer_input, gate)
     out = output(out, gate, gate=gate, per_layer_input=per_layer_input)
+    gate, per_layer_input = map(aligned, (gate, per_layer_input))
+    work = aligned(out)
     m, n = gate.shape
     plan = row_plan(n)
     launch(
@@ -74,16 +77,16 @@ def gemma_gelu_tanh_mul(gate: Tensor, per_layer_input: Tensor, out: Tensor | Non
         (cdiv(m, plan.rows),),
         gate,
         per_layer_input,
-        out,
+        work,
         gate.stride(0),
         per_layer_input.stride(0),
-        out.stride(0),
+        work.stride(0),
         m,
         N=n,
         num_warps=plan.num_warps,
         **plan.tile,
     )
-    return out
+    return written_back(work, out)
 
 
 def gemma_gelu_tanh_mul_eager(gate: Tensor, per_layer_input: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ KV head costs no idle lanes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,15 +19,15 @@ import triton.language as tl
 
 from triage_kernels.errors import ContractError
 from triage_kernels.launch import cdiv
+from triage_kernels.plans import PLANS
 
 GRIDS = ("packed", "by_head", "per_token")
-_TILE_LANES = 4096
 _override: tuple[int, int] | None = None
 
 
 @contextmanager
 def tiled(lanes: int, lanes_per_warp: int) -> Iterator[None]:
-    """Use another tile: how `bench --tune` tries the alternatives."""
+    """Use another tile: how `tune` tries the alternatives."""
     global _override
     _override = (lanes, lanes_per_warp)
     try:
@@ -37,7 +38,7 @@ def tiled(lanes: int, lanes_per_warp: int) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class HeadPlan:
-    """Pairs per program and warps. A head has the same threads on every grid, so the same bits."""
+    """Pairs per program, lanes of one and warps."""
 
     units: int
     block: int
@@ -48,18 +49,28 @@ class HeadPlan:
 
 
 def head_plan(
-    grid: str, heads: int, head_dim: int, dtype: torch.dtype, lanes_per_warp: int = 1024
+    grid: str, q_heads: int, head_dim: int, dtype: torch.dtype, parts: int = 1
 ) -> HeadPlan:
-    """The tile of a grid: "packed" fills it, "by_head" takes one, "per_token" a token's heads."""
+    """The tile for `grid`, one for query, key and value alike; `parts` 2 loads a head in halves.
+
+    "packed" fills a tile, "by_head" takes one head, or as many as fill a warp, "per_token"
+    as many as a token has query heads. Halves, which stay in registers for the rotation,
+    get twice the warps. On each grid a head has the same threads, one
+    16-byte load each, so that its sum is taken in the same order: more threads than that
+    and Triton would narrow the loads, fewer than a warp and heads would share one.
+    """
     if grid not in GRIDS:
         raise ContractError(f"grid is {grid!r}; allowed: {', '.join(GRIDS)}")
-    block = 1 << (head_dim - 1).bit_length()
-    lanes, per_warp = _override or (_TILE_LANES, lanes_per_warp)
-    packed = max(1, lanes // block)
-    units = {"packed": packed, "by_head": 1, "per_token": 1 << (heads - 1).bit_length()}[grid]
-    # One 16-byte load per thread spans 512 bytes a warp: the warps that one head needs.
-    warps_per_head = max(1, block * dtype.itemsize // 512)
-    return HeadPlan(units, block, min(16, max(warps_per_head, units * block // per_warp)))
+    block = max(parts, 1 << (head_dim - 1).bit_length())
+    vector = math.gcd(head_dim // parts, 16 // dtype.itemsize)
+    threads = max(1, block // parts // vector)
+    fewest = max(1, 32 // threads)
+    lanes, per_warp = _override or PLANS["heads"]
+    wanted = {"packed": lanes // block, "by_head": 1, "per_token": 1 << (q_heads - 1).bit_length()}
+    units = max(fewest, wanted[grid])
+    head_warps = max(1, threads // 32)
+    most = max(1, units * threads // 32)
+    return HeadPlan(units, block, max(head_warps, min(16, most, units * block * parts // per_warp)))
 
 
 @triton.jit

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from triage_kernels.interpreter import interpreting
+from triage_kernels.plans import PLANS
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class Launch:
     args: tuple[Any, ...]
     constants: dict[str, Any]
     num_warps: int
+    enable_fp_fusion: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +44,13 @@ class Plan:
     num_warps: int
 
     @property
-    def tile(self) -> dict[str, int]:
+    def tile(self) -> dict[str, Any]:
         return {"ROWS": self.rows, "BLOCK": self.block}
 
 
-# Widest tile in lanes -> (rows per program, warps). 16 lanes per thread are two
-# 16-byte loads of a 16-bit row in flight for each operand.
-_PLANS = {256: (16, 4), 512: (8, 4), 1024: (4, 4), 2048: (1, 4), 4096: (1, 8), 8192: (1, 16)}
+# Block in lanes -> (rows per program, warps), where nothing was measured. 16 lanes per
+# thread are two 16-byte loads of a 16-bit row in flight for each operand.
+_BY_BLOCK = {256: (16, 4), 512: (8, 4), 1024: (4, 4), 2048: (1, 4), 4096: (1, 8), 8192: (1, 16)}
 _override: dict[int, tuple[int, int]] = {}
 _recorder: list[Launch] | None = None
 
@@ -56,18 +58,19 @@ _recorder: list[Launch] | None = None
 def row_plan(width: int) -> Plan:
     """The tile for rows of `width` elements; wider than the table: 16 lanes a thread, capped."""
     block = max(256, 1 << (width - 1).bit_length())
-    rows, warps = _override.get(block) or _PLANS.get(block, (1, 32))
+    tuned = _override.get(width) or PLANS["rows"].get(str(width))
+    rows, warps = tuned or _BY_BLOCK.get(block, (1, 32))
     return Plan(rows, block, warps)
 
 
 @contextmanager
-def planned(block: int, rows: int, num_warps: int) -> Iterator[None]:
-    """Use another tile for one block width: how `bench --tune` tries the alternatives."""
-    _override[block] = (rows, num_warps)
+def planned(width: int, rows: int, num_warps: int) -> Iterator[None]:
+    """Use another tile for one row width: how `tune` tries the alternatives."""
+    _override[width] = (rows, num_warps)
     try:
         yield
     finally:
-        del _override[block]
+        del _override[width]
 
 
 @contextmanager
@@ -86,17 +89,27 @@ def cdiv(count: int, size: int) -> int:
 
 
 def launch(
-    kernel: Any, grid: tuple[int, ...], *args: Any, num_warps: int, **constants: Any
+    kernel: Any,
+    grid: tuple[int, ...],
+    *args: Any,
+    num_warps: int,
+    enable_fp_fusion: bool = True,
+    **constants: Any,
 ) -> None:
-    """Run `kernel` over `grid`; an empty grid is no launch."""
+    """Run `kernel` over `grid`; an empty grid is no launch.
+
+    `enable_fp_fusion` off rounds every product before it is added: for kernels whose
+    several compilations must agree to the bit, since what is contracted is the compiler's
+    choice in each.
+    """
     if 0 in grid:
         return
     if _recorder is not None:
-        _recorder.append(Launch(kernel, grid, args, constants, num_warps))
+        _recorder.append(Launch(kernel, grid, args, constants, num_warps, enable_fp_fusion))
     elif interpreting():
         # The interpreter is numpy: it warns where a GPU silently makes inf or NaN.
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)
             kernel[grid](*args, **constants, num_warps=num_warps)
     else:
-        kernel[grid](*args, **constants, num_warps=num_warps)
+        kernel[grid](*args, **constants, num_warps=num_warps, enable_fp_fusion=enable_fp_fusion)

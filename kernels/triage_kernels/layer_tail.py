@@ -9,6 +9,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from triage_kernels.alignment import aligned
 from triage_kernels.errors import ContractError
 from triage_kernels.guard import check_rows, check_scalar, check_vector
 from triage_kernels.launch import cdiv, launch, row_plan
@@ -27,7 +28,7 @@ from triage_kernels.spec import Args, Case, Exact, KernelSpec, Misuse, Output, O
 READS = ("rounded", "unrounded")
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["c_ptr", "M"])
 def _layer_tail_kernel(
     x_ptr,
     w_ptr,
@@ -88,6 +89,7 @@ def gemma_layer_tail_next_norm(
     check_scalar("scalar", scalar, x)
     if reads not in READS:
         raise ContractError(f"reads is {reads!r}; allowed: {', '.join(READS)}")
+    x, residual, weight, next_weight = map(aligned, (x, residual, weight, next_weight))
     m, n = x.shape
     h = torch.empty((m, n), dtype=x.dtype, device=x.device)
     y = torch.empty((m, n), dtype=x.dtype, device=x.device)

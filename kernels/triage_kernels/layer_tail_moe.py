@@ -9,6 +9,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from triage_kernels.alignment import aligned
 from triage_kernels.dual_rmsnorm import oracle as dual_oracle
 from triage_kernels.errors import ContractError
 from triage_kernels.guard import check_rows, check_scalar, check_vector
@@ -27,7 +28,7 @@ from triage_kernels.rms import inv_rms, load, load_weight, store, through, tile
 from triage_kernels.spec import Args, Case, Exact, KernelSpec, Output, Outputs, Traffic
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["c_ptr", "M"])
 def _layer_tail_moe_kernel(
     x1_ptr,
     w1_ptr,
@@ -99,6 +100,8 @@ def gemma_moe_layer_tail_next_norm(
     check_scalar("scalar", scalar, x1)
     if reads not in READS:
         raise ContractError(f"reads is {reads!r}; allowed: {', '.join(READS)}")
+    x1, x2, residual = map(aligned, (x1, x2, residual))
+    weight1, weight2, weight3, next_weight = map(aligned, weights)
     m, n = x1.shape
     h = torch.empty((m, n), dtype=x1.dtype, device=x1.device)
     y = torch.empty((m, n), dtype=x1.dtype, device=x1.device)

@@ -14,6 +14,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from triage_kernels.alignment import aligned
 from triage_kernels.errors import ContractError
 from triage_kernels.guard import check_rows, check_vector
 from triage_kernels.launch import cdiv, launch, row_plan
@@ -32,7 +33,7 @@ READS: Mapping[str, tuple[bool, bool, bool]] = {
 }
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["M"])
 def _post_attn_triple_kernel(
     a_ptr,
     r_ptr,
@@ -112,6 +113,7 @@ def gemma_post_attn_triple_rmsnorm(
     if reads not in READS:
         raise ContractError(f"reads is {reads!r}; allowed: {', '.join(READS)}")
     router_rounded, dense_rounded, moe_rounded = READS[reads]
+    attn, residual = map(aligned, (attn, residual))
     m, n = attn.shape
     outputs = tuple(torch.empty((m, n), dtype=attn.dtype, device=attn.device) for _ in range(4))
     plan = row_plan(n)
@@ -120,7 +122,7 @@ def gemma_post_attn_triple_rmsnorm(
         (cdiv(m, plan.rows),),
         attn,
         residual,
-        *weights,
+        *map(aligned, weights),
         *outputs,
         attn.stride(0),
         residual.stride(0),

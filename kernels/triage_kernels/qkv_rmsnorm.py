@@ -9,6 +9,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from triage_kernels.alignment import aligned, written_back
 from triage_kernels.errors import ContractError
 from triage_kernels.guard import (
     check_device,
@@ -48,7 +49,7 @@ def _norm_heads(
     tl.store(x_ptr + at, y.to(x_ptr.dtype.element_ty), mask=mask)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["M", "Q_PROGRAMS", "K_PROGRAMS"])
 def _qkv_rmsnorm_kernel(
     q_ptr,
     k_ptr,
@@ -129,21 +130,26 @@ def gemma_qkv_rmsnorm(
         check_disjoint("q", q, k=k, v=v)
         check_disjoint("k", k, v=v)
     m = q.shape[0]
-    # One tile for all three: a head then lies on the same threads whichever it is.
     plan = head_plan(grid, num_q_heads, head_dim, q.dtype)
     q_programs = plan.programs(m, num_q_heads)
     k_programs = 0 if k is None else plan.programs(m, num_kv_heads)
+    given = [t for t in (q, k, v) if t is not None]
+    written = [aligned(t) for t in given]
+    q_weight = aligned(q_weight)
+    k_weight = q_weight if k_weight is None else aligned(k_weight)
+    # Layers that share another layer's KV launch no program for it: any tensor will do.
+    q_rows, k_rows, v_rows = written if k is not None else (written[0],) * 3
     launch(
         _qkv_rmsnorm_kernel,
         (q_programs + 2 * k_programs,),
-        q,
-        q if k is None else k,
-        q if v is None else v,
+        q_rows,
+        k_rows,
+        v_rows,
         q_weight,
-        q_weight if k_weight is None else k_weight,
-        q.stride(0),
-        0 if k is None else k.stride(0),
-        0 if v is None else v.stride(0),
+        k_weight,
+        q_rows.stride(0),
+        k_rows.stride(0),
+        v_rows.stride(0),
         m,
         q_programs,
         k_programs,
@@ -154,8 +160,9 @@ def gemma_qkv_rmsnorm(
         UNITS=plan.units,
         BLOCK=plan.block,
         num_warps=plan.num_warps,
+        enable_fp_fusion=False,
     )
-    return (q,) if k is None or v is None else (q, k, v)
+    return tuple(written_back(work, t) for work, t in zip(written, given, strict=True))
 
 
 def gemma_qkv_rmsnorm_eager(

@@ -13,6 +13,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from triage_kernels.alignment import aligned, written_back
 from triage_kernels.errors import ContractError
 from triage_kernels.guard import (
     check_device,
@@ -30,7 +31,7 @@ from triage_kernels.rms import inv_rms, load_weight
 from triage_kernels.spec import Args, Case, Exact, KernelSpec, Misuse, Output, Outputs, Traffic
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["M", "Q_PROGRAMS"])
 def _qkv_rmsnorm_shared_kv_kernel(
     q_ptr,
     kv_ptr,
@@ -103,16 +104,17 @@ def gemma_qkv_rmsnorm_shared_kv(
     m = q.shape[0]
     plan = head_plan(grid, num_q_heads, head_dim, q.dtype)
     q_programs = plan.programs(m, num_q_heads)
+    q_rows, kv, q_weight, k_weight = map(aligned, (q, kv, q_weight, k_weight))
     launch(
         _qkv_rmsnorm_shared_kv_kernel,
         (q_programs + plan.programs(m, num_kv_heads),),
-        q,
+        q_rows,
         kv,
         k,
         v,
         q_weight,
         k_weight,
-        q.stride(0),
+        q_rows.stride(0),
         kv.stride(0),
         m,
         q_programs,
@@ -123,8 +125,9 @@ def gemma_qkv_rmsnorm_shared_kv(
         UNITS=plan.units,
         BLOCK=plan.block,
         num_warps=plan.num_warps,
+        enable_fp_fusion=False,
     )
-    return q, k, v
+    return written_back(q_rows, q), k, v
 
 
 def gemma_qkv_rmsnorm_shared_kv_eager(

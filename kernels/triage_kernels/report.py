@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -99,22 +99,63 @@ def bench_text(m: Measurement) -> str:
     return " ".join(p for p in parts if p)
 
 
+def shape_text(shape: Mapping[str, Measurement]) -> str:
+    """Ours on one shape, beside the copy, the empty kernel and torch.compile, in a line.
+
+    `shape` maps contenders to their measurements of one op, case and row count.
+    """
+    ours = shape.get("ours")
+    if ours is None or ours.microseconds is None:
+        return ""
+    parts = [f"{'=> ' + ours.op:37} {ours.case:26} M={ours.rows:<6} {ours.microseconds:9.2f} us"]
+    copy, empty, compiled = (shape.get(n) for n in ("copy", "empty", "compile"))
+    if ours.gb_per_s is not None:
+        parts.append(f"{ours.gb_per_s:.0f} GB/s")
+    if copy and copy.microseconds and ours.of_copy is not None:
+        parts.append(f"{ours.of_copy:.1%} of a copy's {copy.microseconds:.2f} us")
+    if empty and empty.microseconds:
+        ratio = ours.microseconds / empty.microseconds
+        parts.append(f"{ratio:.2f} x the empty kernel's {empty.microseconds:.2f} us")
+    if compiled and compiled.microseconds:
+        ratio, made = compiled.microseconds / ours.microseconds, compiled.generated_kernels
+        parts.append(
+            f"torch.compile {compiled.microseconds:.2f} us in {made} kernels ({ratio:.2f} x ours)"
+        )
+    return ", ".join(parts)
+
+
+def by_shape(
+    measurements: Iterable[Measurement],
+) -> dict[tuple[str, str, int], dict[str, Measurement]]:
+    """(op, case, rows) -> contender -> its latest measurement."""
+    shapes: dict[tuple[str, str, int], dict[str, Measurement]] = {}
+    for m in measurements:
+        shapes.setdefault((m.op, m.case, m.rows), {})[m.contender] = m
+    return shapes
+
+
+def latest_shape(measurements: Sequence[Measurement]) -> dict[str, Measurement]:
+    """The shape that was measured last."""
+    return by_shape(measurements)[measurements[-1].key[:3]]
+
+
 def bench_markdown(measurements: Sequence[Measurement]) -> str:
     """A table: a line per op and shape, a column per contender."""
     contenders = list(dict.fromkeys(m.contender for m in measurements if m.microseconds))
     lines = [
-        f"| op | case | M | {' | '.join(f'{c} us' for c in contenders)} | ours of copy |",
-        f"|---|---|---|{'---|' * (len(contenders) + 1)}",
+        f"| op | case | M | {' | '.join(f'{c} us' for c in contenders)} "
+        "| ours GB/s | ours of copy | compiled to kernels |",
+        f"|---|---|---|{'---|' * (len(contenders) + 3)}",
     ]
-    shapes: dict[tuple[str, str, int], dict[str, Measurement]] = {}
-    for m in measurements:
-        shapes.setdefault((m.op, m.case, m.rows), {})[m.contender] = m
-    for (op, case, rows), by_name in shapes.items():
+    for (op, case, rows), by_name in by_shape(measurements).items():
         times = (by_name.get(c) for c in contenders)
         cells = " | ".join("" if m is None else _number(m.microseconds, ".1f") for m in times)
         ours = by_name.get("ours")
+        rate = "" if ours is None else _number(ours.gb_per_s, ".0f")
         share = "" if ours is None else _number(ours.of_copy, ".1%")
-        lines.append(f"| {op} | {case} | {rows} | {cells} | {share} |")
+        compiled = by_name.get("compile")
+        made = "" if compiled is None else _number(compiled.generated_kernels, "d")
+        lines.append(f"| {op} | {case} | {rows} | {cells} | {rate} | {share} | {made} |")
     return "\n".join(lines) + "\n"
 
 

@@ -9,6 +9,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from triage_kernels.alignment import aligned, written_back
 from triage_kernels.guard import check_rows, check_vector, output
 from triage_kernels.launch import cdiv, launch, row_plan
 from triage_kernels.models import EPS
@@ -17,7 +18,7 @@ from triage_kernels.rms import inv_rms, load, load_weight, store, tile
 from triage_kernels.spec import Args, Exact, KernelSpec, Output, Outputs, Traffic
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["M"])
 def _rmsnorm_add_kernel(
     x_ptr,
     w_ptr,
@@ -58,6 +59,8 @@ def gemma_rmsnorm_add(
     check_rows("residual", residual, x)
     check_vector("weight", weight, x.shape[1], x)
     out = output(out, x, x=x, residual=residual)
+    x, residual, weight = map(aligned, (x, residual, weight))
+    work = aligned(out)
     m, n = x.shape
     plan = row_plan(n)
     launch(
@@ -66,17 +69,17 @@ def gemma_rmsnorm_add(
         x,
         weight,
         residual,
-        out,
+        work,
         x.stride(0),
         residual.stride(0),
-        out.stride(0),
+        work.stride(0),
         m,
         N=n,
         EPS=eps,
         num_warps=plan.num_warps,
         **plan.tile,
     )
-    return out
+    return written_back(work, out)
 
 
 def gemma_rmsnorm_add_eager(

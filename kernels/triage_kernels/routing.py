@@ -15,6 +15,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from triage_kernels.alignment import aligned
 from triage_kernels.errors import ContractError
 from triage_kernels.guard import check_rows, check_vector
 from triage_kernels.launch import cdiv, launch
@@ -26,7 +27,7 @@ MAX_EXPERTS = 1024
 _ROWS, _WARPS = 4, 4
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["T"])
 def _routing_kernel(
     logits_ptr,
     scale_ptr,
@@ -36,6 +37,7 @@ def _routing_kernel(
     T,
     E: tl.constexpr,
     K: tl.constexpr,
+    SHIFT: tl.constexpr,
     ROWS: tl.constexpr,
     BLOCK_E: tl.constexpr,
     BLOCK_K: tl.constexpr,
@@ -48,19 +50,24 @@ def _routing_kernel(
     bits = (logits + 0.0).to(tl.int32, bitcast=True)
     bits = tl.where(logits != logits, 0x7FFFFFFF, bits)
     # Signed order of floats as integers: negative numbers get their magnitude flipped.
-    key = tl.where(bits < 0, bits ^ 0x7FFFFFFF, bits).to(tl.int64)
-    packed = key * 4294967296 + (BLOCK_E - 1 - experts)
-    packed = tl.where(experts < E, packed, -9223372036854775808)
+    key = bits >> SHIFT
+    key = tl.where(key < 0, key ^ (0x7FFFFFFF >> SHIFT), key)
+    # One integer orders by logit, then by the lower id: 19 + 10 bits of 16-bit logits, else 64.
+    lowest = -2147483648 if SHIFT else -9223372036854775808
+    packed = key * 1024 if SHIFT else key.to(tl.int64) * 1024
+    packed = packed + (BLOCK_E - 1 - experts)
+    packed = tl.where(experts < E, packed, lowest)
     lanes = tl.arange(0, BLOCK_K)[None, :]
-    chosen = tl.full((ROWS, BLOCK_K), -9223372036854775808, tl.int64)
+    chosen = tl.full((ROWS, BLOCK_K), lowest, packed.dtype)
     for k in tl.static_range(K):
         best = tl.max(packed, axis=1)[:, None]
         chosen = tl.where(lanes == k, best, chosen)
-        packed = tl.where(packed == best, -9223372036854775808, packed)
+        packed = tl.where(packed == best, lowest, packed)
     kept = (rows < T) & (lanes < K)
-    ids = tl.where(lanes < K, BLOCK_E - 1 - (chosen & 0xFFFFFFFF), 0)
-    top = (chosen >> 32).to(tl.int32)
-    top = tl.where(top < 0, top ^ 0x7FFFFFFF, top).to(tl.float32, bitcast=True)
+    ids = tl.where(lanes < K, BLOCK_E - 1 - (chosen & 1023), 0)
+    top = (chosen >> 10).to(tl.int32)
+    top = tl.where(top < 0, top ^ (0x7FFFFFFF >> SHIFT), top) << SHIFT
+    top = top.to(tl.float32, bitcast=True)
     # The first is the largest; the difference, not the maximum, carries a NaN to every lane.
     largest = tl.sum(tl.where(lanes == 0, top, 0.0), axis=1)[:, None]
     e = tl.where(lanes < K, tl.exp(top - largest), 0.0)
@@ -94,6 +101,7 @@ def gemma4_fused_routing(router_logits: Tensor, per_expert_scale: Tensor, topk: 
     if not 1 <= topk <= experts:
         raise ContractError(f"topk is {topk}; allowed: [1, {experts}]")
     device = router_logits.device
+    router_logits, per_expert_scale = map(aligned, (router_logits, per_expert_scale))
     weights = torch.empty((tokens, topk), dtype=torch.float32, device=device)
     ids = torch.empty((tokens, topk), dtype=torch.int32, device=device)
     launch(
@@ -107,6 +115,7 @@ def gemma4_fused_routing(router_logits: Tensor, per_expert_scale: Tensor, topk: 
         tokens,
         E=experts,
         K=topk,
+        SHIFT=13 if router_logits.dtype.itemsize == 2 else 0,
         ROWS=_ROWS,
         BLOCK_E=max(2, 1 << (experts - 1).bit_length()),
         BLOCK_K=max(2, 1 << (topk - 1).bit_length()),
@@ -118,8 +127,14 @@ def gemma4_fused_routing(router_logits: Tensor, per_expert_scale: Tensor, topk: 
 def gemma4_fused_routing_eager(
     router_logits: Tensor, per_expert_scale: Tensor, topk: int
 ) -> Outputs:
-    """The same in torch: a stable sort is the contract of the selection."""
-    values, ids = router_logits.float().sort(dim=-1, descending=True, stable=True)
+    """The same in torch: a stable sort is the contract of the selection.
+
+    Its NaN are made positive first: the sort of torch puts them above +inf on a CPU, by
+    their sign bit on a GPU, and a cast to bfloat16 on a CPU makes negative ones.
+    """
+    values = router_logits.float()
+    values = torch.where(values.isnan(), torch.nan, values)
+    values, ids = values.sort(dim=-1, descending=True, stable=True)
     values, ids = values[:, :topk], ids[:, :topk]
     weights = torch.softmax(values, dim=-1) * per_expert_scale.float()[ids]
     return weights, ids.to(torch.int32)

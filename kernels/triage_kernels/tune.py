@@ -1,9 +1,14 @@
-"""Try other tiles on this GPU, to keep the tables in `launch.py` and `heads.py` honest."""
+"""Try other tiles on this GPU, to keep the table in `plans.py` honest.
+
+A tile belongs to a row width, not to an op: ops that are compared to the bit must sum a
+row in one order. So a width gets the tile whose worst op is best (`best_plans`).
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,60 +17,108 @@ import torch
 from triage_kernels.bench import copy_call, inputs
 from triage_kernels.heads import tiled
 from triage_kernels.launch import planned
+from triage_kernels.plans import PLANS, Plans
 from triage_kernels.registry import OURS
 from triage_kernels.spec import Case, KernelSpec
 from triage_kernels.timing import cold
 from triage_kernels.validate import CRASHES
 
-ROW_TILES = ((1, 4), (1, 8), (1, 16), (2, 8), (2, 16), (4, 16))
-NARROW_TILES = ((8, 2), (16, 4), (32, 4), (32, 8), (64, 8))
-HEAD_TILES = ((2048, 512), (2048, 1024), (4096, 512), (4096, 1024), (8192, 1024), (8192, 512))
+HEADS = "heads"
+# (rows per program, warps) by the widest row they are for; (lanes, lanes per warp) for heads.
+_ROW_TILES = (
+    (512, ((8, 2), (16, 4), (32, 4), (32, 8))),
+    (2048, ((1, 4), (1, 8), (2, 4), (2, 8), (4, 8))),
+    (4096, ((1, 4), (1, 8), (1, 16), (2, 8), (2, 16))),
+    (1 << 31, ((1, 8), (1, 16), (1, 32), (2, 16), (2, 32))),
+)
+_HEAD_TILES = ((2048, 512), (2048, 1024), (4096, 512), (4096, 1024), (8192, 1024), (8192, 512))
+# Widths in order of worth: a run that is cut short has the large models.
+_ORDER = ("2816", "5376", HEADS, "2560", "3840", "1536", "256")
+_HEAD_CASES = ("26B-A4B sliding", "26B-A4B full", "31B sliding")
+_ROUNDS = 15
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One tile on one shape; `of_copy` is the copy's time over this one's."""
+    """One tile on one shape; `of_copy` is the copy's time over this one's.
 
+    Attributes:
+        group: the row width as in `plans.py`, or "heads".
+        tile: its pair of numbers there.
+    """
+
+    group: str
     op: str
     case: str
     rows: int
-    tile: str
+    tile: tuple[int, int]
     microseconds: float
     of_copy: float
 
 
-def _widest(spec: KernelSpec) -> list[Case]:
-    seen: dict[int, Case] = {}
-    for case in spec.cases:
-        seen.setdefault(1 << (case.dims["N"] - 1).bit_length(), case)
-    return list(seen.values())
+def shapes() -> dict[str, list[tuple[KernelSpec, Case]]]:
+    """One case per op and width, and a few of each head op, in order of worth."""
+    found: dict[str, list[tuple[KernelSpec, Case]]] = {group: [] for group in _ORDER}
+    for spec in OURS:
+        for case in spec.cases:
+            if "HKV" in case.dims:
+                group, wanted = HEADS, case.name in _HEAD_CASES
+            else:
+                group = str(case.dims.get("N", ""))
+                wanted = group != "" and all(s is not spec for s, _ in found.get(group, []))
+            if wanted:
+                found.setdefault(group, []).append((spec, case))
+    return found
+
+
+def tiles(group: str) -> Sequence[tuple[int, int]]:
+    if group == HEADS:
+        return _HEAD_TILES
+    return next(choice for widest, choice in _ROW_TILES if int(group) <= widest)
 
 
 def tune(rows: int, dtype: torch.dtype, budget_seconds: float) -> Iterator[Trial]:
-    """Every tile on one case per block width, and on a sliding and a full layer for heads."""
+    """Every tile on every shape, width by width, while the budget lasts."""
     started = time.monotonic()
-    for spec in OURS:
-        if spec.judge == "routing" or spec.name == "gemma_routing_post_topk":
-            continue
-        heads = "N" not in spec.cases[0].dims
-        for case in spec.cases[6:8] if heads else _widest(spec):
-            if time.monotonic() - started > budget_seconds:
-                return
-            block = 0 if heads else max(256, 1 << (case.dims["N"] - 1).bit_length())
-            tiles = HEAD_TILES if heads else NARROW_TILES if block == 256 else ROW_TILES
+    for group, members in shapes().items():
+        for spec, case in members:
             (args,) = inputs(spec, case, rows, dtype, 1)
-            assert spec.fused is not None
             copy = copy_call(spec.traffic(case.dims, rows, dtype.itemsize).fused)
-            for first, second in tiles:
-                context = tiled(first, second) if heads else planned(block, first, second)
+            assert spec.fused is not None
+            call = partial(spec.fused, **args)
+            for first, second in tiles(group):
+                if time.monotonic() - started > budget_seconds:
+                    return
+                context: AbstractContextManager[None] = (
+                    tiled(first, second) if group == HEADS else planned(int(group), first, second)
+                )
                 try:
                     with context:
-                        timings = cold({"ours": partial(spec.fused, **args), "copy": copy}, 20)
+                        timings = cold({"ours": call, "copy": copy}, _ROUNDS)
                 except CRASHES:
                     continue
                 ours, base = timings["ours"].median, timings["copy"].median
-                label = (
-                    f"lanes={first} per_warp={second}" if heads else f"rows={first} warps={second}"
-                )
-                yield Trial(spec.name, case.name, rows, label, ours, base / ours)
+                yield Trial(group, spec.name, case.name, rows, (first, second), ours, base / ours)
             torch.cuda.empty_cache()
+
+
+def best_plans(trials: Iterable[Trial]) -> Plans:
+    """For each width the tile whose worst op is best; what was not measured stays as it is.
+
+    A tile that some op of the width was not measured with (it failed, or the time was up)
+    is not chosen.
+    """
+    shares: dict[str, dict[tuple[int, int], dict[tuple[str, str], float]]] = {}
+    for t in trials:
+        by_tile = shares.setdefault(t.group, {})
+        by_tile.setdefault(t.tile, {})[t.op, t.case] = t.of_copy
+    plans: Plans = {"rows": dict(PLANS["rows"]), "heads": list(PLANS["heads"])}
+    for group, by_tile in shares.items():
+        most = max(map(len, by_tile.values()))
+        complete = {tile: min(of.values()) for tile, of in by_tile.items() if len(of) == most}
+        _, tile = max((share, tile) for tile, share in complete.items())
+        if group == HEADS:
+            plans["heads"] = list(tile)
+        else:
+            plans["rows"][group] = list(tile)
+    return plans

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from triage.lab.audit import Audit
 from triage.lab.drive import Driver
+from triage.lab.floor2 import Scheduler
 from triage.lab.process import LabProcess
 from triage.lab.runtime import Runtime
 from triage.lab.scenarios import Scenario
@@ -35,12 +36,16 @@ class Bench:
         )
         self.gpu = process.gpu = EmulatedGpu(self.runtime)
         self.audit = Audit(self.runtime.token_to_kv_pool_allocator)
-        if audit:
+        if audit and not scenario.cache:  # a tree frees at the sub-allocators, below the oracle
             self.audit.attach()
         self.gpu.on_wrong = lambda moment: self._note(str(moment))
         self.audit.on_wrong = self._note
         self.wrong: tuple[int, str] | None = None
-        self.driver = Driver(scenario, self.runtime, self.gpu, seed, overlap)
+        self.driver: Driver | Scheduler
+        if scenario.cache:
+            self.driver = Scheduler(scenario, self.runtime, self.gpu, seed)
+        else:
+            self.driver = Driver(scenario, self.runtime, self.gpu, seed, overlap)
 
     @property
     def moment(self) -> int:

@@ -10,15 +10,22 @@ from __future__ import annotations
 import inspect
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from triage.lab.backends import bind_index_plan
 from triage.lab.request import LabRequest
 from triage.lab.runtime import Runtime
+
+
+class _Row(NamedTuple):
+    """A row of a batch for which only its request row matters here."""
+
+    req_pool_idx: int
+    length: int = 0
 
 
 class Forwards:
@@ -49,12 +56,12 @@ class Forwards:
             fb = self._batch(self.mode.EXTEND, [request], loc, **_extended([request], [start]))
             self._draft_extend(fb, [request])
 
-    def decode(self, batch: list[LabRequest], loc: torch.Tensor) -> None:
+    def decode(self, batch: Sequence[LabRequest | _Row], loc: torch.Tensor) -> None:
         """One token a row without speculation; `length` counts it already."""
         fb = self._batch(self.mode.DECODE, batch, loc, num_tokens=len(batch))
         self._launch("target", fb, batch, self.runtime.layers, self._target)
 
-    def verify(self, batch: list[LabRequest], loc: torch.Tensor) -> None:
+    def verify(self, batch: Sequence[LabRequest | _Row], loc: torch.Tensor) -> None:
         width = self.runtime.draft_tokens
         fb = self._batch(self.mode.TARGET_VERIFY, batch, loc, num_tokens=width * len(batch))
         self._launch("target", fb, batch, self.runtime.layers, self._target)
@@ -66,16 +73,33 @@ class Forwards:
         forward = backend.forward_decode if fb.forward_mode.is_decode() else backend.forward_extend
         forward(rows, kv, kv, layer, fb, save_kv_cache=kv is not None)
 
+    def from_schedule_batch(
+        self, batch: Any, starts: list[int] | None, counts: list[int] | None
+    ) -> None:
+        """The target's forward of SGLang's own ScheduleBatch: extend with `starts`, else decode."""
+        rows = [_Row(int(row)) for row in batch.req_pool_indices.tolist()]
+        lengths = batch.seq_lens.tolist()
+        if starts is None or counts is None:
+            fb = self._batch(
+                self.mode.DECODE, rows, batch.out_cache_loc, num_tokens=len(rows), lengths=lengths
+            )
+        else:
+            extended = _extended(rows, starts, counts)
+            fb = self._batch(
+                self.mode.EXTEND, rows, batch.out_cache_loc, lengths=lengths, **extended
+            )
+        self._launch("target", fb, rows, self.runtime.layers, self._target)
+
     # -- the drafts --------------------------------------------------------------------
 
-    def draft(self, batch: list[LabRequest], slots: torch.Tensor) -> None:
+    def draft(self, batch: Sequence[LabRequest | _Row], slots: torch.Tensor) -> None:
         """The draft steps before a verify; `slots` are the `(rows, draft_tokens)` to come."""
         if self.runtime.draft == "frozen":
             self._frozen(batch)
         elif self.runtime.draft == "eagle":
             self._eagle(batch, slots)
 
-    def after_verify(self, batch: list[LabRequest], loc: torch.Tensor) -> None:
+    def after_verify(self, batch: Sequence[LabRequest | _Row], loc: torch.Tensor) -> None:
         """EAGLE writes the draft's own KV of the verified tokens; a frozen-KV draft has none."""
         if self.runtime.draft != "eagle":
             return
@@ -91,7 +115,7 @@ class Forwards:
         )
         self._draft_extend(fb, batch)
 
-    def _frozen(self, batch: list[LabRequest]) -> None:
+    def _frozen(self, batch: Sequence[LabRequest | _Row]) -> None:
         backend, context = self.runtime.draft_backend, self.runtime.kv_context
         fb = self._batch(self.mode.DECODE, batch, None, num_tokens=len(batch))
         fb.token_to_kv_pool = self.runtime.draft_pool
@@ -108,7 +132,7 @@ class Forwards:
                     rows = self._rows[: len(batch)]
                     backend.forward_decode(rows, None, None, layer, fb, save_kv_cache=False)
 
-    def _eagle(self, batch: list[LabRequest], slots: torch.Tensor) -> None:
+    def _eagle(self, batch: Sequence[LabRequest | _Row], slots: torch.Tensor) -> None:
         multi = self.runtime.draft_backend
         fb = self._batch(
             self.mode.DECODE,
@@ -132,7 +156,7 @@ class Forwards:
                     self.watch.layer = layer
                     backend.forward_decode(rows, rows, rows, layer, fb)
 
-    def _draft_extend(self, fb: Any, batch: list[LabRequest]) -> None:
+    def _draft_extend(self, fb: Any, batch: Sequence[LabRequest | _Row]) -> None:
         def forward(fb: Any, layer: Any, index: int) -> None:
             rows = self._rows[: fb.input_ids.shape[0]]
             self.runtime.draft_extend_backend.forward_extend(rows, rows, rows, layer, fb)
@@ -142,7 +166,12 @@ class Forwards:
     # -- common ------------------------------------------------------------------------
 
     def _launch(
-        self, role: str, fb: Any, batch: list[LabRequest], layers: list[Any], forward: Any
+        self,
+        role: str,
+        fb: Any,
+        batch: Sequence[LabRequest | _Row],
+        layers: list[Any],
+        forward: Any,
     ) -> None:
         own = role == "draft"
         backend = self.runtime.draft_extend_backend if own else self.runtime.target_backend
@@ -160,7 +189,7 @@ class Forwards:
     def _batch(
         self,
         mode: Any,
-        batch: list[LabRequest],
+        batch: Sequence[LabRequest | _Row],
         out_cache_loc: torch.Tensor | None,
         *,
         num_tokens: int,
@@ -198,7 +227,7 @@ class Forwards:
 
 
 def _extended(
-    batch: list[LabRequest], starts: list[int], counts: list[int] | None = None
+    batch: Sequence[LabRequest | _Row], starts: list[int], counts: list[int] | None = None
 ) -> dict[str, Any]:
     """The extend fields of a batch whose rows go on from `starts`."""
     if counts is None:

@@ -21,6 +21,8 @@ class Scenario:
     draft: "frozen" (frozen-KV MTP), "eagle" (a draft that owns its pool) or "none".
     keeps_rejected: slots of rejected tokens stay with the request and are used
         again, as SGLang's second speculative worker does; else their pages are freed.
+    cache: "" for the lower floor; "swa-radix", "unified" or "chunk" for SGLang's own
+        ScheduleBatch over that cache (`floor2.py`), without a draft.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Scenario:
     mean_accept: float = 2.1
     draft: str = "frozen"
     keeps_rejected: bool = False
+    cache: str = ""
 
     @property
     def tokens_per_step(self) -> int:

@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import numpy as np
 
 from triage.errors import TrapError
 from triage.lab.bench import Bench
+from triage.lab.floor2 import CACHES
 from triage.lab.gpu import EmulatedFault
 from triage.lab.process import LabProcess, start
 from triage.lab.runtime import DRAFTS, Geometry
@@ -79,10 +81,12 @@ def draw(rng: np.random.Generator, version: str) -> tuple[Scenario, bool]:
     concurrency = int(rng.integers(1, 5))
     draft = str(rng.choice([kind for kind in DRAFTS if not _is_known_wrong(kind, version)]))
     overlap = draft == "frozen" or bool(rng.integers(2))
+    cache = str(rng.choice(("", *_caches()))) if draft == "none" else ""
+    output = output if draft != "none" else max(output // 2, 4)
     longest = -(-(prompt + output + 32) // page) + 1
     full = longest * concurrency + int(rng.integers(2, 8))
     scenario = Scenario(
-        name=f"{draft}, page {page}, window {window}, {'overlap' if overlap else 'no overlap'}",
+        name=f"{cache or draft}, page {page}, window {window}, overlap {'on' if overlap else 'off'}",
         what="drawn",
         geometry=Geometry(
             page_size=page,
@@ -101,6 +105,7 @@ def draw(rng: np.random.Generator, version: str) -> tuple[Scenario, bool]:
         output_tokens=output,
         chunk=chunk,
         draft=draft,
+        cache=cache,
         mean_accept=float(rng.uniform(1.0, 4.0)),
         keeps_rejected=bool(rng.integers(2)) or version in _TOKEN_WISE,
     )
@@ -121,7 +126,7 @@ def _run(
     report.steps += bench.driver.step
     report.launches += bench.gpu.launches
     report.allocator_events += bench.audit.events
-    report.mix[scenario.draft] += bench.driver.step
+    report.mix[scenario.cache or scenario.draft] += bench.driver.step
     report.mix[f"page {scenario.geometry.page_size}"] += bench.driver.step
     oracle = bench.audit.wrong or bench.gpu.first_wrong
     if trapped is None and oracle is None:
@@ -154,6 +159,12 @@ def _drive(
     finally:
         bench.close()
     return bench, None
+
+
+def _caches() -> tuple[str, ...]:
+    """The prefix caches the lab drives: 0.5.23 has one class, and only its tree side here."""
+    gone = find_spec("sglang.srt.mem_cache.swa_radix_cache") is None
+    return tuple(kind for kind in CACHES if not gone or kind == "unified")
 
 
 _TOKEN_WISE = ("0.5.12.post1", "0.5.13.post1")

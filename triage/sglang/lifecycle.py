@@ -20,6 +20,7 @@ from triage.sglang.books import Books
 from triage.sglang.hooks import Hook
 from triage.sglang.names import sub_allocator_paths, swa_allocator_path
 from triage.sglang.pools import is_hybrid
+from triage.sglang.tree import CACHES, OPERATIONS, TreeTrap
 from triage.sglang.writes import WriteTrap
 from triage.traps import Traps
 
@@ -47,6 +48,7 @@ class Lifecycle:
         self.traps = traps
         self.books = Books(traps.fire_event)
         self.writes = WriteTrap(traps)
+        self.trees = TreeTrap(traps, self.books)
         self.absent: dict[str, str] = {}
 
     def restart(self) -> None:
@@ -68,6 +70,10 @@ class Lifecycle:
             found += self._present(
                 f"{POOL}.set_kv_buffer", self.writes.around, "slots a forward writes (I3)"
             )
+        if "I16" in enabled or enabled & LEDGER - {"I7"}:
+            for cache in CACHES:
+                for name in OPERATIONS:
+                    found += self._present(f"{cache}.{name}", self.trees.around, "radix tree (I16)")
         if "I9" in enabled:
             found += self._present(
                 f"{POOL}.translate_loc_from_full_to_swa", self._translated, "translation (I9)"
@@ -109,7 +115,7 @@ class Lifecycle:
     def _present(self, target: str, around: Callable[..., Any], why: str) -> list[Hook]:
         try:
             pkgutil.resolve_name(target)
-        except AttributeError:
+        except (AttributeError, ModuleNotFoundError):
             self.absent[target] = f"{why}: this SGLang has no {target.rpartition('.')[2]} there"
             return []
         return [Hook(target, self._armed(around), why)]

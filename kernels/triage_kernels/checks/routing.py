@@ -51,11 +51,16 @@ def hard_rows(experts: int, topk: int, dtype: torch.dtype) -> dict[str, Tensor]:
         both = plain.clone()
         both[0], both[-1] = torch.nan, torch.inf
         rows["NaN and +inf"] = both
-    # A negative NaN is made from its bits: arithmetic on a GPU makes positive ones only.
-    negative = rows["one -NaN"].to(dtype)
+    # A NaN of either sign is made from its bits: a GPU makes positive ones only, and a
+    # CPU's cast to bfloat16 negative ones only.
+    hard = {name: row.to(dtype) for name, row in rows.items()}
     as_int = torch.int32 if dtype == torch.float32 else torch.int16
-    negative.view(as_int)[experts // 2] |= torch.iinfo(as_int).min
-    return {**{k: v.to(dtype) for k, v in rows.items()}, "one -NaN": negative}
+    sign = torch.iinfo(as_int).min
+    for name in ("one +NaN", "NaN and +inf"):
+        if name in hard:
+            hard[name].view(as_int)[hard[name].isnan()] &= ~sign
+    hard["one -NaN"].view(as_int)[experts // 2] |= sign
+    return hard
 
 
 def selection_contract(subject: Subject) -> Iterator[Finding]:
