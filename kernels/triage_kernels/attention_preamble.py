@@ -194,7 +194,7 @@ def gemma_attention_preamble(
         num_q_heads, num_kv_heads, head_dim, rotary_angles, reads,
     )  # fmt: skip
     m = q.shape[0]
-    plan = head_plan(grid, num_q_heads, head_dim, q.dtype, parts=2)
+    plan = head_plan("packed", num_q_heads, head_dim, q.dtype, parts=2)
     q_programs = plan.programs(m, num_q_heads)
     k_programs = 0 if k is None else plan.programs(m, num_kv_heads)
     # Caches and table are too large to copy: where they are not aligned their accesses are

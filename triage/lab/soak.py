@@ -86,7 +86,8 @@ def draw(rng: np.random.Generator, version: str) -> tuple[Scenario, bool]:
     longest = -(-(prompt + output + 32) // page) + 1
     full = longest * concurrency + int(rng.integers(2, 8))
     scenario = Scenario(
-        name=f"{cache or draft}, page {page}, window {window}, overlap {'on' if overlap else 'off'}",
+        name=f"{cache or draft}, page {page}, window {window}, "
+        f"overlap {'on' if overlap else 'off'}",
         what="drawn",
         geometry=Geometry(
             page_size=page,
