@@ -14,6 +14,8 @@ CHILD = """
 import json
 from triage.lab import bootstrap
 version = bootstrap.prepare()
+from triage.lab.gpu import StandInFlashInfer
+StandInFlashInfer(lambda call: None).install()
 from sglang.srt.plugins import load_plugins
 load_plugins()
 from triage.sglang.install import state
