@@ -143,6 +143,7 @@ def search(examples: int, steps: int, directory: Path) -> Failure | None:
         phases=(Phase.generate, Phase.shrink),
         suppress_health_check=list(HealthCheck),
         print_blob=False,
+        report_multiple_bugs=False,
     )
     try:
         run_state_machine_as_test(Lifecycles, settings=chosen)
