@@ -7,6 +7,7 @@ have come from; it never indexes with a value it has not clamped.
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import socket
@@ -230,15 +231,22 @@ def provenance() -> dict[str, Any]:
             if name.startswith(_ENVIRONMENT) and not any(word in name for word in _SECRET)
         },
     }
-    if torch.cuda.is_available():
-        device = torch.cuda.current_device()
-        major, minor = torch.cuda.get_device_capability(device)
-        facts["gpu"] = torch.cuda.get_device_name(device)
-        facts["arch"] = f"sm_{major}{minor}"
-        facts["sm_count"] = torch.cuda.get_device_properties(device).multi_processor_count
-    else:
-        facts["gpu"] = "none"
+    facts.update(_gpu())
     return facts
+
+
+@functools.cache
+def _gpu() -> dict[str, Any]:
+    """Asked once, before anything went wrong: a lost device answers no more."""
+    if not torch.cuda.is_available():
+        return {"gpu": "none"}
+    device = torch.cuda.current_device()
+    major, minor = torch.cuda.get_device_capability(device)
+    return {
+        "gpu": torch.cuda.get_device_name(device),
+        "arch": f"sm_{major}{minor}",
+        "sm_count": torch.cuda.get_device_properties(device).multi_processor_count,
+    }
 
 
 def _version(package: str) -> str:

@@ -354,17 +354,23 @@ class DeviceChecker:
         self._pending.append(snapshot)
         return True
 
-    def poll(self, *, wait: bool = False) -> tuple[StepReport, ...]:
+    @property
+    def oldest_step(self) -> int | None:
+        """The step of the oldest mark that has not been polled."""
+        return self._pending[0].step if self._pending else None
+
+    def poll(self, *, wait: bool = False, until: int | None = None) -> tuple[StepReport, ...]:
         """Reports of the marks that have arrived, oldest first; empty if none has.
 
         Args:
             wait: wait for every mark sent. That is a sync: raise mode and shutdown only.
+            until: wait for the marks of this step and of those before it.
         """
         reports = []
         while self._pending:
             snapshot = self._pending[0]
             if snapshot.event is not None and not snapshot.event.query():
-                if not wait:
+                if not wait and (until is None or snapshot.step > until):
                     break
                 snapshot.event.synchronize()
             reports.append(self._report(snapshot))

@@ -11,15 +11,25 @@ error in the log.
 from __future__ import annotations
 
 import logging
+import os
 
-from triage.config import from_environment
-from triage.errors import ConfigError, InstallError
+PREFIXES = (
+    "SGLANG_TRTLLM_MHA_DEBUG",
+    "SGLANG_TRIAGE_",
+    "SGLANG_ENABLE_PIECEWISE_CUDA_GRAPH_FOR_MM",
+)
+"""Every variable of `triage.config` begins with one of these: without any, nothing is asked for."""
 
 logger = logging.getLogger("triage")
 
 
 def register() -> None:
     """Bind what the environment asks for. Raises SystemExit if that cannot be done."""
+    if not any(name.startswith(PREFIXES) for name in os.environ):
+        return
+    from triage.config import from_environment
+    from triage.errors import ConfigError, InstallError
+
     try:
         config = from_environment()
     except ConfigError as error:

@@ -34,6 +34,7 @@ from triage import recorder_kernels as kernels
 from triage.device import DeviceChecker
 from triage.device_kernels import CURSOR, LAUNCHES
 from triage.recorder_kernels import Lane, record_eager, record_kernel
+from triage.timeline import first_offence
 
 INTEGERS = (torch.int32, torch.int64)
 
@@ -62,22 +63,6 @@ def window_columns(window_left: int, max_q_len: int, page_size: int) -> int:
     """Columns that can lie in a row's window: its tokens may begin anywhere in a page."""
     tokens = window_left + max(max_q_len, 1)
     return (tokens - 1) // page_size + 2
-
-
-def first_offence(entries: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """The oldest entry at which the device checker had seen more offenders than before it.
-
-    None if no entry has one, or the ring had no checker. An offence older than the
-    ring shows at its oldest entry: then `sequence` is not 0.
-    """
-    before = 0
-    for entry in entries:
-        if entry["offenders"] is None:
-            continue
-        if entry["offenders"] > before:
-            return entry
-        before = entry["offenders"]
-    return None
 
 
 class FlightRecorder:
@@ -294,8 +279,13 @@ class FlightRecorder:
                 return f"{name} has stride {vector.stride(0)}"
         return None
 
-    def entries(self) -> tuple[dict[str, Any], ...]:
+    def entries(self, *, columns_of: int | None = None) -> tuple[dict[str, Any], ...]:
         """The recorded launches, oldest first, from host memory alone.
+
+        Args:
+            columns_of: keep the columns of that many newest launches of each space and of
+                the first that the checker objected to; of the others say in `lost` that
+                they were left out. A ring of full tables unfolds to gigabytes.
 
         Each entry is plain: `space`, `launch` (of its lane), `sequence` (over all
         lanes), `tag` and its facts, `rows`, `width`, `torn` (the launch was being
@@ -309,30 +299,35 @@ class FlightRecorder:
         """
         found: list[dict[str, Any]] = []
         for lane in self._lanes.values():
-            found.extend(self._lane_entries(lane))
+            found.extend(self._lane_entries(lane, columns_of))
         found.sort(key=lambda entry: entry["sequence"])
         return tuple(found)
 
-    def _lane_entries(self, lane: Lane) -> list[dict[str, Any]]:
+    def _lane_entries(self, lane: Lane, columns_of: int | None) -> list[dict[str, Any]]:
         header = lane.header.numpy()
         newest_first = sorted(
             (slot for slot in range(lane.slots) if header[slot, kernels.BEGUN] > 0),
             key=lambda slot: -int(header[slot, kernels.BEGUN]),
         )
+        found = [self._entry(lane, slot) for slot in newest_first]
+        wanted = {id(entry) for entry in found[:columns_of]}
+        if columns_of is not None and (first := first_offence(found[::-1])) is not None:
+            wanted.add(id(first))
         mirror = lane.mirror.numpy().copy()
-        found = []
         lost = ""
-        for slot in newest_first:
-            entry = self._entry(lane, slot)
+        for slot, entry in zip(newest_first, found, strict=True):
+            keep = id(entry) in wanted
             if lane.columns:
-                self._add_window(lane, slot, entry)
+                if keep:
+                    self._add_window(lane, slot, entry)
             elif entry["torn"]:
                 lost = f"launch {entry['launch']} was torn, its changes are not known"
             if lost:
                 entry["lost"] = lost
             elif not lane.columns:
-                lost = self._add_whole_rows(lane, slot, entry, mirror)
-            found.append(entry)
+                lost = self._add_whole_rows(lane, slot, entry, mirror, keep)
+            if not keep and not entry["lost"]:
+                entry["lost"] = "left out of the list"
         return found
 
     def _entry(self, lane: Lane, slot: int) -> dict[str, Any]:
@@ -383,7 +378,7 @@ class FlightRecorder:
         entry["table_offsets"] = np.concatenate([[0], np.cumsum(kept)]).astype(np.int64)
 
     def _add_whole_rows(
-        self, lane: Lane, slot: int, entry: dict[str, Any], mirror: np.ndarray
+        self, lane: Lane, slot: int, entry: dict[str, Any], mirror: np.ndarray, keep: bool
     ) -> str:
         """Take the entry's rows from the mirror, then undo its changes; says what that loses."""
         changed = int(lane.header.numpy()[slot, kernels.CHANGED])
@@ -391,6 +386,14 @@ class FlightRecorder:
         # An entry's own new values stand even where the undone mirror disagrees.
         owners, columns = changes[:, kernels.OWNER], changes[:, kernels.COLUMN]
         mirror[owners, columns] = changes[:, kernels.NEW]
+        if keep:
+            self._add_rows(lane, entry, mirror)
+        mirror[owners, columns] = changes[:, kernels.OLD]
+        if changed > lane.changes:
+            return f"launch {entry['launch']} changed {changed} cells, {lane.changes} were kept"
+        return ""
+
+    def _add_rows(self, lane: Lane, entry: dict[str, Any], mirror: np.ndarray) -> None:
         requests = entry["req_pool_indices"]
         owner = np.arange(len(entry["cache_seqlens"])) if requests is None else requests
         known = (owner >= (requests is not None)) & (owner < lane.owners)
@@ -398,7 +401,3 @@ class FlightRecorder:
         rows = [mirror[o, :n] for o, n in zip(owner, kept, strict=True) if n]
         entry["table_values"] = np.concatenate([*rows, np.empty(0, np.int32)])
         entry["table_offsets"] = np.concatenate([[0], np.cumsum(kept)]).astype(np.int64)
-        mirror[owners, columns] = changes[:, kernels.OLD]
-        if changed > lane.changes:
-            return f"launch {entry['launch']} changed {changed} cells, {lane.changes} were kept"
-        return ""

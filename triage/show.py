@@ -10,6 +10,7 @@ import numpy as np
 from triage.explain.case import Case
 from triage.index_space import UNKNOWN, launch_columns, query_lens
 from triage.record import Dump
+from triage.timeline import moments, since
 
 MAX_COLUMNS = 12
 
@@ -26,8 +27,9 @@ def summarise(dump: Dump, *, rows: int = 8) -> dict[str, Any]:
         "rows": [] if case is None else _rows(case, rows),
         "rows_total": 0 if case is None else len(case.table),
         "backend": None if dump.backend is None else asdict(dump.backend),
-        "history": list(dump.history[-rows:]) if rows else [],
+        "history": [asdict(moment) for moment in moments(dump.history)],
         "history_total": len(dump.history),
+        "since": since(dump),
         "provenance": dump.provenance,
         "kv": {name: list(array.shape) for name, array in (dump.kv or {}).items()},
         "unknown_sections": {name: len(body) for name, body in dump.extra.items()},

@@ -1,127 +1,130 @@
-"""The traps of mode `raise`: look at what a kernel is about to receive, and stop before it does.
+"""The traps: look at what a kernel is about to receive, and stop before it does.
 
 The checks are `triage/invariants/`; this file decides when each runs and what
 its answer means. One table is shared by all layers of one index space, so it is
 checked at its first launch after the metadata was built, and both spaces of a
 forward are read in one go: a later layer costs a comparison of host integers.
 
-Not covered here: launches recorded into a CUDA graph. They are counted and
-reported as not covered, never as clean.
+That is mode `raise`, which reads from the device. Modes `contain` and `log`, and
+every launch recorded into a CUDA graph, go to `triage/watch.py`, which never does.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
 from collections import Counter
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary, WeakSet, ref
+from weakref import WeakKeyDictionary, ref
 
 import torch
 from torch import Tensor
 
+from triage import capture
 from triage.call import AttentionCall
 from triage.collect import collect, provenance
 from triage.config import DEFAULT_CHECKS, invariants_of
-from triage.errors import (
-    BrokenLifecycle,
-    OutOfBounds,
-    StaleSWAState,
-    TableForm,
-    TrapError,
-    WrongIndexSpace,
-)
+from triage.errors import OutOfBounds, StaleSWAState, TableForm, TrapError
 from triage.evidence import Evidence
+from triage.faults import SUMMARY, first_of, typed
+from triage.history import History
 from triage.invariants.allocator import check_allocated
 from triage.invariants.findings import Findings, read_together
 from triage.invariants.geometry import check_workspace
 from triage.invariants.lengths import check_lengths
 from triage.invariants.reads import IndexSpace, check_form, check_table
 from triage.record import Dump
-from triage.sglang.entry import Entry, Origin
+from triage.sglang.entry import Entries, Entry
 from triage.sglang.pools import Reading, active_pool, is_hybrid, num_pages, reading, stale_state
+from triage.sglang.watching import Watching
+from triage.steps import Steps
 from triage.store import DumpStore
 
 logger = logging.getLogger("triage")
-
-_ERRORS: dict[str, type[TrapError]] = {
-    "I1": OutOfBounds,
-    "I2": WrongIndexSpace,
-    "I12": TableForm,
-    "I20": OutOfBounds,
-    "I26": TableForm,
-}
-_SUMMARY = {
-    "I1": "a live page-table entry is outside the pool that is read",
-    "I2": "a live page-table entry is not the page that req_to_token names",
-    "I12": "a sequence length does not fit the launch",
-    "I20": "the allocator returned a slot it must not",
-    "I26": "the page table is narrower than a sequence",
-}
 
 
 class Traps:
     """The armed traps of one process. `counts` says what was checked, skipped and found."""
 
-    def __init__(self, store: DumpStore, checks: tuple[str, ...] = DEFAULT_CHECKS) -> None:
+    def __init__(
+        self,
+        store: DumpStore,
+        checks: tuple[str, ...] = DEFAULT_CHECKS,
+        mode: str = "raise",
+        strict: bool = True,
+    ) -> None:
         self.store = store
-        self.enabled = invariants_of(checks)
+        self.mode = mode
         self.counts: Counter[str] = Counter()
         self.armed = True
-        self._local = threading.local()
-        self._origins: WeakKeyDictionary[Any, Origin] = WeakKeyDictionary()
-        self._allocators: WeakSet[Any] = WeakSet()
+        self.entries = Entries()
+        self.watching = Watching(self, "log" if mode == "log" else "contain", strict=strict)
+        self.steps = Steps(self)
+        self.history = History(self)
+        self.enabled = invariants_of(checks)
         self._checked: WeakKeyDictionary[Any, tuple[Any, ref[Any], set[tuple[Any, ...]]]] = (
             WeakKeyDictionary()
         )
-        self._warned_capture = False
 
     def restart(self, directory: Path) -> None:
         """Forget every backend, table and count, as in a new process; dumps go to `directory`."""
         self.store = replace(self.store, directory=directory)
         self.counts.clear()
-        self._origins.clear()
-        self._allocators.clear()
+        self.entries.forget()
         self._checked.clear()
+        self.watching.restart()
+        self.steps = Steps(self)
+        self.history = History(self)
+
+    @property
+    def reads_device(self) -> bool:
+        """May a check wait for the device? Only where raising before the launch was asked for."""
+        return self.mode == "raise"
 
     # -- where a launch comes from -----------------------------------------------------
 
     def note_backend(self, backend: Any, model_runner: Any) -> None:
-        self._origins[backend] = Origin.of(model_runner)
+        self.entries.note_backend(backend, model_runner)
 
-    @contextmanager
-    def entered(self, backend: Any, layer: Any, forward_batch: Any) -> Any:
-        """Calls to FlashInfer inside belong to this layer of this backend."""
-        before = getattr(self._local, "entry", None)
-        origin = self._origins.get(backend, Origin())
-        self._local.entry = Entry(backend, layer, forward_batch, origin, self.allocator_of)
-        try:
-            yield
-        finally:
-            self._local.entry = before
+    def entered(self, backend: Any, layer: Any, forward_batch: Any) -> AbstractContextManager[None]:
+        return self.entries.entered(backend, layer, forward_batch)
 
-    def forget_tables(self, backend: Any) -> None:
-        """New metadata: nothing of this backend has been checked yet."""
+    def forget_tables(self, backend: Any, *, graph: bool = False, launches: bool = True) -> None:
+        """New metadata: nothing of this backend has been checked yet.
+
+        graph: of a CUDA graph, whose check runs on the device in every mode.
+        launches: attention is to follow.
+        """
         self._checked.pop(backend, None)
+        self.watching.forget(expect=launches and (graph or not self.reads_device))
 
     @property
     def entry(self) -> Entry | None:
         """The call of the backend that this thread is in."""
-        entry: Entry | None = getattr(self._local, "entry", None)
-        return entry
+        return self.entries.current
 
     @staticmethod
     def capturing() -> bool:
-        return _capturing()
+        return capture.capturing()
 
     def allocator_of(self, pool: Any) -> Any:
         """The SWA allocator that hands out the slots of `pool`, if it was seen."""
-        return next((a for a in self._allocators if getattr(a, "_kvcache", None) is pool), None)
+        return self.entries.allocator_of(pool)
 
     # -- the launch --------------------------------------------------------------------
+
+    def replacements(self, api: str, arguments: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """What the launch must be given instead of some `arguments`; None for nothing.
+
+        Raises a TrapError, in mode `raise` outside capture, as `before_launch` says.
+        """
+        if self.mode == "raise" and not capture.capturing():
+            self.before_launch(AttentionCall(api, arguments))
+            return None
+        return self.watching.before_launch(api, arguments)
 
     def before_launch(self, call: AttentionCall) -> None:
         """Raise a TrapError if this launch would read what it must not.
@@ -133,9 +136,6 @@ class Traps:
         entry = self.entry
         pool = None if entry is None else active_pool(entry.backend, entry.forward_batch)
         read = reading(call, pool, None if entry is None else entry.layer_id)
-        if _capturing():
-            self._not_covered()
-            return
         if "I27" in self.enabled:
             self._workspace(call)
         stale = None if entry is None else stale_state(entry.backend, pool)
@@ -253,13 +253,12 @@ class Traps:
         entry: Entry | None,
         read: Reading,
     ) -> None:
-        # I1 is the late symptom, I2 the cause; a wrong length makes both.
-        first = next((name for name in ("I26", "I12", "I2", "I1") if name in counts), "I2")
+        first = first_of(counts)
         seen = [v for v in found.violations(limit=64) if v.invariant in counts]
         seen.sort(key=lambda v: (v.invariant != first, v.row, v.column))
         evidence = Evidence(
             invariant=first,
-            summary=stale or _SUMMARY[first],
+            summary=stale or SUMMARY[first],
             where=self._where(call),
             pool=read.space.name,
             layer_id=None if entry is None else entry.layer_id,
@@ -269,7 +268,7 @@ class Traps:
             violations=tuple(seen),
             facts={"counts": counts},
         )
-        self._fire(_ERRORS[first] if stale is None else StaleSWAState, evidence, call, entry, read)
+        self._fire(typed(first) if stale is None else StaleSWAState, evidence, call, entry, read)
 
     def _fire(
         self,
@@ -281,9 +280,9 @@ class Traps:
     ) -> None:
         self.counts["violations"] += 1
         dump = collect(evidence, call, entry, read, self.counts["launches"])
-        raise error(evidence, self._save(dump, error))
+        raise error(evidence, self.save(dump, error))
 
-    def _save(self, dump: Dump, error: type[TrapError]) -> str:
+    def save(self, dump: Dump, error: type[TrapError]) -> str:
         path, problem = self.store.save(dump, f"{error.__name__}-{dump.fault.pool or 'any'}")
         if path is None:
             return f"no dump was written: {problem}"
@@ -305,15 +304,6 @@ class Traps:
             )
         self.counts["forwards with stale SWA state, ids still right"] += 1
 
-    def _not_covered(self) -> None:
-        self.counts["launches under capture, not covered"] += 1
-        if not self._warned_capture:
-            self._warned_capture = True
-            logger.warning(
-                "sglang-triage: mode raise does not cover launches recorded into a CUDA graph; "
-                "run with --disable-cuda-graph to have them checked"
-            )
-
     # -- the allocator -----------------------------------------------------------------
 
     def after_alloc(self, allocator: Any, slots: Tensor | None, where: str) -> None:
@@ -322,8 +312,10 @@ class Traps:
         Both sides are judged: the full slots returned and the SWA slots they map
         to. None, a full pool, is not a fault. Cost: one host read.
         """
-        self._allocators.add(allocator)
-        if slots is None or "I20" not in self.enabled or _capturing():
+        self.entries.note_allocator(allocator)
+        if slots is None or "I20" not in self.enabled:
+            return
+        if not self.reads_device or capture.capturing():
             return
         mapping = allocator.full_to_swa_index_mapping
         page = int(allocator.page_size)
@@ -343,7 +335,7 @@ class Traps:
         self.counts["violations"] += 1
         evidence = Evidence(
             invariant="I20",
-            summary=_SUMMARY["I20"],
+            summary=SUMMARY["I20"],
             where=where,
             pool=pool,
             total=found.total,
@@ -351,17 +343,21 @@ class Traps:
             violations=found.violations(limit=64),
         )
         dump = Dump(fault=evidence, provenance=provenance())
-        raise OutOfBounds(evidence, self._save(dump, OutOfBounds))
+        raise OutOfBounds(evidence, self.save(dump, OutOfBounds))
 
     # -- events without a launch -----------------------------------------------------------
 
     def fire_event(self, evidence: Evidence) -> None:
-        """Raise what a ledger or state check found, if its invariant is enabled."""
+        """Raise what a ledger or state check found, if its invariant is enabled; `log` logs it."""
         if evidence.invariant not in self.enabled:
             return
         self.counts["violations"] += 1
-        error = _ERRORS.get(evidence.invariant, BrokenLifecycle)
-        raise error(evidence, self._save(Dump(fault=evidence, provenance=provenance()), error))
+        error = typed(evidence.invariant)
+        note = self.save(Dump(fault=evidence, provenance=provenance()), error)
+        if self.mode == "log":
+            logger.error("sglang-triage: %s", error(evidence, note))
+            return
+        raise error(evidence, note)
 
     def fire_findings(
         self, found: Findings, invariant: str, summary: str, pool: str, where: str
@@ -395,7 +391,3 @@ def _key(call: AttentionCall, space: IndexSpace) -> tuple[Any, ...]:
         call.q_len_per_req,
         space,
     )
-
-
-def _capturing() -> bool:
-    return torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -29,8 +29,10 @@ from triton.errors import TritonError
 
 from triage.contain import Containment
 from triage.device import CheckRefused, DeviceChecker, StepReport
+from triage.device_kernels import INVARIANTS
 from triage.errors import TriageError
 from triage.evidence import Evidence
+from triage.faults import SUMMARY, first_of
 from triage.invariants.reads import IndexSpace
 from triage.recorder import FlightRecorder, LaneSpec
 
@@ -38,8 +40,13 @@ logger = logging.getLogger("triage")
 
 Mode = Literal["contain", "log"]
 
-# I1 is the late symptom, I2 the cause; a wrong length makes both.
-_CAUSE_FIRST = ("I26", "I12", "I10", "I2", "I3", "I1")
+
+_CONTAINED = {
+    "I1": "redirected to the dummy page",
+    "I2": "redirected to the dummy page",
+    "I26": "cut to the table",
+}
+"""What containment does about an offender; of others it only tells."""
 
 
 class CheckerSilent(TriageError):
@@ -84,6 +91,8 @@ class Watch:
         mode: `contain` redirects, `log` does not.
         slots: launches the recorder keeps per lane.
         heartbeat: forwards without a check after which `poll` raises.
+        snapshots: ends that may be on their way at once.
+        largest: rows and columns of the largest table, if lanes record less of it.
     """
 
     def __init__(
@@ -94,21 +103,24 @@ class Watch:
         mode: Mode,
         slots: int = 256,
         heartbeat: int = 100,
+        snapshots: int = 4,
+        largest: tuple[int, int] | None = None,
     ) -> None:
         self.mode = mode
-        self.checker = DeviceChecker(device)
+        self.checker = DeviceChecker(device, snapshots=snapshots)
         self.recorder: FlightRecorder | None = FlightRecorder(
             device, lanes, slots=slots, checker=self.checker
         )
         self._contain = None
         if mode == "contain":
-            self._contain = Containment(
-                self.checker,
-                [lane.name for lane in lanes],
-                max_rows=max(lane.max_rows for lane in lanes),
-                max_columns=max(lane.max_columns for lane in lanes),
+            rows, columns = largest or (
+                max(lane.max_rows for lane in lanes),
+                max(lane.max_columns for lane in lanes),
             )
+            names = [lane.name for lane in lanes]
+            self._contain = Containment(self.checker, names, max_rows=rows, max_columns=columns)
         self._heartbeat = heartbeat
+        self._heard = 0
         self._watched: dict[str, _Watched] = {}
         self._facts: dict[int, dict[str, Any]] = {}
         self._tags: dict[tuple[tuple[str, Any], ...], int] = {}
@@ -177,7 +189,7 @@ class Watch:
         if read is not None:
             return read
         self.launches += 1
-        tag = self._tag(facts or {})
+        tag = self.tag(**(facts or {}))
         options: dict[str, Any] = {
             "window_left": window_left,
             "q_len": q_len,
@@ -196,7 +208,7 @@ class Watch:
             self.checks += 1
             accepted = True
         except CheckRefused as reason:
-            self._refuse(str(reason))
+            self.refuse(str(reason))
             accepted = False
         self._record(lane, block_tables, cache_seqlens, checked=accepted, **options)
         self._watched[lane] = _Watched(
@@ -204,9 +216,12 @@ class Watch:
         )
         return read
 
-    def end(self, step: int) -> None:
-        """The work of a step is queued on the current stream; its state follows it."""
-        self.checker.mark(step)
+    def end(self, step: int) -> bool:
+        """The work of a step is queued on the current stream; its state follows it.
+
+        False if it could not be sent: then the next one covers this step too.
+        """
+        return self.checker.mark(step)
 
     def poll(self, *, wait: bool = False) -> tuple[Evidence, ...]:
         """Evidence of the steps that have arrived since the last poll, oldest first.
@@ -216,11 +231,22 @@ class Watch:
         Cost: an event query per step on its way; with `wait` a sync.
         """
         reports = self.checker.poll(wait=wait)
+        self.listen()
+        return tuple(self.evidence(report) for report in reports if report.total)
+
+    def listen(self) -> None:
+        """Raise CheckerSilent if no check ran in `heartbeat` polled steps; count again from 0."""
         silent = self.checker.marks_without_launch
-        if silent >= self._heartbeat:
-            refused = f"; refused: {dict(self.refused)}" if self.refused else ""
-            raise CheckerSilent(f"no check ran in {silent} forwards{refused}")
-        return tuple(self._evidence(report) for report in reports if report.total)
+        if silent - self._heard < self._heartbeat:
+            self._heard = min(self._heard, silent)
+            return
+        self._heard = silent
+        refused = f"; refused: {dict(self.refused)}" if self.refused else ""
+        raise CheckerSilent(f"no check ran in {silent} forwards{refused}")
+
+    def facts_of(self, tag: int) -> dict[str, Any]:
+        """What the host knew of the launches with this tag."""
+        return self._facts.get(tag, {})
 
     # -- helpers ----------------------------------------------------------------------------
 
@@ -237,12 +263,14 @@ class Watch:
             self.refused[f"recorder: {type(error).__name__}"] += 1
             self.recorder = None
 
-    def _refuse(self, reason: str) -> None:
+    def refuse(self, reason: str) -> None:
+        """Count what could not be watched, and log each reason once."""
         if reason not in self.refused:
             logger.error("sglang-triage: a launch is not covered: %s", reason)
         self.refused[reason] += 1
 
-    def _tag(self, facts: dict[str, Any]) -> int:
+    def tag(self, **facts: Any) -> int:
+        """A number for what the host knows of a launch; the same facts get the same."""
         if self.recorder is not None:
             tag = self.recorder.tag(**facts)
         else:
@@ -250,32 +278,35 @@ class Watch:
         self._facts[tag] = facts
         return tag
 
-    def _evidence(self, report: StepReport) -> Evidence:
-        """One step's report as evidence: its cause, its first launch, who was told what."""
-        first = next(name for name in _CAUSE_FIRST if name in report.counts)
+    def evidence(self, report: StepReport, only: Collection[str] = INVARIANTS) -> Evidence:
+        """One step's report as evidence: its cause, its first launch, who was told what.
+
+        only: the invariants that are to be told; the report has at least one of them.
+        """
+        counts = {name: n for name, n in report.counts.items() if name in only}
+        first = first_of(counts)
         offenders = sorted(
-            report.offenders,
-            key=lambda o: (o.launch, o.violation.invariant != first, o.violation.row),
+            (o for o in report.offenders if o.violation.invariant in counts),
+            key=lambda o: (o.violation.invariant != first, o.launch, o.violation.row),
         )
         facts: dict[str, Any] = {}
         launch = report.launches[0]
         if offenders:
             launch = offenders[0].launch
-            facts = self._facts.get(offenders[0].tag, {})
-        summary = {
-            "contain": "redirected to the dummy page; this step's output is invalid",
-            "log": "read as it was; this step's output is invalid",
-        }[self.mode]
+            facts = self.facts_of(offenders[0].tag)
+        done = _CONTAINED.get(first, "") if self.mode == "contain" else ""
         rows = {(o.launch, o.violation.row) for o in offenders}
+        total = sum(counts.values())
         return Evidence(
             invariant=first,
-            summary=f"{report.total} entries were wrong, {summary}",
+            summary=f"{SUMMARY[first]}; {total} in the step, {done or 'left as they were'}; "
+            "this step's output is invalid",
             where=f"step {report.step}, checked launch {launch}",
             pool=str(facts.get("space", "")),
             layer_id=facts.get("layer_id"),
             forward_mode=str(facts.get("forward_mode", "")),
-            total=report.total,
+            total=total,
             rows_affected=len(rows),
             violations=tuple(offender.violation for offender in offenders),
-            facts={**facts, "counts": report.counts, "step": report.step, "launch": launch},
+            facts={**facts, "counts": counts, "step": report.step, "launch": launch},
         )

@@ -10,8 +10,9 @@ import torch
 
 from triage.device import DeviceChecker
 from triage.invariants.reads import IndexSpace
-from triage.recorder import FlightRecorder, LaneSpec, first_offence, window_columns
+from triage.recorder import FlightRecorder, LaneSpec, window_columns
 from triage.syncs import count_syncs
+from triage.timeline import first_offence
 
 CUDA = torch.cuda.is_available()
 DEVICE = "cuda" if CUDA else "cpu"

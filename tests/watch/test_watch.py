@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from triage.invariants.reads import IndexSpace
-from triage.recorder import LaneSpec, first_offence
+from triage.recorder import LaneSpec
 from triage.syncs import count_syncs
+from triage.timeline import first_offence
 from triage.watch import CheckerSilent, Watch
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

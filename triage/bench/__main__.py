@@ -21,6 +21,7 @@ def subjects() -> dict[str, Callable[[], list[Figure]]]:
         family_cost,
         replay_speed,
         trap_cost,
+        watch_cost,
     )
 
     return {
@@ -28,6 +29,7 @@ def subjects() -> dict[str, Callable[[], list[Figure]]]:
         "dump-size": lambda: dump_size.figures(E4B_DUMP),
         "replay-speed": lambda: replay_speed.figures(E4B_DUMP),
         "trap-cost": trap_cost.figures,
+        "watch-cost": watch_cost.figures,
         "device-cost": device_cost.figures,
         "family-cost": family_cost.figures,
     }

@@ -14,9 +14,10 @@ from triage.show import summarise
 @click.command()
 @click.argument("dump", type=click.Path(path_type=Path))
 @click.option("--rows", type=click.IntRange(0), default=8, show_default=True, help="Rows to list.")
+@click.option("--history", is_flag=True, help="List the launches of the flight recorder.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--picture", type=click.Path(path_type=Path), help="Draw the page ids to this file.")
-def show(dump: Path, rows: int, as_json: bool, picture: Path | None) -> None:
+def show(dump: Path, rows: int, history: bool, as_json: bool, picture: Path | None) -> None:
     """Print what DUMP holds; rows with bad entries come first."""
     if picture is not None:
         from triage.report.picture import draw
@@ -27,6 +28,9 @@ def show(dump: Path, rows: int, as_json: bool, picture: Path | None) -> None:
     if as_json:
         click.echo(json.dumps(summary, indent=2))
         return
-    from triage.report.show import print_summary
+    from triage.report.show import print_history, print_summary
 
+    if history:
+        print_history(summary, str(dump))
+        return
     print_summary(summary, str(dump))

@@ -18,6 +18,7 @@ from triage.explain.rules_allocation import freed_page, page_owned_twice
 from triage.explain.rules_books import moved_wrongly
 from triage.explain.rules_fault import illegal_allocation, lengths_disagree
 from triage.explain.rules_form import misread_table, narrow_table
+from triage.explain.rules_history import stale_state_on_record
 from triage.explain.rules_kernel import known_kernel_defect
 from triage.explain.rules_rows import other_requests_row, padded_row
 from triage.explain.rules_space import (
@@ -28,6 +29,7 @@ from triage.explain.rules_space import (
     stale_swa_state,
 )
 from triage.record import Dump
+from triage.timeline import since
 
 RULES = (
     misread_table,
@@ -44,8 +46,8 @@ RULES = (
     known_kernel_defect,
 )
 
-FAULT_RULES = (illegal_allocation, lengths_disagree, moved_wrongly)
-"""Rules that go by the recorded fault alone: its launch may be absent."""
+FAULT_RULES = (illegal_allocation, lengths_disagree, moved_wrongly, stale_state_on_record)
+"""Rules that go by the recorded fault and the history alone: the launch may be absent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,7 @@ def explain(dump: Dump) -> Explanation:
         answers += [rule(case) for rule in RULES]
     found = [cause for cause in answers if cause is not None]
     found.sort(key=lambda cause: -cause.confidence)
+    told = tuple(filter(None, (since(dump),)))
     if case is None:
-        return Explanation(tuple(found), ("the dump holds no launch with its tables",))
-    return Explanation(tuple(found), case.observed())
+        return Explanation(tuple(found), ("the dump holds no launch with its tables", *told))
+    return Explanation(tuple(found), (*case.observed(), *(told if case.observed() else ())))

@@ -8,6 +8,7 @@ from triage.lab.floor2 import Scheduler
 from triage.lab.process import LabProcess
 from triage.lab.runtime import Runtime
 from triage.lab.scenarios import Scenario
+from triage.lab.steps import NoSteps
 from triage.lab.watch import EmulatedGpu
 
 
@@ -38,14 +39,16 @@ class Bench:
         self.audit = Audit(self.runtime.token_to_kv_pool_allocator)
         if audit and not scenario.cache:  # a tree frees at the sub-allocators, below the oracle
             self.audit.attach()
+        traps = process.traps if process.traps is not None and process.traps.armed else None
+        guard = traps.steps if traps else NoSteps()
         self.gpu.on_wrong = lambda moment: self._note(str(moment))
         self.audit.on_wrong = self._note
         self.wrong: tuple[int, str] | None = None
         self.driver: Driver | Scheduler
         if scenario.cache:
-            self.driver = Scheduler(scenario, self.runtime, self.gpu, seed)
+            self.driver = Scheduler(scenario, self.runtime, self.gpu, seed, guard)
         else:
-            self.driver = Driver(scenario, self.runtime, self.gpu, seed, overlap)
+            self.driver = Driver(scenario, self.runtime, self.gpu, seed, overlap, guard)
 
     @property
     def moment(self) -> int:

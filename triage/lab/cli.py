@@ -9,12 +9,13 @@ from typing import Any
 
 import click
 
-from triage.config import DEFAULT_DIRECTORY
+from triage.config import DEFAULT_DIRECTORY, MODES
 from triage.lab.catalogue_cli import bugs, machine, matrix, releases
 
 OUTCOME = {
     "clean": "clean: every launch read what it should",
     "trapped": "TRAPPED before the launch",
+    "contained": "CONTAINED: no fault, and an exception before the step's tokens were accepted",
     "fault": "FAULT: a GPU would have died of an illegal memory access here",
 }
 
@@ -55,6 +56,13 @@ def list_scenarios(as_json: bool) -> None:
 @click.option("--reinject", help="Put this historical defect back first.")
 @click.option("--trap/--no-trap", default=True, show_default=True, help="Arm the traps.")
 @click.option("--checks", default="", help="Families or invariants to check, as I1,I20.")
+@click.option(
+    "--mode",
+    type=click.Choice(MODES),
+    default="raise",
+    show_default=True,
+    help="What a trap does: stop before the launch, contain it, or only log.",
+)
 @click.option("--fix", "fixes", multiple=True, help="Apply this fix; may be given again.")
 @click.option("--sglang", "version", help="Run under this release instead of the installed one.")
 @click.option("--dir", "directory", type=click.Path(path_type=Path), default=DEFAULT_DIRECTORY)
@@ -67,6 +75,7 @@ def run(
     reinject: str | None,
     trap: bool,
     checks: str,
+    mode: str,
     fixes: tuple[str, ...],
     version: str | None,
     directory: Path,
@@ -95,6 +104,7 @@ def run(
         max_steps=steps,
         overlap=overlap,
         checks=checks,
+        mode=mode,
     )
     report = counted(f"{scenario}: requests done", lambda progress: drive(request, progress))
     click.echo(json.dumps(report.json()) if as_json else _text(report.json()))
@@ -196,6 +206,8 @@ def _text(report: dict[str, Any]) -> str:
             f"{fault['swa_fill']:.0%} full now, {report['peak_swa_fill']:.0%} at most "
             "(emulated: addresses are deduced, no GPU ran)"
         )
+    if report["ring"]:
+        lines.append(f"  the flight recorder's ring: {report['ring']}")
     if trapped:
         lines += [f"  {line}" for line in trapped["message"].splitlines()]
     lines.append(f"  tables sha256 {report['tables_digest'][:16]}")

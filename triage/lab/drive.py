@@ -25,6 +25,7 @@ from triage.lab.forwards import Forwards
 from triage.lab.request import LabRequest, evict_before_decode, evict_before_extend
 from triage.lab.runtime import Runtime
 from triage.lab.scenarios import Scenario
+from triage.lab.steps import StepGuard
 
 Progress = Callable[[int, int], None]
 
@@ -33,12 +34,19 @@ class Driver:
     """Runs one scenario. `watch` is told which forward and layer the next launch belongs to."""
 
     def __init__(
-        self, scenario: Scenario, runtime: Runtime, watch: Any, seed: int, overlap: bool
+        self,
+        scenario: Scenario,
+        runtime: Runtime,
+        watch: Any,
+        seed: int,
+        overlap: bool,
+        guard: StepGuard,
     ) -> None:
         self.scenario, self.runtime, self.watch = scenario, runtime, watch
         self.overlap = overlap
+        self.guard = guard
         widest = max(scenario.chunk, scenario.concurrency * scenario.draft_tokens)
-        self.forwards = Forwards(runtime, watch, widest)
+        self.forwards = Forwards(runtime, watch, widest, guard.forward_done)
         self.seconds = self.forwards.seconds
         self.rng = np.random.default_rng(seed)
         self.waiting = deque(self._requests())
@@ -110,7 +118,9 @@ class Driver:
         evict_before_extend(self.runtime, request, self.scenario.chunk if self.overlap else 0)
         loc = self._extend([request], [stop])
         request.length = stop
+        step = self.guard.begin()
         self.forwards.extend(request, start, loc)
+        self.guard.release(step)
 
     def _decode_step(self) -> None:
         batch = list(self.running)
@@ -123,7 +133,9 @@ class Driver:
     def _plain_step(self, batch: list[LabRequest]) -> None:
         before = [r.length for r in batch]
         loc = self._next_token(batch)
+        step = self.guard.begin()
         self.forwards.decode(batch, loc)
+        self.guard.release(step)
         for request, length in zip(batch, before, strict=True):
             request.reported = length if self.overlap else request.length
             request.decode_batch_idx += 1
@@ -134,10 +146,12 @@ class Driver:
         lookahead = 2 * width if self.scenario.keeps_rejected else width
         self._extend(batch, [r.length + lookahead for r in batch])
         slots = torch.stack([self._slots(r, r.length, r.length + width) for r in batch])
+        step = self.guard.begin()
         self.forwards.draft(batch, slots)
         loc = slots.reshape(-1)
         self.forwards.verify(batch, loc)
         self.forwards.after_verify(batch, loc)
+        self.guard.release(step)
         self._accept(batch)
 
     # -- lifecycle by hand -------------------------------------------------------------

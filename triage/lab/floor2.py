@@ -23,6 +23,7 @@ from triage.errors import LabError
 from triage.lab.forwards import Forwards
 from triage.lab.runtime import Runtime
 from triage.lab.scenarios import Scenario
+from triage.lab.steps import StepGuard
 
 Progress = Callable[[int, int], None]
 
@@ -79,10 +80,14 @@ def _component_types() -> Any:
 class Scheduler:
     """Runs one scenario on the second floor. `step` counts decode steps."""
 
-    def __init__(self, scenario: Scenario, runtime: Runtime, watch: Any, seed: int) -> None:
+    def __init__(
+        self, scenario: Scenario, runtime: Runtime, watch: Any, seed: int, guard: StepGuard
+    ) -> None:
         self.scenario, self.runtime, self.watch = scenario, runtime, watch
         self.seconds: dict[str, float] = {}
-        self.forwards = Forwards(runtime, watch, scenario.chunk * scenario.concurrency)
+        self.guard = guard
+        widest = scenario.chunk * scenario.concurrency
+        self.forwards = Forwards(runtime, watch, widest, guard.forward_done)
         self.tree_cache = make_cache(scenario.cache, runtime, scenario.chunk)
         self.rng = np.random.default_rng(seed)
         self.waiting: deque[Any] = deque(self._requests())
@@ -187,7 +192,7 @@ class Scheduler:
 
     def _prefill(self, batch: Any) -> None:
         starts, counts = list(batch.prefix_lens), list(batch.extend_lens)
-        self.forwards.from_schedule_batch(batch, starts, counts)
+        self._forward(batch, starts, counts)
         for req in batch.reqs:
             if req is self.chunked:
                 continue
@@ -220,7 +225,7 @@ class Scheduler:
         # Up to 0.5.14 the sampled tokens of the step before stand on the batch.
         batch.output_ids = torch.tensor([req.output_ids[-1] for req in batch.reqs])
         batch.prepare_for_decode()
-        self.forwards.from_schedule_batch(batch, None, None)
+        self._forward(batch, None, None)
         for req in batch.reqs:
             self._next_token(req)
             if self._done(req):
@@ -228,6 +233,11 @@ class Scheduler:
         batch.filter_batch()
         if not batch.reqs:
             self.running = None
+
+    def _forward(self, batch: Any, starts: Any, counts: Any) -> None:
+        step = self.guard.begin()
+        self.forwards.from_schedule_batch(batch, starts, counts)
+        self.guard.release(step)
 
     def _next_token(self, req: Any) -> None:
         req.output_ids.append(int(self.rng.integers(2000, 3000)))

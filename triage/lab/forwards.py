@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -31,15 +31,23 @@ class _Row(NamedTuple):
 class Forwards:
     """Runs forwards over `runtime`; `watch` is told which forward and layer a launch belongs to.
 
-    `widest` bounds the tokens of one forward. `seconds` says where the time went.
+    `forward_done` is called behind each forward of the target. `widest` bounds the
+    tokens of one forward. `seconds` says where the time went.
     """
 
-    def __init__(self, runtime: Runtime, watch: Any, widest: int) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        watch: Any,
+        widest: int,
+        forward_done: Callable[[], None] = lambda: None,
+    ) -> None:
         from sglang.srt.model_executor.forward_batch_info import ForwardBatch, ForwardMode
         from sglang.srt.speculative import frozen_kv_mtp_utils
         from sglang.srt.speculative.eagle_info import EagleDraftInput
 
         self.runtime, self.watch = runtime, watch
+        self.forward_done = forward_done
         self.forward_batch_class, self.mode = ForwardBatch, ForwardMode
         self.views, self.draft_input = frozen_kv_mtp_utils, EagleDraftInput
         self.seconds: defaultdict[str, float] = defaultdict(float)
@@ -185,6 +193,8 @@ class Forwards:
             for index, layer in enumerate(layers):
                 self.watch.layer = layer
                 forward(fb, layer, index)
+        if not own:
+            self.forward_done()
 
     def _batch(
         self,

@@ -35,8 +35,10 @@ class LabProcess:
         self._enabled: frozenset[str] = frozenset()
         StandInFlashInfer(lambda call: self.gpu.launch(call)).install()
 
-    def bind(self, traps: bool, fixes: Sequence[str], directory: Path, checks: str) -> None:
-        self.installed = _load_plugins(traps, fixes, directory, checks)
+    def bind(
+        self, traps: bool, fixes: Sequence[str], directory: Path, checks: str, mode: str
+    ) -> None:
+        self.installed = _load_plugins(traps, fixes, directory, checks, mode)
         self._enabled = self.traps.enabled if self.traps is not None else frozenset()
 
     def put_back(self, defect: str) -> None:
@@ -86,9 +88,10 @@ def start(
     fixes: Sequence[str],
     directory: Path,
     checks: str = "",
+    mode: str = "raise",
     put_back: str | None = None,
 ) -> LabProcess:
-    """The process of the lab, made on the first call, with `checks` for its life.
+    """The process of the lab, made on the first call, with `checks` and `mode` for its life.
 
     `put_back` names a defect to restore before anything is bound.
     """
@@ -98,19 +101,22 @@ def start(
         _process = LabProcess(version)
         if put_back is not None:
             _process.put_back(put_back)
-        _process.bind(traps, fixes, directory, checks)
+        _process.bind(traps, fixes, directory, checks, mode)
     if _process.installed is not None or traps or fixes:
         _process.arm(traps=traps, fixes=fixes, directory=directory)
     return _process
 
 
-def _load_plugins(traps: bool, fixes: Sequence[str], directory: Path, checks: str) -> Any:
+def _load_plugins(
+    traps: bool, fixes: Sequence[str], directory: Path, checks: str, mode: str
+) -> Any:
     """Set the environment a server would have and call SGLang's loader."""
     wanted = {
         config.DEBUG: "1" if traps else "0",
         config.DIRECTORY: str(directory),
         config.FIXES: ",".join(fixes),
         config.CHECKS: checks,
+        config.MODE: mode,
         "SGLANG_PLUGINS": "sglang_triage",
     }
     os.environ.update(wanted)
@@ -119,6 +125,8 @@ def _load_plugins(traps: bool, fixes: Sequence[str], directory: Path, checks: st
 
     from triage.sglang.install import state
 
+    # What the lab replaces anyway (the scheduler) is no news; findings are errors.
+    logging.getLogger("triage").setLevel(logging.ERROR)
     load_plugins()
     installed = state()
     if (traps or fixes) and (installed is None or not installed.active):

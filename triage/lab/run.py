@@ -32,11 +32,12 @@ class Request:
     max_steps: int | None = None
     overlap: bool = True
     checks: str = ""
+    mode: str = "raise"
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The outcome: "clean", "trapped" (before the launch) or "fault" (as on a GPU)."""
+    """The outcome: "clean", "trapped" (before the launch), "contained" or "fault" (as on a GPU)."""
 
     scenario: str
     sglang: str
@@ -53,6 +54,7 @@ class Report:
     first_wrong: dict[str, Any] | None
     fault: dict[str, Any] | None
     trapped: dict[str, Any] | None
+    ring: str | None
     peak_swa_fill: float
     tables_digest: str
     trap_counts: dict[str, int]
@@ -72,17 +74,22 @@ def run(request: Request, progress: Progress = lambda done, total: None) -> Repo
         fixes=request.fixes,
         directory=request.directory,
         checks=request.checks,
+        mode=request.mode,
         put_back=request.reinject,
     )
     bench = Bench(process, request.scenario, seed=request.seed, overlap=request.overlap)
     built = time.perf_counter()
-    outcome, trapped = "clean", None
+    outcome, trapped, ring = "clean", None, None
     try:
         bench.driver.run(progress, request.max_steps)
     except TrapError as error:
-        outcome, trapped = "trapped", _describe(error, bench.gpu)
-    except EmulatedFault:
+        contained = "output" in error.evidence.facts
+        outcome = "contained" if contained else "trapped"
+        trapped = _describe(error, bench.gpu)
+    except EmulatedFault as error:
         outcome = "fault"
+        if process.traps is not None and process.traps.armed:
+            ring = process.traps.history.leaving(error, "the lab's driver")
     finally:
         bench.close()
     gpu, driver, scenario = bench.gpu, bench.driver, request.scenario
@@ -105,6 +112,7 @@ def run(request: Request, progress: Progress = lambda done, total: None) -> Repo
         first_wrong=gpu.first_wrong.json() if gpu.first_wrong else None,
         fault=gpu.fault.json() if gpu.fault else None,
         trapped=trapped,
+        ring=None if ring is None else str(ring),
         peak_swa_fill=round(gpu.peak_swa_fill, 4),
         tables_digest=gpu.tables_digest,
         trap_counts=dict(process.traps.counts) if process.traps else {},

@@ -17,7 +17,7 @@ def print_summary(summary: dict[str, Any], title: str) -> None:
     console = Console(highlight=False)
     fault = summary["fault"]
     console.rule(escape(title))
-    invariant = fault["invariant"] or "no fault: a snapshot"
+    invariant = fault["invariant"] or fault["facts"].get("kind") or "no fault: a snapshot"
     console.print(line(invariant, style="bold red") + line(f"  {fault['summary']}"))
     console.print(line(_place(fault), style="dim"))
     for violation in fault["violations"]:
@@ -39,9 +39,29 @@ def print_summary(summary: dict[str, Any], title: str) -> None:
     if summary["kv"]:
         console.print(_pairs("kv", summary["kv"].items()))
     if summary["history_total"]:
-        console.print(f"history: {summary['history_total']} earlier launches")
+        console.print(line(f"history: {summary['since']} (show --history lists them)"))
     for name, size in summary["unknown_sections"].items():
         console.print(f"section {escape(name)}: {size} bytes, not known to this version")
+
+
+def print_history(summary: dict[str, Any], title: str) -> None:
+    """The launches of the flight recorder, oldest first; those that were wrong marked."""
+    console = Console(highlight=False)
+    console.rule(escape(title))
+    console.print(line(summary["since"] or "the dump holds no history"))
+    table = Table(box=None, pad_edge=False)
+    for heading in ("launch", "step", "space", "layer", "role", "mode", "graph", "rows", "longest"):
+        table.add_column(heading, justify="left" if heading in ("role", "mode") else "right")
+    table.add_column("newly wrong", justify="right")
+    table.add_column("", overflow="fold")
+    for each in summary["history"]:
+        launch = each["sequence"] if each["check"] is None else each["check"]
+        place = (launch, each["step"], each["space"], each["layer_id"], each["role"])
+        batch = (each["forward_mode"], each["graph"] or "eager", each["rows"], each["longest"])
+        note = "torn" if each["torn"] else "stale SWA state" if each["stale"] else ""
+        cells = [_plain(value) for value in (*place, *batch, each["fresh"], note)]
+        table.add_row(*map(line, cells), style="bold red" if each["fresh"] else None)
+    console.print(table)
 
 
 def _place(fault: dict[str, Any]) -> str:

@@ -10,16 +10,12 @@ import logging
 from dataclasses import dataclass, field
 from typing import Any
 
-from triage.call import CONTEXT, DECODE, AttentionCall
 from triage.config import Config
 from triage.errors import InstallError, UnsupportedSGLang
 from triage.sglang.hooks import Binding, Hook, register
 from triage.sglang.names import swa_allocator_path
 
 logger = logging.getLogger("triage")
-
-BACKEND = "sglang.srt.layers.attention.trtllm_mha_backend.TRTLLMHAAttnBackend"
-FLASHINFER = {DECODE: "flashinfer.decode", CONTEXT: "flashinfer.prefill"}
 
 
 @dataclass(slots=True)
@@ -29,11 +25,20 @@ class Installed:
     config: Config
     traps: Any = None
     lifecycle: Any = None
+    scheduling: Any = None
     fixes: dict[str, Any] = field(default_factory=dict)
     skipped: dict[str, Any] = field(default_factory=dict)
     fused: Any = None
     bindings: list[Binding] = field(default_factory=list)
     applied: bool = False
+
+    @property
+    def not_covered(self) -> dict[str, str]:
+        """What is asked for and cannot be watched here: target, check or form -> why."""
+        if self.traps is None:
+            return {}
+        refused = {reason: f"{n} launches" for reason, n in self.traps.watching.refused.items()}
+        return {**self.lifecycle.absent, **self.scheduling.absent, **refused}
 
     @property
     def active(self) -> bool:
@@ -99,40 +104,12 @@ def install(config: Config) -> Installed:
 
 
 def _trap_hooks(made: Installed) -> list[Hook]:
-    if made.config.mode != "raise":
-        raise InstallError(f"mode {made.config.mode!r} is not available yet; use raise")
     from triage.store import DumpStore
     from triage.traps import Traps
 
     config = made.config
     store = DumpStore(config.directory, config.max_dumps, config.max_bytes)
-    traps = made.traps = Traps(store, config.checks)
-
-    def launch(api: str) -> Any:
-        def before(original: Any, *args: Any, **kwargs: Any) -> Any:
-            if traps.armed:
-                traps.before_launch(AttentionCall.of(api, args, kwargs))
-            return original(*args, **kwargs)
-
-        return before
-
-    def constructed(original: Any, backend: Any, model_runner: Any, *args: Any, **kw: Any) -> Any:
-        if traps.armed:
-            traps.note_backend(backend, model_runner)
-        return original(backend, model_runner, *args, **kw)
-
-    def metadata_built(original: Any, backend: Any, *args: Any, **kwargs: Any) -> Any:
-        if traps.armed:
-            traps.forget_tables(backend)
-        return original(backend, *args, **kwargs)
-
-    def entered(original: Any, backend: Any, *args: Any, **kwargs: Any) -> Any:
-        if not traps.armed:
-            return original(backend, *args, **kwargs)
-        layer = args[3] if len(args) > 3 else kwargs["layer"]
-        forward_batch = args[4] if len(args) > 4 else kwargs["forward_batch"]
-        with traps.entered(backend, layer, forward_batch):
-            return original(backend, *args, **kwargs)
+    traps = made.traps = Traps(store, config.checks, config.mode, config.strict)
 
     def allocated(where: str) -> Any:
         def after(original: Any, allocator: Any, *args: Any, **kwargs: Any) -> Any:
@@ -143,20 +120,19 @@ def _trap_hooks(made: Installed) -> list[Hook]:
 
         return after
 
+    from triage.sglang.attention import AttentionHooks
     from triage.sglang.lifecycle import Lifecycle
+    from triage.sglang.scheduling import Scheduling
 
+    scheduling = made.scheduling = Scheduling(traps)
     lifecycle = made.lifecycle = Lifecycle(traps)
     allocator = swa_allocator_path()
     return [
-        Hook(f"{FLASHINFER[DECODE]}.{DECODE}", launch(DECODE), "page-table traps, decode"),
-        Hook(f"{FLASHINFER[CONTEXT]}.{CONTEXT}", launch(CONTEXT), "page-table traps, prefill"),
-        Hook(f"{BACKEND}.__init__", constructed, "what a backend was built for"),
-        Hook(f"{BACKEND}.init_forward_metadata", metadata_built, "tables are new"),
-        Hook(f"{BACKEND}.forward_decode", entered, "layer and batch of a launch"),
-        Hook(f"{BACKEND}.forward_extend", entered, "layer and batch of a launch"),
+        *AttentionHooks(traps).hooks(),
         Hook(f"{allocator}.alloc_extend", allocated("alloc_extend"), "allocator trap"),
         Hook(f"{allocator}.alloc_decode", allocated("alloc_decode"), "allocator trap"),
         *lifecycle.hooks(),
+        *scheduling.hooks(),
     ]
 
 
@@ -170,13 +146,15 @@ def _report(made: Installed, version: str) -> None:
         return
     if made.traps is not None:
         logger.info(
-            "sglang-triage traps armed on SGLang %s: %d hooks bound, mode %s, dumps in %s; "
-            "launches inside CUDA graphs are not covered in this mode",
+            "sglang-triage traps armed on SGLang %s: %d hooks bound, mode %s%s, dumps in %s",
             version,
             len(made.bindings),
             made.config.mode,
+            " (contain inside CUDA graphs)" if made.config.mode == "raise" else "",
             made.config.directory,
         )
+        for what, why in made.not_covered.items():
+            logger.warning("sglang-triage does not cover %s: %s", what, why)
     for name in made.fixes:
         logger.info("sglang-triage fix %s applied on SGLang %s", name, version)
     if made.fused is not None:

@@ -27,11 +27,18 @@ from triage.traps import Traps
 LEDGER = frozenset({"I4", "I5", "I6", "I7", "I8", "I14", "I15", "I17"})
 """Invariants that need the ledger. I7 alone, a failed allocation, costs no device read."""
 
+READS_DEVICE = LEDGER - {"I7"} | {"I9", "I16", "I20", "I27"}
+"""Checked on the host: left out where nothing may wait for the device."""
+
 BACKEND = "sglang.srt.layers.attention.trtllm_mha_backend.TRTLLMHAAttnBackend"
 POOL = "sglang.srt.mem_cache.swa_memory_pool.SWAKVPool"
 ROWS = "sglang.srt.mem_cache.memory_pool.ReqToTokenPool"
 VIEWS = "sglang.srt.speculative.frozen_kv_mtp_utils"
 
+_FUSED_STORES = (
+    f"{BACKEND}._fused_fp8_qkv_kv_cache",  # 0.5.18 and later
+    f"{BACKEND}._fused_fp8_set_kv_buffer",
+)
 _SWA_STATE = ("token_to_kv_pool", "_swa_kv_pool", "use_sliding_window_kv_pool")
 _FREES = (
     "free",
@@ -53,10 +60,15 @@ class Lifecycle:
 
     def restart(self) -> None:
         self.books.restart()
+        self.writes.restart()
 
     def hooks(self) -> list[Hook]:
         """Everything this release can be watched at, for the invariants that are enabled."""
         enabled = self.traps.enabled
+        if not self.traps.reads_device:
+            for name in sorted(enabled & READS_DEVICE):
+                self.absent[name] = f"mode {self.traps.mode} reads nothing back, {name} would"
+            enabled = enabled - READS_DEVICE
         found: list[Hook] = []
         if enabled & LEDGER - {"I7"}:
             found += self._ledger_hooks()
@@ -69,6 +81,9 @@ class Lifecycle:
         if "I3" in enabled:
             found += self._present(
                 f"{POOL}.set_kv_buffer", self.writes.around, "slots a forward writes (I3)"
+            )
+            found += self._one_of(
+                _FUSED_STORES, self.writes.around_fused, "slots a fused store writes (I3)"
             )
         if "I16" in enabled or enabled & LEDGER - {"I7"}:
             for cache in CACHES:
@@ -122,6 +137,13 @@ class Lifecycle:
             self.absent[target] = f"{why}: this SGLang has no {target.rpartition('.')[2]} there"
             return []
         return [Hook(target, self._armed(around), why)]
+
+    def _one_of(self, targets: tuple[str, ...], around: Callable[..., Any], why: str) -> list[Hook]:
+        """The one that this release has: a name that changed, not a thing that is missing."""
+        found = [hook for target in targets for hook in self._present(target, around, why)]
+        for target in targets if found else ():
+            self.absent.pop(target, None)
+        return found
 
     def _armed(self, around: Callable[..., Any]) -> Callable[..., Any]:
         def hook(original: Any, *args: Any, **kwargs: Any) -> Any:

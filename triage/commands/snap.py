@@ -1,0 +1,30 @@
+"""`triage snap`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from triage.config import DEFAULT_DIRECTORY
+from triage.snap import directory_of
+from triage.snap import snap as take
+
+
+@click.command()
+@click.argument("pid", type=click.IntRange(min=1))
+@click.option(
+    "--dir",
+    "directory",
+    type=click.Path(path_type=Path),
+    help="Where the server's dumps go; read from its environment if left out.",
+)
+@click.option("--timeout", default=10.0, show_default=True, help="Seconds to wait for the file.")
+def snap(pid: int, directory: Path | None, timeout: float) -> None:
+    """Have the armed server at PID write its flight recorder as a dump.
+
+    The server goes on. PID may be the launcher's: every armed scheduler below it answers.
+    """
+    place = directory or directory_of(pid) or DEFAULT_DIRECTORY
+    for path in take(pid, place, timeout):
+        click.echo(f"wrote {path}")

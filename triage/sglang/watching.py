@@ -1,0 +1,316 @@
+"""Where SGLang's launches meet `triage/watch.py`: modes `contain` and `log`, and every capture.
+
+The failure: a check that waits for the device costs two syncs a layer and is
+blind under CUDA graphs, so nobody leaves it on. The rule: one check and one
+recording per index space and forward, launched at the FlashInfer call itself, so
+that a capture records them between the refill of the table and the attention;
+per layer only host comparisons. What the checks found comes to the host with the
+step's mark (`triage/steps.py`).
+
+Not covered: launches of one process on two streams at once, a launch whose form
+the checker does not know (counted under its reason, never as clean), and I12
+against the forward batch's own lengths, which only mode `raise` has.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from triage import capture
+from triage.call import AttentionCall
+from triage.collect import provenance
+from triage.device import CheckRefused
+from triage.errors import InstallError
+from triage.invariants.reads import check_form
+from triage.sglang.entry import Entry
+from triage.sglang.pools import Reading, active_pool, is_hybrid, reading, stale_state
+from triage.sglang.sizing import watch_for
+
+if TYPE_CHECKING:
+    from triage.traps import Traps
+    from triage.watch import Mode, Watch
+
+logger = logging.getLogger("triage")
+
+HEARTBEAT = 100
+
+
+@dataclass(slots=True)
+class Checked:
+    """The newest check of one index space, and what a later launch must share with it.
+
+    Tensors and objects are compared by identity: a forward hands the same ones to
+    every layer. `holder` is what has the pool, the backend or (0.5.12.post1) the batch;
+    `graph` says whether it was recorded into one. `safe` is what the launch must be
+    given instead, None in mode `log`.
+    """
+
+    table: Tensor
+    lengths: Tensor
+    cumulative: Tensor | None
+    q_len: int | None
+    window: int
+    pages: int
+    backend: Any
+    metadata: Any
+    forward_batch: Any
+    pool: Any
+    holder: Any
+    layers: Mapping[int, tuple[int, bool]]
+    slides: bool
+    graph: bool
+    safe: dict[str, Tensor] | None
+
+    def holds_for(self, arguments: Mapping[str, Any], inside: tuple[Any, Any, Any] | None) -> bool:
+        """Is this launch another layer's of the same forward? Host comparisons only.
+
+        One expression, the likeliest difference first: it runs at every layer.
+        """
+        if arguments["block_tables"] is not self.table or inside is None:
+            return False
+        backend, layer, forward_batch = inside
+        return (
+            arguments["seq_lens"] is self.lengths
+            and arguments.get("window_left", -1) == self.window
+            and forward_batch is self.forward_batch
+            and backend is self.backend
+            and backend.forward_metadata is self.metadata
+            and self.holder.token_to_kv_pool is self.pool
+            and self.layers[layer.layer_id][1] == self.slides
+            and arguments["kv_cache"][0].shape[0] == self.pages
+            and arguments.get("q_len_per_req") == self.q_len
+            and arguments.get("cum_seq_lens_q") is self.cumulative
+            and capture.capturing() == self.graph
+        )
+
+
+class _EveryLayerFull(dict[int, tuple[int, bool]]):
+    """The layers of a pool that is not hybrid."""
+
+    def __missing__(self, layer_id: int) -> tuple[int, bool]:
+        return layer_id, False
+
+
+_FULL = _EveryLayerFull()
+
+
+class Watching:
+    """The launches of one process, seen by one Watch.
+
+    Args:
+        traps: counts, enabled invariants and entries are its own.
+        mode: of the Watch.
+        strict: refuse to start where nothing could be checked.
+    """
+
+    def __init__(self, traps: Traps, mode: Mode, *, strict: bool = True) -> None:
+        self.traps = traps
+        self.mode: Mode = mode
+        self.strict = strict
+        self.watch: Watch | None = None
+        self.heartbeat = HEARTBEAT
+        self.refused_to_arm = ""
+        self._inside = traps.entries.inside
+        self._newest: dict[str, Checked] = {}
+        self._graph = 0
+        self._captures = 0
+        self._expected = False
+
+    def restart(self) -> None:
+        """As in a new process; the memory of the last one is given back."""
+        self.watch = None
+        self._newest.clear()
+        self._graph = self._captures = 0
+        self._expected = False
+
+    @property
+    def refused(self) -> dict[str, int]:
+        """Why launches were not covered, and how many; empty if all were."""
+        found: dict[str, int] = {} if self.watch is None else dict(self.watch.refused)
+        if self.refused_to_arm:
+            found[self.refused_to_arm] = self.traps.counts["launches not covered"]
+        return found
+
+    # -- arming ------------------------------------------------------------------------
+
+    def prepare(self, backend: Any) -> None:
+        """Take all memory, at the first backend's construction; later backends share it.
+
+        Raises InstallError where the form of `backend` is not known and `strict` is
+        set; else every launch is counted as not covered.
+        """
+        if self.watch is not None or self.refused_to_arm:
+            return
+        window = self.traps.entries.origin_of(backend).sliding_window
+        try:
+            self.watch = watch_for(backend, window, self.mode, self.heartbeat)
+        except CheckRefused as refusal:
+            if self.strict:
+                raise InstallError(f"launches cannot be checked: {refusal}") from refusal
+            self.refused_to_arm = str(refusal)
+            logger.error("sglang-triage: launches are NOT covered: %s", refusal)
+            return
+        provenance()  # asks for the GPU's name while it can be asked
+        recorder = self.watch.recorder
+        if recorder is not None:
+            logger.info(
+                "sglang-triage: watching %s; recorder %.1f MiB on the host, %.1f MiB on it",
+                self.watch.checker.device,
+                recorder.host_bytes / 2**20,
+                recorder.device_bytes / 2**20,
+            )
+
+    def forget(self, *, expect: bool = True) -> None:
+        """New metadata, or the same refilled: its tables are to be checked again.
+
+        expect: a check on the device is to follow, or the heartbeat stops.
+        """
+        self._expected = self._expected or expect
+        if self._newest:
+            self._forget()
+
+    def forward_done(self) -> bool:
+        """The target's forward has been launched; was metadata built for it, so that a check ran?
+
+        What was kept to recognise its later layers is let go.
+        """
+        self._forget()
+        expected, self._expected = self._expected, False
+        return expected
+
+    def _forget(self) -> None:
+        self._newest.clear()
+        if self.watch is not None:
+            self.watch.begin()
+
+    # -- the launch --------------------------------------------------------------------
+
+    def before_launch(self, api: str, arguments: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Check and record the launch unless a layer before did; what it must be given instead.
+
+        Cost: per layer a dozen host comparisons; at the first launch of an index
+        space one check and one recording. No sync, no allocation, legal under capture.
+        """
+        self.traps.counts["launches"] += 1
+        inside = self._inside.call
+        for checked in self._newest.values():
+            if checked.holds_for(arguments, inside):
+                return checked.safe
+        return self._check(AttentionCall(api, arguments), self.graph_now())
+
+    def graph_now(self) -> int:
+        """0 outside capture, else a number per capture: warm-up launches do not count for it."""
+        graph = self._graph
+        if not capture.capturing():
+            self._graph = 0
+        elif graph == 0:
+            self._captures += 1
+            self._graph = self._captures
+        if self._graph != graph:
+            self._forget()
+        return self._graph
+
+    def _check(self, call: AttentionCall, graph: int) -> Mapping[str, Any] | None:
+        watch, counts = self.watch, self.traps.counts
+        if watch is None:
+            counts["launches not covered"] += 1
+            return None
+        entry = self.traps.entry
+        pool = None if entry is None else active_pool(entry.backend, entry.forward_batch)
+        read = reading(call, pool, None if entry is None else entry.layer_id)
+        if "I26" in self.traps.enabled:
+            self._check_form(call, read)
+        refused = sum(watch.refused.values())
+        given = self._launch(watch, call, entry, read, graph)
+        if sum(watch.refused.values()) > refused:
+            counts["launches not covered"] += 1
+        counts["tables"] += 1
+        counts["tables under capture"] += graph > 0
+        safe = None
+        if given[0] is not call.block_tables:
+            safe = {"block_tables": given[0], "seq_lens": given[1]}
+        if entry is not None:
+            self._newest[read.space.name] = _checked(call, entry, read, graph, safe)
+        return safe
+
+    def _launch(
+        self, watch: Watch, call: AttentionCall, entry: Entry | None, read: Reading, graph: int
+    ) -> tuple[Tensor, Tensor]:
+        rows = entry if entry is not None and entry.rows_match(call) else None
+        identity = rows is not None and "I2" in self.traps.enabled
+        return watch.launch(
+            read.space.name,
+            call.block_tables,
+            call.cache_seqlens,
+            read.space,
+            facts=_facts(call, entry, read, graph),
+            window_left=call.window_left,
+            q_len=max(call.q_len_per_req, 1),
+            cum_seq_lens_q=call.cum_seq_lens_q,
+            req_pool_indices=None if rows is None else rows.req_pool_indices,
+            req_to_token=rows.req_to_token if identity and rows is not None else None,
+            full_to_swa=read.full_to_swa,
+        )
+
+    def _check_form(self, call: AttentionCall, read: Reading) -> None:
+        form = check_form(
+            call.block_tables,
+            call.cache_seqlens,
+            page_size=call.page_size,
+            device_of_kernel=call.query.device,
+            where=f"launch {self.traps.counts['launches']}, {read.space.name} pool",
+        )
+        if form:
+            self.traps.fire_event(form[0])
+
+
+def _checked(
+    call: AttentionCall,
+    entry: Entry,
+    read: Reading,
+    graph: int,
+    safe: dict[str, Tensor] | None,
+) -> Checked:
+    arguments = call.arguments
+    pool = read.pool
+    return Checked(
+        table=call.block_tables,
+        lengths=call.cache_seqlens,
+        cumulative=call.cum_seq_lens_q,
+        q_len=arguments.get("q_len_per_req"),
+        window=call.window_left,
+        pages=call.num_pages,
+        backend=entry.backend,
+        metadata=entry.metadata,
+        forward_batch=entry.forward_batch,
+        pool=pool,
+        holder=entry.backend if hasattr(entry.backend, "token_to_kv_pool") else entry.forward_batch,
+        layers=pool.layers_mapping if is_hybrid(pool) else _FULL,
+        slides=read.space.name == "swa",
+        graph=graph > 0,
+        safe=safe,
+    )
+
+
+def _facts(
+    call: AttentionCall, entry: Entry | None, read: Reading, graph: int
+) -> dict[str, int | str]:
+    """What the host knows of a launch; comes back with every offender and ring entry."""
+    facts: dict[str, int | str] = {
+        "space": read.space.name,
+        "kind": "decode" if "decode" in call.api else "context",
+        "graph": graph,
+        "window_left": call.window_left,
+        "num_pages": read.space.num_pages,
+    }
+    if entry is not None:
+        facts["layer_id"] = entry.layer_id
+        facts["role"] = entry.origin.role
+        facts["forward_mode"] = entry.forward_mode
+        facts["stale"] = stale_state(entry.backend, read.pool) or ""
+    return facts
