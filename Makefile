@@ -17,7 +17,7 @@ demo: env  ## reproduce, trap, dump, replay, explain and fix the Gemma-4 crash
 	@PATH="$(CURDIR)/$(BIN):$$PATH" repros/gemma4_e4b_oob.sh --lab --dir $(OUT)/demo || [ $$? = 1 ]
 
 test: env  ## all tests (GPU tests skip with a reason where there is none)
-	@$(BIN)/python -m pytest -n 2 --dist worksteal
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --durations=15
 
 lint: env  ## format and style
 	@$(BIN)/ruff format --check .

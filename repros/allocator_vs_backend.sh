@@ -71,7 +71,8 @@ if [ "$WHERE" = lab ]; then
 fi
 
 guard=(SGLANG_TRTLLM_MHA_DEBUG=1 SGLANG_TRTLLM_MHA_DEBUG_CHECKS=I20 SGLANG_TRTLLM_MHA_DEBUG_DIR="$OUT/dumps")
-swa_use() { grep -oE 'swa token usage: [0-9.]+' "$SERVER_LOG" | sort -t: -k2 -n | tail -n 1; }
+# Nothing where the server logged no use.
+swa_use() { sed -nE 's/.*swa token usage: ([0-9.]+).*/\1/p' "$SERVER_LOG" | sort -n | tail -n 1; }
 serve trtllm_mha "${guard[@]}"
 bench trtllm_mha
 faulted=0

@@ -47,7 +47,7 @@ fi
 # A server that cannot capture ends before it is healthy: that is the finding here.
 failed=""
 if ! MAY_DIE=1 serve unfixed; then
-    failed=$(grep -E 'subscriptable|Optional|expected a .Tensor' "$OUT/server-unfixed.log" | tail -n 1)
+    failed=$(sed -nE '/subscriptable|Optional|expected a .Tensor/p' "$OUT/server-unfixed.log" | tail -n 1)
     [ -n "$failed" ] || fail "$EXIT_DIFFERENT" "the server failed for another reason, see $OUT/server-unfixed.log"
 fi
 stop_server

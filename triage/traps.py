@@ -136,6 +136,8 @@ class Traps:
         entry = self.entry
         pool = None if entry is None else active_pool(entry.backend, entry.forward_batch)
         read = reading(call, pool, None if entry is None else entry.layer_id)
+        if "I27" in self.enabled:
+            self._workspace(call)
         stale = None if entry is None else stale_state(entry.backend, pool)
         key = _key(call, read.space)
         checked = self._checked_of(entry)
@@ -150,8 +152,6 @@ class Traps:
         )
         if form and "I26" in self.enabled:
             self._fire(TableForm, form[0], call, entry, read)
-        if "I27" in self.enabled:
-            self._workspace(call)
         mine = self._check(call, entry, read)
         sibling = None if entry is None else self._sibling(call, entry, read)
         lengths = None if entry is None else self._lengths(call, entry)

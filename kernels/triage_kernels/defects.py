@@ -400,8 +400,8 @@ DEFECTS: tuple[Mutant, ...] = (
         "position-off-by-one",
         "positions one too large",
         (
-            "tl.load(pos_ptr + tokens, mask=mask, other=0).to(tl.int64)",
-            "tl.load(pos_ptr + tokens, mask=mask, other=0).to(tl.int64) + 1",
+            "tl.load(pos_ptr + tokens, mask=tokens < TOKENS, other=0).to(tl.int64)",
+            "tl.load(pos_ptr + tokens, mask=tokens < TOKENS, other=0).to(tl.int64) + 1",
         ),
     ),
     _preamble(

@@ -9,7 +9,6 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from triage_kernels.alignment import aligned
 from triage_kernels.errors import ContractError
 from triage_kernels.guard import INTS, check_device, check_rows, check_vector
 from triage_kernels.launch import cdiv, launch
@@ -19,7 +18,13 @@ from triage_kernels.spec import Args, Case, Exact, KernelSpec, Misuse, Output, O
 _ROWS, _WARPS = 16, 1
 
 
-@triton.jit(do_not_specialize=["T", "E"])
+# A few lanes of a row are not worth wide loads, so nothing read here is specialised: one
+# compilation, and so one order of summation, for every stride and address.
+@triton.jit(
+    do_not_specialize=[
+        "logits_ptr", "ids_ptr", "scale_ptr", "stride_logits", "stride_ids", "T", "E",
+    ]
+)  # fmt: skip
 def _post_topk_kernel(
     logits_ptr,
     ids_ptr,
@@ -78,9 +83,6 @@ def gemma_routing_post_topk(
         raise ContractError(f"topk_ids is strided {topk_ids.stride()}; allowed: last stride 1")
     check_device("topk_ids", topk_ids, topk_logits)
     check_vector("per_expert_scale", per_expert_scale, per_expert_scale.shape[0], topk_logits)
-    topk_logits, topk_ids, per_expert_scale = map(
-        aligned, (topk_logits, topk_ids, per_expert_scale)
-    )
     weights = torch.empty((tokens, k), dtype=torch.float32, device=topk_logits.device)
     ids = torch.empty((tokens, k), dtype=torch.int32, device=topk_logits.device)
     launch(

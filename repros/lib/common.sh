@@ -259,7 +259,7 @@ wait_healthy() {
     say "healthy after $waited s"
 }
 
-last_words() { printf '%s (%s)' "$(grep -v '^$' "$SERVER_LOG" | tail -n 1)" "$SERVER_LOG"; }
+last_words() { printf '%s (%s)' "$(sed '/^$/d' "$SERVER_LOG" | tail -n 1)" "$SERVER_LOG"; }
 
 # bench NAME: the load. A failing load is a finding, so this never ends the script.
 bench() {

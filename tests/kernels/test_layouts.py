@@ -13,7 +13,12 @@ from triage_kernels.heads import GRIDS, head_plan
 from triage_kernels.plans import PLANS
 from triage_kernels.tune import Trial, best_plans, shapes, tiles
 
-COMPILED = ("gemma_qkv_rmsnorm", "gemma_attention_preamble", "gemma4_fused_routing")
+COMPILED = (
+    "gemma_qkv_rmsnorm",
+    "gemma_attention_preamble",
+    "gemma4_fused_routing",
+    "gemma_routing_post_topk",
+)
 
 
 def test_a_row_is_summed_in_one_order_whatever_the_grid_or_the_stride() -> None:

@@ -33,6 +33,7 @@ case ${2:-} in
     sglang.bench_serving)
         touch "$FAKE_STATE/loaded"
         sleep "${FAKE_BENCH_S:-1}"
+        echo "Output token throughput (tok/s):         1000.00"
         echo "bench done"
         ;;
     *) exec "$REAL_PYTHON" "$@" ;;

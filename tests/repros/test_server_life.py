@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+SCRIPTS = sorted((ROOT / "repros").glob("*.sh"))
 SCRIPT = ROOT / "repros" / "gemma4_e4b_oob.sh"
 FAKE = Path(__file__).with_name("fake_python.sh")
 
@@ -28,7 +29,7 @@ def free_port() -> int:
 
 
 def command(
-    tmp_path: Path, server: str, port: int, **more: str
+    tmp_path: Path, server: str, port: int, script: Path = SCRIPT, **more: str
 ) -> tuple[list[str], dict[str, str]]:
     environment = {
         **os.environ,
@@ -39,7 +40,7 @@ def command(
         "HEALTH_TIMEOUT_S": "20",
         **more,
     }
-    line = ["bash", str(SCRIPT), "--server", "--dir", str(tmp_path / "out"), "--port", str(port)]
+    line = ["bash", str(script), "--server", "--dir", str(tmp_path / "out"), "--port", str(port)]
     return line, environment
 
 
@@ -64,6 +65,20 @@ def test_a_server_without_the_defect_survives_and_is_stopped(tmp_path):
     assert "NOT REPRODUCED: the server survived" in done.stdout
     assert "healthy after" in done.stdout
     assert not is_running(int((tmp_path / "server.pid").read_text()))
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_every_script_finds_nothing_on_a_server_without_its_defect(tmp_path, script):
+    done = run(tmp_path, "healthy", script=script)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "NOT REPRODUCED: " in done.stdout
+    assert not is_running(int((tmp_path / "server.pid").read_text()))
+
+
+def test_a_capture_that_fails_for_another_reason_is_not_taken_for_the_defect(tmp_path):
+    done = run(tmp_path, "dies", script=ROOT / "repros" / "gemma4_e2b_kv_shared_graph.sh")
+    assert done.returncode == 4
+    assert "failed for another reason" in done.stderr
 
 
 def test_a_server_that_dies_of_a_fault_without_leaving_a_dump_is_a_different_outcome(tmp_path):

@@ -66,6 +66,14 @@ _KINDS = (
     ),
     _Kind(
         "I6",
+        _summary("the group kept a view"),
+        "free-group-view",
+        "a free group kept a view of the request table, which was rewritten before it ended",
+        "an allocator that copies what it defers",
+        "clone the slots when a free is deferred",
+    ),
+    _Kind(
+        "I6",
         _summary("legal are"),
         "dummy-page-freed",
         "a page that is nobody's was freed, the dummy page among them",

@@ -50,6 +50,7 @@ def prepare() -> str:
             raise UnsupportedSGLang(
                 "the lab needs torch: pip install 'sglang-triage[lab]'"
             ) from error
+        torch.set_num_threads(1)  # index tensors are small; threads cost more than they save
         _keep_alive.append(_define_torchvision_operators(torch))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # SGLang says at length that there is no GPU

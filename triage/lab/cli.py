@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from triage.config import DEFAULT_DIRECTORY, MODES
-from triage.lab.catalogue_cli import bugs, matrix, releases
+from triage.lab.catalogue_cli import bugs, machine, matrix, releases
 
 OUTCOME = {
     "clean": "clean: every launch read what it should",
@@ -215,5 +215,6 @@ def _text(report: dict[str, Any]) -> str:
 
 
 lab.add_command(bugs)
+lab.add_command(machine)
 lab.add_command(matrix)
 lab.add_command(releases)

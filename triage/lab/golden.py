@@ -17,7 +17,7 @@ from pathlib import Path
 from triage.dump import read_dump, write_dump
 from triage.errors import LabError
 from triage.evidence import TensorFacts
-from triage.record import Dump
+from triage.record import Dump, Launch, Ragged, Tables
 
 DIRECTORY = Path(__file__).resolve().parents[2] / "dumps"
 _KEPT_PROVENANCE = ("python", "versions", "gpu")
@@ -85,8 +85,24 @@ def without_addresses(dump: Dump) -> Dump:
     if backend is not None:
         state = {k: re.sub(r"@[0-9a-f]+", "", text) for k, text in backend.swa_state.items()}
         backend = replace(backend, swa_state=state)
+    tables = None if dump.tables is None else _without_what_was_there(dump.tables, launch)
     kept = {name: dump.provenance[name] for name in _KEPT_PROVENANCE if name in dump.provenance}
-    return replace(dump, launch=launch, pools=pools, backend=backend, provenance=kept)
+    return replace(
+        dump, launch=launch, tables=tables, pools=pools, backend=backend, provenance=kept
+    )
+
+
+def _without_what_was_there(tables: Tables, launch: Launch | None) -> Tables:
+    """Columns past a row's length are uninitialised memory from 0.5.14 on: make them 0."""
+    if launch is None:
+        return tables
+    values = tables.page_table.values.copy()
+    live = -(-tables.cache_seqlens // launch.page_size)
+    for start, stop, pages in zip(
+        tables.page_table.offsets[:-1], tables.page_table.offsets[1:], live, strict=True
+    ):
+        values[min(start + int(pages), stop) : stop] = 0
+    return replace(tables, page_table=Ragged(values, tables.page_table.offsets))
 
 
 def _at_zero(facts: TensorFacts) -> TensorFacts:

@@ -200,7 +200,7 @@ def _explained(bug: Bug, seen: Played) -> tuple[str, str]:
     named = ", ".join(cause.key for cause in found.named)
     if found.status == "unknown" or not named:
         return "unknown", ""
-    if bug.cause and bug.cause in {cause.key for cause in found.named}:
+    if {bug.cause, *bug.also} & {cause.key for cause in found.named}:
         return "right", named
     return "wrong", named
 

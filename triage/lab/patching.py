@@ -37,7 +37,10 @@ def replaced(owner: Any, name: str, make: Make) -> Iterator[None]:
     try:
         yield
     finally:
-        if own:
+        bound = _innermost(inspect.getattr_static(owner, name))
+        if bound is not None and bound.cell_contents is replacement:
+            bound.cell_contents = function  # hooks were bound meanwhile, and stay
+        elif own:
             setattr(owner, name, held)
         else:
             delattr(owner, name)

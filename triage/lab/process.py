@@ -29,6 +29,7 @@ class LabProcess:
 
         self.version = version
         self.gpu: Any = None
+        self.directory = config.DEFAULT_DIRECTORY
         self.installed: Any = None
         self._held: AbstractContextManager[None] | None = None
         self._enabled: frozenset[str] = frozenset()
@@ -71,6 +72,7 @@ class LabProcess:
         if absent or (traps and self.traps is None):
             what = ", ".join(absent) or "the traps"
             raise LabError(f"{what} were not bound by the first run of this process")
+        self.directory = directory
         if self.traps is not None:
             self.traps.restart(directory)
             self.traps.armed = traps

@@ -61,9 +61,10 @@ def soak(
     process = start(traps=True, fixes=(), directory=directory, checks=ALL)
     report = SoakReport(process.version, seed, left_out=_known_wrong(process.version))
     rng = np.random.default_rng(seed)
+    caches = _caches()
     started = time.perf_counter()
     while report.steps < steps:
-        scenario, overlap = draw(rng, process.version)
+        scenario, overlap = draw(rng, process.version, caches)
         workload = int(rng.integers(1 << 31))
         _run(process, scenario, overlap, workload, report, directory)
         progress(min(report.steps, steps), steps)
@@ -71,8 +72,8 @@ def soak(
     return report
 
 
-def draw(rng: np.random.Generator, version: str) -> tuple[Scenario, bool]:
-    """A random workload, and whether the scheduler overlaps."""
+def draw(rng: np.random.Generator, version: str, caches: tuple[str, ...]) -> tuple[Scenario, bool]:
+    """A random workload, and whether the scheduler overlaps; `caches` of the second floor."""
     page = int(rng.choice(PAGE_SIZES))
     window = page * int(rng.integers(1, 5)) + int(rng.choice((0, 0, 1, page // 2)))
     prompt = int(rng.integers(page // 2, page * 8))
@@ -81,13 +82,12 @@ def draw(rng: np.random.Generator, version: str) -> tuple[Scenario, bool]:
     concurrency = int(rng.integers(1, 5))
     draft = str(rng.choice([kind for kind in DRAFTS if not _is_known_wrong(kind, version)]))
     overlap = draft == "frozen" or bool(rng.integers(2))
-    cache = str(rng.choice(("", *_caches()))) if draft == "none" else ""
+    cache = str(rng.choice(("", *caches))) if draft == "none" else ""
     output = output if draft != "none" else max(output // 2, 4)
     longest = -(-(prompt + output + 32) // page) + 1
     full = longest * concurrency + int(rng.integers(2, 8))
     scenario = Scenario(
-        name=f"{cache or draft}, page {page}, window {window}, "
-        f"overlap {'on' if overlap else 'off'}",
+        name=f"{cache or draft}, page {page}, window {window}, {'' if overlap else 'no '}overlap",
         what="drawn",
         geometry=Geometry(
             page_size=page,

@@ -58,6 +58,7 @@ class Books:
         self._subs: WeakKeyDictionary[Any, SubBooks] = WeakKeyDictionary()
         self._rows: WeakKeyDictionary[Any, RequestLedger] = WeakKeyDictionary()
         self._trees = 0
+        self._kept: WeakKeyDictionary[Any, list[tuple[Tensor, Tensor]]] = WeakKeyDictionary()
 
     def of(self, sub_allocator: Any) -> SubBooks:
         books = self._subs.get(sub_allocator)
@@ -147,6 +148,8 @@ class Books:
         free_index = args[0] if args else next(iter(kwargs.values()))
         slots = free_index.to(torch.int64).clone()  # the caller may pass a view of its table
         result = original(allocator, *args, **kwargs)
+        if grouping(allocator) and any(kept is free_index for kept in allocator.free_group):
+            self._kept.setdefault(allocator, []).append((free_index, slots))
         if len(slots) and has_mapping(allocator) and not grouping(allocator):
             found = check_cleared(
                 slots,
@@ -155,6 +158,19 @@ class Books:
             )
             self._judge(found, "I6", f"{original.__name__} left SWA slots mapped", "swa", original)
         return result
+
+    def around_swa_group_end(self, original: Any, allocator: Any) -> Any:
+        """I6: a group that keeps the caller's tensor frees what it holds by now."""
+        for kept, then in self._kept.pop(allocator, ()):
+            now = kept.to(torch.int64)
+            if not torch.equal(now, then):
+                first = int((now != then).nonzero()[0])
+                summary = (
+                    f"slot {int(now[first])} is freed at the end of the group, "
+                    f"but it was {int(then[first])} that was given back: the group kept a view"
+                )
+                self.report(Evidence("I6", summary, "free_group_end", pool="full", total=1))
+        return original(allocator)
 
     def _name(self, allocator: Any) -> None:
         for pool in ("full", "swa"):

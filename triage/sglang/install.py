@@ -28,6 +28,7 @@ class Installed:
     scheduling: Any = None
     fixes: dict[str, Any] = field(default_factory=dict)
     skipped: dict[str, Any] = field(default_factory=dict)
+    fused: Any = None
     bindings: list[Binding] = field(default_factory=list)
     applied: bool = False
 
@@ -49,6 +50,8 @@ class Installed:
             self.traps.armed = False
         for fix in self.fixes.values():
             fix.armed = False
+        if self.fused is not None:
+            self.fused.armed = False
 
 
 _installed: Installed | None = None
@@ -84,6 +87,12 @@ def install(config: Config) -> Installed:
         made.fixes, made.skipped = planned.fixes, planned.skipped
         for fix in made.fixes.values():
             hooks += fix.hooks()
+
+    if config.fused:
+        from triage.sglang.fused import FusedLayers
+
+        made.fused = FusedLayers(config.fused)
+        hooks += made.fused.hooks()
 
     def verified(found: list[Binding]) -> None:
         made.bindings, made.applied = found, True
@@ -148,5 +157,7 @@ def _report(made: Installed, version: str) -> None:
             logger.warning("sglang-triage does not cover %s: %s", what, why)
     for name in made.fixes:
         logger.info("sglang-triage fix %s applied on SGLang %s", name, version)
+    if made.fused is not None:
+        logger.info("sglang-triage fused ops: %s", ", ".join(sorted(made.fused.ops)) or "none")
     for name, probe in made.skipped.items():
         logger.info("sglang-triage fix %s not applied on SGLang %s: %s", name, version, probe)

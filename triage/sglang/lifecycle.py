@@ -114,6 +114,9 @@ class Lifecycle:
             )
             found += self._present(f"{owner}.clear", books.around_clear, "ledger: all free")
         found += self._swa_hooks(_FREES, books.around_swa_free, "mapping is cleared (I6)")
+        found += self._swa_hooks(
+            ("free_group_end",), books.around_swa_group_end, "what a free group kept (I6)"
+        )
         found += self._present(f"{ROWS}.alloc", books.around_row_alloc, "ledger: rows out (I17)")
         found += self._present(f"{ROWS}.free", books.around_row_free, "ledger: rows back (I17)")
         found += self._present(

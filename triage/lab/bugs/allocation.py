@@ -237,7 +237,6 @@ ALLOCATION = (
         f"{SGLANG}/pull/18694",
         ("I6", "I5"),
         inject=_free_twice,
-        scenario=_RELEASING,
         cause="double-free",
     ),
     Bug(
@@ -303,9 +302,10 @@ ALLOCATION = (
         "extended-after-eviction",
         "a request is extended whose last SWA slot was evicted",
         "by reading: alloc_extend maps the new tokens into the dummy page",
-        ("I20",),
+        ("I20", "I6"),
         inject=_evict_ahead(96),
         cause="illegal-allocation",
+        also=("dummy-page-freed",),
     ),
     Bug(
         "row-released-twice",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from triage.lab.runtime import Geometry
@@ -84,6 +84,5 @@ class Bug:
     released: bool = False
     applies: Callable[[], str] = always
     cause: str = ""
+    also: tuple[str, ...] = ()  # further classes that are right, where the alarm may differ
     fix: str = ""
-    found_in: str = ""  # for released ones: what the lab showed, for the report
-    tags: tuple[str, ...] = field(default=())

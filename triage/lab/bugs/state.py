@@ -8,6 +8,7 @@ from typing import Any
 from unittest import mock
 
 from triage.lab.bugs.bug import SGLANG, Bug, Harmed, small
+from triage.lab.bugs.released import own_pool_is_told_apart
 from triage.lab.patching import replaced
 
 
@@ -83,6 +84,7 @@ STATE = (
         ("I19",),
         inject=_small_draft_pool,
         scenario=small(draft="eagle"),
+        applies=own_pool_is_told_apart,
         cause="draft-pool-too-small",
     ),
     Bug(

@@ -1,0 +1,244 @@
+"""Fused ops in Gemma-4's decoder layer: the same numbers, every refusal counted with a reason.
+
+The forward is SGLang's, the norms and the router are SGLang's; attention, MLP and experts
+are small stand-ins, as they are not what is replaced. fp32, in Triton's CPU interpreter.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from triage.errors import InstallError
+from triage.sglang.fused import OPS, FusedLayers, missing_in_sglang, ops_of
+from triage.verify.binding import bound
+
+HIDDEN, PLE, EXPERTS, TOPK, TOKENS = 96, 32, 6, 2, 5
+TOLERANCE = 2e-6
+"""fp32: a handful of roundings of 6e-8 each through two norms, relative to the largest value."""
+
+
+class Linear(nn.Module):
+    """A matrix product that returns (output, None), as SGLang's linear layers do."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs) / inputs**0.5, requires_grad=False)
+
+    def forward(self, x):
+        return x @ self.weight.T, None
+
+
+class Attention(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.mix = Linear(HIDDEN, HIDDEN)
+
+    def forward(self, positions, hidden_states, forward_batch):
+        return self.mix(hidden_states)[0]
+
+
+class Mlp(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.up = Linear(HIDDEN, HIDDEN)
+
+    def forward(self, x):
+        return torch.tanh(self.up(x)[0])
+
+
+class Experts(nn.Module):
+    """Experts behind a routing function of SGLang's signature."""
+
+    def __init__(self, route):
+        super().__init__()
+        self.experts = nn.ModuleList(Mlp() for _ in range(EXPERTS))
+        self.per_expert_scale = nn.Parameter(torch.rand(EXPERTS) + 0.5, requires_grad=False)
+        self.route = route
+
+    def forward(self, x, logits):
+        weights, ids = self.route(x, logits, TOPK, True)
+        rows = [
+            sum(
+                w * self.experts[int(e)](x[t : t + 1])
+                for w, e in zip(weights[t], ids[t], strict=True)
+            )
+            for t in range(len(x))
+        ]
+        return torch.cat(rows)
+
+
+def norm(cls, **named):
+    made = cls(HIDDEN, eps=1e-6, **named)
+    if isinstance(made.weight, nn.Parameter):
+        made.weight.data = 1 + 0.3 * torch.randn(HIDDEN)
+    return made
+
+
+def layer_of(kind):
+    """A Gemma4DecoderLayer of "dense", "ple" or "moe" kind, parts set by hand, weights random."""
+    from sglang.srt.layers.layernorm import Gemma4RMSNorm, RMSNorm
+    from sglang.srt.models.gemma4_causal import Gemma4DecoderLayer, Gemma4Router
+
+    torch.manual_seed(7)
+    layer = Gemma4DecoderLayer.__new__(Gemma4DecoderLayer)
+    nn.Module.__init__(layer)
+    layer.self_attn, layer.mlp = Attention(), Mlp()
+    for name in ("input_layernorm", "post_attention_layernorm", "pre_feedforward_layernorm"):
+        setattr(layer, name, norm(RMSNorm))
+    layer.post_feedforward_layernorm = norm(RMSNorm)
+    layer.has_ple, layer.enable_moe_block = kind == "ple", kind == "moe"
+    layer.router = layer.moe = None
+    layer.register_buffer("layer_scalar", torch.tensor([0.7]))
+    if kind == "ple":
+        layer.per_layer_input_gate = Linear(HIDDEN, PLE)
+        layer.per_layer_projection = Linear(PLE, HIDDEN)
+        layer.post_per_layer_input_norm = norm(Gemma4RMSNorm)
+    if kind == "moe":
+        for name in ("post_feedforward_layernorm_1", "post_feedforward_layernorm_2"):
+            setattr(layer, name, norm(RMSNorm))
+        layer.pre_feedforward_layernorm_2 = norm(RMSNorm)
+        layer.router = router_of(Gemma4Router, Gemma4RMSNorm)
+        layer.moe = Experts(eager_routing)
+        layer.moe.scale_of = layer.moe.per_expert_scale
+    return layer
+
+
+def router_of(cls, norm_class):
+    """SGLang's router. On a CPU its norm ignores a folded scale, so scale * H^-0.5 is one here."""
+    router = cls.__new__(cls)
+    nn.Module.__init__(router)
+    router.hidden_size = HIDDEN
+    router.norm = norm_class(HIDDEN, eps=1e-6, with_scale=False)
+    router.scale = nn.Parameter(torch.full((HIDDEN,), HIDDEN**0.5), requires_grad=False)
+    router.register_buffer("root_size", torch.tensor(HIDDEN**-0.5))
+    router.proj = Linear(HIDDEN, EXPERTS)
+    router._scale_fused, router._fused_scale = False, None  # as the releases call it
+    return router
+
+
+def eager_routing(hidden_states, gating_output, topk, renormalize):
+    """SGLang's path without a kernel; the scale of one keeps it free of closures."""
+    logits, ids = torch.topk(gating_output, k=topk, dim=-1)
+    return torch.softmax(logits, -1).float(), ids.to(torch.int32)
+
+
+@torch.no_grad()
+def forward(layer):
+    torch.manual_seed(11)
+    hidden = torch.randn(TOKENS, HIDDEN)
+    ple = torch.randn(TOKENS, 3, PLE)[:, 1]  # a slice, as in the model: rows are not adjacent
+    return layer(torch.arange(TOKENS), hidden, ple if layer.has_ple else None, None)[0]
+
+
+def difference(one, other):
+    return float((one - other).abs().max() / other.abs().max())
+
+
+@pytest.mark.parametrize(
+    ("kind", "ops"),
+    [
+        ("dense", {"dense-tail"}),
+        ("ple", {"ple-tail"}),
+        ("moe", {"post-attn-triple", "moe-tail"}),
+        ("moe", {"post-attn-triple"}),
+        ("moe", {"moe-tail"}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "+".join(sorted(value)),
+)
+def test_the_layers_output_is_the_same_with_and_without(kind, ops):
+    layer = layer_of(kind)
+    expected = forward(layer)
+    with bound(FusedLayers(tuple(ops))) as fused:
+        found = forward(layer)
+    assert difference(found, expected) < TOLERANCE
+    assert set(fused.uses) == ops
+    assert not fused.fallbacks
+
+
+def test_the_check_would_see_a_norm_left_out():
+    layer = layer_of("dense")
+    expected = forward(layer)
+    layer.post_feedforward_layernorm.weight.data += 1e-4
+    assert difference(forward(layer), expected) > 10 * TOLERANCE
+
+
+def test_routing_is_the_same_and_reads_the_scale_when_it_is_called():
+    moe = Experts(eager_routing)
+    fused = FusedLayers(("routing",))
+    route = fused.routing(moe, eager_routing)
+    logits = torch.randn(TOKENS, EXPERTS)
+    weights, ids = route(None, logits, TOPK, True)
+    expected, expected_ids = eager_routing(None, logits, TOPK, True)
+    assert torch.equal(ids, expected_ids)
+    scaled = expected * moe.per_expert_scale[ids.long()]
+    assert torch.allclose(weights, scaled, rtol=2e-6)
+    # AND a scale that was replaced after construction is the one that counts
+    moe.per_expert_scale = nn.Parameter(torch.ones(EXPERTS), requires_grad=False)
+    assert torch.allclose(route(None, logits, TOPK, True)[0], expected, rtol=2e-6)
+    assert fused.uses["routing"] == 2
+
+
+def test_a_router_scale_that_is_written_later_is_read_anew():
+    layer = layer_of("moe")
+    fused = FusedLayers(("post-attn-triple",))
+    before = fused._router_weight(layer.router)
+    assert fused._router_weight(layer.router) is before
+    layer.router.scale.data.mul_(2)
+    layer.router.scale.add_(0)  # an in-place write of the parameter itself
+    assert not torch.equal(fused._router_weight(layer.router), before)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda layer: setattr(layer.post_per_layer_input_norm, "scale_shift", 1.0), "shift"),
+        (lambda layer: layer.double(), "dtype torch.float64"),
+    ],
+    ids=["a norm with a shift", "float64"],
+)
+def test_what_is_not_eligible_is_sglangs_and_counted_with_the_reason(spoil, reason, monkeypatch):
+    layer = layer_of("ple")
+    spoil(layer)
+    if "float64" in reason:
+        monkeypatch.setattr(torch, "randn", _double(torch.randn))
+    expected = forward(layer)
+    with bound(FusedLayers(("ple-tail",))) as fused:
+        found = forward(layer)
+    assert difference(found, expected) < TOLERANCE
+    assert not fused.uses
+    [((_, said), count)] = fused.fallbacks.items()
+    assert reason in said and count == 1
+
+
+def _double(randn):
+    return lambda *shape: randn(*shape).double()
+
+
+def test_a_layer_in_which_no_op_has_a_place_runs_sglangs_forward():
+    layer = layer_of("dense")
+    expected = forward(layer)
+    with bound(FusedLayers(("ple-tail",))) as fused:
+        assert torch.equal(forward(layer), expected)
+    assert not fused.uses and not fused.fallbacks
+    assert ops_of(layer) == {"dense-tail"}
+
+
+def test_disarmed_it_is_sglangs_forward():
+    layer = layer_of("ple")
+    expected = forward(layer)
+    with bound(FusedLayers(("ple-tail",))) as fused:
+        fused.armed = False
+        assert torch.equal(forward(layer), expected)
+
+
+def test_auto_takes_what_the_release_has_no_kernel_for():
+    assert FusedLayers(("auto",)).ops == missing_in_sglang()
+    assert {"post-attn-triple", "ple-tail"} <= missing_in_sglang()
+    assert "dense-tail" not in missing_in_sglang()
+
+
+def test_an_unknown_op_is_answered_with_the_list():
+    with pytest.raises(InstallError, match=f"no fused op 'warp'; known: {next(iter(OPS))}, .*auto"):
+        FusedLayers(("warp",))
