@@ -196,12 +196,15 @@ class Traps:
 
     def _lengths(self, call: AttentionCall, entry: Entry) -> Findings | None:
         """I12 against the forward batch: metadata of another forward has other lengths."""
+        seq_lens = getattr(entry.forward_batch, "seq_lens", None)
+        if seq_lens is None or not entry.rows_match(call):
+            return None
         added = entry.added_tokens
-        if not added or not entry.rows_match(call) or entry.forward_batch.seq_lens is None:
+        if not added:
             return None
         return check_lengths(
             call.cache_seqlens,
-            entry.forward_batch.seq_lens,
+            seq_lens,
             added,
             req_pool_indices=entry.req_pool_indices,
         )
@@ -234,10 +237,11 @@ class Traps:
     def _checked_of(self, entry: Entry | None) -> set[tuple[Any, ...]]:
         if entry is None:
             return set()
+        # A forward brings its own lengths; a draft's steps and copied batches share them.
+        lengths = getattr(entry.forward_batch, "seq_lens", None)
         known = self._checked.get(entry.backend)
-        if known is None or known[0] is not entry.metadata or known[1]() is not entry.forward_batch:
-            known = (entry.metadata, ref(entry.forward_batch), set())
-            self._checked[entry.backend] = known
+        if known is None or known[0] is not entry.metadata or known[1] is not lengths:
+            known = self._checked[entry.backend] = (entry.metadata, lengths, set())
         return known[2]
 
     def _wrong(self, found: Findings) -> dict[str, int]:
