@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary, ref
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -65,7 +65,7 @@ class Traps:
         self.steps = Steps(self)
         self.history = History(self)
         self.enabled = invariants_of(checks)
-        self._checked: WeakKeyDictionary[Any, tuple[Any, ref[Any], set[tuple[Any, ...]]]] = (
+        self._checked: WeakKeyDictionary[Any, tuple[Any, Any, set[tuple[Any, ...]]]] = (
             WeakKeyDictionary()
         )
 
