@@ -7,10 +7,12 @@ new process, because SGLang cannot be imported twice.
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,10 +23,19 @@ ROOT = Path(sys.prefix) / "sglang"
 
 
 def available() -> dict[str, Path]:
-    """Version -> directory, of the releases unpacked beside the installed one."""
-    if not ROOT.is_dir():
-        return {}
-    return {path.name: path for path in sorted(ROOT.iterdir()) if (path / "sglang").is_dir()}
+    """Version -> directory, of the installed release and those unpacked beside it."""
+    found = _installed()
+    if ROOT.is_dir():
+        beside = sorted(path for path in ROOT.iterdir() if (path / "sglang").is_dir())
+        found |= {path.name: path for path in beside if not path.name.endswith(".partial")}
+    return dict(sorted(found.items()))
+
+
+def _installed() -> dict[str, Path]:
+    """The release of the environment itself, whichever one this process runs under."""
+    library = Path(sysconfig.get_path("purelib"))
+    there = importlib.metadata.distributions(name="sglang", path=[str(library)])
+    return {distribution.version: library for distribution in there}
 
 
 def environment(version: str) -> dict[str, str]:
