@@ -47,8 +47,8 @@ tell_story() {
     say "  3. crash     $(sed -n 's/^ *\(fault at launch .*full now\).*/\1/p' "$fault") (emulated)"
     say "  4. trapped   before $(sed -n 's/.*(decode \(launch [0-9]*, layer [0-9]*\).*/\1/p' "$trapped"):$(sed -n 's/^ *\(block_tables.*\)/ \1/p' "$trapped")"
     say "  5. explained $(head -n 1 "$OUT"/*-explain.log)"
-    say "  6. clamp     no fault, but $(sed -n 's/^ *the output is \(wrong in .*\)/\1/p' "$clamped")"
-    say "  7. $FIX $(sed -n 's/^ *\(the output equals .*\)/\1/p' "$OUT"/*-replay-"$FIX".log)"
+    say "  6. clamp     no fault, but $(sed -n '/^ *the output is wrong/{s/^ *the output is //p;q}' "$clamped")"
+    say "  7. $FIX $(sed -n '/^ *the output equals/{s/^ *//p;q}' "$OUT"/*-replay-"$FIX".log)"
     say "  8. fixed     $(sed -n 's/^ *\([0-9]* launches.*requests done\).*/\1/p' "$fixed"), none trapped"
     say "  9. equal     tables $(digest "$fixed"), as without the defect"
 }
