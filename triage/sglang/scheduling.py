@@ -79,6 +79,8 @@ class Scheduling:
         try:
             with self.traps.history.listening():
                 return original(scheduler, *args, **kwargs)
+        # Whatever ends the server, SystemExit and a sticky CUDA error included: the ring is
+        # written from host memory and the very same exception goes on.
         except BaseException as error:
             self.traps.history.leaving(error, "Scheduler.run_event_loop")
             raise
