@@ -115,11 +115,13 @@ def _lines(release: str, directory: Path) -> list[dict[str, Any]]:
         done = subprocess.run(
             [*command, "--dir", str(directory)],
             env=versions.environment(release),
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=None if sys.stderr.isatty() else subprocess.PIPE,  # the bar, or the reason
             text=True,
         )
         if done.returncode not in (0, 1) or not done.stdout.strip():
-            raise LabError(f"the matrix failed on SGLang {release}: {done.stderr.strip()[-500:]}")
+            why = (done.stderr or "see above").strip()[-500:]
+            raise LabError(f"the matrix failed on SGLang {release}: {why}")
         made: list[dict[str, Any]] = json.loads(done.stdout.strip().splitlines()[-1])
         return made
     from triage.lab.cli import counted, under
@@ -136,11 +138,11 @@ def _table(lines: list[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from triage.report.matrix import COLUMNS, cells
+    from triage.report.matrix import columns, rows
 
-    table = Table(*COLUMNS)
-    for line in lines:
-        table.add_row(*cells(line))
+    table = Table(*columns(lines))
+    for row in rows(lines):
+        table.add_row(*row)
     Console().print(table)
 
 
