@@ -11,6 +11,7 @@ import click
 
 from triage.config import DEFAULT_DIRECTORY, MODES
 from triage.lab.catalogue_cli import bugs, machine, matrix, releases
+from triage.lab.scenarios import BACKENDS
 
 OUTCOME = {
     "clean": "clean: every launch read what it should",
@@ -68,6 +69,13 @@ def list_scenarios(as_json: bool) -> None:
 @click.option("--dir", "directory", type=click.Path(path_type=Path), default=DEFAULT_DIRECTORY)
 @click.option("--steps", type=click.IntRange(min=1), help="Stop after this many decode steps.")
 @click.option("--overlap/--no-overlap", default=True, show_default=True, help="Overlap scheduling.")
+@click.option(
+    "--backend",
+    type=click.Choice(BACKENDS),
+    default="trtllm_mha",
+    show_default=True,
+    help="Whose metadata SGLang builds, and whose kernels are stood in for.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def run(
     scenario: str,
@@ -81,15 +89,16 @@ def run(
     directory: Path,
     steps: int | None,
     overlap: bool,
+    backend: str,
     as_json: bool,
 ) -> None:
     """Drive SCENARIO to its end, to the first trap, or to the fault a GPU would have had.
 
     Exit code: 0 clean, 1 trapped or faulted, 2 usage.
     """
-    from triage.lab.scenarios import find
+    from triage.lab.scenarios import find, with_backend
 
-    found = find(scenario)
+    found = with_backend(find(scenario), backend, reinject)
     under(version)
     from triage.lab.run import Request
     from triage.lab.run import run as drive
@@ -182,7 +191,7 @@ def _without_version(arguments: list[str]) -> list[str]:
 
 
 def _text(report: dict[str, Any]) -> str:
-    setup = [f"SGLang {report['sglang']}", f"seed {report['seed']}"]
+    setup = [report["backend"], f"SGLang {report['sglang']}", f"seed {report['seed']}"]
     setup += [f"defect {report['reinject']} put back"] if report["reinject"] else []
     setup += ["traps on" if report["traps"] else "traps off"]
     setup += [f"fix {name}" for name in report["fixes"]]
