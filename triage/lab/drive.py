@@ -63,14 +63,32 @@ class Driver:
 
     # -- the loop ----------------------------------------------------------------------
 
+    @property
+    def rows(self) -> int:
+        """Requests that have not finished."""
+        return len(self.waiting) + len(self.running)
+
+    def enqueue(self, rid: int, prompt: int, output: int, shared: int = 0) -> None:
+        """One more request of that many tokens; nothing is shared without a prefix cache."""
+        self.waiting.append(LabRequest(rid, prompt, output))
+
+    def abort(self, which: int) -> None:
+        """Finish a running request early, `which` counted around."""
+        if self.running:
+            self._finish(self.running[which % len(self.running)])
+
+    def tick(self) -> None:
+        """Admit what fits, then one decode step of what runs."""
+        self._admit()
+        if self.running:
+            self.watch.step = self.step
+            self._decode_step()
+            self.step += 1
+
     def run(self, progress: Progress, max_steps: int | None = None) -> None:
         """Until every request has finished, or `max_steps` decode steps."""
         while self.waiting or self.running:
-            self._admit()
-            if self.running:
-                self.watch.step = self.step
-                self._decode_step()
-                self.step += 1
+            self.tick()
             progress(self.finished, self.scenario.requests)
             if max_steps is not None and self.step >= max_steps:
                 return
