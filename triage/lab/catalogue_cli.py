@@ -146,33 +146,6 @@ def _table(lines: list[dict[str, Any]]) -> None:
     Console().print(table)
 
 
-@click.command()
-@click.option("--examples", default=20, show_default=True, type=click.IntRange(min=1))
-@click.option("--steps", default=20, show_default=True, help="Rules per example, at most.")
-@click.option("--sglang", "version", help="Under this release instead of the installed one.")
-@click.option("--dir", "directory", type=click.Path(path_type=Path), default=DEFAULT_DIRECTORY)
-def machine(examples: int, steps: int, version: str | None, directory: Path) -> None:
-    """Lifecycles drawn by Hypothesis, traps on; a failure is shrunk to a short script.
-
-    Exit code: 0 nothing fired, 1 something did, 2 usage.
-    """
-    from triage.lab.cli import under
-
-    under(version)
-    try:
-        from triage.lab.machine import search
-    except ModuleNotFoundError as error:
-        raise LabError("the machine needs hypothesis: pip install 'sglang-triage[test]'") from error
-    failure = search(examples, steps, directory)
-    if failure is None:
-        click.echo(f"{examples} drawn lifecycles of up to {steps} rules: nothing fired")
-        return
-    click.echo(failure.error)
-    click.echo("shortest script found:")
-    click.echo(failure.script)
-    raise SystemExit(1)
-
-
 @click.command("versions")
 @click.argument("scenario", default="smoke")
 @click.option("--install", multiple=True, help="Fetch this release first; may be given again.")
