@@ -253,6 +253,7 @@ SECOND_AUTHOR_ALLOCATION = (
         ("I15", "I1", "I17"),
         inject=_the_row_before,
         scenario=small(requests=6, output_tokens=60),
+        applies=keeps_no_margin,
         cause="freed-page",
     ),
     Bug(
