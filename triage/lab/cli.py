@@ -135,7 +135,8 @@ def _soak_text(report: dict[str, Any]) -> str:
     lines = [
         f"SGLang {report['sglang']}, seed {report['seed']}: {report['steps']} decode steps of "
         f"{report['workloads']} workloads in {report['seconds']} s",
-        f"  {report['launches']} launches, {report['allocator_events']} allocator calls ({mix})",
+        f"  {report['launches']} launches, {report['allocator_events']} allocator calls, "
+        f"{report['ledger_audits']} free lists equal to the ledger ({mix})",
         f"  {len(report['alarms'])} false alarms, {len(report['findings'])} findings",
     ]
     lines += [f"  left out: {known}" for known in report["left_out"]]

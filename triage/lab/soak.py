@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from triage.errors import TrapError
+from triage.errors import LabError, TrapError
 from triage.lab.bench import Bench
 from triage.lab.floor2 import CACHES
 from triage.lab.gpu import EmulatedFault
@@ -44,6 +44,7 @@ class SoakReport:
     launches: int = 0
     allocator_events: int = 0
     workloads: int = 0
+    ledger_audits: int = 0  # free lists found equal to the ledger
     seconds: float = 0.0
     mix: Counter[str] = field(default_factory=Counter)
     alarms: list[dict[str, Any]] = field(default_factory=list)
@@ -127,6 +128,10 @@ def _run(
     report.steps += bench.driver.step
     report.launches += bench.gpu.launches
     report.allocator_events += bench.audit.events
+    audits = process.installed.lifecycle.books.agreed
+    if trapped is None and audits < 2 * bench.driver.step:
+        raise LabError(f"{audits} audits of the ledger in {bench.driver.step} steps of two pools")
+    report.ledger_audits += audits
     report.mix[scenario.cache or scenario.draft] += bench.driver.step
     report.mix[f"page {scenario.geometry.page_size}"] += bench.driver.step
     oracle = bench.audit.wrong or bench.gpu.first_wrong

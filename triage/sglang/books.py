@@ -58,6 +58,7 @@ class Books:
         self._subs: WeakKeyDictionary[Any, SubBooks] = WeakKeyDictionary()
         self._rows: WeakKeyDictionary[Any, RequestLedger] = WeakKeyDictionary()
         self._trees = 0
+        self.given: WeakKeyDictionary[Any, Tensor] = WeakKeyDictionary()
         self._kept: WeakKeyDictionary[Any, list[tuple[Tensor, Tensor]]] = WeakKeyDictionary()
 
     def of(self, sub_allocator: Any) -> SubBooks:
@@ -83,6 +84,7 @@ class Books:
                 where=original.__name__,
                 continued=() if continued is None else _host(continued),
             )
+            self.given[sub] = slots
             self._tell(found)
         return slots
 
@@ -196,6 +198,11 @@ class Books:
             self._leaked(int(row))
         return original(table, *args, **kwargs)
 
+    def row_width(self) -> int | None:
+        """Columns of the request table; None before it was seen, or where there are several."""
+        widths = {int(table.req_to_token.shape[1]) for table in list(self._rows)}
+        return widths.pop() if len(widths) == 1 else None
+
     def _rows_of(self, table: Any) -> RequestLedger:
         rows = self._rows.get(table)
         if rows is None:
@@ -236,14 +243,26 @@ class Books:
             slots = _host(table[request, : min(length, table.shape[1]) : page])
             self._tell(ledger.check_use(slots, where="forward", request=request))
             ledger.claim(slots, request)
+            prefix = 0  # pages from the start that others have too
             for column, held in enumerate((slots // page).tolist()):
+                if held == 0:
+                    continue
                 other, where = owners.setdefault(held, (request, column))
                 if where != column:
-                    summary = (
+                    self._aliased(
                         f"page {held} is page {column} of request {request} and page {where} of "
                         f"request {other}"
                     )
-                    self.report(Evidence("I5", summary, "forward", pool="full", total=1))
+                elif other != request and not (self._trees and prefix == column):
+                    self._aliased(
+                        f"page {held} is page {column} of requests {other} and {request}, which "
+                        "share no prefix that ends with it"
+                    )
+                elif other != request:
+                    prefix = column + 1
+
+    def _aliased(self, summary: str) -> None:
+        self.report(Evidence("I5", summary, "forward", pool="full", total=1))
 
     def boundary(self, allocator: Any) -> None:
         """I4, I5 over both pools, every `every` calls; nothing may be half done now."""
@@ -289,6 +308,7 @@ class Books:
     def restart(self) -> None:
         self._subs.clear()
         self._rows.clear()
+        self.given.clear()
         self.boundaries = self._trees = 0
 
 
