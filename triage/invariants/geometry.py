@@ -92,7 +92,7 @@ def check_transfer(source: int, destination: int, *, where: str = "kv transfer")
     """
     if source == destination:
         return None
-    summary = f"a transfer reads {source} pages and writes {destination}"
+    summary = f"a transfer reads {source} indices and writes {destination}"
     return Evidence("I24", summary, where, total=abs(source - destination))
 
 

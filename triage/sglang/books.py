@@ -55,6 +55,7 @@ class Books:
         self.report = report
         self.every = every
         self.boundaries = 0
+        self.agreed = 0  # free lists that said what the ledger says
         self._subs: WeakKeyDictionary[Any, SubBooks] = WeakKeyDictionary()
         self._rows: WeakKeyDictionary[Any, RequestLedger] = WeakKeyDictionary()
         self._trees = 0
@@ -112,6 +113,14 @@ class Books:
             self._subs[sub] = SubBooks(sub)
         else:
             books.ledger.clear()
+        return result
+
+    def around_restore(self, original: Any, sub: Any, *args: Any, **kwargs: Any) -> Any:
+        """A draft of older releases allocates and puts the free list back as it was."""
+        result = original(sub, *args, **kwargs)
+        listed = free_pages(sub)
+        if listed is not None:
+            self.of(sub).ledger.restore(listed, where="restore_state")
         return result
 
     def _freed(self, books: SubBooks, slots: np.ndarray, where: str, deferred: bool) -> None:
@@ -275,6 +284,7 @@ class Books:
             listed = free_pages(sub)
             if listed is not None:
                 self._tell(self.of(sub).ledger.audit(listed))
+                self.agreed += 1
         if has_mapping(allocator):
             held = [torch.from_numpy(self.of(sub).ledger.state != FREE) for sub in subs]
             mapping = allocator.full_to_swa_index_mapping
@@ -309,7 +319,7 @@ class Books:
         self._subs.clear()
         self._rows.clear()
         self.given.clear()
-        self.boundaries = self._trees = 0
+        self.boundaries = self.agreed = self._trees = 0
 
 
 def grouping(allocator: Any) -> bool:

@@ -4,7 +4,8 @@ The failure: the SWA side of a token goes while a query can still see it; the ta
 holds the dummy page there. Seen twice: at the eviction, from the request's own numbers,
 and at the metadata of a forward, where every token of the window must have a slot.
 
-The frontier's name changed: `Req.swa_evicted_seqlen`, then on the KV record.
+The frontier's place changed: `Req.swa_evicted_seqlen`, then the same on the KV record, then
+one per component there.
 Not covered: auxiliary windows of 0.5.23, which keep cursors of their own.
 """
 
@@ -33,6 +34,8 @@ class Frontier:
     def around_function(self, original: Any, *args: Any, **kwargs: Any) -> Any:
         """0.5.14 on; its callers in SGLang took it by name before this hook was bound."""
         given = inspect.signature(original).bind(*args, **kwargs).arguments
+        if getattr(given.get("component_type"), "name", "SWA") != "SWA":
+            return original(*args, **kwargs)
         return self._evict(
             lambda: original(*args, **kwargs),
             given["req"],
@@ -102,7 +105,10 @@ class Frontier:
 
 def frontier_of(req: Any) -> int:
     """Tokens of `req` whose SWA side was evicted; 0 where it holds none."""
-    return _of(req, "swa_evicted_seqlen")
+    windows = getattr(getattr(req, "kv", None), "component_evicted_seqlens", None)
+    if windows is None:
+        return _of(req, "swa_evicted_seqlen")
+    return sum(int(tokens) for kind, tokens in windows.items() if kind.name == "SWA")
 
 
 def known_tokens(req: Any, otherwise: int) -> int:

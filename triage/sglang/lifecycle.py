@@ -47,6 +47,11 @@ _FUSED_STORES = (
     f"{BACKEND}._fused_fp8_set_kv_buffer",
 )
 _SWA_STATE = ("token_to_kv_pool", "_swa_kv_pool", "use_sliding_window_kv_pool")
+PAGES_OUT = ("alloc", "alloc_extend", "alloc_decode")
+PAGES_BACK = ("free", "free_segment", "free_page_ids")
+PAGES_RESET = ("free_group_end", "clear", "restore_state")
+"""Every way into an allocator of one pool; `tests/ledger/test_entries.py` reads the wheels."""
+
 ALLOCS = ("alloc", "alloc_extend", "alloc_decode", "alloc_extend_swa_tail")
 _FREES = (
     "free",
@@ -172,14 +177,17 @@ class Lifecycle:
     def _ledger_hooks(self) -> list[Hook]:
         books, found = self.books, []
         for owner in sub_allocator_paths():
-            for name in ("alloc", "alloc_extend", "alloc_decode"):
+            for name in PAGES_OUT:
                 found += self._present(f"{owner}.{name}", books.around_alloc, "ledger: pages out")
-            for name in ("free", "free_segment", "free_page_ids"):
+            for name in PAGES_BACK:
                 found += self._present(f"{owner}.{name}", books.around_free, "ledger: pages back")
             found += self._present(
                 f"{owner}.free_group_end", books.around_group_end, "ledger: group ends"
             )
             found += self._present(f"{owner}.clear", books.around_clear, "ledger: all free")
+            found += self._present(
+                f"{owner}.restore_state", books.around_restore, "ledger: an earlier state"
+            )
         found += self._swa_hooks(_FREES, books.around_swa_free, "mapping is cleared (I6)")
         found += self._swa_hooks(
             ("free_group_end",), books.around_swa_group_end, "what a free group kept (I6)"
