@@ -14,7 +14,6 @@ from triage.lab.bugs.released import AT_THE_WALL
 from triage.lab.patching import replaced
 from triage.lab.runtime import Runtime
 
-
 _LONGEST = 144
 """Tokens; a request of 112 and 30 ends below it, its last step does not."""
 
