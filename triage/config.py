@@ -23,6 +23,7 @@ CHECKS = "SGLANG_TRTLLM_MHA_DEBUG_CHECKS"
 KV = "SGLANG_TRTLLM_MHA_DEBUG_KV"
 MAX_DUMPS = "SGLANG_TRTLLM_MHA_DEBUG_MAX_DUMPS"
 MAX_BYTES = "SGLANG_TRTLLM_MHA_DEBUG_MAX_BYTES"
+EVERY = "SGLANG_TRTLLM_MHA_DEBUG_EVERY"
 STRICT = "SGLANG_TRTLLM_MHA_DEBUG_STRICT"
 FIXES = "SGLANG_TRIAGE_FIXES"
 FUSED = "SGLANG_TRIAGE_FUSED"
@@ -32,6 +33,10 @@ DEFAULT_DIRECTORY = Path("/tmp/trtllm_mha_debug")
 MODES = ("raise", "contain", "log")
 DEFAULT_CHECKS = ("reads", "writes", "allocator", "graph")
 """The cheap ones: no walk over all requests, nothing that grows with the pool."""
+NOT_CHECKED = {
+    "I18": "the order of work on two streams is not visible to a plugin; its effect shows as I2",
+}
+"""What no hook can see, and why: asking for it is legal, and answered with this."""
 
 INVARIANTS_OF: dict[str, tuple[str, ...]] = {
     "reads": ("I1", "I2", "I9", "I12", "I26"),
@@ -57,6 +62,7 @@ class Config:
     mode: str = "raise"
     checks: tuple[str, ...] = DEFAULT_CHECKS
     kv: str = "none"
+    every: int = 1
     max_dumps: int = 32
     max_bytes: int = 1 << 30
     strict: bool = True
@@ -79,6 +85,7 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Config:
         mode=_choice(env, MODE, "raise", MODES),
         checks=_list(env, CHECKS, known=tuple(INVARIANTS_OF), also="I1 to I27") or DEFAULT_CHECKS,
         kv=_choice(env, KV, "none", ("none", "touched")),
+        every=_count(env, EVERY, 1),
         max_dumps=_count(env, MAX_DUMPS, 32),
         max_bytes=_count(env, MAX_BYTES, 1 << 30),
         strict=_flag(env, STRICT, True),

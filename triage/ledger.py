@@ -123,6 +123,19 @@ class PageLedger:
         self.state[:] = FREE
         self.owner[:] = NOBODY
 
+    def restore(self, free_pages: Pages, *, where: str) -> None:
+        """The allocator put an earlier free list back: what it lists is free, the rest is held."""
+        pages, _ = self._pages(free_pages, slots=False)
+        event = self._note("restore", where, len(pages))
+        free = np.zeros(self.num_pages, dtype=bool)
+        free[pages] = True
+        numbers = np.arange(1, self.num_pages)
+        returned = numbers[free[1:] & (self.state[1:] != FREE)]
+        self.state[returned] = FREE
+        self.owner[returned] = NOBODY
+        self._freed_at[returned] = event.number
+        self._hold(numbers[~free[1:] & (self.state[1:] == FREE)], UNKNOWN, event.number)
+
     def failed(self, *, free_before: int, free_after: int, where: str) -> tuple[Evidence, ...]:
         """An allocation returned None. I7 unless it left the free count, in pages, alone."""
         self._note("failed alloc", where, 0)

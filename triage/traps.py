@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -67,6 +67,7 @@ class Traps:
         self.steps = Steps(self)
         self.history = History(self)
         self.enabled = invariants_of(checks)
+        self.is_fresh: Callable[[Any, Any], Evidence | None] | None = None
         self._checked: WeakKeyDictionary[Any, tuple[Any, Any, set[tuple[Any, ...]]]] = (
             WeakKeyDictionary()
         )
@@ -145,6 +146,7 @@ class Traps:
         checked = self._checked_of(entry)
         if key in checked:
             return
+        self.check_fresh(entry)
         form = check_form(
             call.block_tables,
             call.cache_seqlens,
@@ -171,6 +173,13 @@ class Traps:
         checked.add(key)
         if sibling and not self._wrong(sibling[1]):
             checked.add(sibling[0])
+
+    def check_fresh(self, entry: Entry | None) -> None:
+        """I11 at the first launch of a forward: the metadata was built for it. Host only."""
+        if entry is not None and self.is_fresh is not None and "I11" in self.enabled:
+            found = self.is_fresh(entry.backend, entry.forward_batch)
+            if found is not None:
+                self.fire_event(found)
 
     def _check(self, call: AttentionCall, entry: Entry | None, read: Reading) -> Findings:
         known = entry is not None and entry.rows_match(call)

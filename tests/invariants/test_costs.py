@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from triage.bench.family_cost import family_costs
+from triage.bench.family_cost import WHEN, family_costs
+from triage.config import INVARIANTS_OF
 
 
 def test_every_check_reads_the_host_at_most_once_and_is_silent_on_a_clean_step():
@@ -13,3 +14,6 @@ def test_every_check_reads_the_host_at_most_once_and_is_silent_on_a_clean_step()
     assert {name for name, cost in costs.items() if cost["host_reads"] > 1} == set()
     assert costs["reads: check_table, swa"]["launches"] <= 100
     assert max(cost["launches"] for cost in costs.values()) <= 100
+    # AND every family is among them, every check with the event it runs at
+    assert {name.partition(":")[0] for name in WHEN} == set(INVARIANTS_OF)
+    assert set(costs) == {*WHEN, *(name for name in costs if name.startswith("ledger"))}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from triage.config import INVARIANTS_OF
+from triage.config import INVARIANTS_OF, NOT_CHECKED
 from triage.lab.bugs import CATALOGUE
 from triage.report import matrix
 
@@ -24,10 +24,11 @@ def test_there_are_more_than_twenty_bugs_each_with_a_reference_and_an_invariant(
     assert sum(bug.released for bug in CATALOGUE.values()) >= 8
 
 
-def test_every_family_that_the_lab_can_drive_has_a_bug():
+def test_every_invariant_that_is_checked_has_a_bug():
     covered = {name for bug in CATALOGUE.values() for name in bug.invariants}
-    for family in ("reads", "writes", "allocator", "lifecycle", "spec", "geometry"):
-        assert covered & set(INVARIANTS_OF[family]), family
+    # Every invariant but I18, which no hook can see, has a bug that it answers first or second.
+    known = {name for names in INVARIANTS_OF.values() for name in names}
+    assert known - covered == set(NOT_CHECKED)
 
 
 @pytest.mark.slow

@@ -28,6 +28,7 @@ def line(number=0, failure=None, steps=30):
         "steps": steps,
         "launches": 400,
         "allocator_events": 90,
+        "ledger_audits": 640,
         "seconds": 1.5,
         "cells": [["frozen", 16, "trtllm_mha", steps - 10], ["chunk", 1, "triton", 10]],
         "failure": failure,

@@ -233,3 +233,19 @@ class FaithfulAllocator(RuleBasedStateMachine):
 
 TestFaithfulAllocator = FaithfulAllocator.TestCase
 TestFaithfulAllocator.settings = settings(max_examples=30, stateful_step_count=30, deadline=None)
+
+
+def test_a_free_list_that_is_put_back_makes_the_ledger_agree_with_it():
+    # GIVEN pages that were allocated after the allocator's state was saved
+    ledger = PageLedger("full", 8, 16)
+    ledger.alloc(np.arange(16, 48), where="alloc")
+    saved = [3, 4, 5, 6, 7]
+    ledger.alloc(np.arange(48, 80), where="draft")
+    # WHEN the state is put back
+    ledger.restore(saved, where="restore_state")
+    # THEN the two agree, and what was held before still is
+    assert ledger.audit(saved) == ()
+    assert ledger.counts() == {"free": 5, "held": 2, "freed, group open": 0}
+    # AND a page that the list does not have any more is held again
+    ledger.restore(saved[1:], where="restore_state")
+    assert ledger.audit(saved[1:]) == ()

@@ -5,6 +5,7 @@ Sizes are those of a decode step of Gemma-4-E4B: 64 rows, 144 pages of 64 tokens
 any device; the microseconds are this machine's, never a share of a step.
 
     python -m triage.bench.family_cost > families.json
+    python -m triage.bench.family_cost --markdown
 """
 
 from __future__ import annotations
@@ -21,7 +22,17 @@ import numpy as np
 import torch
 
 from triage.bench.figure import Figure
-from triage.invariants import allocator, geometry, graph, lifecycle, mapping, reads, spec, writes
+from triage.invariants import (
+    allocator,
+    geometry,
+    graph,
+    lengths,
+    lifecycle,
+    mapping,
+    reads,
+    spec,
+    writes,
+)
 from triage.invariants import tree as trees
 from triage.invariants.findings import Findings
 from triage.invariants.reads import IndexSpace
@@ -30,6 +41,39 @@ from triage.syncs import count_syncs
 
 PAGE, ROWS, CONTEXT, WINDOW_LEFT = 64, 64, 9216, 511
 SWA_PAGES, FULL_PAGES = 8658, 10822
+
+_STAMP = graph.MetadataStamp(1, ROWS, ROWS)
+_STATE: dict[str, object] = {"token_to_kv_pool": object(), "spec_info": None}
+
+WHEN = {
+    "reads: check_table, full": "forward (I1, I2)",
+    "reads: check_table, swa": "forward (I1, I2)",
+    "reads: check_lengths": "forward (I12)",
+    "reads: check_translation": "translation (I9)",
+    "writes: check_writes": "forward (I3)",
+    "graph: check_padded_tokens": "padded replay (I10)",
+    "graph: check_freshness": "forward (I11)",
+    "graph: check_padding": "launch under capture (I10)",
+    "allocator: check_allocated": "allocation and pool (I20)",
+    "allocator: check_free_list": "lab only (I5)",
+    "allocator: check_mapping": "N steps (I4)",
+    "allocator: check_budget": "admission (I25)",
+    "lifecycle: check_mapped": "allocation (I8)",
+    "lifecycle: check_cleared": "free (I6)",
+    "lifecycle: check_request_rows": "allocation (I14)",
+    "lifecycle: check_transfer": "transfer (I24)",
+    "lifecycle: check_frontier": "eviction of a request (I15)",
+    "lifecycle: check_window_mapped": "N forwards (I15)",
+    "tree: check_nodes": "N operations (I16)",
+    "tree: check_locks": "N operations (I16)",
+    "spec: check_capacity": "forward (I13)",
+    "spec: check_restored": "view (I23)",
+    "geometry: check_granularity": "N forwards and table (I22)",
+    "geometry: check_shared_index_range": "construction (I19)",
+    "geometry: check_workspace": "launch (I27)",
+    "geometry: check_offset": "construction (I21)",
+}
+"""How often a check runs: once per this. N is SGLANG_TRTLLM_MHA_DEBUG_EVERY."""
 
 
 def _checks(device: str) -> dict[str, Callable[[], Findings | None]]:
@@ -92,6 +136,16 @@ def _checks(device: str) -> dict[str, Callable[[], Findings | None]]:
             full_to_swa=t["m"],
             req_pool_indices=t["owners"],
         ),
+        "reads: check_lengths": lambda: lengths.check_lengths(
+            t["lengths"], t["lengths"], (0,), req_pool_indices=t["owners"]
+        ),
+        "reads: check_translation": lambda: mapping.check_translation(
+            t["loc"], t["m"][t["loc"]], t["m"]
+        ),
+        "graph: check_padded_tokens": lambda: graph.check_padded_tokens(
+            num_real_tokens=ROWS, req_pool_indices=t["owners"]
+        ),
+        "graph: check_freshness": lambda: _none(graph.check_freshness(_STAMP, _STAMP)),
         "graph: check_padding": lambda: graph.check_padding(
             t["full"], t["lengths"], full, num_real_rows=ROWS, req_pool_indices=t["owners"]
         ),
@@ -104,6 +158,17 @@ def _checks(device: str) -> dict[str, Callable[[], Findings | None]]:
         "allocator: check_mapping": lambda: mapping.check_mapping(
             t["m"], t["full_held"], t["swa_held"], page_size=PAGE
         ),
+        "allocator: check_budget": lambda: _none(
+            geometry.check_budget(tokens=CONTEXT - 1, page_size=PAGE, reserved=CONTEXT)
+        ),
+        "lifecycle: check_mapped": lambda: mapping.check_mapped(t["loc"], t["m"], t["m"][t["loc"]]),
+        "lifecycle: check_cleared": lambda: mapping.check_cleared(
+            t["loc"][:1], torch.zeros_like(t["m"]), page_size=PAGE
+        ),
+        "lifecycle: check_request_rows": lambda: lifecycle.check_request_rows(
+            t["owners"], t["lengths"], num_rows=ROWS + 1, row_width=CONTEXT
+        ),
+        "lifecycle: check_transfer": lambda: _none(geometry.check_transfer(9, 9)),
         "lifecycle: check_frontier": lambda: lifecycle.check_frontier(
             ones * 0, t["lengths"], t["lengths"], t["lengths"], window_left=511, page_size=PAGE
         ),
@@ -112,10 +177,19 @@ def _checks(device: str) -> dict[str, Callable[[], Findings | None]]:
         ),
         "tree: check_nodes": lambda: trees.check_nodes(t["flat"], t["node"], t["gone"], t["m"]),
         "tree: check_locks": lambda: trees.check_locks(parents, ones, ones),
-        "spec: check_granularity": lambda: spec.check_granularity(
+        "spec: check_capacity": lambda: _none(
+            geometry.check_capacity("row", needed=CONTEXT // PAGE, capacity=CONTEXT // PAGE)
+        ),
+        "spec: check_restored": lambda: _none(spec.check_restored(_STATE, dict(_STATE))),
+        "geometry: check_granularity": lambda: spec.check_granularity(
             t["full"], t["lengths"], full, **where
         ),
         "geometry: check_workspace": lambda: geometry.check_workspace(t["workspace"]),
+        "geometry: check_shared_index_range": lambda: _none(
+            geometry.check_shared_index_range(
+                "draft", pool_rows=FULL_PAGES * PAGE, allocator_size=CONTEXT, page_size=PAGE
+            )
+        ),
         "geometry: check_offset": lambda: _none(
             geometry.check_offset("row", max_index=FULL_PAGES * PAGE, stride=256)
         ),
@@ -192,6 +266,15 @@ def figures() -> list[Figure]:
     ]
 
 
+def markdown(costs: dict[str, dict[str, float]]) -> str:
+    lines = ["| Family: check | once per | us | host reads | launches |", "|---|---|---|---|---|"]
+    for name, cost in costs.items():
+        numbers = f"{cost['us']:.0f} | {cost['host_reads']:.0f} | {cost['launches']:.0f}"
+        lines.append(f"| {name} | {WHEN.get(name, 'event')} | {numbers} |")
+    return "\n".join(lines)
+
+
 if __name__ == "__main__":
-    json.dump(family_costs("cuda" if torch.cuda.is_available() else "cpu"), sys.stdout, indent=2)
-    sys.stdout.write("\n")
+    measured = family_costs("cuda" if torch.cuda.is_available() else "cpu")
+    text = markdown(measured) if "--markdown" in sys.argv else json.dumps(measured, indent=2)
+    sys.stdout.write(text + "\n")

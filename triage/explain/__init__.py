@@ -28,6 +28,7 @@ from triage.explain.rules_space import (
     slots_as_pages,
     stale_swa_state,
 )
+from triage.explain.rules_state import sized_wrongly
 from triage.record import Dump
 from triage.timeline import since
 
@@ -46,7 +47,13 @@ RULES = (
     known_kernel_defect,
 )
 
-FAULT_RULES = (illegal_allocation, lengths_disagree, moved_wrongly, stale_state_on_record)
+FAULT_RULES = (
+    illegal_allocation,
+    lengths_disagree,
+    moved_wrongly,
+    sized_wrongly,
+    stale_state_on_record,
+)
 """Rules that go by the recorded fault and the history alone: the launch may be absent."""
 
 

@@ -17,7 +17,7 @@ _SGLANG = "https://github.com/sgl-project/sglang"
 
 
 @dataclass(frozen=True, slots=True)
-class _Kind:
+class Kind:
     """One class of defect and the evidence that only it leaves."""
 
     invariant: str
@@ -29,138 +29,154 @@ class _Kind:
     links: tuple[str, ...] = ()
 
 
-def _summary(*words: str) -> Callable[[Evidence], bool]:
+def summary(*words: str) -> Callable[[Evidence], bool]:
     return lambda fault: all(word in fault.summary for word in words)
 
 
-def _always(fault: Evidence) -> bool:
+def always(fault: Evidence) -> bool:
     return True
 
 
 _KINDS = (
-    _Kind(
+    Kind(
         "I7",
-        _summary("allocation failed"),
+        summary("allocation failed"),
         "failed-alloc-leak",
         "an allocation that failed kept pages",
         "free counts of both pools that a failed call leaves alone",
         "give back what the other side took before returning None",
     ),
-    _Kind(
+    Kind(
         "I7",
-        _summary("was released with"),
+        summary("was released with"),
         "leak",
         "a request was released and its pages were not (leak)",
         "a radix tree or a transfer that holds those pages",
         "free the request's row up to what was allocated, not to what was committed",
         (f"{_SGLANG}/pull/12224",),
     ),
-    _Kind(
+    Kind(
         "I6",
-        _summary("left SWA slots mapped"),
+        summary("left SWA slots mapped"),
         "stale-mapping",
         "the mapping outlives the page it belongs to",
         "a mapping that is 0 on the whole page after the call",
         "clear the mapping by page, as the pages are freed",
         (f"{_SGLANG}/pull/27779",),
     ),
-    _Kind(
+    Kind(
         "I6",
-        _summary("the group kept a view"),
+        summary("the group kept a view"),
         "free-group-view",
         "a free group kept a view of the request table, which was rewritten before it ended",
         "an allocator that copies what it defers",
         "clone the slots when a free is deferred",
     ),
-    _Kind(
+    Kind(
         "I6",
-        _summary("legal are"),
+        summary("legal are"),
         "dummy-page-freed",
         "a page that is nobody's was freed, the dummy page among them",
         "slots that are all inside the pool",
         "drop the slots without an SWA peer before they are freed",
         (f"{_SGLANG}/pull/38519",),
     ),
-    _Kind(
+    Kind(
         "I6",
-        _summary("was freed, but it"),
+        summary("was freed, but it"),
         "double-free",
         "a page was freed twice",
         "an allocation of the page between the two frees",
         "find the second caller: the evidence names the call that freed it first",
         (f"{_SGLANG}/pull/18694",),
     ),
-    _Kind(
+    Kind(
         "I5",
-        _summary("listed as free, but it is held"),
+        summary("listed as free, but it is held"),
         "page-owned-twice",
         "a page is free and held at once: the next request gets it too",
         "a free of the page that the ledger did not hear of",
         "find what put the page back, or never took it off the free list",
     ),
-    _Kind(
+    Kind(
         "I5",
-        _summary("not in the free list"),
+        summary("handed out, but it is held"),
+        "page-owned-twice",
+        "a page was handed out while somebody held it",
+        "a free of the page that the ledger did not hear of",
+        "find what put the page back, or never took it off the free list",
+    ),
+    Kind(
+        "I5",
+        summary("share no prefix"),
+        "page-owned-twice",
+        "two requests that share no prefix hold one page",
+        "a prefix that both took from a tree the ledger does not know",
+        "compare what the tree matched with what was written into both rows",
+    ),
+    Kind(
+        "I5",
+        summary("not in the free list"),
         "leak",
         "a page was freed and never came back to the free list",
         "a staging list that the audit does not read",
         "look at what the free group held when it ended",
     ),
-    _Kind(
+    Kind(
         "I4",
-        _always,
+        always,
         "stale-mapping",
         "the mapping and the pools disagree about a page",
         "a mapping that was written after the audit began",
         "find what changed one without the other: a deferred free, a recovery, a load-back",
         (f"{_SGLANG}/issues/36081", f"{_SGLANG}/pull/25385"),
     ),
-    _Kind(
+    Kind(
         "I9",
-        _always,
+        always,
         "stale-translation",
         "a translation is not what the mapping says now (cached?)",
         "a mapping rewritten between the call and the check",
         "drop whatever remembers translated slots when the mapping changes",
         (f"{_SGLANG}/pull/25889",),
     ),
-    _Kind(
+    Kind(
         "I17",
-        _summary("released by"),
+        summary("released by"),
         "double-release",
         "a request's row was released twice, or while it is used",
         "a new owner of the row between the two releases",
         "release in one place: finish, retract and abort may meet there",
         (f"{_SGLANG}/pull/18694",),
     ),
-    _Kind(
+    Kind(
         "I3",
-        _always,
+        always,
         "foreign-write",
         "a token is written to a slot that is not its own",
         "a request index of 0 for that token: padding may write the dummy page",
         "compare the write slots with the mapping at the moment they were translated",
     ),
-    _Kind(
+    Kind(
         "I23",
-        _always,
+        always,
         "state-not-restored",
         "speculative state is not what it was before the step",
         "the same object in place after the step",
         "put back in a finally clause what the step swapped",
     ),
-    _Kind(
+    Kind(
         "I19",
-        _always,
+        always,
         "draft-pool-too-small",
         "a draft's pool has fewer rows than its allocator hands out",
         "an allocator of the draft's own",
         "size the draft's pool by the allocator that it shares",
         (f"{_SGLANG}/issues/25103",),
     ),
-    _Kind(
+    Kind(
         "I27",
-        _always,
+        always,
         "dirty-workspace",
         "split-K counters are not zero between launches",
         "a FlashInfer release that keeps its counters elsewhere",
@@ -172,8 +188,13 @@ _KINDS = (
 
 def moved_wrongly(dump: Dump) -> Cause | None:
     """The class of a fault that the ledger or a state check reported."""
+    return named(dump, _KINDS)
+
+
+def named(dump: Dump, kinds: tuple[Kind, ...]) -> Cause | None:
+    """The first of `kinds` that the recorded fault is, as a cause."""
     fault = dump.fault
-    for kind in _KINDS:
+    for kind in kinds:
         if fault.invariant == kind.invariant and kind.says(fault):
             lines = fault.headline().splitlines()
             return Cause(

@@ -23,7 +23,8 @@ Bound = int | Tensor
 class Fault:
     """The entries of one tensor that break one invariant.
 
-    mask: `(rows,)` or `(rows, columns)`, bool. A `(rows,)` mask reports column 0.
+    mask: `(rows,)` or `(rows, columns)`, bool, or integer whose non-zero entries
+        offend. A `(rows,)` mask reports column 0.
     value: what was seen, same shape.
     low, high: the half-open range of legal values.
     expected: the one right value where `known`, same shape; None if no entry has one.
@@ -119,7 +120,9 @@ class Findings:
 def _summary(faults: tuple[Fault, ...]) -> Tensor:
     if not faults:
         return torch.zeros(1, dtype=torch.int64)
-    counts = [fault.mask.sum() for fault in faults]
+    counts = [fault.mask.count_nonzero() for fault in faults]
+    if len(faults) == 1 and faults[0].mask.dim() == 1:
+        return torch.stack([*counts, *counts])
     rows = faults[0].mask.new_zeros(max(fault.mask.shape[0] for fault in faults))
     for fault in faults:
         hit = fault.mask.any(dim=1) if fault.mask.dim() > 1 else fault.mask

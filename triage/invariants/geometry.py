@@ -92,7 +92,7 @@ def check_transfer(source: int, destination: int, *, where: str = "kv transfer")
     """
     if source == destination:
         return None
-    summary = f"a transfer reads {source} pages and writes {destination}"
+    summary = f"a transfer reads {source} indices and writes {destination}"
     return Evidence("I24", summary, where, total=abs(source - destination))
 
 
@@ -119,8 +119,8 @@ def check_workspace(workspace: Tensor, *, counter_bytes: int = SPLIT_K_COUNTER_B
     Args:
         workspace: contiguous, any dtype whose size divides 4; read, never written.
     Returns: one I27 fault over 32-bit words, row = word.
-    Cost: one pass over `counter_bytes` and 6 small launches; no sync until `read()`. Opt-in.
+    Cost: one pass over `counter_bytes` and 2 small launches; no sync until `read()`. Opt-in.
     """
     raw = workspace.view(-1).view(torch.uint8)[: counter_bytes // 4 * 4]
     words = raw[: len(raw) // 4 * 4].view(torch.int32)
-    return Findings([Fault("I27", "workspace", words != 0, words, 0, 1)])
+    return Findings([Fault("I27", "workspace", words, words, 0, 1)])

@@ -44,8 +44,8 @@ class Bench:
             self.audit.attach()
         traps = process.traps if process.traps is not None and process.traps.armed else None
         guard = traps.steps if traps else NoSteps()
-        self.gpu.on_wrong = lambda moment: self._note(str(moment))
-        self.audit.on_wrong = self._note
+        self.gpu.on_wrong = lambda moment: self.note(str(moment))
+        self.audit.on_wrong = self.note
         self.wrong: tuple[int, str] | None = None
         self.driver: Driver | Scheduler
         if scenario.cache:
@@ -74,7 +74,7 @@ class Bench:
     def check_books(self, where: str) -> None:
         """Ask the oracle now, outside an allocator call, and let the traps see a boundary."""
         for sentence in self.audit.faults(where):
-            self._note(sentence)
+            self.note(sentence)
         lifecycle = getattr(self.process.installed, "lifecycle", None)
         if lifecycle is not None and self.process.traps.armed:
             lifecycle.books.boundary(self.runtime.token_to_kv_pool_allocator)
@@ -83,6 +83,6 @@ class Bench:
         self.process.gpu = None
         self.runtime.close()
 
-    def _note(self, sentence: str) -> None:
+    def note(self, sentence: str) -> None:
         if self.wrong is None:
             self.wrong = (self.moment, sentence)

@@ -15,6 +15,7 @@ import sys
 import warnings
 
 from triage.errors import UnsupportedSGLang
+from triage.lab import interpreter
 
 SUPPORTED = ("0.5.12.post1", "0.5.13.post1", "0.5.14", "0.5.15.post1", "0.5.18", "0.5.23")
 """Releases the lab constructs on; `triage doctor` reports what binds on others."""
@@ -52,6 +53,7 @@ def prepare() -> str:
             ) from error
         torch.set_num_threads(1)  # index tensors are small; threads cost more than they save
         _keep_alive.append(_define_torchvision_operators(torch))
+        interpreter.hasten()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # SGLang says at length that there is no GPU
             import sglang.srt.layers.attention.trtllm_mha_backend

@@ -135,7 +135,7 @@ class Driver:
         stop = min(request.prompt_tokens, start + self.scenario.chunk)
         evict_before_extend(self.runtime, request, self.scenario.chunk if self.overlap else 0)
         loc = self._extend([request], [stop])
-        request.length = stop
+        request.length = request.reported = stop
         step = self.guard.begin()
         self.forwards.extend(request, start, loc)
         self.guard.release(step)

@@ -55,6 +55,7 @@ class Tally:
     steps: Counter[Cell] = field(default_factory=Counter)
     launches: int = 0
     allocator_events: int = 0
+    ledger_audits: int = 0  # free lists found equal to the ledger
     seconds: float = 0.0
 
 
@@ -208,6 +209,8 @@ class Lifecycles(RuleBasedStateMachine):
         _tally.steps[self.cell] += self.bench.driver.step
         _tally.launches += self.bench.gpu.launches
         _tally.allocator_events += self.bench.audit.events
+        if self.traps and _process is not None:
+            _tally.ledger_audits += _process.installed.lifecycle.books.agreed
         self.bench.close()
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from triage.dump import read_dump
-from triage.errors import TrapError
+from triage.errors import InstallError, TrapError
 from triage.explain import explain
 from triage.lab.bench import Bench
 from triage.lab.bugs.bug import Bug, untouched
@@ -47,7 +47,7 @@ class Played:
     dump: str = ""
     first_wrong: int | None = None
     wrong: str = ""
-    ended: str = "clean"  # clean, trapped, fault, assertion
+    ended: str = "clean"  # clean, trapped, fault, refused, assertion
 
 
 @dataclass(slots=True)
@@ -171,6 +171,8 @@ def play(
         text, dump = error.evidence.headline(), _dump_path(error)
     except EmulatedFault as error:
         ended, text = "fault", str(error)
+    except InstallError as error:
+        ended, text = "refused", str(error)
     except _BROKEN as error:
         ended, text = type(error).__name__, str(error)
     finally:

@@ -22,6 +22,7 @@ Progress = Callable[[int, int], None]
 
 EXAMPLES = 8  # lifecycles in a search: some 300 steps with what Hypothesis adds
 RULES = 24
+_COUNTED = ("examples", "steps", "launches", "allocator_events", "ledger_audits", "seconds")
 
 
 @dataclass(slots=True)
@@ -33,6 +34,7 @@ class SoakReport:
     steps: int = 0
     launches: int = 0
     allocator_events: int = 0
+    ledger_audits: int = 0  # free lists found equal to the ledger
     seconds: float = 0.0
     cells: Counter[tuple[str, Cell]] = field(default_factory=Counter)
     alarms: list[dict[str, Any]] = field(default_factory=list)
@@ -47,7 +49,7 @@ class SoakReport:
 
     def add(self, line: dict[str, Any]) -> None:
         self.searches += 1
-        for name in ("examples", "steps", "launches", "allocator_events", "seconds"):
+        for name in _COUNTED:
             setattr(self, name, getattr(self, name) + line[name])
         for kind, page, backend, steps in line["cells"]:
             self.cells[line["sglang"], Cell(kind, page, backend)] += steps
@@ -64,8 +66,7 @@ class SoakReport:
         return sorted((*row, steps) for row, steps in rows.items())
 
     def json(self) -> dict[str, Any]:
-        names = ("searches", "examples", "steps", "launches", "allocator_events", "seconds")
-        totals = {name: getattr(self, name) for name in names}
+        totals = {name: getattr(self, name) for name in ("searches", *_COUNTED)}
         return {
             **totals,
             "cells": [list(row) for row in self.table()],
@@ -95,15 +96,22 @@ def soak(
     progress(min(report.steps, steps), steps)
     while report.steps < steps:
         tally, failure = search(EXAMPLES, RULES, directory, number=number)
-        if not tally.steps:
+        played = sum(tally.steps.values())
+        if not played:
             raise LabError(f"search {number} played no step on SGLang {version}")
+        if failure is None and tally.ledger_audits < 2 * played:
+            raise LabError(
+                f"search {number}: {tally.ledger_audits} audits of the ledger in {played} steps; "
+                "both free lists are to be compared after every step"
+            )
         line = {
             "sglang": version,
             "number": number,
             "examples": tally.examples,
-            "steps": sum(tally.steps.values()),
+            "steps": played,
             "launches": tally.launches,
             "allocator_events": tally.allocator_events,
+            "ledger_audits": tally.ledger_audits,
             "seconds": round(tally.seconds, 2),
             "cells": [[*cell, count] for cell, count in sorted(tally.steps.items())],
             "failure": failure

@@ -97,7 +97,8 @@ def text(report: dict[str, Any]) -> str:
     lines = [
         f"{report['steps']} decode steps of {report['examples']} lifecycles in "
         f"{report['searches']} searches, {report['seconds']:.0f} s",
-        f"  {report['launches']} launches, {report['allocator_events']} allocator calls",
+        f"  {report['launches']} launches, {report['allocator_events']} allocator calls, "
+        f"{report['ledger_audits']} free lists equal to the ledger",
         f"  {len(report['alarms'])} false alarms, {len(report['findings'])} findings",
         f"{'SGLang':14} {'draft':8} {'page':>4} {'radix':6} {'steps':>7}",
     ]

@@ -55,9 +55,11 @@ class Books:
         self.report = report
         self.every = every
         self.boundaries = 0
+        self.agreed = 0  # free lists that said what the ledger says
         self._subs: WeakKeyDictionary[Any, SubBooks] = WeakKeyDictionary()
         self._rows: WeakKeyDictionary[Any, RequestLedger] = WeakKeyDictionary()
         self._trees = 0
+        self.given: WeakKeyDictionary[Any, Tensor] = WeakKeyDictionary()
         self._kept: WeakKeyDictionary[Any, list[tuple[Tensor, Tensor]]] = WeakKeyDictionary()
 
     def of(self, sub_allocator: Any) -> SubBooks:
@@ -83,6 +85,7 @@ class Books:
                 where=original.__name__,
                 continued=() if continued is None else _host(continued),
             )
+            self.given[sub] = slots
             self._tell(found)
         return slots
 
@@ -110,6 +113,14 @@ class Books:
             self._subs[sub] = SubBooks(sub)
         else:
             books.ledger.clear()
+        return result
+
+    def around_restore(self, original: Any, sub: Any, *args: Any, **kwargs: Any) -> Any:
+        """A draft of older releases allocates and puts the free list back as it was."""
+        result = original(sub, *args, **kwargs)
+        listed = free_pages(sub)
+        if listed is not None:
+            self.of(sub).ledger.restore(listed, where="restore_state")
         return result
 
     def _freed(self, books: SubBooks, slots: np.ndarray, where: str, deferred: bool) -> None:
@@ -196,6 +207,11 @@ class Books:
             self._leaked(int(row))
         return original(table, *args, **kwargs)
 
+    def row_width(self) -> int | None:
+        """Columns of the request table; None before it was seen, or where there are several."""
+        widths = {int(table.req_to_token.shape[1]) for table in list(self._rows)}
+        return widths.pop() if len(widths) == 1 else None
+
     def _rows_of(self, table: Any) -> RequestLedger:
         rows = self._rows.get(table)
         if rows is None:
@@ -236,14 +252,26 @@ class Books:
             slots = _host(table[request, : min(length, table.shape[1]) : page])
             self._tell(ledger.check_use(slots, where="forward", request=request))
             ledger.claim(slots, request)
+            prefix = 0  # pages from the start that others have too
             for column, held in enumerate((slots // page).tolist()):
+                if held == 0:
+                    continue
                 other, where = owners.setdefault(held, (request, column))
                 if where != column:
-                    summary = (
+                    self._aliased(
                         f"page {held} is page {column} of request {request} and page {where} of "
                         f"request {other}"
                     )
-                    self.report(Evidence("I5", summary, "forward", pool="full", total=1))
+                elif other != request and not (self._trees and prefix == column):
+                    self._aliased(
+                        f"page {held} is page {column} of requests {other} and {request}, which "
+                        "share no prefix that ends with it"
+                    )
+                elif other != request:
+                    prefix = column + 1
+
+    def _aliased(self, summary: str) -> None:
+        self.report(Evidence("I5", summary, "forward", pool="full", total=1))
 
     def boundary(self, allocator: Any) -> None:
         """I4, I5 over both pools, every `every` calls; nothing may be half done now."""
@@ -256,6 +284,7 @@ class Books:
             listed = free_pages(sub)
             if listed is not None:
                 self._tell(self.of(sub).ledger.audit(listed))
+                self.agreed += 1
         if has_mapping(allocator):
             held = [torch.from_numpy(self.of(sub).ledger.state != FREE) for sub in subs]
             mapping = allocator.full_to_swa_index_mapping
@@ -289,7 +318,8 @@ class Books:
     def restart(self) -> None:
         self._subs.clear()
         self._rows.clear()
-        self.boundaries = self._trees = 0
+        self.given.clear()
+        self.boundaries = self.agreed = self._trees = 0
 
 
 def grouping(allocator: Any) -> bool:

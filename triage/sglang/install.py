@@ -127,7 +127,7 @@ def _trap_hooks(made: Installed) -> list[Hook]:
     from triage.sglang.scheduling import Scheduling
 
     scheduling = made.scheduling = Scheduling(traps)
-    lifecycle = made.lifecycle = Lifecycle(traps)
+    lifecycle = made.lifecycle = Lifecycle(traps, config.every)
     allocator = swa_allocator_path()
     return [
         *AttentionHooks(traps).hooks(),

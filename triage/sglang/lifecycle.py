@@ -9,25 +9,32 @@ from __future__ import annotations
 
 import inspect
 import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from triage.config import NOT_CHECKED
 from triage.invariants.geometry import check_shared_index_range
 from triage.invariants.mapping import check_translation
 from triage.invariants.spec import check_restored
+from triage.sglang.admission import BUDGET, HOST_CACHE, Admission, pairing_targets
+from triage.sglang.attention import GRAPH_ENTRIES
 from triage.sglang.books import Books
+from triage.sglang.frontier import BATCH, COMMON, RETRACT, Frontier
+from triage.sglang.graph_inputs import BUFFERS, REGISTRY, GraphInputs
+from triage.sglang.handing_out import HandingOut
 from triage.sglang.hooks import Hook
+from triage.sglang.metadata import Metadata
 from triage.sglang.names import sub_allocator_paths, swa_allocator_path
 from triage.sglang.pools import is_hybrid
 from triage.sglang.tree import CACHES, OPERATIONS, TreeTrap
 from triage.sglang.writes import WriteTrap
 from triage.traps import Traps
 
-LEDGER = frozenset({"I4", "I5", "I6", "I7", "I8", "I14", "I15", "I17"})
+LEDGER = frozenset({"I4", "I5", "I6", "I7", "I8", "I17"})
 """Invariants that need the ledger. I7 alone, a failed allocation, costs no device read."""
 
-READS_DEVICE = LEDGER - {"I7"} | {"I9", "I16", "I20", "I27"}
+READS_DEVICE = LEDGER - {"I7"} | {"I9", "I10", "I16", "I20", "I22", "I27"}
 """Checked on the host: left out where nothing may wait for the device."""
 
 BACKEND = "sglang.srt.layers.attention.trtllm_mha_backend.TRTLLMHAAttnBackend"
@@ -40,6 +47,12 @@ _FUSED_STORES = (
     f"{BACKEND}._fused_fp8_set_kv_buffer",
 )
 _SWA_STATE = ("token_to_kv_pool", "_swa_kv_pool", "use_sliding_window_kv_pool")
+PAGES_OUT = ("alloc", "alloc_extend", "alloc_decode")
+PAGES_BACK = ("free", "free_segment", "free_page_ids")
+PAGES_RESET = ("free_group_end", "clear", "restore_state")
+"""Every way into an allocator of one pool; `tests/ledger/test_entries.py` reads the wheels."""
+
+ALLOCS = ("alloc", "alloc_extend", "alloc_decode", "alloc_extend_swa_tail")
 _FREES = (
     "free",
     "free_swa",
@@ -51,20 +64,28 @@ _FREES = (
 class Lifecycle:
     """The hooks of the families beyond `reads`. `absent`: target -> why this release has none."""
 
-    def __init__(self, traps: Traps) -> None:
+    def __init__(self, traps: Traps, every: int = 1) -> None:
+        """every: steps per check that walks a pool, a tree or all tables."""
         self.traps = traps
-        self.books = Books(traps.fire_event)
+        self.books = Books(traps.fire_event, every)
         self.writes = WriteTrap(traps)
-        self.trees = TreeTrap(traps, self.books)
+        self.trees = TreeTrap(traps, self.books, every)
+        self.metadata = Metadata(traps, every)
+        self.handing_out = HandingOut(traps, self.books)
+        self.frontier = Frontier(traps)
+        self.graph_inputs = GraphInputs(traps)
+        self.admission = Admission(traps)
         self.absent: dict[str, str] = {}
 
     def restart(self) -> None:
         self.books.restart()
         self.writes.restart()
+        self.metadata.restart()
 
     def hooks(self) -> list[Hook]:
         """Everything this release can be watched at, for the invariants that are enabled."""
         enabled = self.traps.enabled
+        self.absent |= {name: why for name, why in NOT_CHECKED.items() if name in enabled}
         if not self.traps.reads_device:
             for name in sorted(enabled & READS_DEVICE):
                 self.absent[name] = f"mode {self.traps.mode} reads nothing back, {name} would"
@@ -74,7 +95,7 @@ class Lifecycle:
             found += self._ledger_hooks()
         if "I7" in enabled:
             found += self._swa_hooks(
-                ("alloc", "alloc_extend", "alloc_decode", "alloc_extend_swa_tail"),
+                ALLOCS,
                 self.books.around_swa_alloc,
                 "a failed allocation keeps nothing (I7)",
             )
@@ -82,8 +103,9 @@ class Lifecycle:
             found += self._present(
                 f"{POOL}.set_kv_buffer", self.writes.around, "slots a forward writes (I3)"
             )
-            found += self._one_of(
-                _FUSED_STORES, self.writes.around_fused, "slots a fused store writes (I3)"
+            found += self._any_of(
+                dict.fromkeys(_FUSED_STORES, self.writes.around_fused),
+                "slots a fused store writes (I3)",
             )
         if "I16" in enabled or enabled & LEDGER - {"I7"}:
             for cache in CACHES:
@@ -98,6 +120,56 @@ class Lifecycle:
                 found += self._present(f"{VIEWS}.{view}", self._viewed, "views put back (I23)")
         if "I19" in enabled:
             found += self._present(f"{BACKEND}.__init__", self._sized, "draft pool size (I19)")
+        return [*found, *self._state_hooks(enabled)]
+
+    def _state_hooks(self, enabled: frozenset[str]) -> list[Hook]:
+        """The checks that read SGLang's own numbers, beside the ledger."""
+        found: list[Hook] = []
+        if enabled & {"I8", "I14"}:
+            found += self._swa_hooks(
+                ALLOCS, self.handing_out.around_alloc, "what was handed out (I8, I14)"
+            )
+        if "I14" in enabled:
+            found += self._present(
+                f"{ROWS}.alloc", self.handing_out.around_row_alloc, "tables by request (I14)"
+            )
+        if "I15" in enabled:
+            why = "the window's frontier (I15)"
+            found += self._any_of(
+                {COMMON: self.frontier.around_function, BATCH: self.frontier.around_method}, why
+            )
+            found += self._present(RETRACT, self.frontier.around_retract, "retraction (I15)")
+        if enabled & {"I11", "I13", "I15", "I22"}:
+            found += self._present(
+                f"{BACKEND}.init_forward_metadata",
+                self.metadata.around_eager,
+                "metadata when it is built (I11, I13, I15, I22)",
+            )
+            found += self._any_of(
+                {f"{BACKEND}.{entry}": self.metadata.around_graph for entry in GRAPH_ENTRIES},
+                "a graph's metadata (I11, I13)",
+            )
+        if "I21" in enabled:
+            found += self._present(
+                f"{BACKEND}.__init__", self.metadata.around_init, "slots and offsets fit (I21)"
+            )
+        if "I10" in enabled:
+            found += self._any_of(
+                {
+                    BUFFERS: self.graph_inputs.around_buffers,
+                    REGISTRY: self.graph_inputs.around_registry,
+                },
+                "padding of a graph's inputs (I10)",
+            )
+        if "I25" in enabled:
+            found += self._present(BUDGET, self.admission.around_budget, "admission (I25)")
+        if "I24" in enabled:
+            for target in pairing_targets():
+                found += self._present(target, self.admission.around_pairing, "KV transfer (I24)")
+            for name in ("load", "write"):
+                found += self._present(
+                    f"{HOST_CACHE}.{name}", self.admission.around_host_cache, "host cache (I24)"
+                )
         return found
 
     # -- which hooks ---------------------------------------------------------------------
@@ -105,14 +177,17 @@ class Lifecycle:
     def _ledger_hooks(self) -> list[Hook]:
         books, found = self.books, []
         for owner in sub_allocator_paths():
-            for name in ("alloc", "alloc_extend", "alloc_decode"):
+            for name in PAGES_OUT:
                 found += self._present(f"{owner}.{name}", books.around_alloc, "ledger: pages out")
-            for name in ("free", "free_segment", "free_page_ids"):
+            for name in PAGES_BACK:
                 found += self._present(f"{owner}.{name}", books.around_free, "ledger: pages back")
             found += self._present(
                 f"{owner}.free_group_end", books.around_group_end, "ledger: group ends"
             )
             found += self._present(f"{owner}.clear", books.around_clear, "ledger: all free")
+            found += self._present(
+                f"{owner}.restore_state", books.around_restore, "ledger: an earlier state"
+            )
         found += self._swa_hooks(_FREES, books.around_swa_free, "mapping is cleared (I6)")
         found += self._swa_hooks(
             ("free_group_end",), books.around_swa_group_end, "what a free group kept (I6)"
@@ -138,9 +213,13 @@ class Lifecycle:
             return []
         return [Hook(target, self._armed(around), why)]
 
-    def _one_of(self, targets: tuple[str, ...], around: Callable[..., Any], why: str) -> list[Hook]:
-        """The one that this release has: a name that changed, not a thing that is missing."""
-        found = [hook for target in targets for hook in self._present(target, around, why)]
+    def _any_of(self, targets: Mapping[str, Callable[..., Any]], why: str) -> list[Hook]:
+        """Those that this release has: a name that changed, not a thing that is missing."""
+        found = [
+            hook
+            for target, around in targets.items()
+            for hook in self._present(target, around, why)
+        ]
         for target in targets if found else ():
             self.absent.pop(target, None)
         return found

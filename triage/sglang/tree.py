@@ -40,13 +40,18 @@ class Flat:
 class TreeTrap:
     """Checks a tree after each of OPERATIONS; tells the ledger that trees hold pages."""
 
-    def __init__(self, traps: Any, books: Any) -> None:
+    def __init__(self, traps: Any, books: Any, every: int = 1) -> None:
         self.traps = traps
         self.books = books
+        self.every = every
+        self._operations = 0
 
     def around(self, original: Any, cache: Any, *args: Any, **kwargs: Any) -> Any:
         self.books.tree_seen()
         result = original(cache, *args, **kwargs)
+        self._operations += 1
+        if self._operations % self.every:
+            return result
         allocator = cache.token_to_kv_pool_allocator
         mapping = getattr(allocator, "full_to_swa_index_mapping", None)
         if "I16" in self.traps.enabled and mapping is not None and not grouping(allocator):

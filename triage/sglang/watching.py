@@ -223,6 +223,7 @@ class Watching:
         entry = self.traps.entry
         pool = None if entry is None else active_pool(entry.backend, entry.forward_batch)
         read = reading(call, pool, None if entry is None else entry.layer_id)
+        self.traps.check_fresh(entry)
         if "I26" in self.traps.enabled:
             self._check_form(call, read)
         refused = sum(watch.refused.values())

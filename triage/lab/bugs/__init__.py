@@ -5,6 +5,8 @@
     tables      page tables and lengths
     allocation  allocators, mapping, request rows
     state       speculative state, sizes, workspace
+    inputs      padding, metadata, transfers
+    room        request table, integer types, budgets, trees
 
     second_author, second_author_allocation, second_author_tree
                 written by someone who knew the traps and the rules of explain only
@@ -19,14 +21,16 @@ from __future__ import annotations
 from triage.errors import LabError
 from triage.lab.bugs.allocation import ALLOCATION
 from triage.lab.bugs.bug import Bug
+from triage.lab.bugs.inputs import INPUTS
 from triage.lab.bugs.released import RELEASED
+from triage.lab.bugs.room import ROOM
 from triage.lab.bugs.second_author import SECOND_AUTHOR
 from triage.lab.bugs.second_author_allocation import SECOND_AUTHOR_ALLOCATION
 from triage.lab.bugs.second_author_tree import SECOND_AUTHOR_TREE
 from triage.lab.bugs.state import STATE
 from triage.lab.bugs.tables import TABLES
 
-_OURS = (*RELEASED, *TABLES, *ALLOCATION, *STATE)
+_OURS = (*RELEASED, *TABLES, *ALLOCATION, *STATE, *INPUTS, *ROOM)
 SECOND = (*SECOND_AUTHOR, *SECOND_AUTHOR_ALLOCATION, *SECOND_AUTHOR_TREE)
 """Defects whose author did not know the traps that must see them."""
 

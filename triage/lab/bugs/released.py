@@ -180,7 +180,7 @@ def _row_reused_inside_a_group(bench: Bench) -> None:
     bench.check_books("after the group")
 
 
-_AT_THE_WALL = small(
+AT_THE_WALL = small(
     geometry=Geometry(
         page_size=16,
         swa_pages=34,
@@ -233,7 +233,7 @@ RELEASED = (
         "window-edge-evicted",
         "without overlap the frozen-KV draft's oldest visible page is evicted already",
         "found here: present from 0.5.14 to 0.5.23",
-        ("I1", "I15"),
+        ("I15", "I1"),
         scenario=small(requests=3, output_tokens=60, mean_accept=1.4),
         overlap=False,
         released=True,
@@ -244,9 +244,9 @@ RELEASED = (
         "table-row-overrun",
         "near the context limit a verify fills and reads past the page table's row",
         f"found here: trtllm_mha's form of {SGLANG}/pull/35985, from 0.5.14 to 0.5.23",
-        ("I26",),
+        ("I13", "I26"),
         inject=_with_room_behind,
-        scenario=_AT_THE_WALL,
+        scenario=AT_THE_WALL,
         released=True,
         applies=_fills_a_fixed_width,
         cause="narrow-table",
