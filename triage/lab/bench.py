@@ -75,6 +75,10 @@ class Bench:
         """Ask the oracle now, outside an allocator call, and let the traps see a boundary."""
         for sentence in self.audit.faults(where):
             self.note(sentence)
+        self.boundary()
+
+    def boundary(self) -> None:
+        """Let the traps compare ledger and free lists, as before a target's metadata."""
         lifecycle = getattr(self.process.installed, "lifecycle", None)
         if lifecycle is not None and self.process.traps.armed:
             lifecycle.books.boundary(self.runtime.token_to_kv_pool_allocator)
