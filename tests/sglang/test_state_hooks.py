@@ -285,6 +285,30 @@ def test_expensive_checks_run_every_n_th_forward(forwards, runtime):
         made.build(made.batch())
 
 
+def test_more_slots_than_a_graphs_buffer_holds_are_seen_before_the_replay(forwards):
+    # GIVEN metadata of a graph that was captured for one row of one token
+    made = forwards(80)
+    made.backend.init_cuda_graph_state(2, 2)
+    batch = made.batch()
+    batch.positions = torch.zeros(1, dtype=torch.int64)
+    with hooked(type(made.backend), "init_forward_metadata_out_graph", made.metadata.around_graph):
+        made.backend.init_forward_metadata_out_graph(batch, in_capture=True)
+        made.backend.init_forward_metadata_out_graph(batch)
+        # WHEN a replay brings two slots, THEN the buffer is named
+        batch.out_cache_loc = made.slots[-2:]
+        with fires("I13"):
+            made.backend.init_forward_metadata_out_graph(batch)
+    assert made.metadata.check_fresh(made.backend, made.batch()) is None
+
+
+def test_what_no_hook_can_see_is_said_when_it_is_asked_for(traps):
+    from triage.sglang.lifecycle import Lifecycle
+
+    asked = Lifecycle(traps)
+    asked.hooks()
+    assert "two streams" in asked.absent["I18"]
+
+
 def test_slots_that_do_not_fit_their_integers_are_named_at_construction(runtime):
     backend = runtime.target_backend
     runner = SimpleNamespace(token_to_kv_pool=runtime.token_to_kv_pool)
