@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Is it the allocator or the backend? The experiment that cleared the allocator.
 #
-# Expect: the allocator trap watches every slot that alloc_extend and alloc_decode return
-# and never fires, while the trtllm_mha side still faults on a SWA pool that is far from
-# exhausted; so what is wrong is the translation, not the allocation. On sm_100 / sm_103
-# the same load runs on the triton and on the trtllm_mha backend (reported SWA use: 1.00
-# and 0.83 to 0.86). The lab builds no triton backend: its other side is the same requests
-# on a trtllm_mha whose SWA state is right, since the question is what was allocated.
+# Expect: the same requests run on two of SGLang's backends, with the same defect in the
+# process. The allocator trap watches every slot that alloc_extend and alloc_decode return
+# and fires on neither side. On triton every index that its metadata builder makes is the
+# right one; on trtllm_mha the launch faults on a SWA pool that is far from exhausted. So
+# what is wrong is the translation, not the allocation. In the lab both builders are
+# SGLang's own and the kernels below them are stood in for. On sm_100 / sm_103 the same
+# load runs on two servers (reported SWA use: triton 1.00, trtllm_mha 0.83 to 0.86).
 # Exit code: 1 reproduced, 0 not; all codes and options are in repros/lib/common.sh.
 # Time: about two minutes in the lab, half a minute with --quick.
 
@@ -55,19 +56,23 @@ if [ "$WHERE" = lab ]; then
     scenario=gemma4-e4b-summarisation
     [ "$QUICK" = 0 ] || scenario=smoke
     lab=("${TRIAGE[@]}" lab run "$scenario" --checks I20 --json --dir "$OUT/dumps")
-    step sound "${lab[@]}"
-    expect 0 "with right SWA state the requests run to their end"
-    sound=$LOG
-    step trtllm "${lab[@]}" --reinject stale-swa-state
-    expect 1 "with stale SWA state the emulated GPU faults"
-    for log in "$sound" "$LOG"; do
+    lab+=(--reinject stale-swa-state)
+    step triton "${lab[@]}" --backend triton
+    expect 0 "on triton the requests run to their end"
+    triton=$LOG
+    step trtllm "${lab[@]}"
+    expect 1 "on trtllm_mha the emulated GPU faults"
+    for log in "$triton" "$LOG"; do
         [ "$(figure "$log" trap_counts.violations)" = 0 ] ||
             fail "$EXIT_DIFFERENT" "the allocator trap fired: the allocator is not sound ($log)"
     done
+    [ "$(figure "$triton" wrong_launches)" = 0 ] ||
+        fail "$EXIT_DIFFERENT" "triton read a wrong index: the translation is not what differs"
     say ""
-    say "allocator calls checked: $(figure "$sound" trap_counts.allocations) and $(figure "$LOG" trap_counts.allocations), none wrong"
-    say "SWA use at its peak: $(figure "$sound" peak_swa_fill) sound, $(figure "$LOG" peak_swa_fill) at the fault"
-    finding "$EXIT_REPRODUCED" "$(figure "$LOG" outcome) at launch $(figure "$LOG" fault.launch), and the allocator returned no illegal slot"
+    say "allocator calls checked: $(figure "$triton" trap_counts.allocations) and $(figure "$LOG" trap_counts.allocations), none wrong"
+    say "SWA use at its peak: $(figure "$triton" peak_swa_fill) on triton, $(figure "$LOG" peak_swa_fill) on trtllm_mha at the fault"
+    say "triton: $(figure "$triton" launches) kernel calls, no wrong index"
+    finding "$EXIT_REPRODUCED" "$(figure "$LOG" outcome) at launch $(figure "$LOG" fault.launch) on trtllm_mha, none on triton, and the allocator returned no illegal slot"
 fi
 
 guard=(SGLANG_TRTLLM_MHA_DEBUG=1 SGLANG_TRTLLM_MHA_DEBUG_CHECKS=I20 SGLANG_TRTLLM_MHA_DEBUG_DIR="$OUT/dumps")

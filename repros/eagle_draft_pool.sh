@@ -6,7 +6,9 @@
 # by full slots; no address leaves the pool, so nothing crashes and the accept length falls.
 # The trap stops at the first launch; --fix draft-own-pool gives the tables of 0.5.13.post1.
 # In the lab that very wheel runs. On sm_100 / sm_103 the installed SGLang serves a hybrid
-# model with an EAGLE draft; a fixed one runs clean and the exit code is 0.
+# model with an EAGLE draft; a fixed one runs clean and the exit code is 0. The two models
+# and the draft's steps are those of SGLang's documentation of gpt-oss and of its nightly
+# test of the 120b model (--attention-backend differs: there fa3 or triton).
 # Exit code: 1 reproduced, 0 not; all codes and options are in repros/lib/common.sh.
 # Time: about a minute in the lab.
 

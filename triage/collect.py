@@ -36,6 +36,7 @@ from triage.record import (
 from triage.sglang import pools as sglang_pools
 from triage.sglang.entry import Entry
 from triage.sglang.pools import Reading
+from triage.touched import touched_kv
 
 _SECRET = ("KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL", "AUTH")
 _ENVIRONMENT = ("SGLANG_", "FLASHINFER_", "CUDA_", "TRITON_", "NCCL_", "TORCH_", "PYTORCH_")
@@ -43,13 +44,21 @@ _PACKAGES = ("sglang", "flashinfer-python", "torch", "triton", "sglang-triage", 
 
 
 def collect(
-    fault: Evidence, call: AttentionCall, entry: Entry | None, read: Reading, launch_id: int
+    fault: Evidence,
+    call: AttentionCall,
+    entry: Entry | None,
+    read: Reading,
+    launch_id: int,
+    *,
+    with_kv: bool = False,
 ) -> Dump:
-    """The dump of one launch. Synchronises; call it only once a trap has fired."""
+    """The dump of one launch, `with_kv` the pages it reads. Synchronises: only after a trap."""
+    tables = _tables(call, entry, read)
     return Dump(
         fault=fault,
         launch=_launch(call, entry, launch_id),
-        tables=_tables(call, entry, read),
+        tables=tables,
+        kv=touched_kv(call, tables, fault) if with_kv else None,
         pools=_pools(call, entry, read),
         backend=_backend(entry),
         provenance=provenance(),

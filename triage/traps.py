@@ -55,8 +55,10 @@ class Traps:
         checks: tuple[str, ...] = DEFAULT_CHECKS,
         mode: str = "raise",
         strict: bool = True,
+        kv: str = "none",
     ) -> None:
         self.store = store
+        self.kv = kv
         self.mode = mode
         self.counts: Counter[str] = Counter()
         self.armed = True
@@ -292,7 +294,8 @@ class Traps:
         read: Reading,
     ) -> None:
         self.counts["violations"] += 1
-        dump = collect(evidence, call, entry, read, self.counts["launches"])
+        launches, with_kv = self.counts["launches"], self.kv == "touched"
+        dump = collect(evidence, call, entry, read, launches, with_kv=with_kv)
         raise error(evidence, self.save(dump, error))
 
     def save(self, dump: Dump, error: type[TrapError]) -> str:

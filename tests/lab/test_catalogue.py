@@ -13,16 +13,8 @@ from triage.config import INVARIANTS_OF, NOT_CHECKED
 from triage.lab.bugs import CATALOGUE
 from triage.report import matrix
 
-PLAYED = (
-    "failed-decode-keeps-pages",
-    "table-row-overrun",
-    "stale-metadata",
-    "leak-at-finish",
-    "row-released-twice",
-    "metadata-of-another-forward",
-    "budget-in-bare-tokens",
-    "swa-freed-under-a-live-node",
-)
+MATRIX_RELEASES = ("0.5.12.post1", "0.5.23")
+"""The oldest and the newest; the fix of the newest and most live defects of the oldest."""
 
 
 def test_there_are_more_than_twenty_bugs_each_with_a_reference_and_an_invariant():
@@ -39,38 +31,35 @@ def test_every_invariant_that_is_checked_has_a_bug():
     assert known - covered == set(NOT_CHECKED)
 
 
-@pytest.fixture(scope="module")
-def lines(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, object]]:
-    """These bugs played in one process of their own: SGLang's hooks stay bound."""
-    directory = tmp_path_factory.mktemp("dumps")
-    command = [sys.executable, "-m", "triage", "lab", "bugs", *PLAYED, "--json"]
+@pytest.mark.slow
+@pytest.mark.parametrize("release", MATRIX_RELEASES)
+def test_the_whole_catalogue_is_caught_at_once_and_named(release: str, tmp_path: Path):
+    # GIVEN every bug that the release has or can be given, seen by an oracle without traps
+    command = [sys.executable, "-m", "triage", "lab", "matrix", "--sglang", release, "--json"]
     done = subprocess.run(
-        [*command, "--dir", str(directory)], capture_output=True, text=True, timeout=900
+        [*command, "--dir", str(tmp_path)], capture_output=True, text=True, timeout=1200
     )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return {line["bug"]: line for line in json.loads(done.stdout.splitlines()[-1])}
+    assert done.returncode in (0, 1), done.stderr[-2000:]
+    played = [
+        line for line in json.loads(done.stdout.splitlines()[-1]) if not line["not_applicable"]
+    ]
+    assert len(played) > 25
+    # THEN each is caught by its invariant within one launch or allocator call, and explained
+    # right or not at all; without it the same workload is silent
+    for line in played:
+        assert line["untrapped"] not in ("clean", ""), line
+        assert line["caught"], line
+        assert line["delay"] is None or line["delay"] <= 1, line
+        assert line["explained"] in ("right", "unknown"), line
+        assert line["false_alarm"] == "", line
+    right = sum(line["explained"] == "right" for line in played)
+    assert right >= 0.9 * len(played)
+    # AND bounds alone miss what is in range
+    assert sum(bool(line["bounds"]) for line in played) < len(played) / 2
 
 
-@pytest.mark.parametrize("name", PLAYED)
-def test_a_bug_is_caught_at_once_and_named(lines, name):
-    line = lines[name]
-    # GIVEN a bug that an oracle of the lab saw without any trap
-    assert line["untrapped"] not in ("clean", "")
-    # THEN the right invariant answers within one launch or allocator call
-    assert line["caught"], line
-    assert line["delay"] is not None and line["delay"] <= 1
-    # AND explain names its class, and the workload without it is silent
-    assert line["explained"] == "right", line["named"]
-    assert line["false_alarm"] == ""
-
-
-def test_bounds_alone_miss_what_is_in_range(lines):
-    assert lines["stale-metadata"]["bounds"] == ""
-    assert lines["failed-decode-keeps-pages"]["bounds"] == ""
-
-
-def test_the_page_of_the_matrix_escapes_and_counts(tmp_path: Path):
-    line = {
+def line(**changed: object) -> dict[str, object]:
+    made: dict[str, object] = {
         "bug": "a<b",
         "what": "x & y",
         "reference": "https://example.org/1",
@@ -85,6 +74,27 @@ def test_the_page_of_the_matrix_escapes_and_counts(tmp_path: Path):
         "fixed": "clean",
         "false_alarm": "",
     }
-    page = matrix.html([line])
+    return {**made, **changed}
+
+
+def test_the_page_of_the_matrix_escapes_and_counts():
+    page = matrix.html([line()])
     assert "a&lt;b" in page and "x &amp; y" in page and "1 of 1 caught" in page
-    assert matrix.markdown([line]).splitlines()[-1].startswith("| a<b | 0.5.18 | I2 | 0 |")
+
+
+def test_a_bug_has_one_row_with_a_column_for_each_release():
+    # GIVEN a bug that one release does not have, one catches late, one misses
+    lines = [
+        line(sglang="0.5.12.post1", not_applicable="fixed"),
+        line(sglang="0.5.18", delay=3, bounds="I1", false_alarm="I4"),
+        line(sglang="0.5.23", caught=False, caught_by="", explained="wrong"),
+    ]
+    # THEN the row says each, and the sums say where the releases differ
+    head, _, row = matrix.markdown(lines).splitlines()
+    assert head.startswith("| bug | 0.5.12.post1 | 0.5.18 | 0.5.23 |")
+    assert row == (
+        "| a<b | - | I2 +3 | MISSED (silent) | I1 1x, silent 1x | right 1x, wrong 1x "
+        "| clean | I4 1x, none 1x |"
+    )
+    assert "1 of 2 caught, 1 later" in matrix.summary(lines)
+    assert "explained right 1, wrong 1; 1 false alarms" in matrix.summary(lines)

@@ -1,8 +1,9 @@
 """Two oracles for paged attention, written from the mathematics and unlike each other.
 
-`dense_loop` gathers each row's keys token by token and loops over queries,
-heads and keys' mask in float64 numpy. `sdpa` hands torch's own
-scaled_dot_product_attention a dense row with an explicit mask (no sinks).
+`dense_loop` looks up each visible key's page and slot, and loops over rows,
+queries and heads in float64 numpy. `sdpa` hands torch's own
+scaled_dot_product_attention a dense row with an explicit mask; a sink is one
+more key there, of zeros, with its logit as the mask's bias and zeros for value.
 """
 
 from __future__ import annotations
@@ -47,7 +48,11 @@ def make_problem(
     kv_dtype: torch.dtype = torch.float32,
     seed: int = 0,
 ) -> Problem:
-    """Random values, shuffled page ids, NaN in every page and slot that no token owns."""
+    """Random values, shuffled page ids, NaN in every slot that no query may see.
+
+    Those are the slots that no token owns, and those before the window of the row's
+    oldest query.
+    """
     generator = torch.Generator().manual_seed(seed)
     if isinstance(q_lens, int):
         q_lens = [q_lens] * len(lengths)
@@ -63,10 +68,12 @@ def make_problem(
     for row, count in enumerate(columns):
         table[row, :count] = order[start : start + count]
         start += count
-        for position in range(lengths[row]):
-            page, offset = table[row, position // page_size], position % page_size
-            k_cache[page, :, offset] = torch.randn(num_kv_heads, head_dim, generator=generator)
-            v_cache[page, :, offset] = torch.randn(num_kv_heads, head_dim, generator=generator)
+        oldest = 0 if window is None else max(lengths[row] - q_lens[row] - window + 1, 0)
+        position = torch.arange(oldest, lengths[row])
+        where = (table[row, position // page_size], slice(None), position % page_size)
+        for cache in (k_cache, v_cache):
+            values = torch.randn(len(position), num_kv_heads, head_dim, generator=generator)
+            cache[where] = values
     num_q_heads = group * num_kv_heads
     query = torch.randn(sum(q_lens), num_q_heads, head_dim, generator=generator)
     return Problem(
@@ -85,11 +92,12 @@ def make_problem(
 
 
 def dense_loop(problem: Problem) -> np.ndarray:
-    """Softmax attention in float64, one query head at a time."""
+    """Softmax attention in float64, one query of one head at a time."""
     query = problem.query.double().numpy()
     keys = problem.k_cache.double().numpy() * problem.k_scale
     values = problem.v_cache.double().numpy() * problem.v_scale
-    group = query.shape[1] // keys.shape[1]
+    kv_heads = keys.shape[1]
+    group = query.shape[1] // kv_heads
     out = np.zeros(query.shape)
     token = 0
     for row, length in enumerate(problem.lengths.tolist()):
@@ -100,22 +108,24 @@ def dense_loop(problem: Problem) -> np.ndarray:
             positions = range(first, last + 1)
             pages = [int(problem.table[row, at // problem.page_size]) for at in positions]
             offsets = [at % problem.page_size for at in positions]
-            for head in range(query.shape[1]):
-                kv_head = head // group
-                logits = problem.scale * (keys[pages, kv_head, offsets] @ query[token, head])
-                sink = [] if problem.sinks is None else [float(problem.sinks[head])]
-                top = max([*logits, *sink])
-                weights = np.exp(logits - top)
-                total = weights.sum() + sum(np.exp(each - top) for each in sink)
-                out[token, head] = weights @ values[pages, kv_head, offsets] / total
+            for kv_head in range(kv_heads):
+                visible_keys = keys[pages, kv_head, offsets]
+                visible_values = values[pages, kv_head, offsets]
+                for head in range(kv_head * group, (kv_head + 1) * group):
+                    logits = problem.scale * (visible_keys @ query[token, head])
+                    sink = [] if problem.sinks is None else [float(problem.sinks[head])]
+                    top = max([float(logits.max()), *sink])
+                    weights = np.exp(logits - top)
+                    total = weights.sum() + sum(np.exp(each - top) for each in sink)
+                    out[token, head] = weights @ visible_values / total
             token += 1
     return out
 
 
 def sdpa(problem: Problem) -> torch.Tensor:
-    """torch's own attention over each row made dense, under a boolean mask. No sinks."""
-    assert problem.sinks is None
-    group = problem.query.shape[1] // problem.k_cache.shape[1]
+    """torch's own attention over each row made dense, under an explicit mask, in float64."""
+    num_q_heads = problem.query.shape[1]
+    group = num_q_heads // problem.k_cache.shape[1]
     outputs, token = [], 0
     for row, length in enumerate(problem.lengths.tolist()):
         q_len = int(problem.q_lens[row])
@@ -126,6 +136,8 @@ def sdpa(problem: Problem) -> torch.Tensor:
             .reshape(-1, cache.shape[1], cache.shape[3])[:length]
             .transpose(0, 1)
             .repeat_interleave(group, dim=0)
+            # Masked keys have weight 0, and 0 * NaN is NaN here.
+            .nan_to_num(0.0)
             for cache, scale in (
                 (problem.k_cache, problem.k_scale),
                 (problem.v_cache, problem.v_scale),
@@ -137,9 +149,15 @@ def sdpa(problem: Problem) -> torch.Tensor:
         mask = key <= at
         if problem.window_left >= 0:
             mask &= key >= at - problem.window_left
+        bias = torch.zeros(num_q_heads, q_len, length, dtype=torch.float64)
+        bias.masked_fill_(~mask, -torch.inf)
+        if problem.sinks is not None:
+            sink = problem.sinks.double()[:, None, None].expand(-1, q_len, 1)
+            bias = torch.cat([bias, sink], dim=2)
+            dense = [torch.nn.functional.pad(each, (0, 0, 0, 1)) for each in dense]
         outputs.append(
             torch.nn.functional.scaled_dot_product_attention(
-                query, *dense, attn_mask=mask, scale=problem.scale
+                query, *dense, attn_mask=bias, scale=problem.scale
             ).transpose(0, 1)
         )
         token += q_len

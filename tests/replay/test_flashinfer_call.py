@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import inspect
 import json
 import os
 from dataclasses import replace
@@ -25,7 +27,7 @@ from triage.replay.flashinfer_call import (
     counter_buffer_bytes,
     decode_arguments,
 )
-from triage.replay.flashinfer_kernels import _unsupported, why_not, wrapper_plan
+from triage.replay.flashinfer_kernels import _parameters, _unsupported, why_not, wrapper_plan
 from triage.replay.kernels import KERNELS, load
 from triage.replay.verdict import Outcome
 
@@ -143,12 +145,32 @@ def test_the_counter_buffer_has_flashinfers_size(rows, heads, sms, expected):
 
 
 @pytest.mark.skipif(
+    importlib.util.find_spec("flashinfer") is None, reason="flashinfer-python is not installed"
+)
+def test_the_installed_functions_themselves_take_the_arguments():
+    decode = importlib.import_module("flashinfer.decode")
+    prefill = importlib.import_module("flashinfer.prefill")
+    for make in (decode_dump, verify_dump, ragged_dump):
+        call = getattr(decode, DECODE)
+        arguments = decode_arguments(make(), STAND_INS, _parameters(call), backend="trtllm-gen")
+        inspect.signature(call).bind(**arguments)
+    for owner, name, make, bind in (
+        (prefill, CONTEXT, context_dump, context_arguments),
+        (decode, XQA, decode_dump, decode_arguments),
+    ):
+        call = getattr(owner, name)
+        inspect.signature(call).bind(**bind(make(), STAND_INS, _parameters(call)))
+
+
+@pytest.mark.skipif(
     "TRIAGE_FLASHINFER_WHEELS" not in os.environ,
     reason="TRIAGE_FLASHINFER_WHEELS names no folder of flashinfer-python wheels",
 )
 def test_the_recorded_signatures_are_those_of_the_wheels():
-    for wheel in Path(os.environ["TRIAGE_FLASHINFER_WHEELS"]).glob("flashinfer_python-*.whl"):
-        assert SIGNATURES[wheel.name.split("-")[1]] == signatures_of(wheel)
+    folder = Path(os.environ["TRIAGE_FLASHINFER_WHEELS"])
+    for version, recorded in SIGNATURES.items():
+        (wheel,) = folder.glob(f"flashinfer_python-{version}-*.whl")
+        assert recorded == signatures_of(wheel)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ NEEDS = {
     "gemma4_e2b_kv_shared_graph": ("0.5.12.post1", "0.5.13.post1"),
 }
 SHOWS = {
-    "allocator_vs_backend": "the allocator returned no illegal slot",
+    "allocator_vs_backend": "none on triton, and the allocator returned no illegal slot",
     "clamp_vs_swap": "of in-window reads redirected",
     "eagle_draft_pool": "with draft-own-pool every table equals that of 0.5.13.post1",
     "gemma4_26b_oob": "with state-swap every table equals",

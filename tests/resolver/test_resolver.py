@@ -11,14 +11,16 @@ import pytest
 from click.testing import CliRunner
 
 from tests import dumps_fixture as dumps
+from tests.resolver.flashinfer_pins import pin_of
+from triage.cli import main
 from triage.commands.resolve import resolve as resolve_command
 from triage.dump import write_dump
 from triage.errors import ReplayError
-from triage.resolver import call_of, known_versions, recorded_version, resolve
+from triage.resolver import call_of, extract, known_versions, pins, recorded_version, resolve
 from triage.resolver.defects import DEFECTS, defects_of
-from triage.resolver.extract import rows_of
+from triage.resolver.pins import PINS, SHIPPED, Installed, choose, parse_version
 from triage.resolver.select import Call
-from triage.resolver.table import CUBIN_SETS, kernels_of, parse_version
+from triage.resolver.table import DATA
 
 DECODE = Call(
     version=(0, 6, 12),
@@ -181,7 +183,8 @@ def test_the_command_prints_the_name_or_all_known_releases(tmp_path):
     assert "SlidingOrChunkedCausalP64" in json.loads(one.output)[0]["kernels"][0]
     assert every.output.startswith("FlashInfer 0.6.11")
     assert "to 0.6.17, sm_100, 148 SMs" in every.output
-    assert len(known_versions()) == len(CUBIN_SETS)
+    assert "FlashInfer 0.6.18 to 0.7.2, sm_100, 148 SMs" in every.output
+    assert every.output.count("answered from kernel set 158f6fa1") == 1
 
 
 def test_the_models_own_heads_may_be_named_for_a_lab_dump(tmp_path):
@@ -201,9 +204,140 @@ def test_what_is_no_version_is_refused(text):
         parse_version(text)
 
 
-def test_a_release_without_a_table_is_named_with_those_that_have_one():
-    with pytest.raises(ReplayError, match=r"FlashInfer 0\.7\.2; there is for 0\.6\.11 to 0\.6\.17"):
-        kernels_of((0, 7, 2))
+def test_each_release_pins_the_set_that_its_wheel_names():
+    recorded = json.loads(Path(__file__).with_name("flashinfer_pins.json").read_text())
+
+    assert {parse_version(version): pin for version, pin in recorded.items()} == PINS
+    assert {f"fmha_{kernel_set}.tsv.xz" for kernel_set in SHIPPED} == {
+        path.name for path in DATA.glob("*.xz")
+    }
+
+
+@pytest.mark.parametrize("version", [(0, 6, 11), (0, 6, 12), (0, 6, 17)])
+def test_a_release_whose_table_is_here_needs_no_remark(version):
+    assert choose(version).exact and choose(version).sentence == ""
+
+
+@pytest.mark.parametrize("version", [(0, 6, 18), (0, 7, 2)])
+def test_a_release_whose_table_is_in_no_package_is_answered_from_another_and_says_so(
+    version, tmp_path
+):
+    chosen = choose(version)
+    text = ".".join(map(str, version))
+    path = write_dump(recorded(text), tmp_path)
+
+    ran = CliRunner().invoke(resolve_command, [str(path)])
+    told = json.loads(CliRunner().invoke(resolve_command, [str(path), "--json"]).output)[0]
+
+    assert (chosen.pinned, chosen.used, chosen.exact) == ("2d6a5a02", "158f6fa1", False)
+    assert "answered from kernel set 158f6fa1 (FlashInfer 0.6.12 to 0.6.17)" in ran.output
+    assert "pins set 2d6a5a02, whose table is in no package" in ran.output
+    assert told["kernel_set"] == {"pinned": "2d6a5a02", "used": "158f6fa1", "exact": False}
+    assert told["kernels"] == [
+        each.name for each in resolve(replace(call_of(recorded(text), version))).candidates
+    ]
+
+
+def test_nothing_is_said_not_to_exist_on_the_word_of_another_releases_table(tmp_path):
+    dump = recorded("0.7.2")
+    launch = replace(dump.launch, api="trtllm_batch_context_with_kv_cache", head_dim=512)
+    path = write_dump(replace(dump, launch=launch), tmp_path)
+
+    later = CliRunner().invoke(resolve_command, [str(path)])
+    shipped = CliRunner().invoke(resolve_command, [str(path), "--flashinfer", "0.6.17"])
+
+    assert "no kernel is listed for this call" in later.output
+    assert "no kernel exists for this call" in shipped.output
+
+
+def test_later_mixed_types_are_refused_because_they_run_kernels_no_table_lists():
+    with pytest.raises(ReplayError, match="BF16 queries over an E4M3 cache run kernels of their"):
+        resolve(replace(DECODE, version=(0, 7, 2), kv_type="E4M3"))
+
+
+def test_an_installed_release_says_which_set_it_pins(tmp_path, monkeypatch):
+    # GIVEN a FlashInfer that no list names, pinning a set that is here and one that is not
+    path = write_dump(recorded("0.9.1"), tmp_path)
+    for pin, remark in ((PINS[0, 6, 17], "its table is here"), ("f" * 40, "no table of it")):
+        monkeypatch.setattr(pins, "installed", lambda pin=pin: Installed("0.9.1", pin))
+
+        ran = CliRunner().invoke(resolve_command, [str(path)])
+
+        # THEN it is answered, exactly where its set is shipped
+        assert f"0.9.1 is installed and pins kernel set {pin[:8]}: {remark}" in ran.output
+        assert ("answered from kernel set" in ran.output) == (remark != "its table is here")
+
+
+def test_a_release_that_is_neither_listed_nor_installed_is_refused(monkeypatch):
+    monkeypatch.setattr(pins, "installed", lambda: None)
+    with pytest.raises(ReplayError, match=r"0\.9\.1 is not known here.*for 0\.6\.11 to 0\.7\.2"):
+        choose((0, 9, 1))
+
+
+def test_the_installed_pin_is_read_without_importing_it(tmp_path, monkeypatch):
+    package = tmp_path / "flashinfer"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise RuntimeError('imported')")
+    (package / "artifacts.py").write_text(
+        f'class ArtifactPath:\n    TRTLLM_GEN_FMHA: str = "{"a" * 40}/fmha/trtllm-gen/"\n'
+    )
+    meta = tmp_path / "flashinfer_python-0.7.9.dist-info"
+    meta.mkdir()
+    (meta / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: flashinfer-python\nVersion: 0.7.9\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+
+    assert pins.installed() == ("0.7.9", "a" * 40)
+    (package / "artifacts.py").write_text("nothing")
+    assert pins.installed() is None
+
+
+STRUCT = """
+struct TllmGenFmhaKernelMetaInfo {
+  Data_type mDataTypeQ; Data_type mDataTypeK; Data_type mDataTypeV; Data_type mDataTypeO;
+  int mTileSizeQ; int mTileSizeKv; int mStepQ; int mStepKv; int mHeadDimPerCtaV;
+  int mHeadDimQk; int mHeadDimV; int mSM; const char* mFuncName; int mSharedMemBytes;
+  int mQkvLayout; int mNumTokensPerPage; int mMaskType; int mKernelType; int mTileScheduler;
+  int mMultiCtasKvMode; int mNumEltsPerSageAttnBlkQ; bool mGroupsHeadsQ;
+  bool mGroupsTokensHeadsQ; bool mReuseSmemKForV; bool m2CtaMma; int mSparseAttn;
+  bool mSkipsSoftmaxWhenPossible; bool mFp16Softmax;
+};
+"""
+
+
+def row(
+    name: str, *, splits: str = "0, 1", fp16_softmax: str = "false", grouped: str = "true"
+) -> str:
+    types = ", ".join(["DATA_TYPE_BF16"] * 4)
+    return (
+        f"{{ {types}, 8, 128, 8, 256, 256, 256, 256, kSM_100f,\n"
+        f'  "{name}", 100000, 2, 64, 2, 2, {splits}, 0, true, {grouped}, false, false, 0, false, '
+        f"{fp16_softmax}}},\n"
+    )
+
+
+def test_a_releases_own_header_names_its_kernels(tmp_path):
+    # GIVEN a later header: more fields, rows over several lines, variants nobody asked for
+    header = tmp_path / "flashInferMetaInfo.h"
+    header.write_text(
+        STRUCT
+        + row("split")
+        + row("cluster", splits="0, 3")
+        + row("half", fp16_softmax="true")
+        + row("other", grouped="false")
+    )
+    dump = recorded("0.7.2")
+    tensors = {
+        name: replace(facts, dtype="bfloat16" if name != "block_tables" else facts.dtype)
+        for name, facts in dump.launch.tensors.items()
+    }
+    path = write_dump(replace(dump, launch=replace(dump.launch, tensors=tensors)), tmp_path)
+
+    ran = CliRunner().invoke(resolve_command, [str(path), "--table", str(header)])
+
+    assert "  cluster\n  split\n" in ran.output and f"these names are of {header}" in ran.output
+    assert "answered from kernel set" not in ran.output
 
 
 HEADER = """
@@ -216,9 +350,29 @@ struct TllmGenFmhaKernelMetaInfo
 """
 
 
-def test_a_header_of_another_shape_is_not_taken_for_a_table():
-    with pytest.raises((KeyError, ValueError)):
-        rows_of(HEADER + '{ DATA_TYPE_BF16, DATA_TYPE_BF16, 64, "extra"},\n')
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "has no TllmGenFmhaKernelMetaInfo"),
+        (HEADER, "lists no kernel"),
+        (HEADER + '{ DATA_TYPE_BF16, DATA_TYPE_BF16, 64, "extra"},\n', "4 fields and its struct 3"),
+        (HEADER + "{ DATA_TYPE_BF16, DATA_TYPE_BF16, 64},\n", "rows do not say mFuncName"),
+        (STRUCT + row("later").replace("100000", "many"), "no whole kernel table"),
+    ],
+    ids=["empty", "no rows", "another row", "another struct", "no number"],
+)
+def test_a_file_that_is_no_kernel_table_is_one_sentence(tmp_path, text, reason):
+    (tmp_path / "table.h").write_text(text)
+    with pytest.raises(ReplayError, match=reason):
+        extract.read_kernels(tmp_path / "table.h")
+
+
+def test_a_table_is_one_releases(tmp_path):
+    path = write_dump(replace(recorded("x"), provenance={}), tmp_path)
+
+    ran = CliRunner().invoke(main, ["kernels", "resolve", str(path), "--table", "t.h"])
+
+    assert ran.exit_code == 2 and "name it with --flashinfer" in ran.output
 
 
 @pytest.mark.skipif(
@@ -226,11 +380,17 @@ def test_a_header_of_another_shape_is_not_taken_for_a_table():
     reason="TRIAGE_FLASHINFER_CUBINS names no folder of flashinfer-cubin wheels",
 )
 def test_the_shipped_tables_are_those_of_the_wheels(tmp_path, monkeypatch):
-    from triage.resolver import extract
-
+    monkeypatch.setattr(extract, "DATA", tmp_path)
     for wheel in Path(os.environ["TRIAGE_FLASHINFER_CUBINS"]).glob("flashinfer_cubin-*.whl"):
-        shipped = extract.DATA
-        monkeypatch.setattr(extract, "DATA", tmp_path)
         made = extract.main(wheel)
-        assert made.read_bytes() == (shipped / made.name).read_bytes()
-        monkeypatch.setattr(extract, "DATA", shipped)
+        assert made.read_bytes() == (DATA / made.name).read_bytes()
+
+
+@pytest.mark.skipif(
+    "TRIAGE_FLASHINFER_WHEELS" not in os.environ,
+    reason="TRIAGE_FLASHINFER_WHEELS names no folder of flashinfer-python wheels",
+)
+def test_the_recorded_pins_are_those_of_the_wheels():
+    recorded = json.loads(Path(__file__).with_name("flashinfer_pins.json").read_text())
+    for wheel in Path(os.environ["TRIAGE_FLASHINFER_WHEELS"]).glob("flashinfer_python-*.whl"):
+        assert recorded[wheel.name.split("-")[1]] == pin_of(wheel)

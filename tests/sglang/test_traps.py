@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
 from triage.call import DECODE, AttentionCall
 from triage.dump import read_dump
 from triage.errors import OutOfBounds, StaleSWAState, TableForm, WrongIndexSpace
+from triage.replay.eager import run_eager
 from triage.store import DumpStore
 from triage.traps import Traps
 
@@ -120,6 +123,27 @@ def test_an_id_outside_the_pool_is_named_with_its_range(batch, bad, says):
     message = str(caught.value)
     assert f"block_tables[1, 2] {says} of request 2" in message
     assert "layer 0" in message and "swa pool" in message and "DECODE" in message
+
+
+def test_a_dump_holds_the_pages_that_the_launch_reads_if_asked(batch):
+    # GIVEN a pool with values of its own on every page, and a dump that is to hold them
+    batch.traps.kv = "touched"
+    key, value = batch.pool.get_kv_buffer(0)
+    key.copy_(torch.arange(key.numel()).reshape(key.shape) % 251)
+    value.copy_(-key)
+    # WHEN a launch is stopped, with one id inside the cache and one outside it wrong
+    table = int32([[3, 2, 1, 0, 0], [0, 4, 7, SWA_PAGES + 1, 10]])
+    with pytest.raises(WrongIndexSpace) as caught:
+        batch.launch(table)
+    # THEN exactly the visible pages inside the cache are there, those of the bad row first
+    dump = read_dump(Path(caught.value.note.splitlines()[0].removeprefix("dump: ")))
+    kv = dump.kv
+    assert list(kv["pages"]) == [4, 7, 10, 3, 2, 1]
+    pages = key.view(-1, PAGE, 1, 8).permute(0, 2, 1, 3)
+    assert np.array_equal(kv["k"], pages[torch.from_numpy(kv["pages"])].numpy())
+    assert np.array_equal(kv["v"], -kv["k"])
+    # AND a replay computes on them
+    assert "KV cache" not in run_eager(dump).figures["synthesised"]
 
 
 def test_an_id_in_range_that_is_another_pools_is_found(batch):

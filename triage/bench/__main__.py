@@ -11,6 +11,7 @@ import click
 from triage.bench.figure import Figure
 
 E4B_DUMP = Path("dumps/e4b_stale_swa_state.msgpack")
+FAULT_DUMP = Path("dumps/e4b_out_of_range.msgpack")
 
 
 def subjects() -> dict[str, Callable[[], list[Figure]]]:
@@ -19,6 +20,7 @@ def subjects() -> dict[str, Callable[[], list[Figure]]]:
         device_cost,
         dump_size,
         family_cost,
+        flashinfer_replay,
         replay_speed,
         trap_cost,
         watch_cost,
@@ -28,6 +30,7 @@ def subjects() -> dict[str, Callable[[], list[Figure]]]:
         "cold-start": lambda: cold_start.figures(E4B_DUMP),
         "dump-size": lambda: dump_size.figures(E4B_DUMP),
         "replay-speed": lambda: replay_speed.figures(E4B_DUMP),
+        "flashinfer-replay": lambda: flashinfer_replay.figures(FAULT_DUMP),
         "trap-cost": trap_cost.figures,
         "watch-cost": watch_cost.figures,
         "device-cost": device_cost.figures,
@@ -44,8 +47,9 @@ def main(path: Path | None, only: tuple[str, ...]) -> None:
     width = max(len(figure.name) for figure in found)
     for figure in found:
         verdict = {True: "ok", False: "MISSED", None: ""}[figure.met]
+        value = f"{'-':>10}" if figure.value is None else f"{figure.value:10.4g}"
         click.echo(
-            f"{figure.name:{width}}  {figure.value:10.4g} {figure.unit:6} "
+            f"{figure.name:{width}}  {value} {figure.unit:6} "
             f"{figure.bar:14} {verdict:7} {figure.beside}"
         )
     if path is not None:

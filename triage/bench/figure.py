@@ -11,10 +11,13 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """`value` in `unit`; `bar` says what is promised, `met` whether it holds (None: no promise)."""
+    """`value` in `unit`; `bar` says what is promised, `met` whether it holds (None: no promise).
+
+    No value: it was not measured, and `beside` says why.
+    """
 
     name: str
-    value: float
+    value: float | None
     unit: str
     bar: str = ""
     met: bool | None = None
@@ -22,6 +25,11 @@ class Figure:
 
     def json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def skipped(name: str, why: str) -> Figure:
+    """A figure that could not be measured here: neither met nor missed."""
+    return Figure(name, None, "", "", None, f"skipped: {why}")
 
 
 def at_most(name: str, value: float, limit: float, unit: str, beside: str = "") -> Figure:

@@ -18,6 +18,9 @@ import click
 @click.option("--heads", nargs=2, type=click.IntRange(1), help="Query and KV heads to assume.")
 @click.option("--head-dim", type=click.IntRange(1), help="Likewise.")
 @click.option("--sm-count", default=0, help="SMs of the GPU; else the recorded ones, or 148.")
+@click.option(
+    "--table", type=click.Path(path_type=Path), help="The release's own flashInferMetaInfo.h."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def resolve(
     dump: Path,
@@ -26,48 +29,70 @@ def resolve(
     heads: tuple[int, int] | None,
     head_dim: int | None,
     sm_count: int,
+    table: Path | None,
     as_json: bool,
 ) -> None:
     """Name the trtllm-gen kernel that the launch in DUMP selects, per FlashInfer release.
 
     Two names are printed where only a GPU can decide between them, and the
-    published defects that the call is exposed to. The lab gives its pools one
-    tiny head: name the model's own with --heads and --head-dim.
+    published defects that the call is exposed to. A release whose kernel table
+    is in no package is answered from the nearest one, which is said. The lab
+    gives its pools one tiny head: name the model's own with --heads and --head-dim.
     """
     from triage.dump import read_dump
+    from triage.errors import ReplayError
     from triage.resolver import call_of, known_versions, recorded_version
     from triage.resolver import resolve as resolve_call
     from triage.resolver.defects import defects_of
-    from triage.resolver.table import parse_version
+    from triage.resolver.extract import read_kernels
+    from triage.resolver.pins import choose, dotted, installed, parse_version
 
     recorded = read_dump(dump)
     wanted = parse_version(version) if version else recorded_version(recorded)
+    if table is not None and wanted is None:
+        raise ReplayError("--table is one release's: name it with --flashinfer")
+    kernels = read_kernels(table) if table is not None else ()
+    here = installed()
     answers: list[dict[str, Any]] = []
     for release in [wanted] if wanted else known_versions():
         call = call_of(recorded, release, arch=arch or "", sm_count=sm_count)
         if heads:
             call = replace(call, num_q_heads=heads[0], num_kv_heads=heads[1])
         call = replace(call, head_dim=head_dim or call.head_dim)
-        found = resolve_call(call)
-        answers.append(
-            {
-                "flashinfer": ".".join(map(str, release)),
-                "arch": call.arch,
-                "sm_count": call.sm_count,
-                "kernels": [kernel.name for kernel in found.candidates],
-                "splits": found.splits,
-                "missing": found.missing,
-                "note": found.note,
-                "defects": [
-                    {"link": each.link, "what": each.what} for each in defects_of(call, found)
-                ],
-            }
-        )
+        answer: dict[str, Any] = {
+            "flashinfer": dotted(release),
+            "arch": call.arch,
+            "sm_count": call.sm_count,
+        }
+        if table is None:
+            chosen = choose(release)
+            answer["kernel_set"] = {**chosen._asdict(), "exact": chosen.exact}
+            answer["table"] = chosen.sentence
+        else:
+            answer["table"] = f"these names are of {table}"
+        answers.append(answer)
+        try:
+            found = resolve_call(call, kernels)
+        except ReplayError as refusal:
+            if wanted:
+                raise
+            answer |= {"refused": str(refusal)}
+            continue
+        answer |= {
+            "kernels": [kernel.name for kernel in found.candidates],
+            "splits": found.splits,
+            "missing": found.missing,
+            "note": found.note,
+            "defects": [{"link": each.link, "what": each.what} for each in defects_of(call, found)],
+        }
     if as_json:
-        click.echo(json.dumps(answers, indent=2))
+        told = None if here is None else here._asdict()
+        click.echo(json.dumps([each | {"installed": told} for each in answers], indent=2))
         return
     for _, alike in groupby(answers, key=lambda each: {**each, "flashinfer": ""}):
         _print(list(alike))
+    if here is not None:
+        click.echo(here.sentence)
 
 
 def _print(alike: list[dict[str, Any]]) -> None:
@@ -77,11 +102,16 @@ def _print(alike: list[dict[str, Any]]) -> None:
     click.echo(
         f"FlashInfer {answer['flashinfer']}{until}, sm_{answer['arch']}, {answer['sm_count']} SMs"
     )
+    if answer.get("refused"):
+        click.echo(f"  not resolved: {answer['refused']}")
+        return
     if answer["missing"]:
-        click.echo(f"  no kernel exists for this call: {answer['missing']}")
+        whose = "exists" if answer.get("kernel_set", {}).get("exact", True) else "is listed"
+        click.echo(f"  no kernel {whose} for this call: {answer['missing']}")
     for name in answer["kernels"]:
         click.echo(f"  {name}")
-    if answer["note"]:
-        click.echo(f"  {answer['note']}")
+    for line in (answer["note"], answer["table"]):
+        if line:
+            click.echo(f"  {line}")
     for defect in answer["defects"]:
         click.echo(f"  known defect: {defect['what']}\n    {defect['link']}")

@@ -185,9 +185,9 @@ def _dump(
     reach = -(-np.maximum(lengths, 0) // KERNEL_TILE_TOKENS) * KERNEL_TILE_TOKENS
     columns = np.minimum(-(-reach // max(page_size, 1)), table.shape[1])
     scalars = {
-        name: each
+        name: plain
         for name, each in named.items()
-        if each is None or isinstance(each, (bool, int, float, str))
+        if (plain := _type_name(each)) is None or isinstance(plain, (bool, int, float, str))
     }
     offsets = index.get("cum_seq_lens_q")
     versions = metadata.get("versions")
@@ -218,6 +218,13 @@ def _dump(
             "versions": versions if isinstance(versions, dict) else {},
         },
     )
+
+
+def _type_name(value: Any) -> Any:
+    """A torch.dtype is recorded as a small dictionary; anything else is returned as it is."""
+    if isinstance(value, dict) and value.get("type") == "torch.dtype":
+        return str(value.get("value"))
+    return value
 
 
 def _facts(value: Any) -> TensorFacts | None:

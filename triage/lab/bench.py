@@ -6,6 +6,7 @@ from triage.lab.audit import Audit
 from triage.lab.drive import Driver
 from triage.lab.floor2 import Scheduler
 from triage.lab.process import LabProcess
+from triage.lab.reads import BuilderGpu
 from triage.lab.runtime import Runtime
 from triage.lab.scenarios import Scenario
 from triage.lab.steps import NoSteps
@@ -34,8 +35,10 @@ class Bench:
             draft_tokens=scenario.draft_tokens,
             draft_steps=scenario.draft_steps,
             draft=scenario.draft,
+            backend=scenario.backend,
         )
-        self.gpu = process.gpu = EmulatedGpu(self.runtime)
+        self.gpu: EmulatedGpu = self._gpu(process)
+        process.gpu = self.gpu
         self.audit = Audit(self.runtime.token_to_kv_pool_allocator)
         if audit and not scenario.cache:  # a tree frees at the sub-allocators, below the oracle
             self.audit.attach()
@@ -49,6 +52,19 @@ class Bench:
             self.driver = Scheduler(scenario, self.runtime, self.gpu, seed, guard)
         else:
             self.driver = Driver(scenario, self.runtime, self.gpu, seed, overlap, guard)
+
+    def _gpu(self, process: LabProcess) -> EmulatedGpu:
+        """What receives the launches: FlashInfer's calls, or the reads of the other backends."""
+        if self.scenario.backend == "trtllm_mha":
+            return EmulatedGpu(self.runtime)
+        traps = process.traps
+
+        def enabled() -> frozenset[str]:
+            return traps.enabled if traps is not None and traps.armed else frozenset()
+
+        gpu = BuilderGpu(self.runtime, enabled)
+        self.runtime.reads = gpu.read
+        return gpu
 
     @property
     def moment(self) -> int:

@@ -115,11 +115,13 @@ def _lines(release: str, directory: Path) -> list[dict[str, Any]]:
         done = subprocess.run(
             [*command, "--dir", str(directory)],
             env=versions.environment(release),
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=None if sys.stderr.isatty() else subprocess.PIPE,  # the bar, or the reason
             text=True,
         )
         if done.returncode not in (0, 1) or not done.stdout.strip():
-            raise LabError(f"the matrix failed on SGLang {release}: {done.stderr.strip()[-500:]}")
+            why = (done.stderr or "see above").strip()[-500:]
+            raise LabError(f"the matrix failed on SGLang {release}: {why}")
         made: list[dict[str, Any]] = json.loads(done.stdout.strip().splitlines()[-1])
         return made
     from triage.lab.cli import counted, under
@@ -136,39 +138,12 @@ def _table(lines: list[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from triage.report.matrix import COLUMNS, cells
+    from triage.report.matrix import columns, rows
 
-    table = Table(*COLUMNS)
-    for line in lines:
-        table.add_row(*cells(line))
+    table = Table(*columns(lines))
+    for row in rows(lines):
+        table.add_row(*row)
     Console().print(table)
-
-
-@click.command()
-@click.option("--examples", default=20, show_default=True, type=click.IntRange(min=1))
-@click.option("--steps", default=20, show_default=True, help="Rules per example, at most.")
-@click.option("--sglang", "version", help="Under this release instead of the installed one.")
-@click.option("--dir", "directory", type=click.Path(path_type=Path), default=DEFAULT_DIRECTORY)
-def machine(examples: int, steps: int, version: str | None, directory: Path) -> None:
-    """Lifecycles drawn by Hypothesis, traps on; a failure is shrunk to a short script.
-
-    Exit code: 0 nothing fired, 1 something did, 2 usage.
-    """
-    from triage.lab.cli import under
-
-    under(version)
-    try:
-        from triage.lab.machine import search
-    except ModuleNotFoundError as error:
-        raise LabError("the machine needs hypothesis: pip install 'sglang-triage[test]'") from error
-    failure = search(examples, steps, directory)
-    if failure is None:
-        click.echo(f"{examples} drawn lifecycles of up to {steps} rules: nothing fired")
-        return
-    click.echo(failure.error)
-    click.echo("shortest script found:")
-    click.echo(failure.script)
-    raise SystemExit(1)
 
 
 @click.command("versions")

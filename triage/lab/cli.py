@@ -10,7 +10,9 @@ from typing import Any
 import click
 
 from triage.config import DEFAULT_DIRECTORY, MODES
-from triage.lab.catalogue_cli import bugs, machine, matrix, releases
+from triage.lab.catalogue_cli import bugs, matrix, releases
+from triage.lab.scenarios import BACKENDS
+from triage.lab.soak_cli import machine, soak
 
 OUTCOME = {
     "clean": "clean: every launch read what it should",
@@ -68,6 +70,13 @@ def list_scenarios(as_json: bool) -> None:
 @click.option("--dir", "directory", type=click.Path(path_type=Path), default=DEFAULT_DIRECTORY)
 @click.option("--steps", type=click.IntRange(min=1), help="Stop after this many decode steps.")
 @click.option("--overlap/--no-overlap", default=True, show_default=True, help="Overlap scheduling.")
+@click.option(
+    "--backend",
+    type=click.Choice(BACKENDS),
+    default="trtllm_mha",
+    show_default=True,
+    help="Whose metadata SGLang builds, and whose kernels are stood in for.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def run(
     scenario: str,
@@ -81,15 +90,16 @@ def run(
     directory: Path,
     steps: int | None,
     overlap: bool,
+    backend: str,
     as_json: bool,
 ) -> None:
     """Drive SCENARIO to its end, to the first trap, or to the fault a GPU would have had.
 
     Exit code: 0 clean, 1 trapped or faulted, 2 usage.
     """
-    from triage.lab.scenarios import find
+    from triage.lab.scenarios import find, with_backend
 
-    found = find(scenario)
+    found = with_backend(find(scenario), backend, reinject)
     under(version)
     from triage.lab.run import Request
     from triage.lab.run import run as drive
@@ -109,42 +119,6 @@ def run(
     report = counted(f"{scenario}: requests done", lambda progress: drive(request, progress))
     click.echo(json.dumps(report.json()) if as_json else _text(report.json()))
     raise SystemExit(0 if report.outcome == "clean" else 1)
-
-
-@lab.command()
-@click.option("--steps", default=2000, show_default=True, type=click.IntRange(min=1))
-@click.option("--seed", default=0, show_default=True, help="Everything follows from it.")
-@click.option("--sglang", "version", help="Run under this release instead of the installed one.")
-@click.option("--dir", "directory", type=click.Path(path_type=Path), default=DEFAULT_DIRECTORY)
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-def soak(steps: int, seed: int, version: str | None, directory: Path, as_json: bool) -> None:
-    """Random small workloads in which nothing may fire.
-
-    Exit code: 0 nothing fired, 1 a false alarm or a finding, 2 usage.
-    """
-    under(version)
-    from triage.lab.soak import soak as run_soak
-
-    report = counted("decode steps", lambda progress: run_soak(steps, seed, directory, progress))
-    click.echo(json.dumps(report.json()) if as_json else _soak_text(report.json()))
-    raise SystemExit(1 if report.alarms or report.findings else 0)
-
-
-def _soak_text(report: dict[str, Any]) -> str:
-    mix = ", ".join(f"{name} {count}" for name, count in sorted(report["mix"].items()))
-    lines = [
-        f"SGLang {report['sglang']}, seed {report['seed']}: {report['steps']} decode steps of "
-        f"{report['workloads']} workloads in {report['seconds']} s",
-        f"  {report['launches']} launches, {report['allocator_events']} allocator calls, "
-        f"{report['ledger_audits']} free lists equal to the ledger ({mix})",
-        f"  {len(report['alarms'])} false alarms, {len(report['findings'])} findings",
-    ]
-    lines += [f"  left out: {known}" for known in report["left_out"]]
-    for found in report["alarms"] + report["findings"]:
-        lines.append(f"  {found['workload']}, seed {found['seed']}:")
-        lines.append(f"    trap: {found['trap']}")
-        lines.append(f"    oracle: {found['oracle']}")
-    return "\n".join(lines)
 
 
 def under(version: str | None) -> None:
@@ -183,7 +157,7 @@ def _without_version(arguments: list[str]) -> list[str]:
 
 
 def _text(report: dict[str, Any]) -> str:
-    setup = [f"SGLang {report['sglang']}", f"seed {report['seed']}"]
+    setup = [report["backend"], f"SGLang {report['sglang']}", f"seed {report['seed']}"]
     setup += [f"defect {report['reinject']} put back"] if report["reinject"] else []
     setup += ["traps on" if report["traps"] else "traps off"]
     setup += [f"fix {name}" for name in report["fixes"]]
@@ -219,3 +193,4 @@ lab.add_command(bugs)
 lab.add_command(machine)
 lab.add_command(matrix)
 lab.add_command(releases)
+lab.add_command(soak)

@@ -63,14 +63,32 @@ class Driver:
 
     # -- the loop ----------------------------------------------------------------------
 
+    @property
+    def rows(self) -> int:
+        """Requests that have not finished."""
+        return len(self.waiting) + len(self.running)
+
+    def enqueue(self, rid: int, prompt: int, output: int, shared: int = 0) -> None:
+        """One more request of that many tokens; nothing is shared without a prefix cache."""
+        self.waiting.append(LabRequest(rid, prompt, output))
+
+    def abort(self, which: int) -> None:
+        """Finish a running request early, `which` counted around."""
+        if self.running:
+            self._finish(self.running[which % len(self.running)])
+
+    def tick(self) -> None:
+        """Admit what fits, then one decode step of what runs."""
+        self._admit()
+        if self.running:
+            self.watch.step = self.step
+            self._decode_step()
+            self.step += 1
+
     def run(self, progress: Progress, max_steps: int | None = None) -> None:
         """Until every request has finished, or `max_steps` decode steps."""
         while self.waiting or self.running:
-            self._admit()
-            if self.running:
-                self.watch.step = self.step
-                self._decode_step()
-                self.step += 1
+            self.tick()
             progress(self.finished, self.scenario.requests)
             if max_steps is not None and self.step >= max_steps:
                 return
@@ -164,9 +182,7 @@ class Driver:
         prefix = torch.tensor(held, dtype=torch.int64)
         target = torch.tensor(wanted, dtype=torch.int64)
         with self.forwards.timed("alloc"):
-            loc = self.runtime.token_to_kv_pool_allocator.alloc_extend(
-                prefix, prefix, target, target, self._last_loc(batch), int((target - prefix).sum())
-            )
+            loc = self._allocate(prefix, target, batch)
         if loc is None:
             raise self._out_of_memory("alloc_extend")
         at = 0
@@ -180,13 +196,29 @@ class Driver:
             at += count
         return loc
 
+    def _allocate(
+        self, prefix: torch.Tensor, target: torch.Tensor, batch: list[LabRequest]
+    ) -> torch.Tensor | None:
+        """As SGLang's alloc_for_extend: by the token where a page is one."""
+        allocator, count = self.runtime.token_to_kv_pool_allocator, int((target - prefix).sum())
+        if self.runtime.geometry.page_size == 1:
+            loc: torch.Tensor | None = allocator.alloc(count)
+        else:
+            loc = allocator.alloc_extend(
+                prefix, prefix, target, target, self._last_loc(batch), count
+            )
+        return loc
+
     def _next_token(self, batch: list[LabRequest]) -> torch.Tensor:
         pool = self.runtime.req_to_token_pool
         lengths = torch.tensor([r.length + 1 for r in batch], dtype=torch.int64)
         with self.forwards.timed("alloc"):
-            loc = self.runtime.token_to_kv_pool_allocator.alloc_decode(
-                lengths, lengths, self._last_loc(batch)
-            )
+            if self.runtime.geometry.page_size == 1:
+                loc = self.runtime.token_to_kv_pool_allocator.alloc(len(batch))
+            else:
+                loc = self.runtime.token_to_kv_pool_allocator.alloc_decode(
+                    lengths, lengths, self._last_loc(batch)
+                )
         if loc is None:
             raise self._out_of_memory("alloc_decode")
         rows = torch.tensor([r.req_pool_idx for r in batch], dtype=torch.int64)
@@ -234,16 +266,24 @@ class Driver:
         page = self.runtime.geometry.page_size
         keep = _pages(request.length, page) * page
         if request.allocated > keep:
-            slots = self._slots(request, keep, request.allocated)
-            self.runtime.token_to_kv_pool_allocator.free(slots)
+            self._free(self._slots(request, keep, request.allocated))
         request.allocated = request.length
 
     def _finish(self, request: LabRequest) -> None:
-        slots = self._slots(request, 0, request.allocated)
-        self.runtime.token_to_kv_pool_allocator.free(slots)
+        self._free(self._slots(request, 0, request.allocated))
         self.runtime.req_to_token_pool.free(request)
         self.running.remove(request)
         self.finished += 1
+
+    def _free(self, slots: torch.Tensor) -> None:
+        """With pages of one, 0.5.23 frees slots without an SWA peer apart, and so do we."""
+        allocator = self.runtime.token_to_kv_pool_allocator
+        if self.runtime.geometry.page_size == 1 and hasattr(allocator, "free_full"):
+            paired = allocator.full_to_swa_index_mapping[slots] > 0
+            allocator.free_full(slots[~paired])
+            slots = slots[paired]
+        if len(slots):
+            allocator.free(slots)
 
     def _slots(self, request: LabRequest, start: int, stop: int) -> torch.Tensor:
         row = self.runtime.req_to_token_pool.req_to_token[request.req_pool_idx]

@@ -90,6 +90,7 @@ class Scheduler:
         self.forwards = Forwards(runtime, watch, widest, guard.forward_done)
         self.tree_cache = make_cache(scenario.cache, runtime, scenario.chunk)
         self.rng = np.random.default_rng(seed)
+        self.shared = self.rng.integers(1, 1000, scenario.prompt_tokens).tolist()
         self.waiting: deque[Any] = deque(self._requests())
         self.running: Any = None
         self.chunked: Any = None
@@ -97,33 +98,62 @@ class Scheduler:
 
     def _requests(self) -> Iterator[Any]:
         """Prompts that share a prefix, so that the tree has something to match."""
+        s = self.scenario
+        for rid in range(s.requests):
+            common = int(self.rng.integers(0, s.prompt_tokens))
+            yield self._request(rid, s.prompt_tokens, s.output_tokens, common)
+
+    def _request(self, rid: int, prompt: int, output: int, common: int) -> Any:
         from sglang.srt.managers.schedule_batch import Req
         from sglang.srt.sampling.sampling_params import SamplingParams
 
-        s = self.scenario
-        shared = self.rng.integers(1, 1000, s.prompt_tokens).tolist()
-        for rid in range(s.requests):
-            common = int(self.rng.integers(0, s.prompt_tokens))
-            own = self.rng.integers(1000, 2000, s.prompt_tokens - common).tolist()
-            sampling = SamplingParams(max_new_tokens=s.output_tokens, temperature=0)
-            sampling.normalize(None)
-            ids = array("q", shared[:common] + own)
-            annotation = str(inspect.signature(Req.__init__).parameters["origin_input_ids"])
-            yield Req(str(rid), "", ids if "array" in annotation else list(ids), sampling)
+        own = self.rng.integers(1000, 2000, prompt - common).tolist()
+        sampling = SamplingParams(max_new_tokens=output, temperature=0)
+        sampling.normalize(None)
+        ids = array("q", self.shared[:common] + own)
+        annotation = str(inspect.signature(Req.__init__).parameters["origin_input_ids"])
+        return Req(str(rid), "", ids if "array" in annotation else list(ids), sampling)
 
     # -- the loop ----------------------------------------------------------------------
 
+    @property
+    def rows(self) -> int:
+        """Requests that have not finished."""
+        running = 0 if self.running is None else len(self.running.reqs)
+        return len(self.waiting) + running + (self.chunked is not None)
+
+    def enqueue(self, rid: int, prompt: int, output: int, shared: int = 0) -> None:
+        """One more request; its first `shared` tokens are the same for all."""
+        self.waiting.append(self._request(rid, prompt, output, shared))
+
+    def abort(self, which: int) -> None:
+        """Finish a running request early, `which` counted around."""
+        from sglang.srt.managers.schedule_batch import FINISH_ABORT
+
+        if self.running is None:
+            return
+        req = self.running.reqs[which % len(self.running.reqs)]
+        req.finished_reason = FINISH_ABORT("aborted by the lab")
+        self._release(req)
+        self.running.filter_batch()
+        if not self.running.reqs:
+            self.running = None
+
+    def tick(self) -> None:
+        """One round: a prefill batch if something is admitted, else one decode step."""
+        batch = self._admit()
+        if batch is not None:
+            self._prefill(batch)
+        elif self.running is not None:
+            self.watch.step = self.step
+            self._decode()
+            self.step += 1
+        elif self.waiting or self.chunked:
+            raise MemoryError(f"nothing can be admitted at step {self.step}")
+
     def run(self, progress: Progress, max_steps: int | None = None) -> None:
         while self.waiting or self.chunked or self.running is not None:
-            batch = self._admit()
-            if batch is not None:
-                self._prefill(batch)
-            elif self.running is not None:
-                self.watch.step = self.step
-                self._decode()
-                self.step += 1
-            else:
-                raise MemoryError(f"nothing can be admitted at step {self.step}")
+            self.tick()
             progress(self.finished, self.scenario.requests)
             if max_steps is not None and self.step >= max_steps:
                 return
@@ -245,7 +275,7 @@ class Scheduler:
     def _done(self, req: Any) -> bool:
         from sglang.srt.managers.schedule_batch import FINISH_LENGTH
 
-        if len(req.output_ids) >= self.scenario.output_tokens:
+        if len(req.output_ids) >= req.sampling_params.max_new_tokens:
             req.finished_reason = FINISH_LENGTH(length=len(req.output_ids))
         return bool(req.finished())
 

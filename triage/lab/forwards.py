@@ -12,6 +12,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import torch
@@ -72,6 +73,11 @@ class Forwards:
     def verify(self, batch: Sequence[LabRequest | _Row], loc: torch.Tensor) -> None:
         width = self.runtime.draft_tokens
         fb = self._batch(self.mode.TARGET_VERIFY, batch, loc, num_tokens=width * len(batch))
+        if self.runtime.backend == "triton":
+            # Of EagleVerifyInput the builder reads these; a chain needs no tree mask.
+            fb.spec_info = SimpleNamespace(
+                custom_mask=None, num_tokens_per_req=width, draft_token_num=width
+            )
         self._launch("target", fb, batch, self.runtime.layers, self._target)
 
     def _target(self, fb: Any, layer: Any, index: int) -> None:
@@ -150,6 +156,7 @@ class Forwards:
             spec_info=self.draft_input(),
         )
         fb.token_to_kv_pool = self.runtime.draft_pool
+        fb.positions = fb.seq_lens.clone()
         for backend in multi.attn_backends:
             bind_index_plan(backend, fb)
         with self.timed("metadata"):
@@ -157,7 +164,7 @@ class Forwards:
         for step, backend in enumerate(multi.attn_backends):
             fb.attn_backend = backend
             fb.out_cache_loc = slots[:, step]
-            self.watch.forward("draft", fb, batch, own_pool=True)
+            self.watch.forward("draft", fb, batch, own_pool=True, ahead=step + 1)
             rows = self._rows[: len(batch)]
             with self.timed("launches"):
                 for layer in self.runtime.draft_attention:

@@ -1,18 +1,22 @@
 """Lifecycles drawn by Hypothesis: what breaks is shrunk to a short script.
 
-The rules admit, step and abort requests over SGLang's real pools, with every
-trap armed and the lab's oracles beside them. A failure is a sequence of rule
-calls that Hypothesis makes as short as it can; `Failure.script` can be pasted
-and run.
+The rules admit, step and abort requests over SGLang's real pools, on the lower
+floor with every draft and on the second floor with SGLang's own ScheduleBatch and
+prefix caches, with every family of traps armed and the lab's oracles beside them.
+A failure is a sequence of rule calls that Hypothesis makes as short as it can;
+`Failure.script` can be pasted and run. The long run (`soak.py`) is this machine.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -23,103 +27,175 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from triage.errors import TriageError
+from triage.errors import LabError, TriageError
 from triage.lab.bench import Bench
+from triage.lab.cells import TOKEN_WISE, Cell, cells
 from triage.lab.process import LabProcess, start
-from triage.lab.request import LabRequest
 from triage.lab.runtime import Geometry
 from triage.lab.scenarios import Scenario
 
+ROWS = 4
+LONGEST_PROMPT, LONGEST_OUTPUT = 96, 48  # of drawn units; see Lifecycles._tokens
+
 _HEADER = """from pathlib import Path
+from triage.lab.cells import Cell
 from triage.lab.machine import Lifecycles, begin
 begin(Path("/tmp/trtllm_mha_debug"))
 """
 
 _process: LabProcess | None = None
+_cells: tuple[Cell, ...] = ()
+
+
+@dataclass(slots=True)
+class Tally:
+    """What one search played, failing and shrunk examples included."""
+
+    examples: int = 0
+    steps: Counter[Cell] = field(default_factory=Counter)
+    launches: int = 0
+    allocator_events: int = 0
+    ledger_audits: int = 0  # free lists found equal to the ledger
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What broke, and the shortest way there that was found."""
+    """What broke, the shortest way there that was found, and what the oracles say of it.
+
+    oracle: "silent" if the same calls without traps are right by the lab's oracles, which
+        makes the trap's answer a false alarm; otherwise what they saw.
+    """
 
     error: str
     script: str
+    oracle: str
+
+    @property
+    def false_alarm(self) -> bool:
+        return self.oracle == "silent"
+
+
+_tally = Tally()
 
 
 def begin(directory: Path) -> LabProcess:
     """The process every machine runs in, all families of traps armed."""
     from triage.lab.matrix import EVERYTHING
 
-    global _process
+    global _process, _cells
     _process = start(traps=True, fixes=(), directory=directory, checks=EVERYTHING)
+    has_swa_radix = find_spec("sglang.srt.mem_cache.swa_radix_cache") is not None
+    _cells = cells(_process.version, swa_radix=has_swa_radix)
     return _process
 
 
 class Lifecycles(RuleBasedStateMachine):
     """One set of pools; requests come, step together and go."""
 
+    traps = True
+
     def __init__(self) -> None:
         super().__init__()
         self.bench: Bench | None = None
+        self.cell: Cell | None = None
         self.admitted = 0
 
     @initialize(
-        draft=st.sampled_from(("frozen", "eagle", "none")),
-        page=st.sampled_from((16, 32)),
-        window_pages=st.integers(1, 3),
+        cell=st.deferred(lambda: st.sampled_from(_cells)),
+        window_pages=st.integers(1, 4),
+        beyond=st.booleans(),
+        chunk_pages=st.integers(1, 5),
+        spare_pages=st.integers(0, 6),
         keeps=st.booleans(),
+        overlap=st.booleans(),
+        shared_kv=st.booleans(),
         seed=st.integers(0, 3),
     )
-    def pools(self, draft: str, page: int, window_pages: int, keeps: bool, seed: int) -> None:
-        assert _process is not None, "call begin() first"
-        _process.arm(traps=True, fixes=(), directory=_process.directory)
-        geometry = Geometry(
-            page_size=page,
-            swa_pages=40,
-            full_pages=44,
-            window=page * window_pages,
-            num_layers=3,
-            full_every=3,
-            kv_shared_layers=0,
-            context_len=page * 16,
-            max_requests=4,
-        )
+    def pools(
+        self,
+        cell: Cell,
+        window_pages: int,
+        beyond: bool,
+        chunk_pages: int,
+        spare_pages: int,
+        keeps: bool,
+        overlap: bool,
+        shared_kv: bool,
+        seed: int,
+    ) -> None:
+        if _process is None:
+            raise LabError("call begin() first: it binds the traps of this process")
+        _process.arm(traps=self.traps, fixes=(), directory=_process.directory)
+        self.cell, page = cell, cell.page
+        unit = page if page > 1 else 16
+        longest = self._tokens(LONGEST_PROMPT) + LONGEST_OUTPUT + 32
+        full = -(-longest // page) * (ROWS - 1) + spare_pages + 1
         scenario = Scenario(
             name="machine",
             what="drawn by Hypothesis",
-            geometry=geometry,
+            geometry=Geometry(
+                page_size=page,
+                swa_pages=full,
+                full_pages=full + spare_pages,
+                window=unit * window_pages + (unit // 2 if beyond else 0),
+                num_layers=6,
+                full_every=3,
+                kv_shared_layers=2 if shared_kv else 0,
+                context_len=-(-longest // page) * page,
+                max_requests=ROWS,
+            ),
             requests=0,
-            concurrency=4,
-            prompt_tokens=page * 4,
-            output_tokens=page * 2,
-            chunk=page * 2,
-            draft=draft,
-            keeps_rejected=keeps,
+            concurrency=ROWS,
+            prompt_tokens=self._tokens(LONGEST_PROMPT),
+            output_tokens=LONGEST_OUTPUT,
+            chunk=unit * chunk_pages,
+            draft=cell.draft,
+            cache=cell.cache,
+            backend=cell.backend,
+            keeps_rejected=keeps or _process.version in TOKEN_WISE,
         )
-        self.bench = Bench(_process, scenario, seed=seed, audit=True)
+        self.bench = Bench(
+            _process,
+            scenario,
+            seed=seed,
+            overlap=overlap or cell.draft == "frozen",
+            audit=True,
+        )
 
-    @precondition(lambda self: self.bench is not None and len(self.bench.driver.running) < 4)
-    @rule(prompt=st.integers(1, 100), output=st.integers(1, 30))
-    def admit(self, prompt: int, output: int) -> None:
+    def _tokens(self, units: int) -> int:
+        """Prompts grow with the page, so that every page size has rows of up to six pages."""
+        page = self.cell.page if self.cell else 16
+        return units * max(page, 16) // 16
+
+    @precondition(lambda self: self.bench is not None and self.bench.driver.rows < ROWS)
+    @rule(
+        prompt=st.integers(1, LONGEST_PROMPT),
+        output=st.integers(1, LONGEST_OUTPUT),
+        common=st.integers(0, LONGEST_PROMPT),
+    )
+    def admit(self, prompt: int, output: int, common: int) -> None:
+        """common: units of the prompt that any other request may share; a tree matches them."""
         assert self.bench is not None
         self.admitted += 1
-        self.bench.driver.waiting.append(LabRequest(self.admitted, prompt, output))
-        self.bench.driver._admit()
+        tokens = self._tokens(prompt)
+        shared = min(self._tokens(common), tokens)
+        self.bench.driver.enqueue(self.admitted, tokens, output, shared)
+        self.bench.driver.tick()
 
-    @precondition(lambda self: self.bench is not None and bool(self.bench.driver.running))
-    @rule(count=st.integers(1, 6))
+    @precondition(lambda self: self.bench is not None and self.bench.driver.rows > 0)
+    @rule(count=st.integers(1, 16))
     def step(self, count: int) -> None:
-        driver: Any = self.bench.driver if self.bench else None
+        assert self.bench is not None
         for _ in range(count):
-            if driver.running:
-                driver._decode_step()
-                driver.step += 1
+            if self.bench.driver.rows:
+                self.bench.driver.tick()
 
-    @precondition(lambda self: self.bench is not None and bool(self.bench.driver.running))
-    @rule(which=st.integers(0, 3))
+    @precondition(lambda self: self.bench is not None and self.bench.driver.rows > 0)
+    @rule(which=st.integers(0, ROWS - 1))
     def abort(self, which: int) -> None:
-        driver: Any = self.bench.driver if self.bench else None
-        driver._finish(driver.running[which % len(driver.running)])
+        assert self.bench is not None
+        self.bench.driver.abort(which)
 
     @invariant()
     def oracles_are_silent(self) -> None:
@@ -127,34 +203,76 @@ class Lifecycles(RuleBasedStateMachine):
             assert self.bench.wrong is None, self.bench.wrong
 
     def teardown(self) -> None:
-        if self.bench is not None:
-            self.bench.close()
+        if self.bench is None or self.cell is None:
+            return
+        _tally.examples += 1
+        _tally.steps[self.cell] += self.bench.driver.step
+        _tally.launches += self.bench.gpu.launches
+        _tally.allocator_events += self.bench.audit.events
+        if self.traps and _process is not None:
+            _tally.ledger_audits += _process.installed.lifecycle.books.agreed
+        self.bench.close()
 
 
-def search(examples: int, steps: int, directory: Path) -> Failure | None:
-    """Run drawn lifecycles; the first failure, shrunk, or None."""
+class Untrapped(Lifecycles):
+    """The same calls with the traps disarmed: what do the oracles alone say?"""
+
+    traps = False
+
+
+_EXPECTED = (TriageError, AssertionError, RuntimeError, LookupError, ValueError, MemoryError)
+
+
+def search(
+    examples: int, rules: int, directory: Path, *, number: int = 0
+) -> tuple[Tally, Failure | None]:
+    """Play `examples` lifecycles of up to `rules` calls; the first failure, shrunk, or None.
+
+    number: of the search; the draws follow from it.
+    """
+    global _tally
     begin(directory)
+    _tally = Tally()
+    started = time.perf_counter()
     chosen = settings(
         max_examples=examples,
-        stateful_step_count=steps,
+        stateful_step_count=rules,
         deadline=None,
         database=None,
-        derandomize=True,
         phases=(Phase.generate, Phase.shrink),
         suppress_health_check=list(HealthCheck),
         print_blob=False,
         report_multiple_bugs=False,
     )
+    failure = None
     try:
-        run_state_machine_as_test(Lifecycles, settings=chosen)
-    except (TriageError, AssertionError, RuntimeError, LookupError, ValueError) as error:
-        return _failure(error)
-    return None
+        run_state_machine_as_test(seed(number)(Lifecycles), settings=chosen)
+    except _EXPECTED as error:
+        failure = _failure(error)
+    _tally.seconds = time.perf_counter() - started
+    return _tally, failure
 
 
 def _failure(error: BaseException) -> Failure:
     """Hypothesis leaves the rule calls in the error's notes."""
     notes = "\n".join(getattr(error, "__notes__", []))
-    lines = [line for line in notes.splitlines() if line.startswith(("state", "Falsifying"))]
-    calls = [line for line in lines if not line.startswith("Falsifying")]
-    return Failure(f"{type(error).__name__}: {error}", _HEADER + "\n".join(calls) + "\n")
+    calls = [line for line in notes.splitlines() if line.startswith("state")]
+    oracle = str(error) if isinstance(error, AssertionError) else _without_traps(calls)
+    return Failure(f"{type(error).__name__}: {error}", _HEADER + "\n".join(calls) + "\n", oracle)
+
+
+def _without_traps(calls: list[str]) -> str:
+    """Play a shrunk script again, traps disarmed: the oracles' sentence, or "silent"."""
+    names: dict[str, Any] = {"Lifecycles": Untrapped, "Cell": Cell}
+    try:
+        for call in calls:
+            exec(call, names)
+            state = names["state"]
+            if state.bench is not None and state.bench.wrong is not None:
+                return str(state.bench.wrong)
+    except _EXPECTED as error:
+        return f"{type(error).__name__}: {error}"
+    finally:
+        if "state" in names and names["state"].bench is not None:
+            names["state"].bench.close()
+    return "silent"

@@ -1,5 +1,7 @@
 """Put a historical defect back into a fixed SGLang, so that traps and fixes can be shown.
 
+
+
 `stale-swa-state` (sgl-project/sglang#26957): a backend takes its SWA state from
 its model runner's own KV pool. For a frozen-KV draft that pool is not hybrid,
 so the backend never translates, whatever pool it reads later. No released wheel
@@ -51,8 +53,48 @@ def stale_swa_state() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def full_ids_in_window() -> Iterator[None]:
+    """Triton and FA3: the window's indices keep full-pool ids, as if nothing had translated them.
+
+    The original defect of FA3 and of the Triton backend before hybrid pools; no listed
+    wheel has it. What is put in is the builder's own full stream or table.
+    """
+    from triage.lab.builders import stand_in_sgl_kernel
+
+    stand_in_sgl_kernel()
+    from sglang.srt.layers.attention.flashattention_backend import FlashAttentionBackend
+    from sglang.srt.layers.attention.triton_backend import TritonAttnBackend
+
+    def untranslated(original: Any) -> Any:
+        def init_forward_metadata(self: Any, forward_batch: Any) -> None:
+            original(self, forward_batch)
+            metadata = self.forward_metadata
+            if getattr(metadata, "swa_page_table", None) is not None:
+                metadata.swa_page_table = metadata.page_table
+            if getattr(metadata, "window_kv_indices", None) is not None:
+                _full_slots(metadata)
+
+        return init_forward_metadata
+
+    with ExitStack() as stack:
+        for owner in (FlashAttentionBackend, TritonAttnBackend):
+            stack.enter_context(replaced(owner, "init_forward_metadata", untranslated))
+        yield
+
+
+def _full_slots(metadata: Any) -> None:
+    """The newest of each row's full slots, as many as its window holds."""
+    window, full = metadata.window_kv_indptr.tolist(), metadata.kv_indptr.tolist()
+    for row in range(len(full) - 1):
+        start, stop = window[row], window[row + 1]
+        newest = metadata.kv_indices[full[row + 1] - (stop - start) : full[row + 1]]
+        metadata.window_kv_indices[start:stop] = newest
+
+
 REINJECTIONS: dict[str, Callable[[], AbstractContextManager[None]]] = {
-    "stale-swa-state": stale_swa_state
+    "stale-swa-state": stale_swa_state,
+    "full-ids-in-window": full_ids_in_window,
 }
 
 

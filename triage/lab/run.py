@@ -11,6 +11,7 @@ from typing import Any
 from triage import config
 from triage.errors import TrapError
 from triage.lab.bench import Bench
+from triage.lab.builders import REPLACED as REPLACED_BY
 from triage.lab.gpu import EmulatedFault
 from triage.lab.process import start
 from triage.lab.runtime import REPLACED
@@ -40,6 +41,7 @@ class Report:
     """The outcome: "clean", "trapped" (before the launch), "contained" or "fault" (as on a GPU)."""
 
     scenario: str
+    backend: str
     sglang: str
     seed: int
     reinject: str | None
@@ -98,6 +100,7 @@ def run(request: Request, progress: Progress = lambda done, total: None) -> Repo
     seconds["drive"] = round(time.perf_counter() - built, 3)
     return Report(
         scenario=scenario.name,
+        backend=scenario.backend,
         sglang=process.version,
         seed=request.seed,
         reinject=request.reinject,
@@ -118,7 +121,7 @@ def run(request: Request, progress: Progress = lambda done, total: None) -> Repo
         trap_counts=dict(process.traps.counts) if process.traps else {},
         fix_counts={name: fix.uses for name, fix in process.fixes.items()},
         seconds=seconds,
-        replaced=REPLACED,
+        replaced=REPLACED_BY.get(scenario.backend, REPLACED),
     )
 
 

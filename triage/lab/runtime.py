@@ -13,6 +13,7 @@ import inspect
 from dataclasses import dataclass
 from typing import Any
 
+from triage.lab import builders
 from triage.lab.backends import model_runner, trtllm_mha, trtllm_mha_multi_step
 from triage.lab.settings import Published
 
@@ -78,12 +79,21 @@ class Runtime:
     `layers` (RadixAttention by layer id). Of the draft: `draft_pool`, the pool of
     its own runner (a dummy for a frozen-KV draft), `draft_backend` (one backend,
     or one per step), `draft_attention` (its layers), for frozen KV `kv_context`.
+    `reads` receives what the kernels of the other two backends read; set it before a forward.
     Only one is in force at a time: SGLang's settings are global. `close()` it.
     """
 
     def __init__(
-        self, geometry: Geometry, *, draft_tokens: int, draft_steps: int, draft: str = "frozen"
+        self,
+        geometry: Geometry,
+        *,
+        draft_tokens: int,
+        draft_steps: int,
+        draft: str = "frozen",
+        backend: str = "trtllm_mha",
     ) -> None:
+        self.backend = backend
+        self.reads: builders.Sink = _nobody
         self.geometry = geometry
         self.draft_tokens = draft_tokens
         self.draft_steps = draft_steps
@@ -99,7 +109,7 @@ class Runtime:
         )
         self._pools()
         self.layers = [self._layer(index) for index in range(geometry.num_layers)]
-        self.target_backend = trtllm_mha(self._runner(self.token_to_kv_pool, geometry.window))
+        self.target_backend = self._attention(self._runner(self.token_to_kv_pool, geometry.window))
         if draft == "frozen":
             self._frozen_draft()
         elif draft == "eagle":
@@ -183,13 +193,25 @@ class Runtime:
         algorithm = _ALGORITHM[self.draft]
         return model_runner(self, pool, is_draft=is_draft, algorithm=algorithm, window=window)
 
+    def _attention(self, runner: Any) -> Any:
+        if self.backend == "trtllm_mha":
+            return trtllm_mha(runner)
+        return builders.attention(self.backend, runner, lambda read: self.reads(read))
+
+    def _multi_step(self, runner: Any) -> Any:
+        if self.backend == "trtllm_mha":
+            return trtllm_mha_multi_step(runner, self.draft_steps)
+        return builders.multi_step(
+            self.backend, runner, self.draft_steps, lambda read: self.reads(read)
+        )
+
     def _frozen_draft(self) -> None:
         from sglang.srt.speculative.frozen_kv_mtp_info import FrozenKVMTPContext
 
         g = self.geometry
         # A dummy of 64 tokens, as FrozenKVMTPDraftWorker sizes it.
         self.draft_pool = self._own_pool(64, len(g.draft_layers))
-        self.draft_backend = trtllm_mha(self._runner(self.draft_pool, g.window, is_draft=True))
+        self.draft_backend = self._attention(self._runner(self.draft_pool, g.window, is_draft=True))
         self.kv_context = FrozenKVMTPContext(
             target_token_to_kv_pool=self.token_to_kv_pool,
             physical_layer_ids=dict(enumerate(g.draft_layers)),
@@ -203,8 +225,8 @@ class Runtime:
         g = self.geometry
         self.draft_pool = self._own_pool(g.full_pages * g.page_size, 1)
         runner = self._runner(self.draft_pool, None, is_draft=True)
-        self.draft_backend = trtllm_mha_multi_step(runner, self.draft_steps)
-        self.draft_extend_backend = trtllm_mha(runner)
+        self.draft_backend = self._multi_step(runner)
+        self.draft_extend_backend = self._attention(runner)
         layer = RadixAttention(
             num_heads=g.num_heads,
             head_dim=g.head_dim,
@@ -213,6 +235,10 @@ class Runtime:
             layer_id=0,
         )
         self.draft_attention = [layer]
+
+
+def _nobody(read: Any) -> None:
+    raise AssertionError("a kernel was called before the lab's GPU was set")
 
 
 _ALGORITHM = {"frozen": "FROZEN_KV_MTP", "eagle": "EAGLE", "none": "NONE"}

@@ -13,6 +13,9 @@ from dataclasses import dataclass, replace
 from triage.errors import LabError
 from triage.lab.runtime import Geometry
 
+BACKENDS = ("trtllm_mha", "triton", "fa3")
+"""Attention backends of SGLang whose metadata the lab builds."""
+
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
@@ -23,6 +26,7 @@ class Scenario:
         again, as SGLang's second speculative worker does; else their pages are freed.
     cache: "" for the lower floor; "swa-radix", "unified" or "chunk" for SGLang's own
         ScheduleBatch over that cache (`floor2.py`), without a draft.
+    backend: whose metadata is built, one of BACKENDS.
     """
 
     name: str
@@ -39,6 +43,7 @@ class Scenario:
     draft: str = "frozen"
     keeps_rejected: bool = False
     cache: str = ""
+    backend: str = "trtllm_mha"
 
     @property
     def tokens_per_step(self) -> int:
@@ -121,6 +126,12 @@ SCENARIOS: dict[str, Scenario] = {
             what="The same with an EAGLE draft, which has keys and values of its own",
             draft="eagle",
         ),
+        replace(
+            _SMOKE,
+            name="smoke-plain",
+            what="The same without a draft",
+            draft="none",
+        ),
         _summarisation(
             E4B,
             "gemma4-e4b-summarisation",
@@ -149,6 +160,21 @@ def find(name: str) -> Scenario:
     if name not in SCENARIOS:
         raise LabError(f"no scenario {name!r}; known: {', '.join(SCENARIOS)}")
     return SCENARIOS[name]
+
+
+def with_backend(scenario: Scenario, backend: str, reinject: str | None = None) -> Scenario:
+    """`scenario` over another backend, or LabError for what no server runs or nothing shows."""
+    if backend == "fa3" and scenario.draft == "frozen":
+        raise LabError(
+            "fa3 with a frozen-KV draft is served by no SGLang (Gemma-4 takes trtllm_mha or "
+            "triton); choose a scenario with an EAGLE draft or none: smoke-eagle, smoke-plain"
+        )
+    if reinject == "full-ids-in-window" and backend == "trtllm_mha":
+        raise LabError(
+            "full-ids-in-window is a defect of the Triton and FA3 builders; add "
+            "--backend triton or fa3, or put stale-swa-state back"
+        )
+    return replace(scenario, backend=backend)
 
 
 def shortened(scenario: Scenario, requests: int | None) -> Scenario:

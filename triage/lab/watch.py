@@ -70,11 +70,17 @@ class EmulatedGpu:
         return self._digest.hexdigest()
 
     def forward(
-        self, role: str, forward_batch: Any, batch: list[LabRequest], own_pool: bool = False
+        self,
+        role: str,
+        forward_batch: Any,
+        batch: list[LabRequest],
+        own_pool: bool = False,
+        ahead: int = 0,
     ) -> None:
         """The next launches belong to this forward; its metadata was just built.
 
         own_pool: it reads a draft's own pool, which is indexed by full slots.
+        ahead: tokens beyond `seq_lens` that this step of a draft reads.
         """
         self._role, self._mode, self._own_pool = role, forward_batch.forward_mode.name, own_pool
         self._requests = np.array([r.req_pool_idx for r in batch], dtype=np.int64)
@@ -126,21 +132,22 @@ class EmulatedGpu:
         self._note(space, table, lengths, call.page_size)
         fill = self._fill("swa")
         self.peak_swa_fill = max(self.peak_swa_fill, fill)
-        return footprint, self._wrong(table, lengths, queries, call, space)
+        wrong = self._wrong(table, lengths, queries, call.page_size, call.window_left, space)
+        return footprint, wrong
 
     def _wrong(
         self,
         table: np.ndarray,
         lengths: np.ndarray,
         queries: np.ndarray | int,
-        call: AttentionCall,
+        page: int,
+        window_left: int,
         space: str,
     ) -> int:
         """Visible entries that are not the page req_to_token (and the mapping) names.
 
         The dummy page is nobody's, whatever names it.
         """
-        page = call.page_size
         slots = self.runtime.req_to_token_pool.req_to_token.numpy()[self._requests, ::page]
         expected = slots.astype(np.int64)
         if space == "swa":
@@ -148,8 +155,8 @@ class EmulatedGpu:
         width = min(table.shape[1], expected.shape[1])
         column = np.arange(width)
         first = np.zeros_like(lengths)
-        if call.window_left >= 0:
-            first = np.maximum(lengths - queries - call.window_left, 0) // page
+        if window_left >= 0:
+            first = np.maximum(lengths - queries - window_left, 0) // page
         visible = (column >= first[:, None]) & (column < -(-lengths // page)[:, None])
         expected = expected[:, :width] // page
         return int((visible & ((table[:, :width] != expected) | (expected == 0))).sum())

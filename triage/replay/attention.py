@@ -22,7 +22,10 @@ GATHER_BYTES = 128 << 20  # keys plus logits of one batch of rows, in float32
 MAX_QUERY_BLOCK = 128
 
 KVReader = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""`(rows, columns)` page ids -> K and V, each `(rows, columns, Hkv, page_size, D)` in float32."""
+"""`(rows, columns)` page ids -> K and V, each `(rows, columns, Hkv, page_size, D)` in float32.
+
+Both are the caller's own: it may write to them.
+"""
 
 
 class Blocks(NamedTuple):
@@ -112,22 +115,22 @@ def _attend(
     values = values.transpose(1, 2).reshape(batch, num_kv_heads, -1, head_dim)
     grouped = query.float().reshape(batch, block, num_kv_heads, group, head_dim)
     grouped = grouped.permute(0, 2, 3, 1, 4).reshape(batch, num_kv_heads, group * block, head_dim)
-    logits = (grouped @ keys.transpose(2, 3)) * scale
+    logits = (grouped @ keys.transpose(2, 3)).mul_(scale)
     logits = logits.reshape(batch, num_kv_heads, group, block, -1)
-    logits = logits.masked_fill(~mask[:, None, None], -torch.inf)
+    logits.masked_fill_(~mask[:, None, None], -torch.inf)
     top = logits.amax(dim=-1, keepdim=True)
     if sinks is not None:
         sink = sinks.float().reshape(1, num_kv_heads, group, 1, 1)
         top = torch.maximum(top, sink)
     top = top.masked_fill(top == -torch.inf, 0.0)
-    weights = torch.exp(logits - top)
+    weights = logits.sub_(top).exp_()
     total = weights.sum(dim=-1, keepdim=True)
     if sinks is not None:
         total = total + torch.exp(sink - top)
-    weights = weights / total.masked_fill(total == 0, 1.0)
+    weights /= total.masked_fill(total == 0, 1.0)
     # A masked key has weight 0, and 0 * NaN is NaN: what nobody sees must not count.
-    seen = mask.any(dim=1)[:, None, :, None]
-    attended = weights.reshape(batch, num_kv_heads, group * block, -1) @ values.where(seen, 0.0)
+    values.masked_fill_(~mask.any(dim=1)[:, None, :, None], 0.0)
+    attended = weights.reshape(batch, num_kv_heads, group * block, -1) @ values
     attended = attended.reshape(batch, num_kv_heads, group, block, head_dim)
     return attended.permute(0, 3, 1, 2, 4).reshape(batch, block, num_q_heads, head_dim)
 
@@ -175,6 +178,10 @@ def paged_cache_reader(
     """Read HND caches `(pages, Hkv, page_size, D)` of any float type, fp8 included."""
 
     def read(pages: Tensor) -> tuple[Tensor, Tensor]:
-        return k_cache[pages].float() * k_scale, v_cache[pages].float() * v_scale
+        keys, values = k_cache[pages].float(), v_cache[pages].float()
+        for part, scale in ((keys, k_scale), (values, v_scale)):
+            if scale != 1.0:
+                part *= scale
+        return keys, values
 
     return read

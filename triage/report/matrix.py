@@ -1,12 +1,20 @@
-"""The detection matrix as a table for the terminal, as Markdown lines and as one HTML page."""
+"""The detection matrix for the terminal, as Markdown and as one HTML page.
+
+One row a bug, one column a release: the invariant that caught it, `+n` where it did so n
+launches or allocator calls after the first wrong state, `-` where the release does not
+have the defect. The columns behind sum up the releases it was played on.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from html import escape
 from typing import Any
 
-COLUMNS = ("bug", "sglang", "caught by", "delay", "bounds only", "explained", "fix", "false alarms")
+Line = dict[str, Any]
+
+SUMMED = ("bounds only", "explained", "with its fix", "false alarms")
 
 _STYLE = """
 body { font: 14px/1.4 system-ui, sans-serif; margin: 2rem; color: #222 }
@@ -16,24 +24,26 @@ th { text-align: left; background: #f4f4f4 } .yes { color: #17682b } .no { color
 """
 
 
-def cells(line: dict[str, Any]) -> tuple[str, ...]:
-    """One matrix line as text, in the order of COLUMNS."""
-    if line["not_applicable"]:
-        return (line["bug"], line["sglang"], "n/a", "", "", "", "", line["not_applicable"])
-    caught = line["caught_by"] if line["caught"] else f"MISSED ({line['caught_by'] or 'silent'})"
-    return (
-        line["bug"],
-        line["sglang"],
-        caught,
-        "" if line["delay"] is None else str(line["delay"]),
-        line["bounds"] or "silent",
-        line["explained"] or "no dump",
-        line["fixed"],
-        line["false_alarm"] or ("released" if line["released"] else "none"),
-    )
+def columns(lines: Iterable[Line]) -> tuple[str, ...]:
+    return ("bug", *releases(lines), *SUMMED)
 
 
-def summary(lines: Iterable[dict[str, Any]]) -> str:
+def releases(lines: Iterable[Line]) -> tuple[str, ...]:
+    """In the order in which they were played."""
+    return tuple(dict.fromkeys(line["sglang"] for line in lines))
+
+
+def rows(lines: Iterable[Line]) -> list[tuple[str, ...]]:
+    """One row a bug, in the order of `columns`."""
+    lines = list(lines)
+    names = releases(lines)
+    by_bug: dict[str, dict[str, Line]] = {}
+    for line in lines:
+        by_bug.setdefault(line["bug"], {})[line["sglang"]] = line
+    return [(bug, *_row(played, names)) for bug, played in by_bug.items()]
+
+
+def summary(lines: Iterable[Line]) -> str:
     """One sentence with the totals."""
     played = [line for line in lines if not line["not_applicable"]]
     caught = sum(line["caught"] for line in played)
@@ -48,15 +58,18 @@ def summary(lines: Iterable[dict[str, Any]]) -> str:
     )
 
 
-def markdown(lines: Iterable[dict[str, Any]]) -> str:
-    rows = [COLUMNS, tuple("---" for _ in COLUMNS), *(cells(line) for line in lines)]
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+def markdown(lines: Iterable[Line]) -> str:
+    lines = list(lines)
+    head = columns(lines)
+    table = [head, tuple("---" for _ in head), *rows(lines)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in table)
 
 
-def html(lines: list[dict[str, Any]]) -> str:
+def html(lines: list[Line]) -> str:
     """A self-contained page."""
-    head = "".join(f"<th>{escape(name)}</th>" for name in (*COLUMNS, "what"))
-    body = "\n".join(_row(line) for line in lines)
+    head = "".join(f"<th>{escape(name)}</th>" for name in (*columns(lines), "what"))
+    known = {line["bug"]: line for line in lines}
+    body = "\n".join(_html_row(row, known[row[0]]) for row in rows(lines))
     return (
         "<!doctype html><html lang='en'><meta charset='utf-8'><title>Detection matrix</title>"
         f"<style>{_STYLE}</style><h1>Detection matrix</h1><p>{escape(summary(lines))}</p>"
@@ -64,14 +77,48 @@ def html(lines: list[dict[str, Any]]) -> str:
     )
 
 
-def _row(line: dict[str, Any]) -> str:
-    kind = "na" if line["not_applicable"] else "yes" if line["caught"] else "no"
-    name, *others = cells(line)
-    link = line["reference"]
-    if link.startswith("https://"):
-        named = f"<a href='{escape(link)}'>{escape(name)}</a>"
-    else:
-        named = escape(name)
-    rest = "".join(f"<td>{escape(text)}</td>" for text in others)
-    what = f"<td class='what'>{escape(line['what'])}</td>"
-    return f"<tr class='{kind}'><td>{named}</td>{rest}{what}</tr>"
+def _row(by_release: dict[str, Line], names: Iterable[str]) -> tuple[str, ...]:
+    played = [line for line in by_release.values() if not line["not_applicable"]]
+    return (
+        *(_caught(by_release[name]) if name in by_release else "" for name in names),
+        _summed(line["bounds"] or "silent" for line in played),
+        _summed(line["explained"] or "no dump" for line in played),
+        _summed(line["fixed"] for line in played),
+        _summed(line["false_alarm"] or _silence(line) for line in played),
+    )
+
+
+def _caught(line: Line) -> str:
+    if line["not_applicable"]:
+        return "-"
+    if not line["caught"]:
+        return f"MISSED ({line['caught_by'] or 'silent'})"
+    return f"{line['caught_by']} +{line['delay']}" if line["delay"] else str(line["caught_by"])
+
+
+def _silence(line: Line) -> str:
+    """A released defect is in the release: there is no run without it to be silent."""
+    return "released" if line["released"] else "none"
+
+
+def _summed(values: Iterable[str]) -> str:
+    """The one answer of all releases, or each with the number of releases that gave it."""
+    counts = Counter(values)
+    if len(counts) < 2:
+        return "".join(counts)
+    return ", ".join(f"{value} {n}x" for value, n in counts.most_common())
+
+
+def _html_row(row: tuple[str, ...], line: Line) -> str:
+    name, *others = row
+    named = escape(name)
+    if line["reference"].startswith("https://"):
+        named = f"<a href='{escape(line['reference'])}'>{named}</a>"
+    cells = "".join(f"<td class='{_class(text)}'>{escape(text)}</td>" for text in others)
+    return f"<tr><td>{named}</td>{cells}<td class='what'>{escape(line['what'])}</td></tr>"
+
+
+def _class(text: str) -> str:
+    if text.startswith(("MISSED", "wrong")):
+        return "no"
+    return "na" if text in ("", "-") else "yes"

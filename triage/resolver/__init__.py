@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from triage.errors import ReplayError
 from triage.record import Dump
 from triage.replay.flashinfer_call import CONTEXT
+from triage.resolver.pins import PINS, Version, parse_version
 from triage.resolver.select import Call, Resolution, Selector
-from triage.resolver.table import CUBIN_SETS, parse_version
+from triage.resolver.table import Kernel
 
 B200_SM_COUNT = 148
 
@@ -17,7 +20,7 @@ _TYPES = {
 }
 
 
-def recorded_version(dump: Dump) -> tuple[int, int, int] | None:
+def recorded_version(dump: Dump) -> Version | None:
     """The FlashInfer release of the recorded process; None if the dump does not say it."""
     versions = dump.provenance.get("versions")
     known = versions if isinstance(versions, dict) else {}
@@ -28,7 +31,7 @@ def recorded_version(dump: Dump) -> tuple[int, int, int] | None:
 
 def call_of(
     dump: Dump,
-    version: tuple[int, int, int],
+    version: Version,
     *,
     arch: str = "",
     sm_count: int = 0,
@@ -78,13 +81,17 @@ def call_of(
     )
 
 
-def resolve(call: Call) -> Resolution:
-    """The kernel or kernels that `call` runs, or the key that no kernel has."""
-    return Selector(call).resolve()
+def resolve(call: Call, kernels: Sequence[Kernel] = ()) -> Resolution:
+    """The kernel or kernels that `call` runs, or the key that no kernel has.
+
+    Args:
+        kernels: the release's own; else those of the nearest table that is shipped.
+    """
+    return Selector(call, kernels).resolve()
 
 
-def known_versions() -> list[tuple[int, int, int]]:
-    return sorted(CUBIN_SETS)
+def known_versions() -> list[Version]:
+    return sorted(PINS)
 
 
 def _type(dump: Dump, tensor: str) -> str:

@@ -12,10 +12,13 @@ Source: flashinfer data/include/flashinfer/trtllm/fmha/fmhaKernels.cuh.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
-from triage.resolver.table import Kernel, kernels_of
+from triage.errors import ReplayError
+from triage.resolver.pins import choose
+from triage.resolver.table import Kernel, shipped_kernels
 
 UNLIMITED = (1 << 31) - 1
 DYNAMIC_PAGE = 128  # page sizes from here on share one kernel, keyed 128
@@ -52,6 +55,8 @@ class Rules:
         self.dynamic_page_needs_group = version < (0, 6, 16)  # #4095
         self.keeps_traits_in_step = version >= (0, 6, 14)  # #3393
         self.drops_oversized = version >= (0, 6, 17)
+        self.keys_grouping = version >= (0, 6, 18)
+        self.transforms_mixed_types = version >= (0, 6, 18)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,13 +143,24 @@ class MissingKernel(Exception):
 
 
 class Selector:
-    """The kernels one call may choose from, and the choice."""
+    """The kernels one call may choose from, and the choice.
 
-    def __init__(self, call: Call) -> None:
+    Args:
+        kernels: of the set that the release runs; else the shipped table that is nearest.
+    Raises:
+        ReplayError: for a release or a call that no table here can answer for.
+    """
+
+    def __init__(self, call: Call, kernels: Sequence[Kernel] = ()) -> None:
         self.call = call
         self.rules = Rules(call.version)
         self.kernels: dict[tuple[object, ...], Kernel] = {}
-        for kernel in kernels_of(call.version):
+        if self.rules.transforms_mixed_types and call.q_type != call.kv_type and not call.context:
+            raise ReplayError(
+                f"from FlashInfer 0.6.18 on, {call.q_type} queries over an {call.kv_type} cache "
+                "run kernels of their own, which the tables here do not list"
+            )
+        for kernel in kernels or shipped_kernels(choose(call.version).used):
             if not self._loadable(kernel):
                 continue
             traits = (
@@ -187,6 +203,7 @@ class Selector:
             and kernel.head_dim == call.head_dim
             and kernel.tile_kv == 128
             and not (self.rules.drops_oversized and kernel.smem + 1024 > B200_SMEM_BYTES)
+            and (kernel.groups_tokens or call.context or not self.rules.keys_grouping)
         )
 
     def _first_traits(self) -> Traits:

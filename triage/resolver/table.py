@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import functools
 import lzma
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-from triage.errors import ReplayError
 
 DATA = Path(__file__).parent / "data"
 
@@ -16,17 +15,6 @@ COLUMNS = (
     *("head_dim", "head_dim_per_cta", "tile_q", "tile_kv", "step_q", "step_kv", "page", "smem"),
     *("groups_heads", "groups_tokens", "skips_softmax"),
 )
-
-CUBIN_SETS = {
-    # FlashInfer release -> cubin set (flashinfer/artifacts.py of that release)
-    (0, 6, 11): "1d876ee6",
-    (0, 6, 12): "158f6fa1",
-    (0, 6, 13): "158f6fa1",
-    (0, 6, 14): "158f6fa1",
-    (0, 6, 15): "158f6fa1",
-    (0, 6, 16): "158f6fa1",
-    (0, 6, 17): "158f6fa1",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,35 +49,15 @@ class Kernel:
         return self.page == 128 and "P128" not in self.name
 
 
-def parse_version(text: str) -> tuple[int, int, int]:
-    """`0.6.11.post1` -> (0, 6, 11). Raises ReplayError for anything else."""
-    parts = text.split(".")
-    if len(parts) < 3 or not all(part.isdigit() for part in parts[:3]):
-        raise ReplayError(f"{text!r} is no FlashInfer version such as 0.6.12")
-    return int(parts[0]), int(parts[1]), int(parts[2])
-
-
 @functools.cache
-def kernels_of(version: tuple[int, int, int]) -> tuple[Kernel, ...]:
-    """The kernels that a FlashInfer release ships.
-
-    Raises:
-        ReplayError: for a release whose table is not here.
-    """
-    if version not in CUBIN_SETS:
-        known = f"{_dotted(min(CUBIN_SETS))} to {_dotted(max(CUBIN_SETS))}"
-        raise ReplayError(
-            f"no kernel table for FlashInfer {_dotted(version)}; there is for {known}"
-        )
-    text = lzma.decompress((DATA / f"fmha_{CUBIN_SETS[version]}.tsv.xz").read_bytes()).decode()
-    return tuple(_kernel(line.split("\t")) for line in text.splitlines()[1:])
+def shipped_kernels(kernel_set: str) -> tuple[Kernel, ...]:
+    """The kernels of a set in `triage.resolver.pins.SHIPPED`."""
+    text = lzma.decompress((DATA / f"fmha_{kernel_set}.tsv.xz").read_bytes()).decode()
+    return tuple(kernel_of(line.split("\t")) for line in text.splitlines()[1:])
 
 
-def _kernel(cells: list[str]) -> Kernel:
+def kernel_of(cells: Sequence[str]) -> Kernel:
+    """From the cells of one row, in the order of COLUMNS."""
     numbers = [int(cell) for cell in cells[6:18]]
     flags = [cell == "1" for cell in cells[18:]]
     return Kernel(*cells[:6], *numbers, *flags)  # type: ignore[arg-type]
-
-
-def _dotted(version: tuple[int, int, int]) -> str:
-    return ".".join(map(str, version))

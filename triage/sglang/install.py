@@ -38,6 +38,8 @@ class Installed:
         if self.traps is None:
             return {}
         refused = {reason: f"{n} launches" for reason, n in self.traps.watching.refused.items()}
+        if self.config.kv != "none" and self.config.mode != "raise":
+            refused["KV pages in dumps"] = f"mode {self.config.mode} reads nothing back"
         return {**self.lifecycle.absent, **self.scheduling.absent, **refused}
 
     @property
@@ -109,7 +111,7 @@ def _trap_hooks(made: Installed) -> list[Hook]:
 
     config = made.config
     store = DumpStore(config.directory, config.max_dumps, config.max_bytes)
-    traps = made.traps = Traps(store, config.checks, config.mode, config.strict)
+    traps = made.traps = Traps(store, config.checks, config.mode, config.strict, config.kv)
 
     def allocated(where: str) -> Any:
         def after(original: Any, allocator: Any, *args: Any, **kwargs: Any) -> Any:

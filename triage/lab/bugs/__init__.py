@@ -8,6 +8,10 @@
     inputs      padding, metadata, transfers
     room        request table, integer types, budgets, trees
 
+    second_author, second_author_allocation, second_author_tree
+                written by someone who knew the traps and the rules of explain only
+                by the statements of the invariants
+
 Of SGLang's own `SGLANG_DEBUG_REVERT_PR` switch (25015, 26329, 26972, 27338,
 27360, 27460) none is here: they concern kernels and sizing that need a GPU.
 """
@@ -20,12 +24,17 @@ from triage.lab.bugs.bug import Bug
 from triage.lab.bugs.inputs import INPUTS
 from triage.lab.bugs.released import RELEASED
 from triage.lab.bugs.room import ROOM
+from triage.lab.bugs.second_author import SECOND_AUTHOR
+from triage.lab.bugs.second_author_allocation import SECOND_AUTHOR_ALLOCATION
+from triage.lab.bugs.second_author_tree import SECOND_AUTHOR_TREE
 from triage.lab.bugs.state import STATE
 from triage.lab.bugs.tables import TABLES
 
-CATALOGUE: dict[str, Bug] = {
-    bug.name: bug for bug in (*RELEASED, *TABLES, *ALLOCATION, *STATE, *INPUTS, *ROOM)
-}
+_OURS = (*RELEASED, *TABLES, *ALLOCATION, *STATE, *INPUTS, *ROOM)
+SECOND = (*SECOND_AUTHOR, *SECOND_AUTHOR_ALLOCATION, *SECOND_AUTHOR_TREE)
+"""Defects whose author did not know the traps that must see them."""
+
+CATALOGUE: dict[str, Bug] = {bug.name: bug for bug in (*_OURS, *SECOND)}
 
 
 def find(name: str) -> Bug:

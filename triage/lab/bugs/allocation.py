@@ -20,7 +20,7 @@ _PLAIN = small(draft="none")
 _RELEASING = small(keeps_rejected=False)
 
 
-def _swa() -> Any:
+def swa_allocator() -> Any:
     from triage.sglang.names import swa_allocator_class
 
     return swa_allocator_class()
@@ -32,7 +32,7 @@ def _paged() -> Any:
     return allocator.PagedTokenToKVPoolAllocator
 
 
-def _nth(count: int, act: Callable[[], None]) -> Callable[[], bool]:
+def nth(count: int, act: Callable[[], None]) -> Callable[[], bool]:
     """True, once, at the `count`-th call."""
     state = {"calls": 0}
 
@@ -46,14 +46,14 @@ def _nth(count: int, act: Callable[[], None]) -> Callable[[], bool]:
     return due
 
 
-def _caller(owner: Any, name: str, around: Callable[[Any], Any]) -> AbstractContextManager[Any]:
+def caller(owner: Any, name: str, around: Callable[[Any], Any]) -> AbstractContextManager[Any]:
     """A caller that does something else: above whatever hooks stand on the function."""
     return mock.patch.object(owner, name, around(getattr(owner, name)))
 
 
 def _free_twice(harmed: Harmed) -> AbstractContextManager[Any]:
     def around(free: Any) -> Any:
-        due = _nth(3, lambda: None)
+        due = nth(3, lambda: None)
 
         def twice(self: Any, free_index: Any) -> None:
             again = free_index.clone()
@@ -64,7 +64,7 @@ def _free_twice(harmed: Harmed) -> AbstractContextManager[Any]:
 
         return twice
 
-    return _caller(_swa(), "free", around)
+    return caller(swa_allocator(), "free", around)
 
 
 def _lose_the_tail(harmed: Harmed) -> AbstractContextManager[Any]:
@@ -78,7 +78,7 @@ def _lose_the_tail(harmed: Harmed) -> AbstractContextManager[Any]:
 
         return short
 
-    return _caller(_swa(), "free", around)
+    return caller(swa_allocator(), "free", around)
 
 
 def _token_wise(harmed: Harmed) -> AbstractContextManager[None]:
@@ -93,7 +93,7 @@ def _token_wise(harmed: Harmed) -> AbstractContextManager[None]:
 
         return free_swa
 
-    return replaced(_swa(), "free_swa", make)
+    return replaced(swa_allocator(), "free_swa", make)
 
 
 def _mapping_not_written(harmed: Harmed) -> AbstractContextManager[None]:
@@ -107,7 +107,7 @@ def _mapping_not_written(harmed: Harmed) -> AbstractContextManager[None]:
 
         return alloc_decode
 
-    return replaced(_swa(), "alloc_decode", make)
+    return replaced(swa_allocator(), "alloc_decode", make)
 
 
 def _pages_from(first: int, beyond: int) -> Callable[[Harmed], AbstractContextManager[None]]:
@@ -130,7 +130,7 @@ def _not_taken(harmed: Harmed) -> AbstractContextManager[None]:
     """The third extend leaves its pages in the free list."""
 
     def make(original: Any) -> Any:
-        due = _nth(5, lambda: None)
+        due = nth(5, lambda: None)
 
         def alloc_extend(self: Any, *args: Any, **kwargs: Any) -> Any:
             pages = self.free_pages
@@ -144,7 +144,7 @@ def _not_taken(harmed: Harmed) -> AbstractContextManager[None]:
     return replaced(_paged(), "alloc_extend", make)
 
 
-def _evict_ahead(tokens: int) -> Callable[[Harmed], AbstractContextManager[Any]]:
+def evict_ahead(tokens: int) -> Callable[[Harmed], AbstractContextManager[Any]]:
     """Eviction believes the request is `tokens` further than it is."""
 
     def inject(harmed: Harmed) -> AbstractContextManager[Any]:
@@ -182,14 +182,14 @@ def _row_released_twice(harmed: Harmed) -> AbstractContextManager[Any]:
 
         return twice
 
-    return _caller(ReqToTokenPool, "free", around)
+    return caller(ReqToTokenPool, "free", around)
 
 
 def _one_swa_page_for_two(harmed: Harmed) -> AbstractContextManager[None]:
     """The mapping of a fresh page is that of a page handed out before."""
 
     def make(original: Any) -> Any:
-        due = _nth(4, lambda: None)
+        due = nth(4, lambda: None)
         held: list[torch.Tensor] = []
 
         def alloc_extend(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -204,7 +204,7 @@ def _one_swa_page_for_two(harmed: Harmed) -> AbstractContextManager[None]:
 
         return alloc_extend
 
-    return replaced(_swa(), "alloc_extend", make)
+    return replaced(swa_allocator(), "alloc_extend", make)
 
 
 def _remembered_translation(harmed: Harmed) -> AbstractContextManager[None]:
@@ -226,7 +226,7 @@ def _remembered_translation(harmed: Harmed) -> AbstractContextManager[None]:
 
 
 def _already_page_wise() -> str:
-    page_wise = hasattr(_swa(), "_expand_to_full_pages")
+    page_wise = hasattr(swa_allocator(), "_expand_to_full_pages")
     return "" if page_wise else "released like this: see free-swa-by-token"
 
 
@@ -295,7 +295,7 @@ ALLOCATION = (
         "SWA eviction runs two pages ahead of the window",
         f"{SGLANG}/pull/22470",
         ("I15", "I1", "I17"),
-        inject=_evict_ahead(33),
+        inject=evict_ahead(33),
         cause="freed-page",
     ),
     Bug(
@@ -303,7 +303,7 @@ ALLOCATION = (
         "a request is extended whose last SWA slot was evicted",
         "by reading: alloc_extend maps the new tokens into the dummy page",
         ("I15", "I20", "I6"),
-        inject=_evict_ahead(96),
+        inject=evict_ahead(96),
         cause="freed-page",
         also=("illegal-allocation", "dummy-page-freed"),
     ),

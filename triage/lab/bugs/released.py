@@ -26,7 +26,7 @@ def _allocator() -> Any:
     return swa_allocator_class()
 
 
-def _source(function: Any) -> str:
+def source(function: Any) -> str:
     return inspect.getsource(inspect.unwrap(function))
 
 
@@ -54,13 +54,13 @@ def _frees_by_token() -> str:
     return "fixed: the mapping is cleared by page" if page_wise else ""
 
 
-def _keeps_no_margin() -> str:
+def keeps_no_margin() -> str:
     try:
         from sglang.srt.mem_cache.common import free_swa_out_of_window_slots as evict
     except ImportError:
         return "this release keeps a page of margin behind the window"
-    source = _source(evict)  # 0.5.14 keeps it with a radix tree only, which is not played here
-    keeps = "- page_size" in source and "is_chunk_cache" not in source
+    text = source(evict)  # 0.5.14 keeps it with a radix tree only, which is not played here
+    keeps = "- page_size" in text and "is_chunk_cache" not in text
     return "this release keeps a page of margin behind the window" if keeps else ""
 
 
@@ -72,7 +72,7 @@ def _fills_a_fixed_width() -> str:
 
 
 def _resolves_at_group_end() -> str:
-    free_swa = _source(_allocator().free_swa)
+    free_swa = source(_allocator().free_swa)
     if "swa_free_group" not in free_swa:
         return "free_swa does not take part in free groups"
     at_call = "swa_free_group.append(swa_indices)" in free_swa
@@ -82,12 +82,12 @@ def _resolves_at_group_end() -> str:
 def _frees_segments_unfiltered() -> str:
     if not hasattr(_allocator(), "free_swa_segment"):
         return "this release has no segment frees"
-    pages = _source(_allocator()._free_swa_pages_none_cuda)
+    pages = source(_allocator()._free_swa_pages_none_cuda)
     return "" if "swa_tokens[swa_tokens > 0]" not in pages else "fixed"
 
 
 def _keeps_a_view() -> str:
-    free = _source(_allocator().free)
+    free = source(_allocator().free)
     if "self.free_group.append(free_index)" in free:
         return ""
     return "fixed: the free group owns a copy"
@@ -237,7 +237,7 @@ RELEASED = (
         scenario=small(requests=3, output_tokens=60, mean_accept=1.4),
         overlap=False,
         released=True,
-        applies=_keeps_no_margin,
+        applies=keeps_no_margin,
         cause="freed-page",
     ),
     Bug(

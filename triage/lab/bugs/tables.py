@@ -130,7 +130,7 @@ def _stale_metadata(harmed: Harmed) -> AbstractContextManager[None]:
     return replaced(TRTLLMHAAttnBackend, "init_forward_metadata", make)
 
 
-def _has_write_snapshot() -> str:
+def has_write_snapshot() -> str:
     from sglang.srt.layers.attention.trtllm_mha_backend import TRTLLMMHAMetadata
 
     known = "swa_out_cache_loc" in TRTLLMMHAMetadata.__dataclass_fields__
@@ -235,7 +235,7 @@ TABLES = (
         ("I3",),
         inject=spoiled(_untranslated_writes),
         scenario=small(draft="none"),
-        applies=_has_write_snapshot,
+        applies=has_write_snapshot,
         cause="foreign-write",
     ),
 )

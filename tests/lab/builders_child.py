@@ -1,0 +1,63 @@
+"""Triton's and FA3's builders under traps, sound and with a defect; prints JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+from triage.errors import TrapError
+from triage.lab.bench import Bench
+from triage.lab.gpu import EmulatedFault
+from triage.lab.process import start
+from triage.lab.reinject import reinject
+from triage.lab.scenarios import find, with_backend
+
+DIRECTORY = Path(sys.argv[1])
+PROCESS = start(traps=True, fixes=(), directory=DIRECTORY)
+
+
+def play(name, backend, defect=None, traps=True, page=None):
+    scenario = with_backend(find(name), backend, defect)
+    if page is not None:
+        g = scenario.geometry
+        tokens = {"swa_pages": g.swa_pages * g.page_size, "full_pages": g.full_pages * g.page_size}
+        scenario = replace(scenario, geometry=replace(g, page_size=page, **tokens))
+    with reinject(defect) if defect else nullcontext():
+        PROCESS.arm(traps=traps, fixes=(), directory=DIRECTORY)
+        bench = Bench(PROCESS, scenario, audit=True)
+        trapped = None
+        try:
+            bench.driver.run(lambda done, total: None, 10)
+        except TrapError as error:
+            trapped = error.evidence
+        except EmulatedFault:
+            pass  # in the oracle's first_wrong as well
+        finally:
+            bench.close()
+    first = bench.gpu.first_wrong
+    return {
+        "launches": bench.gpu.launches,
+        "judged": bench.gpu.checked,
+        "first wrong": first.launch if first else None,
+        "books": bench.audit.wrong,
+        "trapped": trapped and [trapped.invariant, trapped.pool, trapped.violations[0].tensor],
+    }
+
+
+def main() -> None:
+    answer = {}
+    for backend in ("triton", "fa3"):
+        answer[backend] = play("smoke-eagle", backend)
+        answer[f"{backend}, page 1"] = play("smoke-plain", backend, page=1)
+        answer[f"{backend}, defect"] = play("smoke-plain", backend, "full-ids-in-window")
+        answer[f"{backend}, defect, no trap"] = play(
+            "smoke-plain", backend, "full-ids-in-window", traps=False
+        )
+    answer["triton, defect of trtllm_mha"] = play("smoke", "triton", "stale-swa-state")
+    print(json.dumps(answer))
+
+
+main()

@@ -1,0 +1,66 @@
+"""What a drawn lifecycle may be: the combinations one release can play, known defects left out.
+
+A cell is one combination of draft or prefix cache, page size and backend. Where a
+release is known to be wrong (the catalogue has it), the cell or its setting is
+left out and said, so that everything the machine reports is news.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+TOKEN_WISE = ("0.5.12.post1", "0.5.13.post1")
+"""Releases that clear the mapping of a freed page by token (`free-swa-by-token`)."""
+
+PAGE_SIZES = (16, 32, 64)
+
+
+class Cell(NamedTuple):
+    """kind: a draft ("frozen", "eagle", "none") or a prefix cache of the second floor."""
+
+    kind: str
+    page: int
+    backend: str
+
+    @property
+    def draft(self) -> str:
+        return self.kind if self.kind in ("frozen", "eagle") else "none"
+
+    @property
+    def radix(self) -> str:
+        """Prefix cache: "on", "off" through SGLang's own classes, or "none" (lower floor)."""
+        return {"swa-radix": "on", "unified": "on", "chunk": "off"}.get(self.kind, "none")
+
+    @property
+    def cache(self) -> str:
+        return "" if self.radix == "none" else self.kind
+
+
+def cells(version: str, *, swa_radix: bool) -> tuple[Cell, ...]:
+    """Every cell this SGLang plays. trtllm_mha has no pages of one; FA3 no frozen-KV draft.
+
+    swa_radix: whether the release has SWARadixCache (up to 0.5.18).
+    """
+    kinds = ["none", "frozen", "eagle", "unified", "chunk"]
+    if swa_radix:
+        kinds.append("swa-radix")
+    found = []
+    for kind in kinds:
+        for backend in ("trtllm_mha", "triton", "fa3"):
+            if kind == "frozen" and backend == "fa3":
+                continue
+            if kind == "eagle" and backend == "trtllm_mha" and version == "0.5.12.post1":
+                continue
+            pages = PAGE_SIZES if backend == "trtllm_mha" else (*PAGE_SIZES, 1)
+            found += [Cell(kind, page, backend) for page in pages]
+    return tuple(found)
+
+
+def left_out(version: str) -> list[str]:
+    """Sentences about what the catalogue has as live defects of this release."""
+    known = ["frozen-KV draft without overlap: the page at the window's edge is evicted (I1)"]
+    if version in TOKEN_WISE:
+        known.append("pages of rejected tokens freed: their mapping is cleared by token (I6)")
+    if version == "0.5.12.post1":
+        known.append("EAGLE draft with its own pool: translated through the target's mapping (I2)")
+    return known
