@@ -181,7 +181,7 @@ class Lifecycles(RuleBasedStateMachine):
         tokens = self._tokens(prompt)
         shared = min(self._tokens(common), tokens)
         self.bench.driver.enqueue(self.admitted, tokens, output, shared)
-        self.bench.driver.tick()
+        self._tick()
 
     @precondition(lambda self: self.bench is not None and self.bench.driver.rows > 0)
     @rule(count=st.integers(1, 16))
@@ -189,7 +189,13 @@ class Lifecycles(RuleBasedStateMachine):
         assert self.bench is not None
         for _ in range(count):
             if self.bench.driver.rows:
-                self.bench.driver.tick()
+                self._tick()
+
+    def _tick(self) -> None:
+        """One step; behind it the ledger and both free lists must say the same."""
+        assert self.bench is not None
+        self.bench.driver.tick()
+        self.bench.audit_ledger()
 
     @precondition(lambda self: self.bench is not None and self.bench.driver.rows > 0)
     @rule(which=st.integers(0, ROWS - 1))
