@@ -83,6 +83,7 @@ def test_asked_for_nothing_it_imports_nothing():
         ("SGLANG_TRTLLM_MHA_DEBUG_MODE", "explode", "raise, contain, log"),
         ("SGLANG_TRTLLM_MHA_DEBUG_CHECKS", "I99", "reads, writes"),
         ("SGLANG_TRTLLM_MHA_DEBUG_MAX_DUMPS", "-1", "at least 1"),
+        ("SGLANG_TRTLLM_MHA_DEBUG_EVERY", "0", "at least 1"),
     ],
 )
 def test_a_value_that_does_not_parse_stops_the_server_with_what_is_accepted(name, value, accepted):

@@ -166,13 +166,6 @@ class Lifecycles(RuleBasedStateMachine):
             audit=True,
         )
 
-    @staticmethod
-    def _tick(bench: Bench) -> None:
-        """One round, the ledger compared: a hook on trtllm_mha's metadata, here for others."""
-        bench.driver.tick()
-        if bench.scenario.backend != "trtllm_mha":
-            bench.boundary()
-
     def _tokens(self, units: int) -> int:
         """Prompts grow with the page, so that every page size has rows of up to six pages."""
         page = self.cell.page if self.cell else 16
@@ -191,7 +184,7 @@ class Lifecycles(RuleBasedStateMachine):
         tokens = self._tokens(prompt)
         shared = min(self._tokens(common), tokens)
         self.bench.driver.enqueue(self.admitted, tokens, output, shared)
-        self._tick(self.bench)
+        self._tick()
 
     @precondition(lambda self: self.bench is not None and self.bench.driver.rows > 0)
     @rule(count=st.integers(1, 16))
@@ -199,7 +192,13 @@ class Lifecycles(RuleBasedStateMachine):
         assert self.bench is not None
         for _ in range(count):
             if self.bench.driver.rows:
-                self._tick(self.bench)
+                self._tick()
+
+    def _tick(self) -> None:
+        """One step; behind it the ledger and both free lists must say the same."""
+        assert self.bench is not None
+        self.bench.driver.tick()
+        self.bench.audit_ledger()
 
     @precondition(lambda self: self.bench is not None and self.bench.driver.rows > 0)
     @rule(which=st.integers(0, ROWS - 1))
