@@ -34,7 +34,7 @@ from triage.history import History
 from triage.invariants.allocator import check_allocated
 from triage.invariants.findings import Findings, read_together
 from triage.invariants.geometry import check_workspace
-from triage.invariants.lengths import check_lengths
+from triage.invariants.lengths import check_lengths, check_query_offsets
 from triage.invariants.reads import IndexSpace, check_form, check_table
 from triage.record import Dump
 from triage.sglang.entry import Entries, Entry
@@ -158,13 +158,13 @@ class Traps:
             self._fire(TableForm, form[0], call, entry, read)
         mine = self._check(call, entry, read)
         sibling = None if entry is None else self._sibling(call, entry, read)
-        lengths = None if entry is None else self._lengths(call, entry)
-        extra = [found for found in (sibling and sibling[1], lengths) if found]
-        read_together([mine, *extra])
+        beside = self._beside(call, entry)
+        read_together([mine, *beside, *([sibling[1]] if sibling else [])])
         self.counts["tables"] += 1
         self.counts["host reads"] += 1
-        if lengths is not None and (wrong := self._wrong(lengths)):
-            self._fire_table(lengths, wrong, None, call, entry, read)
+        for found in beside:
+            if wrong := self._wrong(found):
+                self._fire_table(found, wrong, None, call, entry, read)
         wrong = self._wrong(mine)
         if wrong:
             self._fire_table(mine, wrong, stale, call, entry, read)
@@ -204,6 +204,27 @@ class Traps:
             found = check_workspace(counters)
             summary = "a split-K counter is not zero before the launch"
             self.fire_findings(found, "I27", summary, "", self._where(call))
+
+    def _beside(self, call: AttentionCall, entry: Entry | None) -> list[Findings]:
+        """What is judged at the same launch beside its table, in the same host read."""
+        found = [self._offsets(call, entry)]
+        if entry is not None:
+            found.append(self._lengths(call, entry))
+        return [each for each in found if each is not None]
+
+    def _offsets(self, call: AttentionCall, entry: Entry | None) -> Findings | None:
+        """I12: the query offsets cut the query tensor. Padding behind the last row is legal."""
+        offsets = call.cum_seq_lens_q
+        if offsets is None or len(offsets) < 2:
+            return None
+        rows = int(call.query.shape[0])
+        known = None if entry is None else getattr(entry.forward_batch, "extend_num_tokens", None)
+        return check_query_offsets(
+            offsets,
+            query_rows=rows,
+            padded=known != rows,
+            max_q_len=call.arguments.get("max_q_len"),
+        )
 
     def _lengths(self, call: AttentionCall, entry: Entry) -> Findings | None:
         """I12 against the forward batch: metadata of another forward has other lengths."""

@@ -177,6 +177,32 @@ def test_a_table_narrower_than_a_sequence_is_refused(batch):
         batch.launch(int32([[3, 2, 1, 0], [0, 4, 9, 8]]))
 
 
+@pytest.mark.parametrize("last", [40, 80], ids=["of the queries", "of the keys"])
+def test_query_offsets_end_where_the_query_tensor_does(batch, last):
+    # GIVEN a chunk of 40 tokens of one request behind a prefix of as many, in one host read
+    batch.lengths = int32([80])
+    batch.forward_batch.req_pool_indices = torch.tensor([2])
+    batch.forward_batch.extend_num_tokens = 40
+    options = {
+        "layer_id": 5,
+        "window_left": -1,
+        "query": torch.zeros(40, 1, 8, dtype=torch.float16),
+        "cum_seq_lens_q": int32([0, last]),
+        "max_q_len": 80,
+    }
+    table = int32([[11, 12, 13, 14, 15]])
+    # WHEN the offsets are those of the queries or of the keys
+    if last == 40:
+        batch.launch(table, **options)
+        assert batch.traps.counts["host reads"] == 1
+        return
+    with pytest.raises(TableForm) as caught:
+        batch.launch(table, **options)
+    # THEN those of the keys are refused
+    assert "I12" in str(caught.value)
+    assert "cum_seq_lens_q[1, 0] = 80 is outside [40, 41)" in str(caught.value)
+
+
 def test_stale_swa_state_is_an_error_in_the_log_first_and_stops_at_the_first_wrong_id(
     batch, monkeypatch, caplog
 ):
