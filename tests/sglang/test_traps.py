@@ -11,7 +11,7 @@ import torch
 
 from triage.call import DECODE, AttentionCall
 from triage.dump import read_dump
-from triage.errors import OutOfBounds, StaleSWAState, TableForm, WrongIndexSpace
+from triage.errors import BrokenLifecycle, OutOfBounds, StaleSWAState, TableForm, WrongIndexSpace
 from triage.replay.eager import run_eager
 from triage.store import DumpStore
 from triage.traps import Traps
@@ -201,6 +201,30 @@ def test_query_offsets_end_where_the_query_tensor_does(batch, last):
     # THEN those of the keys are refused
     assert "I12" in str(caught.value)
     assert "cum_seq_lens_q[1, 0] = 80 is outside [40, 41)" in str(caught.value)
+
+
+def test_a_decode_writes_at_the_slot_that_its_row_names(batch):
+    # GIVEN the rows of both requests, and a write that is one slot behind for the second
+    own = [batch.slots(7)[7], batch.slots(15)[5]]
+    batch.forward_batch.out_cache_loc = torch.tensor(own)
+    batch.launch(int32(RIGHT))
+    assert batch.traps.counts["host reads"] == 1
+    batch.traps.forget_tables(batch.backend)
+    batch.forward_batch.out_cache_loc = torch.tensor([own[0], own[1] - 1])
+    # WHEN it is launched, THEN the slot and the right one are named
+    with pytest.raises(BrokenLifecycle) as caught:
+        batch.launch(int32(RIGHT))
+    assert f"out_cache_loc[1, 0] = {own[1] - 1}, expected {own[1]}" in str(caught.value)
+
+
+def test_a_row_that_leaves_its_page_is_stopped_at_the_launch(batch):
+    table = batch.backend.req_to_token
+    table[1, 39] = batch.slots(15)[6]
+    batch.forward_batch.out_cache_loc = torch.tensor([batch.slots(15)[6], batch.slots(15)[5]])
+    with pytest.raises(OutOfBounds) as caught:
+        batch.launch(int32(RIGHT))
+    assert caught.value.evidence.invariant == "I20"
+    assert caught.value.evidence.facts["rows_with_that_page"] == [1, 2]
 
 
 def test_stale_swa_state_is_an_error_in_the_log_first_and_stops_at_the_first_wrong_id(
