@@ -20,9 +20,10 @@ SUMMARY = {
     "I10": "a padded row reads another page than the dummy page",
     "I12": "a sequence length does not fit the launch",
     "I20": "the allocator returned a slot it must not",
+    "I20 last_loc": "a request goes on behind a slot that is not its own last one",
     "I26": "the page table is narrower than a sequence",
 }
-_CAUSE_FIRST = ("I26", "I12", "I10", "I2", "I3", "I1")
+_CAUSE_FIRST = ("I26", "I12", "I10", "I20", "I2", "I3", "I1")
 
 
 def first_of(invariants: Collection[str]) -> str:

@@ -34,9 +34,11 @@ from triage.history import History
 from triage.invariants.allocator import check_allocated
 from triage.invariants.findings import Findings, read_together
 from triage.invariants.geometry import check_workspace
-from triage.invariants.lengths import check_lengths
+from triage.invariants.lengths import check_lengths, check_query_offsets
 from triage.invariants.reads import IndexSpace, check_form, check_table
+from triage.invariants.writes import check_own_slots
 from triage.record import Dump
+from triage.sglang.continuing import holders
 from triage.sglang.entry import Entries, Entry
 from triage.sglang.pools import Reading, active_pool, is_hybrid, num_pages, reading, stale_state
 from triage.sglang.watching import Watching
@@ -158,13 +160,13 @@ class Traps:
             self._fire(TableForm, form[0], call, entry, read)
         mine = self._check(call, entry, read)
         sibling = None if entry is None else self._sibling(call, entry, read)
-        lengths = None if entry is None else self._lengths(call, entry)
-        extra = [found for found in (sibling and sibling[1], lengths) if found]
-        read_together([mine, *extra])
+        beside = self._beside(call, entry)
+        read_together([mine, *beside, *([sibling[1]] if sibling else [])])
         self.counts["tables"] += 1
         self.counts["host reads"] += 1
-        if lengths is not None and (wrong := self._wrong(lengths)):
-            self._fire_table(lengths, wrong, None, call, entry, read)
+        for found in beside:
+            if wrong := self._wrong(found):
+                self._fire_table(found, wrong, None, call, entry, read)
         wrong = self._wrong(mine)
         if wrong:
             self._fire_table(mine, wrong, stale, call, entry, read)
@@ -204,6 +206,52 @@ class Traps:
             found = check_workspace(counters)
             summary = "a split-K counter is not zero before the launch"
             self.fire_findings(found, "I27", summary, "", self._where(call))
+
+    def _beside(self, call: AttentionCall, entry: Entry | None) -> list[Findings]:
+        """What is judged at the same launch beside its table, in the same host read."""
+        found = [self._offsets(call, entry)]
+        if entry is not None:
+            found += [self._lengths(call, entry), self._own_slots(call, entry)]
+        return [each for each in found if each is not None]
+
+    def _offsets(self, call: AttentionCall, entry: Entry | None) -> Findings | None:
+        """I12: the query offsets cut the query tensor. Padding behind the last row is legal."""
+        offsets = call.cum_seq_lens_q
+        if offsets is None or len(offsets) < 2:
+            return None
+        rows = int(call.query.shape[0])
+        known = None if entry is None else getattr(entry.forward_batch, "extend_num_tokens", None)
+        return check_query_offsets(
+            offsets,
+            query_rows=rows,
+            padded=known != rows,
+            max_q_len=call.arguments.get("max_q_len"),
+        )
+
+    def _own_slots(self, call: AttentionCall, entry: Entry) -> Findings | None:
+        """I3, I20: the tokens of this forward are written where its request rows name them.
+
+        A draft that reads the target's pool writes nothing; a call of fewer slots than
+        queries is a part of a forward.
+        """
+        loc, table = getattr(entry.forward_batch, "out_cache_loc", None), entry.req_to_token
+        if loc is None or table is None or "I3" not in self.enabled or not entry.rows_match(call):
+            return None
+        shares = is_hybrid(active_pool(entry.backend, entry.forward_batch))
+        if (entry.origin.role == "draft" and shares) or len(loc) < call.query.shape[0]:
+            return None
+        if getattr(entry.layer, "is_cross_attention", False) or call.page_size == 1:
+            return None
+        assert entry.req_pool_indices is not None
+        return check_own_slots(
+            loc,
+            entry.req_pool_indices,
+            call.cache_seqlens,
+            table,
+            page_size=call.page_size,
+            q_len=max(call.q_len_per_req, 1),
+            cum_seq_lens_q=call.cum_seq_lens_q,
+        )
 
     def _lengths(self, call: AttentionCall, entry: Entry) -> Findings | None:
         """I12 against the forward batch: metadata of another forward has other lengths."""
@@ -271,6 +319,11 @@ class Traps:
         first = first_of(counts)
         seen = [v for v in found.violations(limit=64) if v.invariant in counts]
         seen.sort(key=lambda v: (v.invariant != first, v.row, v.column))
+        facts: dict[str, object] = {"counts": counts}
+        if first == "I20" and entry is not None and entry.req_to_token is not None:
+            facts["rows_with_that_page"] = holders(
+                entry.req_to_token, seen[0].value, call.page_size, seen[0].req_pool_index
+            )
         evidence = Evidence(
             invariant=first,
             summary=stale or SUMMARY[first],
@@ -281,7 +334,7 @@ class Traps:
             total=sum(counts.values()),
             rows_affected=found.rows_affected,
             violations=tuple(seen),
-            facts={"counts": counts},
+            facts=facts,
         )
         self._fire(typed(first) if stale is None else StaleSWAState, evidence, call, entry, read)
 
@@ -322,16 +375,22 @@ class Traps:
 
     # -- the allocator -----------------------------------------------------------------
 
-    def after_alloc(self, allocator: Any, slots: Tensor | None, where: str) -> None:
+    @property
+    def judges_allocs(self) -> bool:
+        """Is the next allocator call looked at? Not where nothing may wait for the device."""
+        return "I20" in self.enabled and self.reads_device and not capture.capturing()
+
+    def after_alloc(
+        self, allocator: Any, slots: Tensor | None, where: str, beside: Findings | None = None
+    ) -> None:
         """Raise OutOfBounds if `alloc_extend` or `alloc_decode` returned an illegal slot.
 
         Both sides are judged: the full slots returned and the SWA slots they map
-        to. None, a full pool, is not a fault. Cost: one host read.
+        to; `beside`, what the call was given, is read with them. None, a full pool,
+        is not a fault. Cost: one host read.
         """
         self.entries.note_allocator(allocator)
-        if slots is None or "I20" not in self.enabled:
-            return
-        if not self.reads_device or capture.capturing():
+        if slots is None or not self.judges_allocs:
             return
         mapping = allocator.full_to_swa_index_mapping
         page = int(allocator.page_size)
@@ -340,23 +399,31 @@ class Traps:
             ("full", check_allocated(slots, size=int(allocator.size_full), page_size=page)),
             ("swa", check_allocated(swa, size=int(allocator.size_swa), page_size=page)),
         )
-        read_together([found for _, found in sides])
+        read_together([found for _, found in sides] + ([beside] if beside else []))
         self.counts["allocations"] += 1
         self.counts["host reads"] += 1
+        if beside is not None and beside.total:
+            self._fire_alloc("full", beside, where, page)
         for name, found in sides:
             if found.total:
                 self._fire_alloc(name, found, where)
 
-    def _fire_alloc(self, pool: str, found: Findings, where: str) -> None:
+    def _fire_alloc(self, pool: str, found: Findings, where: str, page: int = 0) -> None:
+        """page: its size, where the slot to go on from is what is wrong."""
         self.counts["violations"] += 1
+        violations, table = found.violations(limit=64), self.entries.request_table()
+        facts: dict[str, object] = {}
+        if page and table is not None:
+            facts["rows_with_that_page"] = holders(table, violations[0].value, page)
         evidence = Evidence(
             invariant="I20",
-            summary=SUMMARY["I20"],
+            summary=SUMMARY["I20 last_loc" if page else "I20"],
             where=where,
             pool=pool,
             total=found.total,
             rows_affected=found.rows_affected,
-            violations=found.violations(limit=64),
+            violations=violations,
+            facts=facts,
         )
         dump = Dump(fault=evidence, provenance=provenance())
         raise OutOfBounds(evidence, self.save(dump, OutOfBounds))

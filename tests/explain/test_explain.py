@@ -11,6 +11,7 @@ from tests import dumps_fixture as dumps
 from triage.evidence import Evidence, Violation
 from triage.explain import RULES, explain
 from triage.explain.cause import Confidence
+from triage.ledger import ALIASED, USED_AFTER_FREE
 from triage.record import Dump, Ragged
 
 SOUND_STATE = {"use_sliding_window_kv_pool": "True", "_swa_kv_pool": "SWAKVPool@7f00"}
@@ -150,6 +151,87 @@ def test_a_fault_that_no_table_shows_is_named_from_its_record(invariant, key):
     assert [cause.key for cause in explanation.named] == [key]
     assert explanation.named[0].confidence is Confidence.MEDIUM
     assert explanation.named[0].rows[0].value == 3
+
+
+def recorded(invariant, tensor="", value=0, expected=None, summary="what was seen", **facts):
+    """A dump of a fault without a launch, `facts` as the ledger's evidence carries them."""
+    seen = (Violation(invariant, tensor, 0, 0, value, 16, 560, expected),) if tensor else ()
+    return Dump(fault=Evidence(invariant, summary, "a call", violations=seen, facts=facts))
+
+
+def freed_twice(before, now):
+    owners = {"freed before as pages of": before, "freed now with pages of": now}
+    summary = "page 16 was freed, but it is free since free (event 20)"
+    return recorded("I6", "full pages", summary=summary, **owners)
+
+
+FEW_PAGES = replace(dumps.SMALL, rows=1, swa_pages=15)
+
+
+@pytest.mark.parametrize(
+    ("dump", "keys", "confidence"),
+    [
+        (recorded("I17", finding=USED_AFTER_FREE), ["freed-page"], Confidence.HIGH),
+        (recorded("I16", "live node", finding=USED_AFTER_FREE), ["freed-page"], Confidence.HIGH),
+        (recorded("I16", "live node"), ["tree-and-mapping-disagree"], Confidence.HIGH),
+        (recorded("I5", finding=ALIASED), ["page-owned-twice"], Confidence.HIGH),
+        (recorded("I26", misread="cache_seqlens"), ["misread-table"], Confidence.HIGH),
+        (recorded("I26", misread=""), [], None),
+        (
+            recorded("I20", "last_loc", rows_with_that_page=[2]),
+            ["page-owned-twice"],
+            Confidence.HIGH,
+        ),
+        (
+            recorded("I20", "req_to_token", rows_with_that_page=[2]),
+            ["page-owned-twice"],
+            Confidence.MEDIUM,
+        ),
+        (recorded("I20", "req_to_token (written)", rows_with_that_page=[]), [], None),
+        (
+            recorded("I6", "full_to_swa_index_mapping (of a page that was not freed)"),
+            ["stale-mapping"],
+            Confidence.HIGH,
+        ),
+        (recorded("I3", "out_cache_loc", 256, 257), ["foreign-write"], Confidence.HIGH),
+        (recorded("I3", "out_cache_loc", 256, 0), [], None),
+        (freed_twice([3], [3]), ["double-free"], Confidence.HIGH),
+        (freed_twice([3], []), ["double-free"], Confidence.HIGH),
+        (freed_twice([3], [1]), ["page-owned-twice", "double-free"], Confidence.MEDIUM),
+    ],
+)
+def test_a_class_is_named_by_what_the_ledger_and_the_checks_say_of_it(dump, keys, confidence):
+    # WHEN a fault is explained that has no launch
+    explanation = explain(dump)
+    # THEN its facts decide, and where they fit nothing it is unknown
+    assert [cause.key for cause in explanation.named] == keys
+    assert {cause.confidence for cause in explanation.named} == ({confidence} if keys else set())
+    assert keys or explanation.status == "unknown"
+
+
+def test_a_launch_whose_table_is_sound_shows_the_recorded_fault():
+    fault = Evidence("I26", "cache_seqlens is torch.int64", "", facts={"misread": "cache_seqlens"})
+    explanation = explain(replace(right(), fault=fault))
+    assert [cause.key for cause in explanation.named] == ["misread-table"]
+    assert explanation.observed[0] == "I26: cache_seqlens is torch.int64"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "keys"),
+    [
+        (FEW_PAGES, {"other-requests-row", "divided-twice"}),
+        (dumps.E4B, {"other-requests-row"}),
+    ],
+    ids=["ids too small to tell", "ids that a division leaves apart"],
+)
+def test_a_table_of_dummy_pages_is_of_nobody_or_divided_once_too_often(sizes, keys):
+    dump = dumps.make_dump(sizes, "right", swa_state=SOUND_STATE)
+    empty = with_table(dump, np.zeros_like(dump.tables.page_table.padded()))
+
+    explanation = explain(empty)
+
+    assert {cause.key for cause in explanation.named} == keys
+    assert {cause.confidence for cause in explanation.named} == {Confidence.MEDIUM}
 
 
 def test_the_frozen_kv_defect_cites_rows_links_upstream_and_proposes_the_fix():

@@ -14,6 +14,7 @@ from triage.invariants.allocator import (
     check_failed_alloc,
     check_free,
     check_free_list,
+    check_last_slots,
 )
 
 
@@ -148,3 +149,28 @@ def test_a_failed_allocation_takes_nothing():
     assert check_failed_alloc("full", free_before=5, free_after=5) is None
     evidence = check_failed_alloc("full", free_before=5, free_after=3)
     assert evidence is not None and evidence.total == 2
+
+
+def test_a_request_goes_on_behind_its_own_last_token():
+    # GIVEN three requests in pages of four: 6, 3 and 4 tokens, the last one at its page's end
+    table = torch.zeros(4, 12, dtype=torch.int32)
+    table[1, :6] = torch.tensor([8, 9, 10, 11, 20, 21])
+    table[2, :3] = torch.tensor([16, 17, 18])
+    table[3, :4] = torch.tensor([24, 25, 26, 27])
+    held, grows = torch.tensor([6, 3, 4, 0]), torch.tensor([True, True, True, True])
+    last = torch.tensor([21, 18, 27, -1])
+
+    def judged(last, grows=grows, table=table):
+        return check_last_slots(held, grows, last, page_size=4, req_to_token=table)
+
+    # WHEN the right slots are passed, or one is wrong where no page is continued: silence
+    assert judged(last).total == 0
+    assert judged(torch.tensor([21, 18, 21, 18])).total == 0
+    assert judged(last.flip(0), grows & False).total == 0
+    # WHEN they are in another order, or name a slot that no row has there
+    assert judged(torch.tensor([18, 21, 27, -1])).read() == {"I20": 2}
+    found = judged(torch.tensor([21, 30, 27, -1]))
+    # THEN those are named; the place in the page alone would tell only some
+    assert found.read() == {"I20": 1} and found.violations()[0].value == 30
+    assert judged(torch.tensor([21, 30, 27, -1]), table=None).total == 0
+    assert judged(torch.tensor([18, 21, 27, -1]), table=None).total == 2

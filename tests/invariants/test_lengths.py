@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from triage.invariants.lengths import check_lengths
+from triage.invariants.lengths import check_lengths, check_query_offsets
 
 SEQ = torch.tensor([80, 90, 33])
 
@@ -35,3 +36,33 @@ def test_padding_is_not_judged():
     seq = torch.tensor([81, 7, 7])
     requests = torch.tensor([3, 0, 0])
     assert check_lengths(lengths, seq, (0,), req_pool_indices=requests).total == 0
+
+
+def offsets(*values, padded=False, max_q_len=None):
+    given = torch.tensor(values, dtype=torch.int32)
+    return check_query_offsets(given, query_rows=40, padded=padded, max_q_len=max_q_len)
+
+
+def test_offsets_that_cut_the_query_tensor_are_silent():
+    assert offsets(0, 40, max_q_len=40).total == 0
+    assert offsets(0, 10, 10, 40, max_q_len=64).total == 0
+    # AND padding behind the last row, where there is some
+    assert offsets(0, 10, 32, padded=True).total == 0
+
+
+@pytest.mark.parametrize(
+    ("values", "options", "says"),
+    [
+        ((0, 80), {"max_q_len": 80}, "cum_seq_lens_q[1, 0] = 80 is outside [40, 41)"),
+        ((0, 80), {"padded": True}, "cum_seq_lens_q[1, 0] = 80 is outside [0, 41)"),
+        ((0, 32), {}, "cum_seq_lens_q[1, 0] = 32 is outside [40, 41)"),
+        ((1, 40), {}, "cum_seq_lens_q[0, 0] = 1 is outside [0, 1)"),
+        ((0, 30, 20, 40), {}, "cum_seq_lens_q[2, 0] = 20 is outside [30, 41)"),
+        ((0, 40), {"max_q_len": 39}, "queries of a row[0, 0] = 40 is outside [0, 40)"),
+    ],
+    ids=["of the keys", "past the padding", "tokens left out", "first", "falling", "too long"],
+)
+def test_offsets_that_do_not_are_named(values, options, says):
+    found = offsets(*values, **options)
+    assert found.read() == {"I12": 1}
+    assert found.violations()[0].sentence() == says

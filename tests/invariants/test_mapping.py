@@ -7,6 +7,7 @@ import torch
 
 from triage.invariants.mapping import (
     check_cleared,
+    check_left_alone,
     check_mapped,
     check_mapping,
     check_translation,
@@ -103,3 +104,16 @@ def test_a_translation_is_what_the_mapping_says_now():
     right = torch.tensor([12, -1, 0, 0])
     assert check_translation(indices, right, mapping).total == 0
     assert check_translation(indices, right + 1, mapping).total == 4
+
+
+def test_a_free_may_unmap_its_own_pages_and_no_other():
+    # GIVEN that the second token of full page 2 is freed, and with it the page
+    mapping, *_ = pools()
+    before, freed = mapping != 0, torch.tensor([9])
+    mapping[8:12] = 0
+    assert check_left_alone(before, mapping, freed, page_size=PAGE).total == 0
+    # WHEN a token of page 5 is unmapped as well
+    mapping[21] = 0
+    found = check_left_alone(before, mapping, freed, page_size=PAGE)
+    # THEN it is named
+    assert found.read() == {"I6": 1} and found.violations()[0].row == 21

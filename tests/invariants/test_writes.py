@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from triage.invariants.reads import IndexSpace
-from triage.invariants.writes import check_writes
+from triage.invariants.writes import check_own_slots, check_writes
 
 FULL, SWA = IndexSpace("full", 4, 9), IndexSpace("swa", 4, 5)
 
@@ -57,3 +57,48 @@ def test_a_wrong_write_is_named(loc, swa, tensor, value):
     # THEN the first offender is that one
     named = {(v.tensor, v.value) for v in findings.violations()}
     assert (tensor, value) in named and set(findings.read()) == {"I3"}
+
+
+def requests():
+    """Requests 1 and 2 of six and three tokens in pages of four."""
+    rows = torch.zeros(3, 12, dtype=torch.int32)
+    rows[1, :6] = torch.tensor([8, 9, 10, 11, 20, 21])
+    rows[2, :3] = torch.tensor([16, 17, 18])
+    return rows
+
+
+def own(loc, lengths, table=None, request=(1, 2), **options):
+    return check_own_slots(
+        torch.tensor(loc),
+        torch.tensor(request),
+        torch.tensor(lengths, dtype=torch.int32),
+        requests() if table is None else table,
+        page_size=4,
+        **options,
+    )
+
+
+def test_every_mode_writes_where_its_rows_say_the_queries_are():
+    # GIVEN a decode, a verify of two tokens, and an extend of four and one
+    assert own([21, 18], [6, 3]).total == 0
+    assert own([20, 21, 17, 18], [6, 3], q_len=2).total == 0
+    offsets = torch.tensor([0, 4, 5], dtype=torch.int32)
+    assert own([10, 11, 20, 21, 18], [6, 3], cum_seq_lens_q=offsets).total == 0
+    # AND padding: rows of request 0, tokens behind the last row
+    assert own([21, 0], [6, 1], request=(1, 0)).total == 0
+    assert own([10, 11, 20, 21, 18, 0, 0], [6, 3], cum_seq_lens_q=offsets).total == 0
+
+
+def test_a_step_that_writes_at_the_slot_of_the_step_before_is_named():
+    found = own([20, 17], [6, 3])
+    assert found.read() == {"I20": 0, "I3": 2}
+    assert found.violations()[0].sentence() == "out_cache_loc[0, 0] = 20, expected 21"
+
+
+@pytest.mark.parametrize("slot", [0, 19], ids=["dummy", "another request's page"])
+def test_where_the_row_is_at_fault_the_write_is_not_blamed(slot):
+    table = requests()
+    table[1, 5] = slot
+    found = own([21, 18], [6, 3], table)
+    assert found.read() == {"I20": 1, "I3": 0}
+    assert found.violations()[0].expected == 21

@@ -11,6 +11,7 @@ import pytest
 
 from triage.config import INVARIANTS_OF, NOT_CHECKED
 from triage.lab.bugs import CATALOGUE
+from triage.lab.bugs.released import margin_without_a_tree
 from triage.report import matrix
 
 MATRIX_RELEASES = ("0.5.12.post1", "0.5.23")
@@ -29,6 +30,20 @@ def test_every_invariant_that_is_checked_has_a_bug():
     # Every invariant but I18, which no hook can see, has a bug that it answers first or second.
     known = {name for names in INVARIANTS_OF.values() for name in names}
     assert known - covered == set(NOT_CHECKED)
+
+
+@pytest.mark.parametrize(
+    ("text", "keeps"),
+    [
+        ("threshold = pre_len - sliding_window_size - page_size", True),
+        ("if drop_page_margin: ... else: pre_len - sliding_window_size - page_size", False),
+        ("if is_chunk_cache: ... else: pre_len - sliding_window_size - page_size", False),
+        ("if not supports_prefix_sharing: ... pre_len - ceil_align(window)", False),
+    ],
+    ids=["always", "0.5.14", "0.5.15 to 0.5.18", "0.5.23"],
+)
+def test_a_margin_that_radix_off_drops_is_no_margin_in_the_lab(text: str, keeps: bool):
+    assert margin_without_a_tree(text) is keeps
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from triage.ledger import TREE, PageLedger, RequestLedger
+from triage.ledger import FREED_TWICE, TREE, USED_AFTER_FREE, PageLedger, RequestLedger
 
 PAGE = 4
 
@@ -45,6 +45,32 @@ def test_a_double_free_names_the_first_free():
     # THEN both frees are in the sentence
     assert evidence.invariant == "I6" and evidence.where == "abort"
     assert "it is free since release of request 3 (event 2)" in evidence.summary
+
+
+def test_a_second_free_says_whose_the_page_was_and_whose_came_with_it():
+    # GIVEN pages 2 of request 3 and 5 of request 1, and that of request 3 freed
+    books = ledger()
+    books.alloc([8], where="alloc_extend", owner=3)
+    books.alloc([20], where="alloc_extend", owner=1)
+    books.free([8], where="finish")
+    # WHEN request 1 frees both, as it does where its row names page 2 too
+    (evidence,) = books.free([8, 20], where="finish")
+    # THEN an alias can be told from a call that is made twice
+    assert evidence.facts["finding"] == FREED_TWICE
+    assert evidence.facts["freed before as pages of"] == [3]
+    assert evidence.facts["freed now with pages of"] == [1]
+    (again,) = books.free([20], where="finish")
+    assert again.facts["freed before as pages of"] == [1]
+    assert again.facts["freed now with pages of"] == []
+
+
+def test_a_use_after_free_says_so_in_its_facts():
+    books = ledger()
+    books.alloc([8], where="alloc_extend")
+    assert books.check_use([8], where="forward") == ()
+    books.free([8], where="abort")
+    (evidence,) = books.check_use([8], where="forward")
+    assert evidence.facts["finding"] == USED_AFTER_FREE
 
 
 def test_a_free_in_an_open_group_counts_as_freed_until_it_is_settled():
@@ -136,10 +162,10 @@ def test_an_event_older_than_the_history_keeps_its_number():
     assert books.free([8], where="now")[0].summary.endswith("since event 2")
 
 
-def test_memory_is_21_bytes_per_page():
+def test_memory_is_25_bytes_per_page():
     books = PageLedger("full", 1000, PAGE)
     arrays = (value for value in vars(books).values() if isinstance(value, np.ndarray))
-    assert sum(array.nbytes for array in arrays) == 21 * 1000
+    assert sum(array.nbytes for array in arrays) == 25 * 1000
 
 
 def test_rows_are_released_once_and_not_under_a_forward():

@@ -11,7 +11,7 @@ import torch
 
 from triage.call import DECODE, AttentionCall
 from triage.dump import read_dump
-from triage.errors import OutOfBounds, StaleSWAState, TableForm, WrongIndexSpace
+from triage.errors import BrokenLifecycle, OutOfBounds, StaleSWAState, TableForm, WrongIndexSpace
 from triage.replay.eager import run_eager
 from triage.store import DumpStore
 from triage.traps import Traps
@@ -175,6 +175,56 @@ def test_a_table_the_kernel_would_misread_is_refused(batch, table, says):
 def test_a_table_narrower_than_a_sequence_is_refused(batch):
     with pytest.raises(TableForm):
         batch.launch(int32([[3, 2, 1, 0], [0, 4, 9, 8]]))
+
+
+@pytest.mark.parametrize("last", [40, 80], ids=["of the queries", "of the keys"])
+def test_query_offsets_end_where_the_query_tensor_does(batch, last):
+    # GIVEN a chunk of 40 tokens of one request behind a prefix of as many, in one host read
+    batch.lengths = int32([80])
+    batch.forward_batch.req_pool_indices = torch.tensor([2])
+    batch.forward_batch.extend_num_tokens = 40
+    options = {
+        "layer_id": 5,
+        "window_left": -1,
+        "query": torch.zeros(40, 1, 8, dtype=torch.float16),
+        "cum_seq_lens_q": int32([0, last]),
+        "max_q_len": 80,
+    }
+    table = int32([[11, 12, 13, 14, 15]])
+    # WHEN the offsets are those of the queries or of the keys
+    if last == 40:
+        batch.launch(table, **options)
+        assert batch.traps.counts["host reads"] == 1
+        return
+    with pytest.raises(TableForm) as caught:
+        batch.launch(table, **options)
+    # THEN those of the keys are refused
+    assert "I12" in str(caught.value)
+    assert "cum_seq_lens_q[1, 0] = 80 is outside [40, 41)" in str(caught.value)
+
+
+def test_a_decode_writes_at_the_slot_that_its_row_names(batch):
+    # GIVEN the rows of both requests, and a write that is one slot behind for the second
+    own = [batch.slots(7)[7], batch.slots(15)[5]]
+    batch.forward_batch.out_cache_loc = torch.tensor(own)
+    batch.launch(int32(RIGHT))
+    assert batch.traps.counts["host reads"] == 1
+    batch.traps.forget_tables(batch.backend)
+    batch.forward_batch.out_cache_loc = torch.tensor([own[0], own[1] - 1])
+    # WHEN it is launched, THEN the slot and the right one are named
+    with pytest.raises(BrokenLifecycle) as caught:
+        batch.launch(int32(RIGHT))
+    assert f"out_cache_loc[1, 0] = {own[1] - 1}, expected {own[1]}" in str(caught.value)
+
+
+def test_a_row_that_leaves_its_page_is_stopped_at_the_launch(batch):
+    table = batch.backend.req_to_token
+    table[1, 39] = batch.slots(15)[6]
+    batch.forward_batch.out_cache_loc = torch.tensor([batch.slots(15)[6], batch.slots(15)[5]])
+    with pytest.raises(OutOfBounds) as caught:
+        batch.launch(int32(RIGHT))
+    assert caught.value.evidence.invariant == "I20"
+    assert caught.value.evidence.facts["rows_with_that_page"] == [1, 2]
 
 
 def test_stale_swa_state_is_an_error_in_the_log_first_and_stops_at_the_first_wrong_id(

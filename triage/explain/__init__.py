@@ -16,7 +16,13 @@ from triage.explain.case import Case
 from triage.explain.cause import Cause, Confidence
 from triage.explain.rules_allocation import freed_page, page_owned_twice
 from triage.explain.rules_books import moved_wrongly
-from triage.explain.rules_fault import illegal_allocation, lengths_disagree
+from triage.explain.rules_fault import (
+    freed_by_two,
+    goes_on_elsewhere,
+    illegal_allocation,
+    lengths_disagree,
+    misread_lengths,
+)
 from triage.explain.rules_form import misread_table, narrow_table
 from triage.explain.rules_history import stale_state_on_record
 from triage.explain.rules_kernel import known_kernel_defect
@@ -49,12 +55,18 @@ RULES = (
 
 FAULT_RULES = (
     illegal_allocation,
+    goes_on_elsewhere,
     lengths_disagree,
+    misread_lengths,
+    freed_by_two,
     moved_wrongly,
     sized_wrongly,
     stale_state_on_record,
 )
 """Rules that go by the recorded fault and the history alone: the launch may be absent."""
+
+_SHOWN_BY_THE_TABLE = ("", "I1", "I2")
+"""If the tables of the dump show none of these, none is there; of others they need not tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,4 +108,7 @@ def explain(dump: Dump) -> Explanation:
     told = tuple(filter(None, (since(dump),)))
     if case is None:
         return Explanation(tuple(found), ("the dump holds no launch with its tables", *told))
-    return Explanation(tuple(found), (*case.observed(), *(told if case.observed() else ())))
+    seen = case.observed()
+    if not seen and dump.fault.invariant not in _SHOWN_BY_THE_TABLE:
+        seen = (f"{dump.fault.invariant}: {dump.fault.summary}",)
+    return Explanation(tuple(found), (*seen, *(told if seen else ())))

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from triage.evidence import Evidence
 from triage.explain.cause import Cause, Confidence
+from triage.explain.rules_fault import freed_by_strangers
+from triage.ledger import ALIASED, USED_AFTER_FREE
 from triage.record import Dump
 
 _SGLANG = "https://github.com/sgl-project/sglang"
@@ -31,6 +33,16 @@ class Kind:
 
 def summary(*words: str) -> Callable[[Evidence], bool]:
     return lambda fault: all(word in fault.summary for word in words)
+
+
+def finding(what: str) -> Callable[[Evidence], bool]:
+    """By the ledger's own fact, not its wording."""
+    return lambda fault: fault.facts.get("finding") == what
+
+
+def shown(word: str) -> Callable[[Evidence], bool]:
+    """By the tensor of the first offender."""
+    return lambda fault: bool(fault.violations) and word in fault.violations[0].tensor
 
 
 def always(fault: Evidence) -> bool:
@@ -66,6 +78,15 @@ _KINDS = (
     ),
     Kind(
         "I6",
+        shown("a page that was not freed"),
+        "stale-mapping",
+        "the mapping lost a page that is still held",
+        "an SWA page that was freed by the same call",
+        "clear the mapping of the pages that are freed, and of no other",
+        (f"{_SGLANG}/pull/27779",),
+    ),
+    Kind(
+        "I6",
         summary("the group kept a view"),
         "free-group-view",
         "a free group kept a view of the request table, which was rewritten before it ended",
@@ -89,6 +110,22 @@ _KINDS = (
         "an allocation of the page between the two frees",
         "find the second caller: the evidence names the call that freed it first",
         (f"{_SGLANG}/pull/18694",),
+    ),
+    Kind(
+        "I17",
+        finding(USED_AFTER_FREE),
+        "freed-page",
+        "a page is used by a request after it was freed (use after free)",
+        "an allocation of the page after that free",
+        "find who freed it while a row still named it: the evidence names the call",
+    ),
+    Kind(
+        "I5",
+        finding(ALIASED),
+        "page-owned-twice",
+        "one page is in the rows of two requests, or twice in one",
+        "a prefix that both took from a tree, at the same position",
+        "compare the rows with what each allocation returned",
     ),
     Kind(
         "I5",
@@ -151,7 +188,7 @@ _KINDS = (
     ),
     Kind(
         "I3",
-        always,
+        lambda fault: not (fault.violations and fault.violations[0].expected == 0),
         "foreign-write",
         "a token is written to a slot that is not its own",
         "a request index of 0 for that token: padding may write the dummy page",
@@ -200,7 +237,7 @@ def named(dump: Dump, kinds: tuple[Kind, ...]) -> Cause | None:
             return Cause(
                 key=kind.key,
                 name=kind.name,
-                confidence=Confidence.HIGH,
+                confidence=Confidence.MEDIUM if freed_by_strangers(fault) else Confidence.HIGH,
                 evidence=tuple(line.strip() for line in lines),
                 refuted_by=(kind.refuted_by,),
                 fix=kind.fix,

@@ -65,7 +65,7 @@ def other_requests_row(case: Case) -> Cause | None:
             strangers.append((row, int(owner)))
             mask[row] = wrong[row]
     if not strangers:
-        return None
+        return _rows_of_nobody(case)
     pairs = ", ".join(f"row {row} holds row {owner}'s" for row, owner in strangers[:4])
     return Cause(
         key="other-requests-row",
@@ -75,4 +75,29 @@ def other_requests_row(case: Case) -> Cause | None:
         rows=case.cite(mask),
         refuted_by=("the same rows right at the moment the table was built",),
         fix="check that metadata is rebuilt for this batch, and the request indices it used",
+    )
+
+
+def _rows_of_nobody(case: Case) -> Cause | None:
+    """The table of a request that has finished, or of none, names the dummy page throughout."""
+    wrong = case.wrong()
+    mask = wrong & (case.table == 0)
+    whole = (mask.sum(axis=1) > 1) & (mask == case.seen).all(axis=1)
+    if not whole.any():
+        return None
+    mask[~whole] = False
+    return Cause(
+        key="other-requests-row",
+        name="row built for a request that holds nothing (wrong request index, or one finished)",
+        confidence=Confidence.MEDIUM,
+        evidence=(
+            f"{int(whole.sum())} rows name the dummy page at every visible entry, while their "
+            "requests have pages for all of them",
+        ),
+        rows=case.cite(mask),
+        refuted_by=(
+            "a mapping that was written after the table was built",
+            "ids that a second division by the page size makes 0",
+        ),
+        fix="check the request indices that the table was built from",
     )

@@ -126,12 +126,18 @@ def divided_twice(case: Case) -> Cause | None:
     for space, slots in _slots(case).items():
         twice = np.where(slots == UNKNOWN, UNKNOWN, slots // case.launch.page_size**2)
         match = case.match(twice)
+        if not match.holds:
+            continue
         # Ids this small are easily the same by chance: some must differ from each other.
-        if match.holds and len(np.unique(twice[case.seen])) > 1:
+        # If all are 0 a row of nobody's fits as well, and both are named (`rules_rows`).
+        spread = len(np.unique(twice[case.seen])) > 1
+        if spread or match.telling > 1:
             return Cause(
                 key="divided-twice",
                 name="page ids divided by the page size twice",
-                confidence=Confidence.HIGH if match.telling >= 4 else Confidence.MEDIUM,
+                confidence=(
+                    Confidence.HIGH if spread and match.telling >= 4 else Confidence.MEDIUM
+                ),
                 evidence=(
                     _agreement_text(case, match, f"the {space} page of its token // page size"),
                 ),

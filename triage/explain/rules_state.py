@@ -6,18 +6,12 @@ contradiction.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from triage.evidence import Evidence
 from triage.explain.cause import Cause
-from triage.explain.rules_books import Kind, always, named, summary
+from triage.explain.rules_books import Kind, always, finding, named, shown, summary
+from triage.ledger import USED_AFTER_FREE
 from triage.record import Dump
 
 _SGLANG = "https://github.com/sgl-project/sglang"
-
-
-def _shown(word: str) -> Callable[[Evidence], bool]:
-    return lambda fault: bool(fault.violations) and word in fault.violations[0].tensor
 
 
 _KINDS = (
@@ -86,7 +80,15 @@ _KINDS = (
     ),
     Kind(
         "I16",
-        _shown("node"),
+        finding(USED_AFTER_FREE),
+        "freed-page",
+        "a page that the tree holds was freed (use after free)",
+        "an allocation of the page after that free",
+        "find who freed it: a prefix that the tree gave out is not the request's to free",
+    ),
+    Kind(
+        "I16",
+        shown("node"),
         "tree-and-mapping-disagree",
         "a live tree node lost its SWA pages, or a tombstone kept them",
         "a deferred free that has not been settled",
@@ -95,7 +97,7 @@ _KINDS = (
     ),
     Kind(
         "I16",
-        _shown("tombstone"),
+        shown("tombstone"),
         "tree-and-mapping-disagree",
         "a live tree node lost its SWA pages, or a tombstone kept them",
         "a deferred free that has not been settled",
@@ -104,7 +106,7 @@ _KINDS = (
     ),
     Kind(
         "I16",
-        _shown("lock_ref"),
+        shown("lock_ref"),
         "lock-imbalance",
         "locks of the tree were taken and not given back, or given back twice",
         "a request that is between its two locks",
@@ -120,7 +122,7 @@ _KINDS = (
     ),
     Kind(
         "I22",
-        _shown("slots"),
+        shown("slots"),
         "slots-as-pages",
         "slots are passed where page ids belong",
         "a page size of 1",
@@ -129,7 +131,7 @@ _KINDS = (
     ),
     Kind(
         "I22",
-        _shown("divided twice"),
+        shown("divided twice"),
         "divided-twice",
         "page ids are divided by the page size once more",
         "rows whose ids are right by another mapping",

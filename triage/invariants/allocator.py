@@ -79,6 +79,39 @@ def check_continuation(
     )
 
 
+def check_last_slots(
+    held_tokens: Tensor,
+    grows: Tensor,
+    last_loc: Tensor,
+    *,
+    page_size: int,
+    req_to_token: Tensor | None = None,
+) -> Findings:
+    """I20: a request that continues a partial page goes on behind its own last token.
+
+    The allocator hands out the slots behind `last_loc`, whoever's page that is. Its place
+    in the page is that of token held - 1, and some row of the request table has it there.
+    Whose row the allocator is not told, so two requests of one length whose slots were
+    swapped pass here; `check_row_pages` sees them in the table.
+
+    Args:
+        held_tokens: `(requests,)`, tokens held before this call.
+        grows: `(requests,)`, bool: the call adds tokens to this request.
+        last_loc: `(requests,)`, full-pool slot of the last of them; -1 for none.
+        req_to_token: `(rows, context)`; without it only the place in the page is judged.
+    Returns: one I20 fault over `last_loc`, row = request.
+    Cost: about 15 small launches over `(rows, requests)`; no sync until `read()`.
+    Source: the assertion of `PagedTokenToKVPoolAllocator.alloc_extend` in debug mode.
+    """
+    last, held = last_loc.to(torch.int64), held_tokens.to(torch.int64)
+    partial = grows & (held.remainder(page_size) != 0)
+    wrong = last.remainder(page_size) != (held - 1).remainder(page_size)
+    if req_to_token is not None:
+        column = (held - 1).clamp(0, req_to_token.shape[1] - 1)
+        wrong = wrong | ~(req_to_token[:, column] == last).any(dim=0)
+    return Findings([Fault("I20", "last_loc", partial & wrong, last, page_size, 2**31)])
+
+
 def check_free_list(
     free_pages: Tensor, *, num_pages: int, held_pages: Tensor | None = None
 ) -> Findings:

@@ -1,10 +1,11 @@
-"""I12: the lengths a launch reads are those of the forward it belongs to.
+"""I12: the lengths and query offsets a launch reads are those of the forward it belongs to.
 
 The failure: metadata of an earlier forward is used again, or built with the
 wrong convention (prefix, with the queries, with the draft tokens). Every id is
 still right for some moment, so neither range nor identity notices. The rule: a
 row's length is the scheduler's length plus what the mode adds, the same for
-every row of a decode or verify.
+every row of a decode or verify; and the offsets cut the query tensor that is
+passed into rows, from its first token to its last.
 """
 
 from __future__ import annotations
@@ -56,3 +57,36 @@ def check_lengths(
             )
         ]
     )
+
+
+def check_query_offsets(
+    cum_seq_lens_q: Tensor, *, query_rows: int, padded: bool, max_q_len: int | None = None
+) -> Findings:
+    """I12: the offsets start at 0, never fall and end where the query tensor does.
+
+    Offsets of the keys in their place pass every other check: a row then has as many
+    queries as tokens, and the kernel reads past the query tensor and writes past the output.
+
+    Args:
+        cum_seq_lens_q: `(rows + 1,)`, integer, rows >= 1. Values may be anything.
+        query_rows: tokens of the query tensor.
+        padded: tokens behind the last row may be padding: the last offset is then at most
+            `query_rows`, else exactly that.
+        max_q_len: what the kernel is told the longest row has; None if it is not told.
+    Returns: I12 faults over the offsets, row = position, and over the queries of each row.
+    Cost: about 20 small launches; no sync until `read()`.
+    """
+    offsets = cum_seq_lens_q.to(torch.int64)
+    low = torch.cat([offsets.new_zeros(1), offsets[:-1]]).clamp(min=0, max=query_rows)
+    high = torch.full_like(offsets, query_rows + 1)
+    high[:1] = 1
+    if not padded:
+        low[-1:] = query_rows
+    faults = [
+        Fault("I12", "cum_seq_lens_q", (offsets < low) | (offsets >= high), offsets, low, high)
+    ]
+    if max_q_len is not None:
+        queries = offsets.diff()
+        too_many = queries > max_q_len
+        faults.append(Fault("I12", "queries of a row", too_many, queries, 0, max_q_len + 1))
+    return Findings(faults)

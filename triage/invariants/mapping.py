@@ -89,6 +89,28 @@ def check_cleared(free_index: Tensor, full_to_swa: Tensor, *, page_size: int) ->
     return Findings([Fault("I6", "full_to_swa_index_mapping", mask, entry, 0, 1)])
 
 
+def check_left_alone(
+    mapped_before: Tensor, full_to_swa: Tensor, free_index: Tensor, *, page_size: int
+) -> Findings:
+    """I6: a free unmaps no page but its own.
+
+    Args:
+        mapped_before: `(slots,)`, bool: entries that were not 0 before the call.
+        full_to_swa: `(slots,)`, the mapping after it.
+        free_index: `(n,)`, integer, the argument of the call.
+    Returns: one I6 fault over the mapping, row = full slot.
+    Cost: about 12 launches, two of them over the mapping; no sync until `read()`.
+    """
+    slot = torch.arange(len(full_to_swa), device=full_to_swa.device)
+    pages = -(-len(full_to_swa) // page_size)
+    freed = torch.zeros(pages, dtype=torch.bool, device=full_to_swa.device)
+    freed[(free_index.to(torch.int64) // page_size).clamp(0, pages - 1)] = True
+    entry = full_to_swa.to(torch.int64)
+    lost = mapped_before & (entry == 0) & ~freed[slot // page_size]
+    name = "full_to_swa_index_mapping (of a page that was not freed)"
+    return Findings([Fault("I6", name, lost, entry, 1, 2**31)])
+
+
 def check_mapped(slots: Tensor, full_to_swa: Tensor, swa_slots: Tensor | None = None) -> Findings:
     """I8: every full slot that an allocation returned is mapped by this very call, or to 0.
 

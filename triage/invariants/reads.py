@@ -58,30 +58,36 @@ def check_form(
         width covers the lengths needs their values: `check_table` says that.
     Cost: host integers only; no kernel, no sync, legal under capture.
     """
-    wrong: list[str] = []
+    wrong: list[tuple[str, str]] = []  # tensor, what is wrong with it
+
+    def add(tensor: str, text: str) -> None:
+        wrong.append((tensor, text))
+
     if page_size < 1:
-        wrong.append(f"page_size = {page_size}, at least 1 is needed")
+        add("", f"page_size = {page_size}, at least 1 is needed")
     if block_tables.dim() != 2:
-        wrong.append(f"block_tables has {block_tables.dim()} dimensions, 2 are needed")
+        add("block_tables", f"block_tables has {block_tables.dim()} dimensions, 2 are needed")
     elif block_tables.numel() > 0:
         rows, width = block_tables.shape
         row_stride, column_stride = block_tables.stride()
         if (rows > 1 and row_stride != width) or (width > 1 and column_stride != 1):
             strides = f"({row_stride}, {column_stride})"
-            wrong.append(f"block_tables has strides {strides}, the kernel assumes ({width}, 1)")
+            text = f"block_tables has strides {strides}, the kernel assumes ({width}, 1)"
+            add("block_tables", text)
     if cache_seqlens.dim() != 1:
-        wrong.append(f"cache_seqlens has {cache_seqlens.dim()} dimensions, 1 is needed")
+        add("cache_seqlens", f"cache_seqlens has {cache_seqlens.dim()} dimensions, 1 is needed")
     elif len(cache_seqlens) > 1 and cache_seqlens.stride(0) != 1:
-        wrong.append(f"cache_seqlens has stride {cache_seqlens.stride(0)}, the kernel assumes 1")
+        text = f"cache_seqlens has stride {cache_seqlens.stride(0)}, the kernel assumes 1"
+        add("cache_seqlens", text)
     if block_tables.dim() >= 1 and cache_seqlens.dim() >= 1:
         rows, lengths = block_tables.shape[0], cache_seqlens.shape[0]
         if rows != lengths:
-            wrong.append(f"block_tables has {rows} rows, cache_seqlens {lengths}")
+            add("", f"block_tables has {rows} rows, cache_seqlens {lengths}")
     for name, tensor in (("block_tables", block_tables), ("cache_seqlens", cache_seqlens)):
         if tensor.dtype != torch.int32:
-            wrong.append(f"{name} is {tensor.dtype}, the kernel reads torch.int32")
+            add(name, f"{name} is {tensor.dtype}, the kernel reads torch.int32")
         if tensor.device != device_of_kernel:
-            wrong.append(f"{name} is on {tensor.device}, the kernel runs on {device_of_kernel}")
+            add(name, f"{name} is on {tensor.device}, the kernel runs on {device_of_kernel}")
     facts: dict[str, object] = {
         "block_tables.shape": list(block_tables.shape),
         "block_tables.stride": list(block_tables.stride()),
@@ -89,7 +95,8 @@ def check_form(
         "cache_seqlens.stride": list(cache_seqlens.stride()),
     }
     return tuple(
-        Evidence(invariant="I26", summary=text, where=where, total=1, facts=facts) for text in wrong
+        Evidence("I26", text, where, total=1, facts={**facts, "misread": tensor})
+        for tensor, text in wrong
     )
 
 

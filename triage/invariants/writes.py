@@ -1,4 +1,4 @@
-"""I3: the KV slots that a forward writes.
+"""I3, I20: the KV slots that a forward writes, and that they are those it reads them from.
 
 The failure: a token written into the dummy page, past the pool, or into an SWA
 slot other than its own; nothing fails until some later read. The rule: a real
@@ -69,6 +69,62 @@ def check_writes(
         outside = outside | (known & (written != expected))
     faults.append(Fault("I3", "swa_loc", outside, written, low, high, expected, known))
     return Findings(faults)
+
+
+def check_own_slots(
+    out_cache_loc: Tensor,
+    req_pool_indices: Tensor,
+    cache_seqlens: Tensor,
+    req_to_token: Tensor,
+    *,
+    page_size: int,
+    q_len: int = 1,
+    cum_seq_lens_q: Tensor | None = None,
+) -> Findings:
+    """I3: a query token's key is written where its request's row says the token is.
+
+    Query j of a row with q queries and length L is the token at position L - q + j, in
+    every mode whose attention reads what it has just written; the kernel finds it through
+    the row. Not for a draft that writes nothing (frozen KV).
+
+    I3   loc differs from R[req, position].
+    I20  R[req, position] is not in the page that R names for it: the row is at fault.
+
+    Args:
+        out_cache_loc: `(tokens,)`; tokens behind the last row's are padding.
+        req_pool_indices, cache_seqlens: `(rows,)`; request 0 is padding.
+        q_len: queries of every row; `cum_seq_lens_q` `(rows + 1,)` replaces it.
+    Cost: about 45 small launches; no sync until `read()`.
+    """
+    loc, request = out_cache_loc.to(torch.int64), req_pool_indices.to(torch.int64)
+    length = cache_seqlens.to(torch.int64)
+    token = torch.arange(len(loc), device=loc.device)
+    if cum_seq_lens_q is None:
+        row = token // q_len
+        query, queries = token - row * q_len, torch.full_like(length, q_len)
+        judged = row < len(length)
+        row = row.clamp(max=len(length) - 1)
+    else:
+        offsets = cum_seq_lens_q.to(torch.int64).contiguous()
+        judged = token < offsets[-1]
+        row = torch.searchsorted(offsets[1:].contiguous(), token, right=True)
+        row = row.clamp(max=len(length) - 1)
+        query, queries = token - offsets[row], offsets.diff()
+    mine, position = request[row], length[row] - queries[row] + query
+    requests, context = req_to_token.shape
+    judged = judged & (mine > 0) & (mine < requests) & (position >= 0) & (position < context)
+    mine, position = mine.clamp(0, requests - 1), position.clamp(0, context - 1)
+    place = position.remainder(page_size)
+    own = req_to_token[mine, position].to(torch.int64)
+    first = req_to_token[mine, position - place].to(torch.int64)
+    sound = (own == first + place) & (own >= page_size)
+    wrong = judged & sound & (loc != own)
+    return Findings(
+        [
+            Fault("I20", "req_to_token", judged & ~sound, own, 0, 2**31, first + place),
+            Fault("I3", "out_cache_loc", wrong, loc, 0, 2**31, own),
+        ]
+    )
 
 
 def _outside(slots: Tensor, real: Tensor, space: IndexSpace) -> tuple[Tensor, Tensor, Tensor]:

@@ -97,7 +97,11 @@ def _evict(runtime: Runtime, request: LabRequest, pre_len: int) -> None:
         ScheduleBatch._evict_swa(batch, request, pre_len)
         return
     accepted = inspect.signature(free_swa_out_of_window_slots).parameters
-    without_tree = {"is_chunk_cache": True, "supports_prefix_sharing": False}
+    without_tree = {  # one name a release, the oldest first
+        "drop_page_margin": True,
+        "is_chunk_cache": True,
+        "supports_prefix_sharing": False,
+    }
     extra = {name: value for name, value in without_tree.items() if name in accepted}
     free_swa_out_of_window_slots(
         request,

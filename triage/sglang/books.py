@@ -24,9 +24,9 @@ from torch import Tensor
 
 from triage.evidence import Evidence
 from triage.invariants.allocator import check_failed_alloc
-from triage.invariants.findings import Findings
-from triage.invariants.mapping import check_cleared, check_mapping
-from triage.ledger import DEFERRED, FREE, HELD, PageLedger, RequestLedger
+from triage.invariants.findings import Findings, read_together
+from triage.invariants.mapping import check_cleared, check_left_alone, check_mapping
+from triage.ledger import ALIASED, DEFERRED, FREE, HELD, PageLedger, RequestLedger
 
 Report = Callable[[Evidence], None]
 """Takes one finding, and normally raises."""
@@ -154,20 +154,26 @@ class Books:
         return slots
 
     def around_swa_free(self, original: Any, allocator: Any, *args: Any, **kwargs: Any) -> Any:
-        """I6: what goes back leaves nothing behind in the mapping, on the whole page."""
+        """I6: what goes back leaves its pages unmapped, and no other page."""
         self._name(allocator)
         free_index = args[0] if args else next(iter(kwargs.values()))
         slots = free_index.to(torch.int64).clone()  # the caller may pass a view of its table
+        mapped = None
+        if len(slots) and has_mapping(allocator) and not grouping(allocator):
+            mapped = allocator.full_to_swa_index_mapping != 0
         result = original(allocator, *args, **kwargs)
         if grouping(allocator) and any(kept is free_index for kept in allocator.free_group):
             self._kept.setdefault(allocator, []).append((free_index, slots))
-        if len(slots) and has_mapping(allocator) and not grouping(allocator):
-            found = check_cleared(
-                slots,
-                allocator.full_to_swa_index_mapping,
-                page_size=int(allocator.page_size),
+        if mapped is not None and not grouping(allocator):
+            mapping, page = allocator.full_to_swa_index_mapping, int(allocator.page_size)
+            left = check_cleared(slots, mapping, page_size=page)
+            alone = check_left_alone(mapped, mapping, slots, page_size=page)
+            read_together([left, alone])
+            name = original.__name__
+            self._judge(left, "I6", f"{name} left SWA slots mapped", "swa", original)
+            self._judge(
+                alone, "I6", f"{name} unmapped a page that it did not free", "swa", original
             )
-            self._judge(found, "I6", f"{original.__name__} left SWA slots mapped", "swa", original)
         return result
 
     def around_swa_group_end(self, original: Any, allocator: Any) -> Any:
@@ -271,7 +277,8 @@ class Books:
                     prefix = column + 1
 
     def _aliased(self, summary: str) -> None:
-        self.report(Evidence("I5", summary, "forward", pool="full", total=1))
+        facts: dict[str, object] = {"finding": ALIASED}
+        self.report(Evidence("I5", summary, "forward", pool="full", total=1, facts=facts))
 
     def boundary(self, allocator: Any) -> None:
         """I4, I5 over both pools, every `every` calls; nothing may be half done now."""

@@ -132,6 +132,16 @@ class Entries:
     def note_allocator(self, allocator: Any) -> None:
         self._allocators.add(allocator)
 
+    def page_size(self) -> int:
+        """Tokens per page of the allocators seen so far; 0 before there is one."""
+        return max((int(a.page_size) for a in self._allocators), default=0)
+
+    def request_table(self) -> Tensor | None:
+        """The `req_to_token` that the backends share; None where there are several, or none."""
+        tables = [getattr(backend, "req_to_token", None) for backend in list(self._origins)]
+        found = {id(table): table for table in tables if isinstance(table, Tensor)}
+        return next(iter(found.values())) if len(found) == 1 else None
+
     def origin_of(self, backend: Any) -> Origin:
         return self._origins.get(backend, Origin())
 

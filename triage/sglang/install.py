@@ -115,14 +115,19 @@ def _trap_hooks(made: Installed) -> list[Hook]:
 
     def allocated(where: str) -> Any:
         def after(original: Any, allocator: Any, *args: Any, **kwargs: Any) -> Any:
+            beside = None
+            if traps.armed and traps.judges_allocs:
+                table = traps.entries.request_table()
+                beside = last_slots(original, allocator, args, kwargs, table)
             slots = original(allocator, *args, **kwargs)
             if traps.armed:
-                traps.after_alloc(allocator, slots, where)
+                traps.after_alloc(allocator, slots, where, beside)
             return slots
 
         return after
 
     from triage.sglang.attention import AttentionHooks
+    from triage.sglang.continuing import last_slots
     from triage.sglang.lifecycle import Lifecycle
     from triage.sglang.scheduling import Scheduling
 

@@ -20,6 +20,7 @@ from triage.invariants.spec import check_restored
 from triage.sglang.admission import BUDGET, HOST_CACHE, Admission, pairing_targets
 from triage.sglang.attention import GRAPH_ENTRIES
 from triage.sglang.books import Books
+from triage.sglang.continuing import RowsWritten
 from triage.sglang.frontier import BATCH, COMMON, RETRACT, Frontier
 from triage.sglang.graph_inputs import BUFFERS, REGISTRY, GraphInputs
 from triage.sglang.handing_out import HandingOut
@@ -76,6 +77,7 @@ class Lifecycle:
         self.trees = TreeTrap(traps, self.books, every)
         self.metadata = Metadata(traps, every)
         self.handing_out = HandingOut(traps, self.books)
+        self.rows_written = RowsWritten(traps)
         self.frontier = Frontier(traps)
         self.graph_inputs = GraphInputs(traps)
         self.admission = Admission(traps)
@@ -124,7 +126,8 @@ class Lifecycle:
                 found += self._present(f"{VIEWS}.{view}", self._viewed, "views put back (I23)")
         if "I19" in enabled:
             found += self._present(f"{BACKEND}.__init__", self._sized, "draft pool size (I19)")
-        return [*found, *self._state_hooks(enabled)]
+        # The first is outermost: the ledger says who freed a page before I15 sees the hole.
+        return [*self._state_hooks(enabled), *found]
 
     def _state_hooks(self, enabled: frozenset[str]) -> list[Hook]:
         """The checks that read SGLang's own numbers, beside the ledger."""
@@ -132,6 +135,10 @@ class Lifecycle:
         if enabled & {"I8", "I14"}:
             found += self._swa_hooks(
                 ALLOCS, self.handing_out.around_alloc, "what was handed out (I8, I14)"
+            )
+        if "I20" in enabled:
+            found += self._present(
+                f"{ROWS}.write", self.rows_written.around_write, "what a row is told (I20)"
             )
         if "I14" in enabled:
             found += self._present(

@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from triage.evidence import Evidence
+from triage.invariants.findings import Findings
 from triage.invariants.tree import check_locks, check_nodes
 from triage.sglang.books import grouping
 
@@ -64,11 +66,34 @@ class TreeTrap:
             return
         if len(flat.slots):
             found = check_nodes(flat.slots, flat.node_of_slot, flat.tombstone, mapping)
-            self.traps.fire_findings(
-                found, "I16", "a tree node and the mapping disagree", "swa", where
-            )
+            if "I16" in self.traps.enabled and found.total:
+                self._fire(cache, flat, found, where)
         locks = check_locks(flat.parent, flat.full_lock, flat.swa_lock)
         self.traps.fire_findings(locks, "I16", "locks of the tree do not add up", "", where)
+
+    def _fire(self, cache: Any, flat: Flat, found: Findings, where: str) -> None:
+        """A node whose full pages the ledger calls free was freed under the tree."""
+        violations = found.violations(limit=16)
+        summary = "a tree node and the mapping disagree"
+        facts: dict[str, object] = {}
+        ledger = self.books.of(cache.token_to_kv_pool_allocator.full_attn_allocator).ledger
+        slots = [int(flat.slots[each.row]) for each in violations if "live" in each.tensor]
+        used = ledger.check_use(slots, where=where)
+        if used:
+            summary = f"a live tree node, and {used[-1].summary}"
+            facts = used[-1].facts
+        self.traps.fire_event(
+            Evidence(
+                "I16",
+                summary,
+                where,
+                pool="swa",
+                total=found.total,
+                rows_affected=found.rows_affected,
+                violations=violations,
+                facts=facts,
+            )
+        )
 
 
 def flatten(cache: Any) -> Flat | None:

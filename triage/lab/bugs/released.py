@@ -59,9 +59,17 @@ def keeps_no_margin() -> str:
         from sglang.srt.mem_cache.common import free_swa_out_of_window_slots as evict
     except ImportError:
         return "this release keeps a page of margin behind the window"
-    text = source(evict)  # 0.5.14 keeps it with a radix tree only, which is not played here
-    keeps = "- page_size" in text and "is_chunk_cache" not in text
+    keeps = margin_without_a_tree(source(evict))
     return "this release keeps a page of margin behind the window" if keeps else ""
+
+
+def margin_without_a_tree(text: str) -> bool:
+    """Does eviction keep a page with the radix cache off too, as the lab plays it?
+
+    The switch is named `drop_page_margin` in 0.5.14 and `is_chunk_cache` after it.
+    """
+    switches = ("drop_page_margin", "is_chunk_cache")
+    return "- page_size" in text and not any(name in text for name in switches)
 
 
 def _fills_a_fixed_width() -> str:

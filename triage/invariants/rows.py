@@ -1,0 +1,48 @@
+"""I20 in the request table: the tokens of one page of a row lie in one page of the pool.
+
+The failure: a request goes on in a page of another, or its row is written at the wrong
+position. Attention reads a page by the slot of its first token, so what a row says of
+the others is only true if they lie behind it. The rule: slot = slot of the page's first
+token + place in the page, for every token; a row holds what was written into it.
+
+Not covered: whose the page is. Pages of one token have nothing to compare.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from triage.invariants.findings import Fault, Findings
+
+
+def check_row_pages(
+    req_to_token: Tensor,
+    rows: Tensor,
+    positions: Tensor,
+    *,
+    page_size: int,
+    written: Tensor | None = None,
+) -> Findings:
+    """I20 for entries of the request table.
+
+    Args:
+        req_to_token: `(requests, context)`, integer, full-pool slots.
+        rows, positions: `(tokens,)` or broadcastable, integer, inside the table.
+        written: `(tokens,)`, what was just stored there; None to judge the pages alone.
+    Returns: I20 faults, row = token; `expected` is the slot that belongs there.
+    Cost: about 12 small launches; no sync until `read()`.
+    """
+    rows, positions = torch.broadcast_tensors(rows.to(torch.int64), positions.to(torch.int64))
+    held = req_to_token[rows, positions].to(torch.int64)
+    place = positions.remainder(page_size)
+    first = req_to_token[rows, positions - place].to(torch.int64)
+    faults = []
+    if written is not None:
+        told = written.to(torch.int64).expand(held.shape)
+        name = "req_to_token (written)"
+        faults.append(Fault("I20", name, held != told, held, 0, 2**31, told, request=rows))
+    expected = first + place
+    apart = (held != expected) & (first >= page_size)
+    faults.append(Fault("I20", "req_to_token", apart, held, 0, 2**31, expected, request=rows))
+    return Findings(faults)
