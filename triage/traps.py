@@ -58,8 +58,7 @@ class Traps:
     ) -> None:
         self.store = store
         self.mode = mode
-        self.counts: Counter[str] = Counter()
-        self.armed = True
+        self._counts: Counter[str] = Counter()
         self.entries = Entries()
         self.watching = Watching(self, "log" if mode == "log" else "contain", strict=strict)
         self.steps = Steps(self)
@@ -80,6 +79,24 @@ class Traps:
         self.history = History(self)
 
     @property
+    def counts(self) -> Counter[str]:
+        """The seat's count of launches that a check held for is taken over when it is asked."""
+        seat = self.entries.seat
+        if seat.repeated:
+            self._counts["launches"] += seat.repeated
+            seat.repeated = 0
+        return self._counts
+
+    @property
+    def armed(self) -> bool:
+        """False: every hook and wrapper goes straight on."""
+        return self.entries.seat.armed
+
+    @armed.setter
+    def armed(self, armed: bool) -> None:
+        self.entries.seat.armed = armed
+
+    @property
     def reads_device(self) -> bool:
         """May a check wait for the device? Only where raising before the launch was asked for."""
         return self.mode == "raise"
@@ -90,7 +107,7 @@ class Traps:
         self.entries.note_backend(backend, model_runner)
 
     def entered(self, backend: Any, layer: Any, forward_batch: Any) -> AbstractContextManager[None]:
-        return self.entries.entered(backend, layer, forward_batch)
+        return self.entries.seat.entered(backend, layer, forward_batch)
 
     def forget_tables(self, backend: Any, *, graph: bool = False, launches: bool = True) -> None:
         """New metadata: nothing of this backend has been checked yet.

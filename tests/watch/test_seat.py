@@ -12,10 +12,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from tests.watch.forward import Forward, armed
 from triage import capture
 from triage.bench.trap_cost import WINDOW, Step
-from triage.bench.watch_cost import Forward
-from triage.call import DECODE
 from triage.dump import read_dump
 from triage.errors import BrokenLifecycle, InstallError, OutOfBounds, StaleSWAState, WrongIndexSpace
 from triage.store import DumpStore
@@ -36,13 +35,6 @@ def traps(step, tmp_path):
     return armed(step, tmp_path)
 
 
-def armed(step, tmp_path, mode="contain"):
-    traps = Traps(DumpStore(tmp_path), mode=mode)
-    traps.note_backend(step.backend, SimpleNamespace(sliding_window_size=WINDOW - 1))
-    traps.watching.prepare(step.backend)
-    return traps
-
-
 def capturing(monkeypatch, now: bool) -> None:
     monkeypatch.setattr(capture, "capturing", lambda: now)
 
@@ -57,8 +49,8 @@ def test_sixty_layers_take_two_table_checks_and_one_write_check(step, traps):
 
 
 def test_every_launch_is_given_the_checked_copy_and_a_clean_table_is_not_altered(step, traps):
-    forward, given = Forward(step, traps), []
-    forward.launch = keep(traps, given)
+    given = []
+    forward = Forward(step, traps, lambda **kw: given.append(kw))
     forward.run()
     live = -(-int(step.calls[0][1].cache_seqlens[0]) // 64)
     for (_, call), arguments in zip(step.calls, given, strict=True):
@@ -69,8 +61,8 @@ def test_every_launch_is_given_the_checked_copy_and_a_clean_table_is_not_altered
 def test_a_wild_id_is_redirected_and_raised_before_the_steps_tokens_leave(step, traps, tmp_path):
     # GIVEN a sliding table with an id far outside the pool
     step.swa[2, PAGES - 1] = 1 << 20
-    forward, given = Forward(step, traps), []
-    forward.launch = keep(traps, given)
+    given = []
+    forward = Forward(step, traps, lambda **kw: given.append(kw))
     # WHEN the forward runs, THEN no launch sees it, and its step raises
     with pytest.raises(OutOfBounds) as caught:
         forward.run()
@@ -86,8 +78,8 @@ def test_a_wild_id_is_redirected_and_raised_before_the_steps_tokens_leave(step, 
 def test_log_gives_what_was_passed_and_never_raises(step, tmp_path, caplog):
     traps = armed(step, tmp_path, "log")
     step.swa[2, PAGES - 1] = 1 << 20
-    forward, given = Forward(step, traps), []
-    forward.launch = keep(traps, given)
+    given = []
+    forward = Forward(step, traps, lambda **kw: given.append(kw))
     for _ in range(4):
         forward.run()
     for (_, call), arguments in zip(step.calls * 4, given, strict=True):
@@ -136,7 +128,7 @@ class TestSimulatedCapture:
 
     def test_warm_up_does_not_count_for_the_capture_that_follows(self, step, traps, monkeypatch):
         forward = Forward(step, traps)
-        layers = forward_only(forward)
+        layers = forward.layers
         # GIVEN a warm-up with the very tensors and metadata of the capture
         traps.forget_tables(step.backend, graph=True)
         layers()
@@ -150,7 +142,7 @@ class TestSimulatedCapture:
         assert traps.counts["tables under capture"] == 2
 
     def test_every_capture_records_its_own_checks(self, step, traps, monkeypatch):
-        layers = forward_only(Forward(step, traps))
+        layers = Forward(step, traps).layers
         for _ in range(3):
             traps.forget_tables(step.backend, graph=True)
             capturing(monkeypatch, False)
@@ -161,7 +153,7 @@ class TestSimulatedCapture:
 
     def test_a_refill_inside_the_capture_is_checked_again(self, step, traps, monkeypatch):
         capturing(monkeypatch, True)
-        layers = forward_only(Forward(step, traps))
+        layers = Forward(step, traps).layers
         layers()
         traps.forget_tables(step.backend, graph=True)
         layers()
@@ -170,19 +162,19 @@ class TestSimulatedCapture:
     def test_no_mark_is_sent_under_capture(self, step, traps, monkeypatch):
         traps.steps.begin()
         capturing(monkeypatch, True)
-        forward_only(Forward(step, traps))()
+        Forward(step, traps).layers()
         traps.steps.forward_done()
         assert traps.watching.watch.checker.oldest_step is None
 
     def test_mode_raise_contains_what_is_captured(self, step, tmp_path, monkeypatch):
         traps = armed(step, tmp_path, "raise")
         step.swa[0, PAGES - 1] = -7
-        forward, given = Forward(step, traps), []
-        forward.launch = keep(traps, given)
+        given = []
+        forward = Forward(step, traps, lambda **kw: given.append(kw))
         traps.steps.begin()
         traps.forget_tables(step.backend, graph=True)
         capturing(monkeypatch, True)
-        forward_only(forward)()
+        forward.layers()
         assert all(int(arguments["block_tables"].min()) >= 0 for arguments in given)
         # AND the step that replays it raises
         capturing(monkeypatch, False)
@@ -196,13 +188,12 @@ def test_two_backends_in_turn_each_read_their_own_table(step, traps):
     other = Step(layers=60, rows=4, width=PAGES)
     other.backend.req_to_token = step.backend.req_to_token
     traps.note_backend(other.backend, SimpleNamespace(sliding_window_size=WINDOW - 1))
-    first, second, given = Forward(step, traps), Forward(other, traps), []
-    first.launch = second.launch = keep(traps, given)
+    first, second = Forward(step, traps), Forward(other, traps)
     for forward in (first, second):
         forward.metadata(forward.step.backend, forward.batch)
     # WHEN their layers run one backend after the other, and the first again
     for forward in (first, second, first):
-        forward_only(forward, of=1)()
+        forward.layers(of=1)
     # THEN each launch was redirected when it was due
     assert traps.counts["tables"] == 3
 
@@ -265,26 +256,3 @@ def test_sigusr2_writes_the_ring_and_the_handler_before_it_runs_too(step, traps,
     assert heard == [signal.SIGUSR2]
     assert len(list(tmp_path.glob("snap-*"))) == 1
     assert not list(tmp_path.glob("armed.*"))
-
-
-def keep(traps, given):
-    """The FlashInfer call with our hook on it; what it is given is kept."""
-    from triage.bench.watch_cost import hooked
-    from triage.sglang.attention import AttentionHooks
-
-    return hooked(lambda **kw: given.append(kw), AttentionHooks(traps).launch(DECODE))
-
-
-def forward_only(forward, of=None):
-    """The layers of a forward without its metadata, mark and release."""
-    backend = forward.step.backend
-    backend.forward_metadata = SimpleNamespace(
-        page_table=forward.step.full, swa_page_table=forward.step.swa
-    )
-
-    def run():
-        for layer, call in forward.step.calls[:of]:
-            layer.arguments = call.arguments
-            forward.enter(backend, None, None, None, layer, forward.batch)
-
-    return run

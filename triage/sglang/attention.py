@@ -1,16 +1,22 @@
 """The hooks at SGLang's attention backend and at the FlashInfer call below it.
 
-Thin: each notes where it stands, asks the traps, and goes on. Those of a layer are on
-the hottest path there is, so they do without generators and without our own records.
+Thin: each notes where it stands, asks the traps, and goes on. What every layer calls is
+patched by ourselves (`patches.py`), the rest goes through SGLang's registry.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
+from collections.abc import Callable
 from typing import Any
 
+from triage import capture
 from triage.call import CONTEXT, DECODE, AttentionCall
 from triage.sglang.hooks import Hook
+from triage.sglang.patches import Patch
+from triage.sglang.seat import ASK
+from triage.sglang.wrapping import Function, Parameters, written_out
 from triage.traps import Traps
 
 BACKEND = "sglang.srt.layers.attention.trtllm_mha_backend.TRTLLMHAAttnBackend"
@@ -21,6 +27,17 @@ GRAPH_ENTRIES = (
     "init_forward_metadata_capture_cuda_graph",  # 0.5.12.post1
     "init_forward_metadata_replay_cuda_graph",
 )
+
+_GIVEN = ("block_tables", "seq_lens")
+_LOOKED_AT = {
+    "kv_cache": None,
+    "block_tables": None,
+    "seq_lens": None,
+    "window_left": -1,
+    "q_len_per_req": None,
+    "cum_seq_lens_q": None,
+}
+"""What `Seat.look` takes, in order, and what stands for it where FlashInfer has no such name."""
 
 
 class AttentionHooks:
@@ -34,35 +51,109 @@ class AttentionHooks:
         backend = getattr(importlib.import_module(module), name)
         entries = [entry for entry in GRAPH_ENTRIES if entry in vars(backend)]
         return [
-            Hook(f"{FLASHINFER[DECODE]}.{DECODE}", self.launch(DECODE), "page-table traps, decode"),
-            Hook(
-                f"{FLASHINFER[CONTEXT]}.{CONTEXT}",
-                self.launch(CONTEXT),
-                "page-table traps, prefill",
-            ),
             Hook(f"{BACKEND}.__init__", self.constructed, "what a backend was built for"),
             Hook(f"{BACKEND}.init_forward_metadata", self.metadata_built, "tables are new"),
-            Hook(f"{BACKEND}.forward_decode", self.entered, "layer and batch of a launch"),
-            Hook(f"{BACKEND}.forward_extend", self.entered, "layer and batch of a launch"),
             *(
                 Hook(f"{BACKEND}.{e}", self.graph_metadata, "graph's tables are new")
                 for e in entries
             ),
         ]
 
-    def launch(self, api: str) -> Any:
-        traps = self.traps
+    def patches(self) -> list[Patch]:
+        entry = "layer and batch of a launch"
+        return [
+            Patch(
+                f"{FLASHINFER[DECODE]}.{DECODE}", self.launch(DECODE), "page-table traps, decode"
+            ),
+            Patch(
+                f"{FLASHINFER[CONTEXT]}.{CONTEXT}",
+                self.launch(CONTEXT),
+                "page-table traps, prefill",
+            ),
+            Patch(f"{BACKEND}.forward_decode", self.entered, entry),
+            Patch(f"{BACKEND}.forward_extend", self.entered, entry),
+        ]
 
-        def launched(original: Any, *args: Any, **kwargs: Any) -> Any:
-            if traps.armed:
-                if args:
-                    kwargs, args = {**AttentionCall.of(api, args, kwargs).arguments}, ()
-                replaced = traps.replacements(api, kwargs)
-                if replaced is not None:
-                    kwargs.update(replaced)
-            return original(*args, **kwargs)
+    def launch(self, api: str) -> Callable[[Function], Function]:
+        """Makes the wrapper of a FlashInfer call: what was checked for it, or the traps' answer."""
 
-        return launched
+        def around(original: Function) -> Function:
+            parameters = Parameters.of(original)
+            if not parameters.named:
+                return self._launch_by_keyword(api, original)
+            parameters.require(original, "kv_cache", *_GIVEN)
+            asked = ", ".join(
+                name if name in parameters.names else str(default)
+                for name, default in _LOOKED_AT.items()
+            )
+            passed = ", ".join(f"{name!r}: {name}" for name in parameters.names)
+            body = f"""
+given = seat.look({asked}) if seat.armed else None
+if given is ASK:
+    given = ask({{{passed}}})
+if given is not None:
+    block_tables, seq_lens = given
+return original(PASSED)
+"""
+
+            def ask(arguments: dict[str, Any]) -> Any:
+                return self._given(api, _as_passed(arguments, parameters))
+
+            return written_out(
+                original, parameters, body, seat=self.traps.entries.seat, ASK=ASK, ask=ask
+            )
+
+        return around
+
+    def _launch_by_keyword(self, api: str, original: Function) -> Function:
+        """For an original without parameters of its own, such as another plugin's wrapper."""
+        seat = self.traps.entries.seat
+
+        @functools.wraps(original)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            if not seat.armed:
+                return original(*args, **kwargs)
+            if args:
+                kwargs, args = {**AttentionCall.of(api, args, kwargs).arguments}, ()
+            given = seat.look(
+                kwargs.get("kv_cache"),
+                kwargs.get("block_tables"),
+                kwargs.get("seq_lens"),
+                kwargs.get("window_left", -1),
+                kwargs.get("q_len_per_req"),
+                kwargs.get("cum_seq_lens_q"),
+            )
+            if given is ASK:
+                given = self._given(api, kwargs)
+            if given is not None:
+                kwargs["block_tables"], kwargs["seq_lens"] = given
+            return original(**kwargs)
+
+        return wrapper
+
+    def _given(self, api: str, arguments: dict[str, Any]) -> Any:
+        replaced = self.traps.replacements(api, arguments)
+        return None if replaced is None else tuple(replaced[name] for name in _GIVEN)
+
+    def entered(self, original: Function) -> Function:
+        """Makes the wrapper of a backend's forward: notes whose launches come from inside."""
+        parameters = Parameters.of(original)
+        parameters.require(original, "layer", "forward_batch")
+        body = f"""
+if not seat.armed:
+    return original(PASSED)
+before = seat.inside
+seat.inside = ({parameters.names[0]}, layer, forward_batch)
+if capture.capturing() is not seat.capturing:
+    seat.turned()
+try:
+    return original(PASSED)
+finally:
+    seat.inside = before
+"""
+        return written_out(
+            original, parameters, body, seat=self.traps.entries.seat, capture=capture
+        )
 
     def constructed(
         self, original: Any, backend: Any, model_runner: Any, *args: Any, **kwargs: Any
@@ -87,14 +178,12 @@ class AttentionHooks:
             self.traps.forget_tables(backend, graph=True)
         return original(backend, *args, **kwargs)
 
-    def entered(self, original: Any, backend: Any, *args: Any, **kwargs: Any) -> Any:
-        if not self.traps.armed:
-            return original(backend, *args, **kwargs)
-        inside = self.traps.entries.inside
-        layer = args[3] if len(args) > 3 else kwargs["layer"]
-        forward_batch = args[4] if len(args) > 4 else kwargs["forward_batch"]
-        before, inside.call = inside.call, (backend, layer, forward_batch)
-        try:
-            return original(backend, *args, **kwargs)
-        finally:
-            inside.call = before
+
+def _as_passed(arguments: dict[str, Any], parameters: Parameters) -> dict[str, Any]:
+    """Without what FlashInfer defaults anyway, except where the traps look at it."""
+    defaults = parameters.defaults
+    return {
+        name: value
+        for name, value in arguments.items()
+        if name in _LOOKED_AT or name not in defaults or value is not defaults[name]
+    }

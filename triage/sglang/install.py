@@ -14,6 +14,7 @@ from triage.config import Config
 from triage.errors import InstallError, UnsupportedSGLang
 from triage.sglang.hooks import Binding, Hook, register
 from triage.sglang.names import swa_allocator_path
+from triage.sglang.patches import Patch, Patches
 
 logger = logging.getLogger("triage")
 
@@ -29,6 +30,7 @@ class Installed:
     fixes: dict[str, Any] = field(default_factory=dict)
     skipped: dict[str, Any] = field(default_factory=dict)
     fused: Any = None
+    patches: Patches = field(default_factory=lambda: Patches(()))
     bindings: list[Binding] = field(default_factory=list)
     applied: bool = False
 
@@ -45,7 +47,9 @@ class Installed:
         return self.applied and all(binding.bound for binding in self.bindings)
 
     def remove(self) -> None:
-        """Disarm: hooks stay bound, each costs one attribute test from now on."""
+        """Put back what we patched; SGLang's hooks stay bound and cost one attribute test each."""
+        for target in self.patches.put_back():
+            logger.info("sglang-triage: %s was wrapped since and stays, disarmed", target)
         if self.traps is not None:
             self.traps.armed = False
         for fix in self.fixes.values():
@@ -77,8 +81,9 @@ def install(config: Config) -> Installed:
         raise UnsupportedSGLang(f"SGLang cannot be imported: {error}") from error
     made = Installed(config)
     hooks: list[Hook] = []
+    patches: list[Patch] = []
     if config.debug:
-        hooks += _trap_hooks(made)
+        hooks, patches = _trap_hooks(made)
     wanted = (*config.fixes, *(("mm-piecewise-graphs",) if config.mm_graphs else ()))
     if wanted:
         from triage.sglang.fixes import plan
@@ -98,12 +103,13 @@ def install(config: Config) -> Installed:
         made.bindings, made.applied = found, True
         _report(made, sglang.__version__)
 
-    register(hooks, verified)
+    made.patches = Patches(patches)
+    register(hooks, made.patches, verified)
     _installed = made
     return made
 
 
-def _trap_hooks(made: Installed) -> list[Hook]:
+def _trap_hooks(made: Installed) -> tuple[list[Hook], list[Patch]]:
     from triage.store import DumpStore
     from triage.traps import Traps
 
@@ -127,13 +133,15 @@ def _trap_hooks(made: Installed) -> list[Hook]:
     scheduling = made.scheduling = Scheduling(traps)
     lifecycle = made.lifecycle = Lifecycle(traps)
     allocator = swa_allocator_path()
-    return [
-        *AttentionHooks(traps).hooks(),
+    attention = AttentionHooks(traps)
+    hooks = [
+        *attention.hooks(),
         Hook(f"{allocator}.alloc_extend", allocated("alloc_extend"), "allocator trap"),
         Hook(f"{allocator}.alloc_decode", allocated("alloc_decode"), "allocator trap"),
         *lifecycle.hooks(),
         *scheduling.hooks(),
     ]
+    return hooks, [*attention.patches(), *lifecycle.patches()]
 
 
 def _report(made: Installed, version: str) -> None:

@@ -19,6 +19,7 @@ from triage.invariants.spec import check_restored
 from triage.sglang.books import Books
 from triage.sglang.hooks import Hook
 from triage.sglang.names import sub_allocator_paths, swa_allocator_path
+from triage.sglang.patches import Patch
 from triage.sglang.pools import is_hybrid
 from triage.sglang.tree import CACHES, OPERATIONS, TreeTrap
 from triage.sglang.writes import WriteTrap
@@ -79,9 +80,6 @@ class Lifecycle:
                 "a failed allocation keeps nothing (I7)",
             )
         if "I3" in enabled:
-            found += self._present(
-                f"{POOL}.set_kv_buffer", self.writes.around, "slots a forward writes (I3)"
-            )
             found += self._one_of(
                 _FUSED_STORES, self.writes.around_fused, "slots a fused store writes (I3)"
             )
@@ -99,6 +97,12 @@ class Lifecycle:
         if "I19" in enabled:
             found += self._present(f"{BACKEND}.__init__", self._sized, "draft pool size (I19)")
         return found
+
+    def patches(self) -> list[Patch]:
+        """What every layer calls; see `patches.py`."""
+        if "I3" not in self.traps.enabled:
+            return []
+        return [Patch(f"{POOL}.set_kv_buffer", self.writes.around, "slots a forward writes (I3)")]
 
     # -- which hooks ---------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ The failure: a check that waits for the device costs two syncs a layer and is
 blind under CUDA graphs, so nobody leaves it on. The rule: one check and one
 recording per index space and forward, launched at the FlashInfer call itself, so
 that a capture records them between the refill of the table and the attention;
-per layer only host comparisons. What the checks found comes to the host with the
+per layer only host comparisons (`seat.py`). What the checks found comes to the host with the
 step's mark (`triage/steps.py`).
 
 Not covered: launches of one process on two streams at once, a launch whose form
@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -29,6 +28,7 @@ from triage.errors import InstallError
 from triage.invariants.reads import check_form
 from triage.sglang.entry import Entry
 from triage.sglang.pools import Reading, active_pool, is_hybrid, reading, stale_state
+from triage.sglang.seat import Checked, Given
 from triage.sglang.sizing import watch_for
 
 if TYPE_CHECKING:
@@ -38,55 +38,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("triage")
 
 HEARTBEAT = 100
-
-
-@dataclass(slots=True)
-class Checked:
-    """The newest check of one index space, and what a later launch must share with it.
-
-    Tensors and objects are compared by identity: a forward hands the same ones to
-    every layer. `holder` is what has the pool, the backend or (0.5.12.post1) the batch;
-    `graph` says whether it was recorded into one. `safe` is what the launch must be
-    given instead, None in mode `log`.
-    """
-
-    table: Tensor
-    lengths: Tensor
-    cumulative: Tensor | None
-    q_len: int | None
-    window: int
-    pages: int
-    backend: Any
-    metadata: Any
-    forward_batch: Any
-    pool: Any
-    holder: Any
-    layers: Mapping[int, tuple[int, bool]]
-    slides: bool
-    graph: bool
-    safe: dict[str, Tensor] | None
-
-    def holds_for(self, arguments: Mapping[str, Any], inside: tuple[Any, Any, Any] | None) -> bool:
-        """Is this launch another layer's of the same forward? Host comparisons only.
-
-        One expression, the likeliest difference first: it runs at every layer.
-        """
-        if arguments["block_tables"] is not self.table or inside is None:
-            return False
-        backend, layer, forward_batch = inside
-        return (
-            arguments["seq_lens"] is self.lengths
-            and arguments.get("window_left", -1) == self.window
-            and forward_batch is self.forward_batch
-            and backend is self.backend
-            and backend.forward_metadata is self.metadata
-            and self.holder.token_to_kv_pool is self.pool
-            and self.layers[layer.layer_id][1] == self.slides
-            and arguments["kv_cache"][0].shape[0] == self.pages
-            and arguments.get("q_len_per_req") == self.q_len
-            and arguments.get("cum_seq_lens_q") is self.cumulative
-            and capture.capturing() == self.graph
-        )
 
 
 class _EveryLayerFull(dict[int, tuple[int, bool]]):
@@ -115,8 +66,8 @@ class Watching:
         self.watch: Watch | None = None
         self.heartbeat = HEARTBEAT
         self.refused_to_arm = ""
-        self._inside = traps.entries.inside
-        self._newest: dict[str, Checked] = {}
+        self._seat = traps.entries.seat
+        self._seat.turned = self._turned
         self._graph = 0
         self._captures = 0
         self._expected = False
@@ -124,7 +75,7 @@ class Watching:
     def restart(self) -> None:
         """As in a new process; the memory of the last one is given back."""
         self.watch = None
-        self._newest.clear()
+        self._seat.forget()
         self._graph = self._captures = 0
         self._expected = False
 
@@ -171,7 +122,7 @@ class Watching:
         expect: a check on the device is to follow, or the heartbeat stops.
         """
         self._expected = self._expected or expect
-        if self._newest:
+        if not self._seat.empty:
             self._forget()
 
     def forward_done(self) -> bool:
@@ -184,36 +135,33 @@ class Watching:
         return expected
 
     def _forget(self) -> None:
-        self._newest.clear()
+        self._seat.forget()
         if self.watch is not None:
             self.watch.begin()
 
     # -- the launch --------------------------------------------------------------------
 
     def before_launch(self, api: str, arguments: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        """Check and record the launch unless a layer before did; what it must be given instead.
+        """Check and record the launch; what it must be given instead.
 
-        Cost: per layer a dozen host comparisons; at the first launch of an index
-        space one check and one recording. No sync, no allocation, legal under capture.
+        Call it where `Seat.look` has no answer. Cost: one check and one recording. No
+        sync, no allocation, legal under capture.
         """
         self.traps.counts["launches"] += 1
-        inside = self._inside.call
-        for checked in self._newest.values():
-            if checked.holds_for(arguments, inside):
-                return checked.safe
         return self._check(AttentionCall(api, arguments), self.graph_now())
 
     def graph_now(self) -> int:
         """0 outside capture, else a number per capture: warm-up launches do not count for it."""
-        graph = self._graph
-        if not capture.capturing():
-            self._graph = 0
-        elif graph == 0:
-            self._captures += 1
-            self._graph = self._captures
-        if self._graph != graph:
-            self._forget()
+        if capture.capturing() is not self._seat.capturing:
+            self._turned()
         return self._graph
+
+    def _turned(self) -> None:
+        """A capture has begun or ended: nothing that was checked before holds inside it."""
+        self._seat.capturing = not self._seat.capturing
+        self._captures += self._seat.capturing
+        self._graph = self._captures if self._seat.capturing else 0
+        self._forget()
 
     def _check(self, call: AttentionCall, graph: int) -> Mapping[str, Any] | None:
         watch, counts = self.watch, self.traps.counts
@@ -235,7 +183,8 @@ class Watching:
         if given[0] is not call.block_tables:
             safe = {"block_tables": given[0], "seq_lens": given[1]}
         if entry is not None:
-            self._newest[read.space.name] = _checked(call, entry, read, graph, safe)
+            kept = _checked(call, entry, read, None if safe is None else given)
+            self._seat.keep(read.space.name, kept)
         return safe
 
     def _launch(
@@ -269,13 +218,7 @@ class Watching:
             self.traps.fire_event(form[0])
 
 
-def _checked(
-    call: AttentionCall,
-    entry: Entry,
-    read: Reading,
-    graph: int,
-    safe: dict[str, Tensor] | None,
-) -> Checked:
+def _checked(call: AttentionCall, entry: Entry, read: Reading, given: Given | None) -> Checked:
     arguments = call.arguments
     pool = read.pool
     return Checked(
@@ -292,8 +235,7 @@ def _checked(
         holder=entry.backend if hasattr(entry.backend, "token_to_kv_pool") else entry.forward_batch,
         layers=pool.layers_mapping if is_hybrid(pool) else _FULL,
         slides=read.space.name == "swa",
-        graph=graph > 0,
-        safe=safe,
+        given=given,
     )
 
 

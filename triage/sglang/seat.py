@@ -1,0 +1,184 @@
+"""What the wrappers on the hot path look at: the call this process is in, and what was checked.
+
+A layer of a forward costs here what a dozen comparisons of host objects cost, and
+nothing else: the first launch of an index space and the first write go on to
+`watching.py` and `writes.py`, which leave their answer here for the layers behind them.
+
+One thread runs the forwards of a process, in every SGLang read (0.5.12.post1 to 0.5.23).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from triage import capture
+
+ASK = object()
+"""Answer of `Seat.look`: nothing that was checked holds for this launch."""
+
+Given = tuple[Tensor, Tensor]
+"""The table and the lengths that a launch must be given instead of its own."""
+
+
+@dataclass(slots=True)
+class Checked:
+    """The newest check of one index space, and what a later launch must share with it.
+
+    Tensors and objects are compared by identity: a forward hands the same ones to
+    every layer. `holder` is what has the pool, the backend or (0.5.12.post1) the batch.
+    `given` is what the launch must be given instead, None in mode `log`.
+    """
+
+    table: Tensor
+    lengths: Tensor
+    cumulative: Tensor | None
+    q_len: int | None
+    window: int
+    pages: int
+    backend: Any
+    metadata: Any
+    forward_batch: Any
+    pool: Any
+    holder: Any
+    layers: Mapping[int, tuple[int, bool]]
+    slides: bool
+    given: Given | None
+
+
+@dataclass(slots=True)
+class Written:
+    """The newest write that was checked on the device, and the forward it belongs to.
+
+    `swa_loc` is None where the pool translates by itself.
+    """
+
+    loc: Tensor
+    swa_loc: Tensor | None
+    backend: Any
+    metadata: Any
+
+
+class Seat:
+    """State of the hot path. One per process; written by one thread.
+
+    Attributes:
+        armed: False makes every wrapper go straight on.
+        inside: `(backend, layer, forward_batch)` of the entry that is running, or None.
+        capturing: what the predicate said at the last entry.
+        turned: called where it says something else now.
+        repeated: launches for which `look` had an answer.
+    """
+
+    __slots__ = (
+        "_checked",
+        "_newest",
+        "armed",
+        "capturing",
+        "inside",
+        "repeated",
+        "turned",
+        "written",
+    )
+
+    def __init__(self) -> None:
+        self.armed = True
+        self.inside: tuple[Any, Any, Any] | None = None
+        self.capturing = False
+        self.turned: Callable[[], None] = lambda: None
+        self.repeated = 0
+        self.written: Written | None = None
+        self._newest: Checked | None = None
+        self._checked: dict[str, Checked] = {}
+
+    def look(
+        self,
+        kv_cache: Any,
+        block_tables: Any,
+        seq_lens: Any,
+        window_left: int,
+        q_len: int | None,
+        cumulative: Any,
+    ) -> Any:
+        """What the launch must be given if it is another layer's of a forward that was checked.
+
+        Returns:
+            `Given`; None where it may read what it was passed; `ASK` where no check holds.
+        Cost: host comparisons, the likeliest difference first; it runs at every layer.
+        """
+        checked = self._newest
+        if checked is None or checked.table is not block_tables:
+            checked = self._other(block_tables)
+        inside = self.inside
+        if checked is None or inside is None:
+            return ASK
+        backend, layer, forward_batch = inside
+        if (
+            seq_lens is checked.lengths
+            and window_left == checked.window
+            and forward_batch is checked.forward_batch
+            and backend is checked.backend
+            and backend.forward_metadata is checked.metadata
+            and checked.holder.token_to_kv_pool is checked.pool
+            and checked.layers[layer.layer_id][1] == checked.slides
+            and q_len == checked.q_len
+            and cumulative is checked.cumulative
+            and kv_cache[0].shape[0] == checked.pages
+        ):
+            self.repeated += 1
+            return checked.given
+        return ASK
+
+    def wrote(self, where: Any, swa_loc: Any) -> bool:
+        """Was this very write checked, for another layer of the same forward?
+
+        where: the location as SGLang passes it: a tensor, or a `KVWriteLoc` of two.
+        """
+        written = self.written
+        if written is None:
+            return False
+        if (where is not written.loc or swa_loc is not written.swa_loc) and (
+            isinstance(where, Tensor)
+            or where.loc is not written.loc
+            or where.swa_loc is not written.swa_loc
+        ):
+            return False
+        if self.inside is None and capture.capturing() is not self.capturing:
+            return False
+        return written.backend.forward_metadata is written.metadata
+
+    def _other(self, block_tables: Any) -> Checked | None:
+        for checked in self._checked.values():
+            if checked.table is block_tables:
+                self._newest = checked
+                return checked
+        return None
+
+    def keep(self, space: str, checked: Checked) -> None:
+        """The newest check of `space`; a copy for containment holds no older one."""
+        self._checked[space] = self._newest = checked
+
+    def forget(self) -> None:
+        """Whatever was checked is to be checked again."""
+        self._newest = self.written = None
+        self._checked.clear()
+
+    @property
+    def empty(self) -> bool:
+        return not self._checked and self.written is None
+
+    @contextmanager
+    def entered(self, backend: Any, layer: Any, forward_batch: Any) -> Iterator[None]:
+        """Calls to FlashInfer inside belong to this layer of this backend."""
+        before = self.inside
+        self.inside = (backend, layer, forward_batch)
+        if capture.capturing() is not self.capturing:
+            self.turned()
+        try:
+            yield
+        finally:
+            self.inside = before
