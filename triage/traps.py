@@ -39,6 +39,7 @@ from triage.invariants.reads import IndexSpace, check_form, check_table
 from triage.record import Dump
 from triage.sglang.entry import Entries, Entry
 from triage.sglang.pools import Reading, active_pool, is_hybrid, num_pages, reading, stale_state
+from triage.sglang.seat import Given
 from triage.sglang.watching import Watching
 from triage.steps import Steps
 from triage.store import DumpStore
@@ -133,8 +134,8 @@ class Traps:
 
     # -- the launch --------------------------------------------------------------------
 
-    def replacements(self, api: str, arguments: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        """What the launch must be given instead of some `arguments`; None for nothing.
+    def replacements(self, api: str, arguments: Mapping[str, Any]) -> Given | None:
+        """The table and lengths the launch must be given instead of its own; None for its own.
 
         Raises a TrapError, in mode `raise` outside capture, as `before_launch` says.
         """

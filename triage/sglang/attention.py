@@ -15,7 +15,7 @@ from triage import capture
 from triage.call import CONTEXT, DECODE, AttentionCall
 from triage.sglang.hooks import Hook
 from triage.sglang.patches import Patch
-from triage.sglang.seat import ASK
+from triage.sglang.seat import ASK, Given
 from triage.sglang.wrapping import Function, Parameters, written_out
 from triage.traps import Traps
 
@@ -28,7 +28,6 @@ GRAPH_ENTRIES = (
     "init_forward_metadata_replay_cuda_graph",
 )
 
-_GIVEN = ("block_tables", "seq_lens")
 _LOOKED_AT = {
     "kv_cache": None,
     "block_tables": None,
@@ -81,7 +80,7 @@ class AttentionHooks:
             parameters = Parameters.of(original)
             if not parameters.named:
                 return self._launch_by_keyword(api, original)
-            parameters.require(original, "kv_cache", *_GIVEN)
+            parameters.require(original, "kv_cache", "block_tables", "seq_lens")
             asked = ", ".join(
                 name if name in parameters.names else str(default)
                 for name, default in _LOOKED_AT.items()
@@ -96,8 +95,10 @@ if given is not None:
 return original(PASSED)
 """
 
-            def ask(arguments: dict[str, Any]) -> Any:
-                return self._given(api, _as_passed(arguments, parameters))
+            def ask(arguments: dict[str, Any]) -> Given | None:
+                if self.traps.reads_device:  # and may write a dump of what was passed
+                    arguments = _as_passed(arguments, parameters)
+                return self.traps.replacements(api, arguments)
 
             return written_out(
                 original, parameters, body, seat=self.traps.entries.seat, ASK=ASK, ask=ask
@@ -124,16 +125,12 @@ return original(PASSED)
                 kwargs.get("cum_seq_lens_q"),
             )
             if given is ASK:
-                given = self._given(api, kwargs)
+                given = self.traps.replacements(api, kwargs)
             if given is not None:
                 kwargs["block_tables"], kwargs["seq_lens"] = given
             return original(**kwargs)
 
         return wrapper
-
-    def _given(self, api: str, arguments: dict[str, Any]) -> Any:
-        replaced = self.traps.replacements(api, arguments)
-        return None if replaced is None else tuple(replaced[name] for name in _GIVEN)
 
     def entered(self, original: Function) -> Function:
         """Makes the wrapper of a backend's forward: notes whose launches come from inside."""

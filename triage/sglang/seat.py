@@ -63,6 +63,11 @@ class Written:
     metadata: Any
 
 
+def form_of(tensor: Tensor) -> tuple[Any, ...]:
+    """All that decides how a kernel reads a tensor, but its address."""
+    return tensor.shape, tensor.stride(), tensor.dtype, tensor.device
+
+
 class Seat:
     """State of the hot path. One per process; written by one thread.
 
@@ -75,8 +80,8 @@ class Seat:
     """
 
     __slots__ = (
-        "_checked",
         "_newest",
+        "_other",
         "armed",
         "capturing",
         "inside",
@@ -93,7 +98,7 @@ class Seat:
         self.repeated = 0
         self.written: Written | None = None
         self._newest: Checked | None = None
-        self._checked: dict[str, Checked] = {}
+        self._other: Checked | None = None  # of the other index space
 
     def look(
         self,
@@ -110,12 +115,14 @@ class Seat:
             `Given`; None where it may read what it was passed; `ASK` where no check holds.
         Cost: host comparisons, the likeliest difference first; it runs at every layer.
         """
-        checked = self._newest
-        if checked is None or checked.table is not block_tables:
-            checked = self._other(block_tables)
-        inside = self.inside
+        checked, inside = self._newest, self.inside
         if checked is None or inside is None:
             return ASK
+        if checked.table is not block_tables:
+            other = self._other
+            if other is None or other.table is not block_tables:
+                return ASK
+            self._newest, self._other, checked = other, checked, other
         backend, layer, forward_batch = inside
         if (
             seq_lens is checked.lengths
@@ -151,25 +158,20 @@ class Seat:
             return False
         return written.backend.forward_metadata is written.metadata
 
-    def _other(self, block_tables: Any) -> Checked | None:
-        for checked in self._checked.values():
-            if checked.table is block_tables:
-                self._newest = checked
-                return checked
-        return None
-
-    def keep(self, space: str, checked: Checked) -> None:
-        """The newest check of `space`; a copy for containment holds no older one."""
-        self._checked[space] = self._newest = checked
+    def keep(self, checked: Checked) -> None:
+        """The newest check of its index space; a copy for containment holds no older one."""
+        newest = self._newest
+        if newest is not None and newest.slides != checked.slides:
+            self._other = newest
+        self._newest = checked
 
     def forget(self) -> None:
         """Whatever was checked is to be checked again."""
-        self._newest = self.written = None
-        self._checked.clear()
+        self._newest = self._other = self.written = None
 
     @property
     def empty(self) -> bool:
-        return not self._checked and self.written is None
+        return self._newest is None and self.written is None
 
     @contextmanager
     def entered(self, backend: Any, layer: Any, forward_batch: Any) -> Iterator[None]:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -28,7 +29,7 @@ from triage.errors import InstallError
 from triage.invariants.reads import check_form
 from triage.sglang.entry import Entry
 from triage.sglang.pools import Reading, active_pool, is_hybrid, reading, stale_state
-from triage.sglang.seat import Checked, Given
+from triage.sglang.seat import Checked, Given, form_of
 from triage.sglang.sizing import watch_for
 
 if TYPE_CHECKING:
@@ -38,6 +39,25 @@ if TYPE_CHECKING:
 logger = logging.getLogger("triage")
 
 HEARTBEAT = 100
+
+
+Form = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The newest launch of an index space, and the objects that it was judged by.
+
+    `checked` is brought up to date where the launch is repeated over new tensors.
+    """
+
+    space: str
+    form: Form
+    checked: Checked
+    req_to_token: Tensor | None
+    mapping: Tensor | None
+    by_request: bool
+    stale: str | None
 
 
 class _EveryLayerFull(dict[int, tuple[int, bool]]):
@@ -68,6 +88,7 @@ class Watching:
         self.refused_to_arm = ""
         self._seat = traps.entries.seat
         self._seat.turned = self._turned
+        self._known: dict[str, Known] = {}
         self._graph = 0
         self._captures = 0
         self._expected = False
@@ -76,6 +97,7 @@ class Watching:
         """As in a new process; the memory of the last one is given back."""
         self.watch = None
         self._seat.forget()
+        self._known.clear()
         self._graph = self._captures = 0
         self._expected = False
 
@@ -141,14 +163,81 @@ class Watching:
 
     # -- the launch --------------------------------------------------------------------
 
-    def before_launch(self, api: str, arguments: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        """Check and record the launch; what it must be given instead.
+    def before_launch(self, api: str, arguments: Mapping[str, Any]) -> Given | None:
+        """Check and record the launch; the table and lengths it must be given instead of its own.
 
         Call it where `Seat.look` has no answer. Cost: one check and one recording. No
         sync, no allocation, legal under capture.
         """
-        self.traps.counts["launches"] += 1
-        return self._check(AttentionCall(api, arguments), self.graph_now())
+        counts = self.traps.counts
+        counts["launches"] += 1
+        graph = self.graph_now()
+        form = self._form(api, arguments, graph)
+        for known in self._known.values() if form is not None else ():
+            if known.form == form and self._again(known, arguments):
+                counts["tables"] += 1
+                counts["tables under capture"] += graph > 0
+                return known.checked.given
+        return self._check(AttentionCall(api, arguments), graph, form)
+
+    def _form(self, api: str, arguments: Mapping[str, Any], graph: int) -> Form | None:
+        """What a launch must share with an earlier one to differ from it in nothing but values.
+
+        Objects that live as long as the server stand here by identity: what they hold
+        is compared where the form is found. None outside a backend's entry.
+        """
+        inside = self._seat.inside
+        if inside is None:
+            return None
+        backend, layer, batch = inside
+        table, lengths = arguments["block_tables"], arguments["seq_lens"]
+        query, key = arguments["query"], arguments["kv_cache"][0]
+        cumulative, requests = arguments.get("cum_seq_lens_q"), batch.req_pool_indices
+        return (
+            api,
+            graph,
+            id(backend),
+            layer.layer_id,
+            batch.forward_mode,
+            arguments.get("window_left", -1),
+            arguments.get("q_len_per_req"),
+            arguments.get("kv_layout"),
+            query.device,
+            key.shape,
+            form_of(table),
+            form_of(lengths),
+            None if cumulative is None else form_of(cumulative),
+            None if requests is None else form_of(requests),
+        )
+
+    def _again(self, known: Known, arguments: Mapping[str, Any]) -> bool:
+        """Check this launch as `known` was, if it was judged by the very objects of this one."""
+        assert self._seat.inside is not None
+        backend, _, batch = self._seat.inside
+        watch, checked = self.watch, known.checked
+        if (
+            watch is None
+            or checked.backend is not backend
+            or active_pool(backend, batch) is not checked.pool
+            or backend.req_to_token is not known.req_to_token
+            or (
+                known.mapping is not None
+                and checked.pool.full_to_swa_index_mapping is not known.mapping
+            )
+            or stale_state(backend, checked.pool) != known.stale
+        ):
+            return False
+        table, lengths = arguments["block_tables"], arguments["seq_lens"]
+        cumulative = arguments.get("cum_seq_lens_q")
+        requests = batch.req_pool_indices if known.by_request else None
+        if not watch.again(known.space, table, lengths, cumulative, requests):
+            return False
+        checked.table, checked.lengths, checked.cumulative = table, lengths, cumulative
+        checked.metadata, checked.forward_batch = backend.forward_metadata, batch
+        if checked.holder is not backend:
+            checked.holder = batch
+        self._seat.keep(checked)
+        return True
 
     def graph_now(self) -> int:
         """0 outside capture, else a number per capture: warm-up launches do not count for it."""
@@ -163,7 +252,7 @@ class Watching:
         self._graph = self._captures if self._seat.capturing else 0
         self._forget()
 
-    def _check(self, call: AttentionCall, graph: int) -> Mapping[str, Any] | None:
+    def _check(self, call: AttentionCall, graph: int, form: Form | None) -> Given | None:
         watch, counts = self.watch, self.traps.counts
         if watch is None:
             counts["launches not covered"] += 1
@@ -175,17 +264,35 @@ class Watching:
             self._check_form(call, read)
         refused = sum(watch.refused.values())
         given = self._launch(watch, call, entry, read, graph)
-        if sum(watch.refused.values()) > refused:
+        refused_now = sum(watch.refused.values()) > refused
+        if refused_now:
             counts["launches not covered"] += 1
         counts["tables"] += 1
         counts["tables under capture"] += graph > 0
-        safe = None
-        if given[0] is not call.block_tables:
-            safe = {"block_tables": given[0], "seq_lens": given[1]}
+        safe = None if given[0] is call.block_tables else given
         if entry is not None:
-            kept = _checked(call, entry, read, None if safe is None else given)
-            self._seat.keep(read.space.name, kept)
+            checked = _checked(call, entry, read, safe)
+            self._seat.keep(checked)
+            self._remember(checked, entry, read, call, None if refused_now else form)
         return safe
+
+    def _remember(
+        self, checked: Checked, entry: Entry, read: Reading, call: AttentionCall, form: Form | None
+    ) -> None:
+        """The launch, for those that differ from it in values alone."""
+        space = read.space.name
+        self._known.pop(space, None)
+        if form is None:
+            return
+        self._known[space] = Known(
+            space=space,
+            form=form,
+            checked=checked,
+            req_to_token=entry.req_to_token,
+            mapping=read.full_to_swa,
+            by_request=entry.rows_match(call),
+            stale=stale_state(entry.backend, read.pool),
+        )
 
     def _launch(
         self, watch: Watch, call: AttentionCall, entry: Entry | None, read: Reading, graph: int
