@@ -288,13 +288,16 @@ class FlightRecorder:
                 return f"{name} has stride {vector.stride(0)}"
         return None
 
-    def entries(self, *, columns_of: int | None = None) -> tuple[dict[str, Any], ...]:
+    def entries(
+        self, *, columns_of: int | None = None, and_of: int | None = None
+    ) -> tuple[dict[str, Any], ...]:
         """The recorded launches, oldest first, from host memory alone.
 
         Args:
             columns_of: keep the columns of that many newest launches of each space and of
                 the first that the checker objected to; of the others say in `lost` that
                 they were left out. A ring of full tables unfolds to gigabytes.
+            and_of: keep those of this launch of the checker, too.
 
         Each entry is plain: `space`, `launch` (of its lane), `sequence` (over all
         lanes), `tag` and its facts, `rows`, `width`, `torn` (the launch was being
@@ -308,11 +311,13 @@ class FlightRecorder:
         """
         found: list[dict[str, Any]] = []
         for lane in self._lanes.values():
-            found.extend(self._lane_entries(lane, columns_of))
+            found.extend(self._lane_entries(lane, columns_of, and_of))
         found.sort(key=lambda entry: entry["sequence"])
         return tuple(found)
 
-    def _lane_entries(self, lane: Lane, columns_of: int | None) -> list[dict[str, Any]]:
+    def _lane_entries(
+        self, lane: Lane, columns_of: int | None, and_of: int | None
+    ) -> list[dict[str, Any]]:
         header = lane.header.numpy()
         newest_first = sorted(
             (slot for slot in range(lane.slots) if header[slot, kernels.BEGUN] > 0),
@@ -322,6 +327,8 @@ class FlightRecorder:
         wanted = {id(entry) for entry in found[:columns_of]}
         if columns_of is not None and (first := first_offence(found[::-1])) is not None:
             wanted.add(id(first))
+        if and_of is not None:
+            wanted |= {id(entry) for entry in found if entry["checker_launch"] == and_of}
         mirror = lane.mirror.numpy().copy()
         lost = ""
         for slot, entry in zip(newest_first, found, strict=True):

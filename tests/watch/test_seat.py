@@ -16,7 +16,19 @@ from tests.watch.forward import Forward, armed
 from triage import capture
 from triage.bench.trap_cost import WINDOW, Step
 from triage.dump import read_dump
-from triage.errors import BrokenLifecycle, InstallError, OutOfBounds, StaleSWAState, WrongIndexSpace
+from triage.errors import (
+    BrokenLifecycle,
+    InstallError,
+    OutOfBounds,
+    ReplayError,
+    StaleSWAState,
+    WrongIndexSpace,
+)
+from triage.index_space import expected_ids, visible
+from triage.minimise.cuts import keep_rows
+from triage.replay.deduction import deduce
+from triage.replay.fixes import apply_fix
+from triage.replay.verdict import Outcome
 from triage.store import DumpStore
 from triage.timeline import since
 from triage.traps import Traps
@@ -73,6 +85,33 @@ def test_a_wild_id_is_redirected_and_raised_before_the_steps_tokens_leave(step, 
     # AND the dump has the ring, which knows the step
     (path,) = tmp_path.glob("OutOfBounds-*")
     assert "ids were wrong since launch" in since(read_dump(path))
+
+
+def test_the_dump_of_a_contained_launch_has_its_table_from_the_ring(step, traps, tmp_path):
+    # GIVEN two wrong ids of a row, one of them far outside
+    right = step.swa.clone()
+    step.swa[2, PAGES - 1], step.swa[2, PAGES - 2] = 1 << 20, int(right[0, PAGES - 1])
+    with pytest.raises(WrongIndexSpace):
+        Forward(step, traps).run()
+    dump = read_dump(next(tmp_path.glob("*.msgpack")))
+    # THEN row, lengths and requests are those of the launch, from the window on
+    assert dump.tables is not None and dump.launch is not None
+    first = int(dump.tables.stored_from[2])
+    assert first > 0 and "no req_to_token" in dump.tables.source
+    assert dump.tables.page_table.row(2)[first:].tolist() == step.swa[2, first:].tolist()
+    assert dump.tables.cache_seqlens.tolist() == [step.length] * 4
+    assert dump.launch.window_left == WINDOW - 1 and dump.pools.read == "swa"
+    # AND the right ids are known, though no request table is
+    shown = expected_ids(dump)[:, first:]
+    seen = visible(dump, PAGES)[:, first:]
+    assert (shown[seen] == right.numpy()[:, first:][seen]).all()
+    # AND it replays
+    verdict = deduce(dump)
+    assert verdict.outcome is Outcome.REPRODUCED
+    assert verdict.figures["identity"]["wrong"] == 2
+    assert deduce(keep_rows(dump, [2])).outcome is Outcome.REPRODUCED
+    with pytest.raises(ReplayError, match="needs the request table"):
+        apply_fix("state-swap", dump)
 
 
 def test_log_gives_what_was_passed_and_never_raises(step, tmp_path, caplog):
@@ -234,6 +273,29 @@ def test_an_exception_that_leaves_the_scheduler_writes_the_ring_and_stays_itself
     dump = read_dump(path)
     assert "illegal memory access" in dump.fault.summary
     assert len(dump.history) == 2 and dump.history[0]["step"] == 1
+
+
+def test_the_ring_of_a_crash_shows_the_first_wrong_launch_without_asking_the_device(
+    step, tmp_path, monkeypatch
+):
+    # GIVEN a launch with a wild id, which `log` lets through, and a device that is lost then
+    traps = armed(step, tmp_path, "log")
+    step.full[1, 3] = -9
+    traps.steps.begin()
+    Forward(step, traps).layers()
+
+    def lost(*_, **__):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    for name in ("cpu", "item", "tolist"):
+        monkeypatch.setattr(torch.Tensor, name, lost)
+    # WHEN the ring is written
+    path = traps.history.leaving(RuntimeError("CUDA error"), "event loop")
+    monkeypatch.undo()
+    # THEN the launch that was wrong is in it, whole
+    dump = read_dump(path)
+    assert dump.pools.read == "full" and dump.tables.page_table.row(1)[3] == -9
+    assert any("negative" in reason for reason in deduce(dump).reasons)
 
 
 def test_a_ring_that_cannot_be_read_takes_nothing_down(step, traps, monkeypatch, caplog):

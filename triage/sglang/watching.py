@@ -28,7 +28,17 @@ from triage.device import CheckRefused
 from triage.errors import InstallError
 from triage.invariants.reads import check_form
 from triage.sglang.entry import Entry
-from triage.sglang.pools import Reading, active_pool, is_hybrid, reading, stale_state
+from triage.sglang.pools import (
+    Reading,
+    active_pool,
+    is_hybrid,
+    num_pages,
+    owner_of,
+    reading,
+    stale_state,
+    sub_pools,
+    swa_state,
+)
 from triage.sglang.seat import Checked, Given, form_of
 from triage.sglang.sizing import watch_for
 
@@ -304,7 +314,7 @@ class Watching:
             call.block_tables,
             call.cache_seqlens,
             read.space,
-            facts=_facts(call, entry, read, graph),
+            facts=_facts(call, entry, read, graph, identity),
             window_left=call.window_left,
             q_len=max(call.q_len_per_req, 1),
             cum_seq_lens_q=call.cum_seq_lens_q,
@@ -347,7 +357,7 @@ def _checked(call: AttentionCall, entry: Entry, read: Reading, given: Given | No
 
 
 def _facts(
-    call: AttentionCall, entry: Entry | None, read: Reading, graph: int
+    call: AttentionCall, entry: Entry | None, read: Reading, graph: int, identity: bool
 ) -> dict[str, int | str]:
     """What the host knows of a launch; comes back with every offender and ring entry."""
     facts: dict[str, int | str] = {
@@ -356,8 +366,29 @@ def _facts(
         "graph": graph,
         "window_left": call.window_left,
         "num_pages": read.space.num_pages,
+        "num_q_heads": int(call.query.shape[-2]),
+        "num_kv_heads": call.num_kv_heads,
+        "head_dim": int(call.query.shape[-1]),
+        "kv_layout": call.layout,
+        "separate_kv": call.kv[0].data_ptr() != call.kv[1].data_ptr(),
+        "ragged": call.cum_seq_lens_q is not None,
+        "table_dtype": str(call.block_tables.dtype).removeprefix("torch."),
+        "table_stride": int(call.block_tables.stride(0)),
+        "pool_class": type(read.pool).__name__,
+        "reads": owner_of(entry, read) + read.space.name,
+        "table_space": "",
+        "identity": False,
+        **{
+            f"{name}_pages": num_pages(pool, call.page_size)
+            for name, pool, _ in (() if read.pool is None else sub_pools(read.pool))
+        },
     }
     if entry is not None:
+        facts["table_space"] = entry.table_space(call)
+        facts["identity"] = identity
+        state = swa_state(entry.backend).items()
+        facts["swa_state"] = ", ".join(f"{name} = {value}" for name, value in state)
+        facts["init_pool_class"] = entry.origin.pool_class
         facts["layer_id"] = entry.layer_id
         facts["role"] = entry.origin.role
         facts["forward_mode"] = entry.forward_mode
