@@ -118,7 +118,7 @@ class Seat:
         checked, inside = self._newest, self.inside
         if checked is None or inside is None:
             return ASK
-        if checked.table is not block_tables:
+        if checked.table is not block_tables or checked.window != window_left:
             other = self._other
             if other is None or other.table is not block_tables:
                 return ASK
