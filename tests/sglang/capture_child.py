@@ -1,6 +1,6 @@
 """Captures a draft's graph with SGLang's own runner or backends and says what was recorded when.
 
-    python -m tests.sglang.capture_child frozen|multi-step DIRECTORY [DEFECT [FIX]]
+    python -m tests.sglang.capture_child frozen[,multi-step] DIRECTORY [DEFECT [FIX]]
 
 Stubs, below the missing hardware: the capture itself (`torch.cuda.CUDAGraph` and SGLang's
 graph backend: two warm-ups, then once with the predicate of `triage/capture.py` true), the
@@ -200,34 +200,35 @@ def multi_step(runtime: Any, log: Log) -> None:
 
 
 def main() -> None:
-    kind, directory, *rest = sys.argv[1:]
-    defect = rest[0] if rest else None
-    log = Log()
+    kinds, directory, *rest = sys.argv[1:]
+    fixes = tuple(rest[1:2])
     process = start(
         traps=True,
-        fixes=tuple(rest[1:2]),
+        fixes=fixes,
         directory=Path(directory),
         mode="contain",
-        put_back=defect,
+        put_back=rest[0] if rest else None,
     )
     from triage.lab.runtime import Runtime
     from triage.lab.scenarios import find
 
-    draft = "frozen" if kind == "frozen" else "eagle"
-    runtime = Runtime(find("smoke").geometry, draft_tokens=4, draft_steps=3, draft=draft)
-    process.gpu = log
+    log = process.gpu = Log()
     log.listen()
-    (frozen if kind == "frozen" else multi_step)(runtime, log)
-    print(
-        json.dumps(
-            {
-                "sglang": process.version,
-                "events": log.events,
-                "counts": dict(process.traps.counts),
-                "fixes": {name: fix.uses for name, fix in process.fixes.items()},
-            }
-        )
-    )
+    found = {}
+    for kind in kinds.split(","):
+        process.arm(traps=True, fixes=fixes, directory=Path(directory))
+        draft = "frozen" if kind == "frozen" else "eagle"
+        runtime = Runtime(find("smoke").geometry, draft_tokens=4, draft_steps=3, draft=draft)
+        log.events = []
+        (frozen if kind == "frozen" else multi_step)(runtime, log)
+        runtime.close()
+        found[kind] = {
+            "sglang": process.version,
+            "events": log.events,
+            "counts": dict(process.traps.counts),
+            "fixes": {name: fix.uses for name, fix in process.fixes.items()},
+        }
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

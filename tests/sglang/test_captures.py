@@ -21,12 +21,12 @@ REFILLS_IN_GRAPH = {"0.5.18": True, "0.5.14": False}  # from 0.5.15.post1 on
 
 @pytest.fixture(scope="module")
 def captured(tmp_path_factory):
-    """`captured(version, kind, *options)` -> what the child prints, one process per question."""
+    """`captured(version, kind, *options)` -> what the child says of that kind of draft."""
     directory = tmp_path_factory.mktemp("captures")
 
     @functools.cache
-    def run(version, kind, *options):
-        command = [sys.executable, "-m", "tests.sglang.capture_child", kind, str(directory)]
+    def child(version, kinds, *options):
+        command = [sys.executable, "-m", "tests.sglang.capture_child", kinds, str(directory)]
         done = subprocess.run(
             [*command, *options],
             env=versions.environment(version),
@@ -35,7 +35,10 @@ def captured(tmp_path_factory):
             timeout=300,
         )
         assert done.returncode == 0, done.stderr
-        found = json.loads(done.stdout.splitlines()[-1])
+        return json.loads(done.stdout.splitlines()[-1])
+
+    def run(version, kind, *options):
+        found = child(version, kind if options else "frozen,multi-step", *options)[kind]
         assert found["sglang"] == version
         return found
 

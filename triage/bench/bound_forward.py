@@ -1,9 +1,10 @@
 """One decode forward of SGLang's own backend, with the hooks as `install` binds them, and without.
 
-    python -m triage.bench.bound_forward contain     one line of JSON
+    python -m triage.bench.bound_forward contain [LAYERS [ROUNDS]]     one line of JSON
 
-The backend, its metadata, the pools and the layers are SGLang's, 42 layers of which 24
-own their KV, 64 rows at 9k tokens. Replaced, because they are kernels or need a GPU: the
+The backend, its metadata, the pools and the layers are SGLang's, 42 layers of which all but
+the last 18 own their KV, 64 rows at 9k tokens; without rounds it counts and measures no
+time. Replaced, because they are kernels or need a GPU: the
 FlashInfer function (one of its signature that returns its output buffer), SGLang's
 page-table build and KV store, and the launches of our own kernels. The scheduler is not
 importable there, so begin, mark and release of a step are called as its hooks would.
@@ -136,7 +137,7 @@ class Decode:
             traps.steps.release(begun)
 
 
-def measure(mode: str) -> dict[str, Any]:
+def measure(mode: str, layers: int = 42, rounds: int = ROUNDS) -> dict[str, Any]:
     """Microseconds of a forward, on less off, and of a replay; reads and launches of one."""
     os.environ.update(
         {
@@ -166,7 +167,7 @@ def measure(mode: str) -> dict[str, Any]:
         swa_pages=1024,
         full_pages=1024,
         window=512,
-        num_layers=42,
+        num_layers=layers,
         full_every=6,
         kv_shared_layers=18,
         context_len=9216,
@@ -186,11 +187,14 @@ def measure(mode: str) -> dict[str, Any]:
     ):
         with no_kernels():
             forward = _difference_us(
-                targets, lambda: decode.run(traps), lambda: decode.run(), ROUNDS
+                targets, lambda: decode.run(traps), lambda: decode.run(), rounds
             )
-            replay = _difference_us(targets, lambda: decode.replay(traps), decode.replay, ROUNDS)
+            replay = _difference_us(targets, lambda: decode.replay(traps), decode.replay, rounds)
+            decode.run(traps)  # the next has tables of a form that is known
         with count_syncs(forbid=True) as counts, no_kernels(counts):
+            before = traps.counts["launches"]
             decode.run(traps)
+            watched = traps.counts["launches"] - before
     return {
         "sglang": bootstrap.sglang_version(),
         "forward_us": forward[0] - forward[1],
@@ -199,6 +203,8 @@ def measure(mode: str) -> dict[str, Any]:
         "host_reads": counts.total_host_reads,
         "launches": dict(counts.launches),
         "bound": len(installed.bindings),
+        "layers": len(runtime.layers),
+        "watched": watched,
     }
 
 
@@ -221,7 +227,7 @@ def _difference_us(
 
     After a turn CPython's inline caches are cold; the first calls of the next warm them.
     """
-    best = [float("inf"), float("inf")]
+    best = [float("inf") if rounds else 0.0] * 2
     for _ in range(rounds // TURN):
         for which, call in enumerate((on, off)):
             targets.set(bound=which == 0)
@@ -234,5 +240,5 @@ def _difference_us(
 
 
 if __name__ == "__main__":
-    json.dump(measure(sys.argv[1]), sys.stdout)
+    json.dump(measure(sys.argv[1], *map(int, sys.argv[2:])), sys.stdout)
     sys.stdout.write("\n")

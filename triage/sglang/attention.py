@@ -44,11 +44,15 @@ class AttentionHooks:
 
     def __init__(self, traps: Traps) -> None:
         self.traps = traps
+        self.absent: dict[str, str] = {}  # what this SGLang cannot be watched at -> why
 
     def hooks(self) -> list[Hook]:
         module, _, name = BACKEND.rpartition(".")
         backend = getattr(importlib.import_module(module), name)
         entries = [entry for entry in GRAPH_ENTRIES if entry in vars(backend)]
+        if not entries:
+            known = ", ".join(GRAPH_ENTRIES)
+            self.absent["launches in CUDA graphs"] = f"{BACKEND} has none of {known}"
         return [
             Hook(f"{BACKEND}.__init__", self.constructed, "what a backend was built for"),
             Hook(f"{BACKEND}.init_forward_metadata", self.metadata_built, "tables are new"),

@@ -27,6 +27,7 @@ class Installed:
     traps: Any = None
     lifecycle: Any = None
     scheduling: Any = None
+    attention: Any = None
     fixes: dict[str, Any] = field(default_factory=dict)
     skipped: dict[str, Any] = field(default_factory=dict)
     fused: Any = None
@@ -40,7 +41,8 @@ class Installed:
         if self.traps is None:
             return {}
         refused = {reason: f"{n} launches" for reason, n in self.traps.watching.refused.items()}
-        return {**self.lifecycle.absent, **self.scheduling.absent, **refused}
+        absent = self.attention.absent | self.lifecycle.absent | self.scheduling.absent
+        return {**absent, **refused}
 
     @property
     def active(self) -> bool:
@@ -133,7 +135,7 @@ def _trap_hooks(made: Installed) -> tuple[list[Hook], list[Patch]]:
     scheduling = made.scheduling = Scheduling(traps)
     lifecycle = made.lifecycle = Lifecycle(traps)
     allocator = swa_allocator_path()
-    attention = AttentionHooks(traps)
+    attention = made.attention = AttentionHooks(traps)
     hooks = [
         *attention.hooks(),
         Hook(f"{allocator}.alloc_extend", allocated("alloc_extend"), "allocator trap"),
