@@ -149,9 +149,7 @@ class Seat:
         if written is None:
             return False
         if (where is not written.loc or swa_loc is not written.swa_loc) and (
-            isinstance(where, Tensor)
-            or where.loc is not written.loc
-            or where.swa_loc is not written.swa_loc
+            getattr(where, "loc", None) is not written.loc or where.swa_loc is not written.swa_loc
         ):
             return False
         if self.inside is None and capture.capturing() is not self.capturing:
