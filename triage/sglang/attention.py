@@ -6,7 +6,6 @@ patched by ourselves (`patches.py`), the rest goes through SGLang's registry.
 
 from __future__ import annotations
 
-import functools
 import importlib
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +14,7 @@ from triage import capture
 from triage.call import CONTEXT, DECODE, AttentionCall
 from triage.sglang.hooks import Hook
 from triage.sglang.patches import Patch
-from triage.sglang.seat import ASK, Given
+from triage.sglang.seat import HOLDS, Given
 from triage.sglang.wrapping import Function, Parameters, written_out
 from triage.traps import Traps
 
@@ -36,7 +35,7 @@ _LOOKED_AT = {
     "q_len_per_req": None,
     "cum_seq_lens_q": None,
 }
-"""What `Seat.look` takes, in order, and what stands for it where FlashInfer has no such name."""
+"""What `HOLDS` looks at, and what stands for it where FlashInfer has no such name."""
 
 
 class AttentionHooks:
@@ -85,17 +84,20 @@ class AttentionHooks:
             if not parameters.named:
                 return self._launch_by_keyword(api, original)
             parameters.require(original, "kv_cache", "block_tables", "seq_lens")
-            asked = ", ".join(
-                name if name in parameters.names else str(default)
+            names = {
+                name: name if name in parameters.names else str(default)
                 for name, default in _LOOKED_AT.items()
-            )
+            }
             passed = ", ".join(f"{name!r}: {name}" for name in parameters.names)
             body = f"""
-given = seat.look({asked}) if seat.armed else None
-if given is ASK:
-    given = ask({{{passed}}})
-if given is not None:
-    block_tables, seq_lens = given
+if not seat.armed:
+    return original(PASSED)
+{HOLDS.format(**names).rstrip()}
+    _given = _checked.given
+else:
+    _given = ask({{{passed}}})
+if _given is not None:
+    block_tables, seq_lens = _given
 return original(PASSED)
 """
 
@@ -104,37 +106,35 @@ return original(PASSED)
                     arguments = _as_passed(arguments, parameters)
                 return self.traps.replacements(api, arguments)
 
-            return written_out(
-                original, parameters, body, seat=self.traps.entries.seat, ASK=ASK, ask=ask
-            )
+            return written_out(original, parameters, body, seat=self.traps.entries.seat, ask=ask)
 
         return around
 
     def _launch_by_keyword(self, api: str, original: Function) -> Function:
         """For an original without parameters of its own, such as another plugin's wrapper."""
+        parameters = Parameters("*args, **kwargs", "*args, **kwargs", (), {})
+        names = {name: f"_named.get({name!r}, {value})" for name, value in _LOOKED_AT.items()}
+        body = f"""
+if not seat.armed:
+    return original(PASSED)
+_named = by_name(args, kwargs) if args else kwargs
+{HOLDS.format(**names).rstrip()}
+    _given = _checked.given
+else:
+    _given = ask(_named)
+if _given is not None:
+    _named["block_tables"], _named["seq_lens"] = _given
+return original(**_named)
+"""
+
+        def by_name(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+            return {**AttentionCall.of(api, args, kwargs).arguments}
+
+        def ask(arguments: dict[str, Any]) -> Given | None:
+            return self.traps.replacements(api, arguments)
+
         seat = self.traps.entries.seat
-
-        @functools.wraps(original)
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
-            if not seat.armed:
-                return original(*args, **kwargs)
-            if args:
-                kwargs, args = {**AttentionCall.of(api, args, kwargs).arguments}, ()
-            given = seat.look(
-                kwargs.get("kv_cache"),
-                kwargs.get("block_tables"),
-                kwargs.get("seq_lens"),
-                kwargs.get("window_left", -1),
-                kwargs.get("q_len_per_req"),
-                kwargs.get("cum_seq_lens_q"),
-            )
-            if given is ASK:
-                given = self.traps.replacements(api, kwargs)
-            if given is not None:
-                kwargs["block_tables"], kwargs["seq_lens"] = given
-            return original(**kwargs)
-
-        return wrapper
+        return written_out(original, parameters, body, seat=seat, ask=ask, by_name=by_name)
 
     def entered(self, original: Function) -> Function:
         """Makes the wrapper of a backend's forward: notes whose launches come from inside."""

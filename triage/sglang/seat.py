@@ -18,9 +18,6 @@ from torch import Tensor
 
 from triage import capture
 
-ASK = object()
-"""Answer of `Seat.look`: nothing that was checked holds for this launch."""
-
 Given = tuple[Tensor, Tensor]
 """The table and the lengths that a launch must be given instead of its own."""
 
@@ -63,6 +60,35 @@ class Written:
     metadata: Any
 
 
+HOLDS = """
+_checked, _inside = seat.newest, seat.inside
+if _checked is not None and (
+    _checked.table is not {block_tables} or _checked.window != {window_left}
+):
+    _checked = seat.turn_to({block_tables})
+if (
+    _checked is not None
+    and _inside is not None
+    and {seq_lens} is _checked.lengths
+    and {window_left} == _checked.window
+    and _inside[2] is _checked.forward_batch
+    and _inside[0] is _checked.backend
+    and _checked.backend.forward_metadata is _checked.metadata
+    and _checked.holder.token_to_kv_pool is _checked.pool
+    and _checked.layers[_inside[1].layer_id][1] == _checked.slides
+    and {q_len_per_req} == _checked.q_len
+    and {cum_seq_lens_q} is _checked.cumulative
+    and {kv_cache}[0].shape[0] == _checked.pages
+):
+    seat.repeated += 1
+"""
+"""Is a launch another layer's of a forward that was checked? Host comparisons alone, the
+likeliest difference first. Source text, written into the wrapper of the FlashInfer call
+(`attention.py`): it runs at every layer, where a call costs as much as all of it. What
+stands behind it in the wrapper goes into its `if` and its `else`.
+"""
+
+
 def form_of(tensor: Tensor) -> tuple[Any, ...]:
     """All that decides how a kernel reads a tensor, but its address."""
     return tensor.shape, tensor.stride(), tensor.dtype, tensor.device
@@ -76,15 +102,16 @@ class Seat:
         inside: `(backend, layer, forward_batch)` of the entry that is running, or None.
         capturing: what the predicate said at the last entry.
         turned: called where it says something else now.
-        repeated: launches for which `look` had an answer.
+        newest: the newest check; `turn_to` has that of the other index space.
+        repeated: launches for which a check held.
     """
 
     __slots__ = (
-        "_newest",
         "_other",
         "armed",
         "capturing",
         "inside",
+        "newest",
         "repeated",
         "turned",
         "written",
@@ -97,48 +124,16 @@ class Seat:
         self.turned: Callable[[], None] = lambda: None
         self.repeated = 0
         self.written: Written | None = None
-        self._newest: Checked | None = None
+        self.newest: Checked | None = None
         self._other: Checked | None = None  # of the other index space
 
-    def look(
-        self,
-        kv_cache: Any,
-        block_tables: Any,
-        seq_lens: Any,
-        window_left: int,
-        q_len: int | None,
-        cumulative: Any,
-    ) -> Any:
-        """What the launch must be given if it is another layer's of a forward that was checked.
-
-        Returns:
-            `Given`; None where it may read what it was passed; `ASK` where no check holds.
-        Cost: host comparisons, the likeliest difference first; it runs at every layer.
-        """
-        checked, inside = self._newest, self.inside
-        if checked is None or inside is None:
-            return ASK
-        if checked.table is not block_tables or checked.window != window_left:
-            other = self._other
-            if other is None or other.table is not block_tables:
-                return ASK
-            self._newest, self._other, checked = other, checked, other
-        backend, layer, forward_batch = inside
-        if (
-            seq_lens is checked.lengths
-            and window_left == checked.window
-            and forward_batch is checked.forward_batch
-            and backend is checked.backend
-            and backend.forward_metadata is checked.metadata
-            and checked.holder.token_to_kv_pool is checked.pool
-            and checked.layers[layer.layer_id][1] == checked.slides
-            and q_len == checked.q_len
-            and cumulative is checked.cumulative
-            and kv_cache[0].shape[0] == checked.pages
-        ):
-            self.repeated += 1
-            return checked.given
-        return ASK
+    def turn_to(self, block_tables: Any) -> Checked | None:
+        """The check of the other index space, if it is of this table; it is the newest then."""
+        other = self._other
+        if other is None or other.table is not block_tables:
+            return None
+        self.newest, self._other = other, self.newest
+        return other
 
     def wrote(self, where: Any, swa_loc: Any) -> bool:
         """Was this very write checked, for another layer of the same forward?
@@ -158,18 +153,18 @@ class Seat:
 
     def keep(self, checked: Checked) -> None:
         """The newest check of its index space; a copy for containment holds no older one."""
-        newest = self._newest
+        newest = self.newest
         if newest is not None and newest.slides != checked.slides:
             self._other = newest
-        self._newest = checked
+        self.newest = checked
 
     def forget(self) -> None:
         """Whatever was checked is to be checked again."""
-        self._newest = self._other = self.written = None
+        self.newest = self._other = self.written = None
 
     @property
     def empty(self) -> bool:
-        return self._newest is None and self.written is None
+        return self.newest is None and self.written is None
 
     @contextmanager
     def entered(self, backend: Any, layer: Any, forward_batch: Any) -> Iterator[None]:

@@ -176,7 +176,7 @@ class Watching:
     def before_launch(self, api: str, arguments: Mapping[str, Any]) -> Given | None:
         """Check and record the launch; the table and lengths it must be given instead of its own.
 
-        Call it where `Seat.look` has no answer. Cost: one check and one recording. No
+        Call it where no check holds (`seat.HOLDS`). Cost: one check and one recording. No
         sync, no allocation, legal under capture.
         """
         counts = self.traps.counts

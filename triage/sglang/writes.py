@@ -81,8 +81,20 @@ class WriteTrap:
                 f"{original.__qualname__} takes {where} where a location is expected"
             )
         swa_loc = "swa_loc" if "swa_loc" in parameters.names else "None"
+        same = (
+            f"{where} is _written.loc and {swa_loc} is _written.swa_loc"
+            if where == "loc"
+            else f"{where}.loc is _written.loc and {where}.swa_loc is _written.swa_loc"
+        )
+        # `Seat.wrote` without a call: every layer with KV of its own comes here.
         body = f"""
-if seat.armed and not seat.wrote({where}, {swa_loc}):
+_written = seat.written
+if seat.armed and (
+    _written is None
+    or seat.inside is None
+    or not ({same})
+    or _written.backend.forward_metadata is not _written.metadata
+):
     before_write({pool}, {layer}, {where}, {swa_loc})
 return original(PASSED)
 """
