@@ -27,6 +27,7 @@ from triage.sglang.handing_out import HandingOut
 from triage.sglang.hooks import Hook
 from triage.sglang.metadata import Metadata
 from triage.sglang.names import sub_allocator_paths, swa_allocator_path
+from triage.sglang.patches import Patch
 from triage.sglang.pools import is_hybrid
 from triage.sglang.tree import CACHES, OPERATIONS, TreeTrap
 from triage.sglang.writes import WriteTrap
@@ -106,9 +107,6 @@ class Lifecycle:
                 "a failed allocation keeps nothing (I7)",
             )
         if "I3" in enabled:
-            found += self._present(
-                f"{POOL}.set_kv_buffer", self.writes.around, "slots a forward writes (I3)"
-            )
             found += self._any_of(
                 dict.fromkeys(_FUSED_STORES, self.writes.around_fused),
                 "slots a fused store writes (I3)",
@@ -182,6 +180,12 @@ class Lifecycle:
                     f"{HOST_CACHE}.{name}", self.admission.around_host_cache, "host cache (I24)"
                 )
         return found
+
+    def patches(self) -> list[Patch]:
+        """What every layer calls; see `patches.py`."""
+        if "I3" not in self.traps.enabled:
+            return []
+        return [Patch(f"{POOL}.set_kv_buffer", self.writes.around, "slots a forward writes (I3)")]
 
     # -- which hooks ---------------------------------------------------------------------
 
