@@ -41,6 +41,22 @@ def test_a_table_divided_by_the_page_size_other_than_once_is_named(convert, tens
     assert findings.total == (2 if tensor else 0)
 
 
+def test_one_small_id_does_not_tell_that_a_table_was_divided_twice():
+    # GIVEN a request on pages 5, 40 and 7, and a table that holds 0, 2, 0
+    req_to_token = torch.zeros(2, 3 * PAGE, dtype=torch.int32)
+    pages = torch.tensor([5, 40, 7], dtype=torch.int32)
+    req_to_token[1] = (pages[:, None] * PAGE + torch.arange(PAGE)).reshape(-1)
+    # WHEN its granularity is checked, THEN I22 leaves it to I1 and I2
+    findings = check_granularity(
+        torch.tensor([[0, 2, 0]]),
+        torch.tensor([3 * PAGE]),
+        IndexSpace("full", PAGE, 100),
+        req_pool_indices=torch.tensor([1]),
+        req_to_token=req_to_token,
+    )
+    assert findings.total == 0
+
+
 def test_state_is_put_back_by_identity():
     # GIVEN two attributes
     pool, flag = object(), True

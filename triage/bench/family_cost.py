@@ -30,6 +30,7 @@ from triage.invariants import (
     lifecycle,
     mapping,
     reads,
+    rows,
     spec,
     writes,
 )
@@ -49,17 +50,22 @@ WHEN = {
     "reads: check_table, full": "forward (I1, I2)",
     "reads: check_table, swa": "forward (I1, I2)",
     "reads: check_lengths": "forward (I12)",
+    "reads: check_query_offsets": "forward with query offsets (I12)",
     "reads: check_translation": "translation (I9)",
     "writes: check_writes": "forward (I3)",
+    "writes: check_own_slots": "forward (I3, I20)",
     "graph: check_padded_tokens": "padded replay (I10)",
     "graph: check_freshness": "forward (I11)",
     "graph: check_padding": "launch under capture (I10)",
     "allocator: check_allocated": "allocation and pool (I20)",
+    "allocator: check_last_slots": "allocation (I20)",
     "allocator: check_free_list": "lab only (I5)",
     "allocator: check_mapping": "N steps (I4)",
     "allocator: check_budget": "admission (I25)",
     "lifecycle: check_mapped": "allocation (I8)",
     "lifecycle: check_cleared": "free (I6)",
+    "lifecycle: check_left_alone": "free (I6)",
+    "lifecycle: check_row_pages": "write into the request table (I20)",
     "lifecycle: check_request_rows": "allocation (I14)",
     "lifecycle: check_transfer": "transfer (I24)",
     "lifecycle: check_frontier": "eviction of a request (I15)",
@@ -105,6 +111,7 @@ def _checks(device: str) -> dict[str, Callable[[], Findings | None]]:
         "full_held": full_held,
         "swa_held": swa_held,
         "free": (~full_held).nonzero().view(-1)[1:],
+        "offsets": torch.arange(ROWS + 1, dtype=torch.int32),
         "loc": slots[:, -1, -1].clone(),
         "flat": slots.view(-1),
         "node": (torch.arange(CONTEXT) < CONTEXT - 9 * PAGE).long().repeat(ROWS),
@@ -139,6 +146,12 @@ def _checks(device: str) -> dict[str, Callable[[], Findings | None]]:
         "reads: check_lengths": lambda: lengths.check_lengths(
             t["lengths"], t["lengths"], (0,), req_pool_indices=t["owners"]
         ),
+        "writes: check_own_slots": lambda: writes.check_own_slots(
+            t["loc"], t["owners"], t["lengths"], t["r"], page_size=PAGE
+        ),
+        "reads: check_query_offsets": lambda: lengths.check_query_offsets(
+            t["offsets"], query_rows=ROWS, padded=False, max_q_len=1
+        ),
         "reads: check_translation": lambda: mapping.check_translation(
             t["loc"], t["m"][t["loc"]], t["m"]
         ),
@@ -152,6 +165,9 @@ def _checks(device: str) -> dict[str, Callable[[], Findings | None]]:
         "allocator: check_allocated": lambda: allocator.check_allocated(
             t["loc"], size=(FULL_PAGES - 1) * PAGE, page_size=PAGE
         ),
+        "allocator: check_last_slots": lambda: allocator.check_last_slots(
+            t["lengths"] - 1, ones > 0, t["loc"] - 1, page_size=PAGE, req_to_token=t["r"]
+        ),
         "allocator: check_free_list": lambda: allocator.check_free_list(
             t["free"], num_pages=FULL_PAGES, held_pages=t["full_held"]
         ),
@@ -164,6 +180,12 @@ def _checks(device: str) -> dict[str, Callable[[], Findings | None]]:
         "lifecycle: check_mapped": lambda: mapping.check_mapped(t["loc"], t["m"], t["m"][t["loc"]]),
         "lifecycle: check_cleared": lambda: mapping.check_cleared(
             t["loc"][:1], torch.zeros_like(t["m"]), page_size=PAGE
+        ),
+        "lifecycle: check_left_alone": lambda: mapping.check_left_alone(
+            t["m"] != 0, t["m"], t["loc"][:1], page_size=PAGE
+        ),
+        "lifecycle: check_row_pages": lambda: rows.check_row_pages(
+            t["r"], t["owners"], t["lengths"] - 1, page_size=PAGE, written=t["loc"]
         ),
         "lifecycle: check_request_rows": lambda: lifecycle.check_request_rows(
             t["owners"], t["lengths"], num_rows=ROWS + 1, row_width=CONTEXT

@@ -99,16 +99,14 @@ def check_left_alone(
         full_to_swa: `(slots,)`, the mapping after it.
         free_index: `(n,)`, integer, the argument of the call.
     Returns: one I6 fault over the mapping, row = full slot.
-    Cost: about 12 launches, two of them over the mapping; no sync until `read()`.
+    Cost: about 12 launches, three of them over the mapping; no sync until `read()`.
     """
-    slot = torch.arange(len(full_to_swa), device=full_to_swa.device)
-    pages = -(-len(full_to_swa) // page_size)
-    freed = torch.zeros(pages, dtype=torch.bool, device=full_to_swa.device)
-    freed[(free_index.to(torch.int64) // page_size).clamp(0, pages - 1)] = True
-    entry = full_to_swa.to(torch.int64)
-    lost = mapped_before & (entry == 0) & ~freed[slot // page_size]
+    lost = mapped_before & (full_to_swa == 0)
+    start = (free_index.to(torch.int64) // page_size * page_size)[:, None]
+    own = start + torch.arange(page_size, device=start.device)
+    lost[own.clamp(0, len(full_to_swa) - 1)] = False
     name = "full_to_swa_index_mapping (of a page that was not freed)"
-    return Findings([Fault("I6", name, lost, entry, 1, 2**31)])
+    return Findings([Fault("I6", name, lost, full_to_swa, 1, 2**31)])
 
 
 def check_mapped(slots: Tensor, full_to_swa: Tensor, swa_slots: Tensor | None = None) -> Findings:

@@ -4,8 +4,9 @@ The failure: `last_loc` is another request's, so new tokens land in its page; or
 the request table is written at the wrong position. Both are wrong before any kernel runs.
 
 The allocator's side is judged in the same host read as what it returned. The table's side
-stands at `ReqToTokenPool.write`, one host read a call; what SGLang writes with a kernel of
-its own (extend, and the slots of a draft) is judged at the launch that uses it.
+stands at `ReqToTokenPool.write`, one host read a call, and only beside the ledger; what
+SGLang writes with a kernel of its own (extend, and the slots of a draft) is judged at the
+launch that uses it.
 """
 
 from __future__ import annotations
@@ -72,7 +73,8 @@ class RowsWritten:
         rows = torch.as_tensor(rows, device=table.device)
         positions = torch.as_tensor(positions, device=table.device)
         found = check_row_pages(table, rows, positions, page_size=page, written=values)
-        if "I20" not in self.traps.enabled or not found.total:
+        self.traps.counts["host reads"] += 1
+        if not found.total or "I20" not in self.traps.enabled:
             return
         violations = found.violations(limit=16)
         first = violations[0]

@@ -134,7 +134,7 @@ class Lifecycle:
             found += self._swa_hooks(
                 ALLOCS, self.handing_out.around_alloc, "what was handed out (I8, I14)"
             )
-        if "I20" in enabled:
+        if "I20" in enabled and enabled & LEDGER - {"I7"}:  # a host read a call: not by default
             found += self._present(
                 f"{ROWS}.write", self.rows_written.around_write, "what a row is told (I20)"
             )
