@@ -24,6 +24,34 @@ def test_the_emulator_reads_its_may_set_and_nothing_else():
         assert (each["expected"] == "outside") != each["dereferenced"]
     assert "rounded down to 256" in found["reading"]
     json.dumps(found)
+    # one launch for the 20 columns that no guess holds to be read, one for each of the others
+    assert found["launches"] == 13
+
+
+def test_columns_that_no_guess_foresaw_are_found_by_halving(monkeypatch):
+    # GIVEN a kernel that reads columns 1 and 30 besides those of the row
+    asked = []
+
+    def launch(kernel, geometry, columns, timeout_s):
+        asked.append(list(columns))
+        return bool({1, 30, *range(10, 19)} & set(columns)), ""
+
+    monkeypatch.setattr("triage.probe._launch", launch)
+    # WHEN it is probed
+    found = probe("emulator", GEOMETRY, timeout_s=60, jobs=3)
+    # THEN every column has its answer, in fewer launches than columns
+    read = [each["column"] for each in found["columns"] if each["dereferenced"]]
+    assert read == [1, *range(10, 19), 30] and len(found["columns"]) == 32
+    assert len(asked) == found["launches"] < 32
+
+
+def test_a_launch_that_cannot_run_ends_the_probe(monkeypatch):
+    monkeypatch.setattr("triage.probe._launch", lambda *_: (None, "no such GPU"))
+
+    found = probe("emulator", GEOMETRY, timeout_s=60)
+
+    assert found["launches"] == 1
+    assert found["reading"] == "could not be probed here: no such GPU"
 
 
 def answers(*columns: int) -> list[ColumnProbe]:
