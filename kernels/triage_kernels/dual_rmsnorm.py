@@ -25,6 +25,17 @@ from triage_kernels.rms import inv_rms, load, load_weight, store, tile
 from triage_kernels.spec import Args, Exact, KernelSpec, Output, Outputs, Traffic
 
 
+@triton.jit
+def sum_of_norms(x1, w1, x2, w2, N: tl.constexpr, EPS1: tl.constexpr, EPS2: tl.constexpr):
+    """The pieces of n(x1) * w1 + n(x2) * w2."""
+    inv1 = inv_rms(x1, N, EPS1)
+    inv2 = inv_rms(x2, N, EPS2)
+    y = ()
+    for i in tl.static_range(len(x1)):
+        y = y + (x1[i] * inv1 * w1[i] + x2[i] * inv2 * w2[i],)
+    return y
+
+
 @triton.jit(do_not_specialize=["c_ptr", "M"])
 def _dual_rmsnorm_kernel(
     x1_ptr,
@@ -47,15 +58,19 @@ def _dual_rmsnorm_kernel(
     ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    rows, cols, mask = tile(M, N, ROWS, BLOCK)
-    x1 = load(x1_ptr, stride_x1, rows, cols, mask)
-    x2 = load(x2_ptr, stride_x2, rows, cols, mask)
-    r = load(r_ptr, stride_r, rows, cols, mask)
-    y = x1 * inv_rms(x1, N, EPS1) * load_weight(w1_ptr, cols, N)
-    y += x2 * inv_rms(x2, N, EPS2) * load_weight(w2_ptr, cols, N)
+    rows, cols, masks = tile(M, N, ROWS, BLOCK)
+    x1 = load(x1_ptr, stride_x1, rows, cols, masks)
+    x2 = load(x2_ptr, stride_x2, rows, cols, masks)
+    r = load(r_ptr, stride_r, rows, cols, masks)
+    w1 = load_weight(w1_ptr, cols, N)
+    w2 = load_weight(w2_ptr, cols, N)
+    w3 = load_weight(w3_ptr, cols, N)
     c = tl.load(c_ptr).to(tl.float32)
-    out = (y * inv_rms(y, N, EPS3) * load_weight(w3_ptr, cols, N) + r) * c
-    store(out_ptr, stride_out, rows, cols, mask, out)
+    y = sum_of_norms(x1, w1, x2, w2, N, EPS1, EPS2)
+    inv = inv_rms(y, N, EPS3)
+    for i in tl.static_range(len(cols)):
+        out = (y[i] * inv * w3[i] + r[i]) * c
+        store(out_ptr, stride_out, rows, cols[i], masks[i], out)
 
 
 def gemma_dual_rmsnorm_residual_scalar(

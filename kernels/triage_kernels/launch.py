@@ -33,7 +33,7 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How wide rows are cut into programs.
+    """How wide rows are cut into programs: rows of each, lanes of a piece of a row, warps.
 
     It depends on the row width alone: a plan that changed with the number of rows
     would change the order of summation, and so the bits of a row, with it.
@@ -48,25 +48,27 @@ class Plan:
         return {"ROWS": self.rows, "BLOCK": self.block}
 
 
-# Block in lanes -> (rows per program, warps), where nothing was measured. 16 lanes per
-# thread are two 16-byte loads of a 16-bit row in flight for each operand.
-_BY_BLOCK = {256: (16, 4), 512: (8, 4), 1024: (4, 4), 2048: (1, 4), 4096: (1, 8), 8192: (1, 16)}
-_override: dict[int, tuple[int, int]] = {}
+# Lanes of a piece -> (rows per program, warps), where nothing was measured: 8 lanes per
+# thread, one 16-byte load of a 16-bit row for each operand and piece.
+_BY_BLOCK = {256: (4, 4), 512: (2, 4), 1024: (1, 4)}
+_override: dict[int, tuple[int, int, int]] = {}
 _recorder: list[Launch] | None = None
 
 
 def row_plan(width: int) -> Plan:
-    """The tile for rows of `width` elements; wider than the table: 16 lanes a thread, capped."""
-    block = max(256, 1 << (width - 1).bit_length())
+    """The tile for rows of `width` elements: pieces of 1024 lanes where nothing was measured."""
     tuned = _override.get(width) or PLANS["rows"].get(str(width))
-    rows, warps = tuned or _BY_BLOCK.get(block, (1, 32))
+    if tuned:
+        return Plan(*tuned)
+    block = min(1024, max(256, 1 << (width - 1).bit_length()))
+    rows, warps = _BY_BLOCK[block]
     return Plan(rows, block, warps)
 
 
 @contextmanager
-def planned(width: int, rows: int, num_warps: int) -> Iterator[None]:
+def planned(width: int, rows: int, block: int, num_warps: int) -> Iterator[None]:
     """Use another tile for one row width: how `tune` tries the alternatives."""
-    _override[width] = (rows, num_warps)
+    _override[width] = (rows, block, num_warps)
     try:
         yield
     finally:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from triage_kernels.alignment import aligned
 from triage_kernels.dual_rmsnorm import oracle as dual_oracle
+from triage_kernels.dual_rmsnorm import sum_of_norms
 from triage_kernels.errors import ContractError
 from triage_kernels.guard import check_rows, check_scalar, check_vector
 from triage_kernels.launch import cdiv, launch, row_plan
@@ -51,18 +52,25 @@ def _layer_tail_moe_kernel(
     ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    rows, cols, mask = tile(M, N, ROWS, BLOCK)
-    x1 = load(x1_ptr, stride_x1, rows, cols, mask)
-    x2 = load(x2_ptr, stride_x2, rows, cols, mask)
-    r = load(r_ptr, stride_r, rows, cols, mask)
-    y = x1 * inv_rms(x1, N, EPS) * load_weight(w1_ptr, cols, N)
-    y += x2 * inv_rms(x2, N, EPS) * load_weight(w2_ptr, cols, N)
+    rows, cols, masks = tile(M, N, ROWS, BLOCK)
+    x1 = load(x1_ptr, stride_x1, rows, cols, masks)
+    x2 = load(x2_ptr, stride_x2, rows, cols, masks)
+    r = load(r_ptr, stride_r, rows, cols, masks)
+    w1 = load_weight(w1_ptr, cols, N)
+    w2 = load_weight(w2_ptr, cols, N)
+    w3 = load_weight(w3_ptr, cols, N)
+    next_w = load_weight(next_w_ptr, cols, N)
     c = tl.load(c_ptr).to(tl.float32)
-    h = (y * inv_rms(y, N, EPS) * load_weight(w3_ptr, cols, N) + r) * c
-    store(h_ptr, N, rows, cols, mask, h)
-    h = through(h, h_ptr, ROUNDED)
-    out = h * inv_rms(h, N, NEXT_EPS) * load_weight(next_w_ptr, cols, N)
-    store(normed_ptr, N, rows, cols, mask, out)
+    y = sum_of_norms(x1, w1, x2, w2, N, EPS, EPS)
+    inv = inv_rms(y, N, EPS)
+    hs = ()
+    for i in tl.static_range(len(cols)):
+        h = (y[i] * inv * w3[i] + r[i]) * c
+        store(h_ptr, N, rows, cols[i], masks[i], h)
+        hs = hs + (through(h, h_ptr, ROUNDED),)
+    inv = inv_rms(hs, N, NEXT_EPS)
+    for i in tl.static_range(len(cols)):
+        store(normed_ptr, N, rows, cols[i], masks[i], hs[i] * inv * next_w[i])
 
 
 def gemma_moe_layer_tail_next_norm(

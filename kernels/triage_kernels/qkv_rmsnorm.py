@@ -22,7 +22,7 @@ from triage_kernels.heads import head_plan, head_tile
 from triage_kernels.launch import launch
 from triage_kernels.models import EPS, VARIANTS
 from triage_kernels.reference import norm_eager, normed, rows_of, weight_of
-from triage_kernels.rms import inv_rms, load_weight
+from triage_kernels.rms import inv_rms
 from triage_kernels.spec import Args, Case, Exact, KernelSpec, Misuse, Output, Outputs, Traffic
 
 
@@ -42,10 +42,11 @@ def _norm_heads(
 ):
     tokens, heads, cols, mask = head_tile(pid, M, HEADS, D, UNITS, BLOCK)
     at = tokens * stride + heads * D + cols
-    x = tl.load(x_ptr + at, mask=mask, other=0.0).to(tl.float32)
-    y = x * inv_rms(x, D, EPS)
+    x = tl.load(x_ptr + at, mask=mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
+    w = tl.load(w_ptr + cols, mask=cols < D, other=0.0, eviction_policy="evict_last")
+    y = x * inv_rms((x,), D, EPS)
     if WEIGHTED:
-        y = y * load_weight(w_ptr, cols, D)
+        y = y * w.to(tl.float32)
     tl.store(x_ptr + at, y.to(x_ptr.dtype.element_ty), mask=mask)
 
 

@@ -27,7 +27,7 @@ from triage_kernels.launch import launch
 from triage_kernels.models import EPS, VARIANTS
 from triage_kernels.qkv_rmsnorm import _norm_heads
 from triage_kernels.reference import norm_eager, normed, rows_of, weight_of
-from triage_kernels.rms import inv_rms, load_weight
+from triage_kernels.rms import inv_rms
 from triage_kernels.spec import Args, Case, Exact, KernelSpec, Misuse, Output, Outputs, Traffic
 
 
@@ -55,10 +55,11 @@ def _qkv_rmsnorm_shared_kv_kernel(
         _norm_heads(q_ptr, qw_ptr, stride_q, pid, M, HQ, D, EPS, True, UNITS, BLOCK)
     else:
         tokens, heads, cols, mask = head_tile(pid - Q_PROGRAMS, M, HKV, D, UNITS, BLOCK)
-        x = tl.load(kv_ptr + tokens * stride_kv + heads * D + cols, mask=mask, other=0.0)
-        x = x.to(tl.float32)
-        v = x * inv_rms(x, D, EPS)
-        k = v * load_weight(kw_ptr, cols, D)
+        x_at = kv_ptr + tokens * stride_kv + heads * D + cols
+        x = tl.load(x_at, mask=mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
+        w = tl.load(kw_ptr + cols, mask=cols < D, other=0.0, eviction_policy="evict_last")
+        v = x * inv_rms((x,), D, EPS)
+        k = v * w.to(tl.float32)
         at = (tokens * HKV + heads) * D + cols
         tl.store(k_ptr + at, k.to(k_ptr.dtype.element_ty), mask=mask)
         tl.store(v_ptr + at, v.to(v_ptr.dtype.element_ty), mask=mask)
