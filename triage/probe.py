@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ from triage.replay.kernels import KERNELS
 from triage.replay.verdict import Outcome, Verdict
 
 MAX_COLUMNS = 512
+# The first launch builds the kernel: FlashInfer's FA3 from source in minutes.
+FIRST_LAUNCH_S = 900.0
 
 Progress = Callable[[int, int], None]
 
@@ -77,6 +80,7 @@ def probe(
     """Probe every column; the result is plain data to be sent back as JSON.
 
     Args:
+        timeout_s: limit of a launch; the first one has `FIRST_LAUNCH_S`, it builds the kernel.
         jobs: launches at a time, each a process that loads torch and the kernel.
     Raises:
         ReplayError: for a kernel that cannot fault, or a geometry that no table has.
@@ -95,13 +99,13 @@ def probe(
     waves = [[outside], singles] if outside else [singles[:1], singles[1:]]
     found: dict[int, ColumnProbe] = {}
     launches = 0
+    limit_s = max(timeout_s, FIRST_LAUNCH_S)
     with ThreadPoolExecutor(max(1, jobs)) as pool:
         while waves and not any(each.dereferenced is None for each in found.values()):
             wave = waves.pop(0)
-            verdicts = list(
-                pool.map(lambda columns: _launch(kernel, geometry, columns, timeout_s), wave)
-            )
+            verdicts = list(pool.map(partial(_launch, kernel, geometry, limit_s), wave))
             launches += len(wave)
+            limit_s = timeout_s
             halves: list[list[int]] = []
             for columns, (dereferenced, reason) in zip(wave, verdicts, strict=True):
                 if dereferenced and len(columns) > 1:
@@ -151,7 +155,7 @@ def reading(columns: list[ColumnProbe], geometry: Geometry) -> str:
 
 
 def _launch(
-    kernel: str, geometry: Geometry, columns: Sequence[int], timeout_s: float
+    kernel: str, geometry: Geometry, timeout_s: float, columns: Sequence[int]
 ) -> tuple[bool | None, str]:
     """Whether a launch dereferences one of `columns`, and what its process said."""
     dump = probe_dump(geometry, columns)

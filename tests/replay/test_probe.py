@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from triage.cli import main
 from triage.errors import ReplayError
-from triage.probe import ColumnProbe, Geometry, probe, reading
+from triage.probe import FIRST_LAUNCH_S, ColumnProbe, Geometry, probe, reading
 
 GEOMETRY = Geometry(length=1200, window=512, page_size=64, width=32)
 
@@ -32,8 +32,8 @@ def test_columns_that_no_guess_foresaw_are_found_by_halving(monkeypatch):
     # GIVEN a kernel that reads columns 1 and 30 besides those of the row
     asked = []
 
-    def launch(kernel, geometry, columns, timeout_s):
-        asked.append(list(columns))
+    def launch(kernel, geometry, timeout_s, columns):
+        asked.append((timeout_s, list(columns)))
         return bool({1, 30, *range(10, 19)} & set(columns)), ""
 
     monkeypatch.setattr("triage.probe._launch", launch)
@@ -43,6 +43,8 @@ def test_columns_that_no_guess_foresaw_are_found_by_halving(monkeypatch):
     read = [each["column"] for each in found["columns"] if each["dereferenced"]]
     assert read == [1, *range(10, 19), 30] and len(found["columns"]) == 32
     assert len(asked) == found["launches"] < 32
+    # AND only the first launch, which builds the kernel, may take its time
+    assert asked[0][0] == FIRST_LAUNCH_S and {limit for limit, _ in asked[1:]} == {60}
 
 
 def test_a_launch_that_cannot_run_ends_the_probe(monkeypatch):
