@@ -16,7 +16,7 @@ from torch import Tensor
 
 from triage_kernels.alignment import aligned, written_back
 from triage_kernels.heads import head_plan, token_tile
-from triage_kernels.launch import launch
+from triage_kernels.launch import cdiv, launch
 from triage_kernels.models import EPS
 from triage_kernels.preamble_contract import check_preamble
 from triage_kernels.reference import norm_eager, normed
@@ -27,8 +27,7 @@ from triage_kernels.spec import Outputs
 
 @triton.jit
 def _half(ptr, at, mask):
-    value = tl.load(ptr + at, mask=mask, other=0.0, eviction_policy="evict_first")
-    return value.to(tl.float32)
+    return tl.load(ptr + at, mask=mask, other=0.0).to(tl.float32)
 
 
 @triton.jit
@@ -184,7 +183,7 @@ def _value(
     _store_halves(v_cache_ptr, v_at, low * inv, high * inv, kept, HALF)
 
 
-@triton.jit(do_not_specialize=["M", "SLOTS", "Q_PROGRAMS", "K_PROGRAMS"])
+@triton.jit(do_not_specialize=["M", "SLOTS"])
 def _preamble_kernel(
     q_ptr,
     k_ptr,
@@ -206,8 +205,6 @@ def _preamble_kernel(
     stride_vh,
     M,
     SLOTS,
-    Q_PROGRAMS,
-    K_PROGRAMS,
     HQ: tl.constexpr,
     HKV: tl.constexpr,
     D: tl.constexpr,
@@ -217,23 +214,29 @@ def _preamble_kernel(
     SHARED_KV: tl.constexpr,
     Q_TILE: tl.constexpr,
     KV_TILE: tl.constexpr,
+    Q_PARTS: tl.constexpr,
+    K_PARTS: tl.constexpr,
+    V_PARTS: tl.constexpr,
     HALF_BLOCK: tl.constexpr,
 ):
-    pid = tl.program_id(0)
-    if pid < Q_PROGRAMS:
+    # Group of tokens after group of tokens, so that memory is walked through from end to end.
+    group = tl.program_id(0) // (Q_PARTS + K_PARTS + V_PARTS)
+    part = tl.program_id(0) % (Q_PARTS + K_PARTS + V_PARTS)
+    if part < Q_PARTS:
         _query(
-            q_ptr, qw_ptr, cache_ptr, pos_ptr, pid, stride_q, stride_cache, M,
+            q_ptr, qw_ptr, cache_ptr, pos_ptr, group * Q_PARTS + part, stride_q, stride_cache, M,
             HQ, D, ANGLES, EPS, ROUNDED, Q_TILE, HALF_BLOCK,
         )  # fmt: skip
-    elif pid < Q_PROGRAMS + K_PROGRAMS:
+    elif part < Q_PARTS + K_PARTS:
         _key(
             k_ptr, kw_ptr, cache_ptr, pos_ptr, slot_ptr, k_cache_ptr, v_cache_ptr,
-            pid - Q_PROGRAMS, stride_k, stride_cache, stride_ks, stride_kh, stride_vs, stride_vh,
+            group * K_PARTS + part - Q_PARTS,
+            stride_k, stride_cache, stride_ks, stride_kh, stride_vs, stride_vh,
             M, SLOTS, HKV, D, ANGLES, EPS, ROUNDED, SHARED_KV, KV_TILE, HALF_BLOCK,
         )  # fmt: skip
     else:
         _value(
-            v_ptr, v_cache_ptr, slot_ptr, pid - Q_PROGRAMS - K_PROGRAMS,
+            v_ptr, v_cache_ptr, slot_ptr, group * V_PARTS + part - Q_PARTS - K_PARTS,
             stride_v, stride_vs, stride_vh, M, SLOTS, HKV, D, EPS, KV_TILE, HALF_BLOCK,
         )  # fmt: skip
 
@@ -287,8 +290,10 @@ def gemma_attention_preamble(
     m = q.shape[0]
     plan = head_plan("packed", num_q_heads, head_dim, q.dtype, parts=2)
     q_tile, kv_tile = plan.per_token(num_q_heads), plan.per_token(max(1, num_kv_heads))
-    q_programs = q_tile.programs(m, num_q_heads)
-    k_programs = 0 if k is None else kv_tile.programs(m, num_kv_heads)
+    tokens = max(q_tile.tokens, kv_tile.tokens)
+    q_parts = tokens // q_tile.tokens * cdiv(num_q_heads, q_tile.heads)
+    k_parts = 0 if k is None else tokens // kv_tile.tokens * cdiv(num_kv_heads, kv_tile.heads)
+    v_parts = 0 if v is None else k_parts
     # Caches and table are too large to copy: where they are not aligned their accesses are
     # narrower, and the row is summed as before.
     q_rows, q_weight = aligned(q), aligned(q_weight)
@@ -297,7 +302,7 @@ def gemma_attention_preamble(
     k_weight = q_weight if k_weight is None else aligned(k_weight)
     launch(
         _preamble_kernel,
-        (q_programs + k_programs + (0 if v is None else k_programs),),
+        (cdiv(m, tokens) * (q_parts + k_parts + v_parts),),
         q_rows,
         k_rows,
         v_rows,
@@ -318,8 +323,6 @@ def gemma_attention_preamble(
         0 if v_cache is None else v_cache.stride(1),
         m,
         0 if k_cache is None else k_cache.shape[0],
-        q_programs,
-        k_programs,
         HQ=num_q_heads,
         HKV=max(1, num_kv_heads),
         D=head_dim,
@@ -329,6 +332,9 @@ def gemma_attention_preamble(
         SHARED_KV=k is not None and v is None,
         Q_TILE=tuple(q_tile),
         KV_TILE=tuple(kv_tile),
+        Q_PARTS=q_parts,
+        K_PARTS=k_parts,
+        V_PARTS=v_parts,
         HALF_BLOCK=plan.block // 2,
         num_warps=plan.num_warps,
         enable_fp_fusion=False,

@@ -46,8 +46,9 @@ class HeadPlan:
     block: int
     num_warps: int
 
-    def programs(self, tokens: int, heads: int) -> int:
-        return cdiv(tokens * heads, self.units)
+    def groups(self, tokens: int) -> int:
+        """Groups of as many tokens as a program has pairs: a program of it per head."""
+        return cdiv(tokens, self.units)
 
     def per_token(self, heads: int) -> TokenTile:
         """The same pairs as tokens by heads: as many heads of a token as there are or fit."""
@@ -60,9 +61,6 @@ class TokenTile(NamedTuple):
 
     tokens: int
     heads: int
-
-    def programs(self, tokens: int, heads: int) -> int:
-        return cdiv(tokens, self.tokens) * cdiv(heads, self.heads)
 
 
 def head_plan(

@@ -7,13 +7,15 @@ counted, not claimed.
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 from triage_kernels.interpreter import interpreting
 from triage_kernels.plans import PLANS
@@ -47,10 +49,30 @@ class Plan:
     def tile(self) -> dict[str, Any]:
         return {"ROWS": self.rows, "BLOCK": self.block}
 
+    def in_turn(self, rows: int, device: torch.device) -> Turns:
+        """For ops that hold many weights: programs that take tiles in turn, where there are many.
+
+        The next tiles are then loaded into shared memory while one is computed, and the
+        weights are read once a program. Where every tile has a program of its own the
+        detour would only take time. The two compilations must not contract products:
+        they agree to the bit that way.
+        """
+        tiles, resident = cdiv(rows, self.rows), _PROGRAMS_PER_PROCESSOR * processors(device)
+        return Turns(tiles, 1) if tiles <= resident else Turns(resident, 3)
+
+
+class Turns(NamedTuple):
+    """Programs to launch, and stages of the loop over tiles (1: nothing is loaded ahead)."""
+
+    programs: int
+    stages: int
+
 
 # Lanes of a piece -> (rows per program, warps), where nothing was measured: 8 lanes per
 # thread, one 16-byte load of a 16-bit row for each operand and piece.
 _BY_BLOCK = {256: (4, 4), 512: (2, 4), 1024: (1, 4)}
+# A program of 4 warps that holds three or four weights takes a third of the registers.
+_PROGRAMS_PER_PROCESSOR = 2
 _override: dict[int, tuple[int, int, int]] = {}
 _recorder: list[Launch] | None = None
 
@@ -84,6 +106,14 @@ def recording() -> Iterator[list[Launch]]:
         yield _recorder
     finally:
         _recorder = outer
+
+
+@functools.cache
+def processors(device: torch.device) -> int:
+    """Multiprocessors of a GPU; one on a CPU, so that few rows already take turns there."""
+    if device.type != "cuda":
+        return 1
+    return torch.cuda.get_device_properties(device).multi_processor_count
 
 
 def cdiv(count: int, size: int) -> int:

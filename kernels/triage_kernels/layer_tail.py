@@ -51,7 +51,6 @@ def _layer_tail_kernel(
     x = load(x_ptr, stride_x, rows, cols, masks)
     r = load(r_ptr, stride_r, rows, cols, masks)
     w = load_weight(w_ptr, cols, N)
-    next_w = load_weight(next_w_ptr, cols, N)
     c = tl.load(c_ptr).to(tl.float32)
     inv = inv_rms(x, N, EPS)
     hs = ()
@@ -59,6 +58,7 @@ def _layer_tail_kernel(
         h = (x[i] * inv * w[i] + r[i]) * c
         store(h_ptr, N, rows, cols[i], masks[i], h)
         hs = hs + (through(h, h_ptr, ROUNDED),)
+    next_w = load_weight(next_w_ptr, cols, N)
     inv = inv_rms(hs, N, NEXT_EPS)
     for i in tl.static_range(len(cols)):
         store(normed_ptr, N, rows, cols[i], masks[i], hs[i] * inv * next_w[i])
