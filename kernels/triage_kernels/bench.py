@@ -2,9 +2,10 @@
 
 From 1024 rows on the question is bandwidth: a call is compared with a device copy of as
 many bytes, timed the same way. Up to 64 rows it is latency: microseconds over an empty
-kernel. One `Measurement` is made per op, shape and contender and handed on at once; what
-a file already holds is not measured again, but ours, the copy and the empty kernel are
-timed anew beside whatever is.
+kernel. Calls that are shorter than what lies between two events are timed inside a graph,
+whatever their rows. One `Measurement` is made per op, shape and contender and handed on at
+once; what a file already holds is not measured again, but ours, the copy and the empty
+kernel are timed anew beside whatever is.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from triage_kernels.validate import CRASHES
 ROWS = (8192, 1, 64, 16, 1024)
 CONTENDERS = ("ours", "compile", "sglang", "sglang-unfused", "eager", "copy", "empty")
 BANDWIDTH_FROM, LATENCY_TO = 1024, 64
+# An empty kernel between two events takes 8 us on an H200, in which it moves half of this.
+_COLD_FROM_BYTES = 64 << 20
 # Rotating sets of inputs are many enough to leave the cache, or this many.
 _MOST_SETS = 48
 _PREFERRED = ("26B-A4B", "31B", "E4B", "12B", "E2B")
@@ -219,8 +222,8 @@ def measure_shape(
     spec: KernelSpec, case: Case, rows: int, dtype: torch.dtype, contenders: Sequence[str]
 ) -> Iterator[Measurement]:
     """All contenders on one shape; one that cannot run yields its reason."""
-    few = rows < BANDWIDTH_FROM
     bytes_moved = spec.traffic(case.dims, rows, dtype.itemsize).fused
+    few = rows < BANDWIDTH_FROM or bytes_moved < _COLD_FROM_BYTES
     l2 = torch.cuda.get_device_properties(0).L2_cache_size
     count = min(_MOST_SETS, 1 + 2 * l2 // bytes_moved) if few else 1
     sets = inputs(spec, case, rows, dtype, count)
