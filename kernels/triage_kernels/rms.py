@@ -30,7 +30,7 @@ def columns(N: tl.constexpr, BLOCK: tl.constexpr):
 @triton.jit
 def nth_tile(number, cols, M, N: tl.constexpr, ROWS: tl.constexpr):
     """Rows [ROWS, 1] int64 of the tile of that number, and the mask of every piece."""
-    rows = number.to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
+    rows = (number * ROWS + tl.arange(0, ROWS)[:, None]).to(tl.int64)
     masks = ()
     for i in tl.static_range(len(cols)):
         masks = masks + ((rows < M) & (cols[i] < N),)
