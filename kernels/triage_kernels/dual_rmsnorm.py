@@ -36,6 +36,40 @@ def sum_of_norms(x1, w1, x2, w2, N: tl.constexpr, EPS1: tl.constexpr, EPS2: tl.c
     return y
 
 
+@triton.jit
+def _dual_tile(
+    number,
+    cols,
+    x1_ptr,
+    w1,
+    x2_ptr,
+    w2,
+    w3,
+    r_ptr,
+    c,
+    out_ptr,
+    stride_x1,
+    stride_x2,
+    stride_r,
+    stride_out,
+    M,
+    N: tl.constexpr,
+    EPS1: tl.constexpr,
+    EPS2: tl.constexpr,
+    EPS3: tl.constexpr,
+    ROWS: tl.constexpr,
+):
+    rows, masks = nth_tile(number, cols, M, N, ROWS)
+    x1 = load(x1_ptr, stride_x1, rows, cols, masks)
+    x2 = load(x2_ptr, stride_x2, rows, cols, masks)
+    r = load(r_ptr, stride_r, rows, cols, masks)
+    y = sum_of_norms(x1, w1, x2, w2, N, EPS1, EPS2)
+    inv = inv_rms(y, N, EPS3)
+    for i in tl.static_range(len(cols)):
+        out = (y[i] * inv * w3[i] + r[i]) * c
+        store(out_ptr, stride_out, rows, cols[i], masks[i], out)
+
+
 @triton.jit(do_not_specialize=["c_ptr", "M"])
 def _dual_rmsnorm_kernel(
     x1_ptr,
@@ -64,18 +98,18 @@ def _dual_rmsnorm_kernel(
     w2 = load_weight(w2_ptr, cols, N)
     w3 = load_weight(w3_ptr, cols, N)
     c = tl.load(c_ptr).to(tl.float32)
-    for number in tl.range(
-        tl.program_id(0), tl.cdiv(M, ROWS), tl.num_programs(0), num_stages=STAGES
-    ):
-        rows, masks = nth_tile(number, cols, M, N, ROWS)
-        x1 = load(x1_ptr, stride_x1, rows, cols, masks)
-        x2 = load(x2_ptr, stride_x2, rows, cols, masks)
-        r = load(r_ptr, stride_r, rows, cols, masks)
-        y = sum_of_norms(x1, w1, x2, w2, N, EPS1, EPS2)
-        inv = inv_rms(y, N, EPS3)
-        for i in tl.static_range(len(cols)):
-            out = (y[i] * inv * w3[i] + r[i]) * c
-            store(out_ptr, stride_out, rows, cols[i], masks[i], out)
+    if STAGES == 1:
+        _dual_tile(
+            tl.program_id(0), cols, x1_ptr, w1, x2_ptr, w2, w3, r_ptr, c, out_ptr,
+            stride_x1, stride_x2, stride_r, stride_out, M, N, EPS1, EPS2, EPS3, ROWS,
+        )  # fmt: skip
+    else:
+        tiles = tl.cdiv(M, ROWS)
+        for number in tl.range(tl.program_id(0), tiles, tl.num_programs(0), num_stages=STAGES):
+            _dual_tile(
+                number, cols, x1_ptr, w1, x2_ptr, w2, w3, r_ptr, c, out_ptr,
+                stride_x1, stride_x2, stride_r, stride_out, M, N, EPS1, EPS2, EPS3, ROWS,
+            )  # fmt: skip
 
 
 def gemma_dual_rmsnorm_residual_scalar(

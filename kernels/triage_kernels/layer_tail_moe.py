@@ -29,6 +29,46 @@ from triage_kernels.rms import columns, inv_rms, load, load_weight, nth_tile, st
 from triage_kernels.spec import Args, Case, Exact, KernelSpec, Output, Outputs, Traffic
 
 
+@triton.jit
+def _layer_tail_moe_tile(
+    number,
+    cols,
+    x1_ptr,
+    w1,
+    x2_ptr,
+    w2,
+    w3,
+    r_ptr,
+    c,
+    next_w,
+    h_ptr,
+    normed_ptr,
+    stride_x1,
+    stride_x2,
+    stride_r,
+    M,
+    N: tl.constexpr,
+    EPS: tl.constexpr,
+    NEXT_EPS: tl.constexpr,
+    ROUNDED: tl.constexpr,
+    ROWS: tl.constexpr,
+):
+    rows, masks = nth_tile(number, cols, M, N, ROWS)
+    x1 = load(x1_ptr, stride_x1, rows, cols, masks)
+    x2 = load(x2_ptr, stride_x2, rows, cols, masks)
+    r = load(r_ptr, stride_r, rows, cols, masks)
+    y = sum_of_norms(x1, w1, x2, w2, N, EPS, EPS)
+    inv = inv_rms(y, N, EPS)
+    hs = ()
+    for i in tl.static_range(len(cols)):
+        h = (y[i] * inv * w3[i] + r[i]) * c
+        store(h_ptr, N, rows, cols[i], masks[i], h)
+        hs = hs + (through(h, h_ptr, ROUNDED),)
+    inv = inv_rms(hs, N, NEXT_EPS)
+    for i in tl.static_range(len(cols)):
+        store(normed_ptr, N, rows, cols[i], masks[i], hs[i] * inv * next_w[i])
+
+
 @triton.jit(do_not_specialize=["c_ptr", "M"])
 def _layer_tail_moe_kernel(
     x1_ptr,
@@ -59,23 +99,18 @@ def _layer_tail_moe_kernel(
     w3 = load_weight(w3_ptr, cols, N)
     next_w = load_weight(next_w_ptr, cols, N)
     c = tl.load(c_ptr).to(tl.float32)
-    for number in tl.range(
-        tl.program_id(0), tl.cdiv(M, ROWS), tl.num_programs(0), num_stages=STAGES
-    ):
-        rows, masks = nth_tile(number, cols, M, N, ROWS)
-        x1 = load(x1_ptr, stride_x1, rows, cols, masks)
-        x2 = load(x2_ptr, stride_x2, rows, cols, masks)
-        r = load(r_ptr, stride_r, rows, cols, masks)
-        y = sum_of_norms(x1, w1, x2, w2, N, EPS, EPS)
-        inv = inv_rms(y, N, EPS)
-        hs = ()
-        for i in tl.static_range(len(cols)):
-            h = (y[i] * inv * w3[i] + r[i]) * c
-            store(h_ptr, N, rows, cols[i], masks[i], h)
-            hs = hs + (through(h, h_ptr, ROUNDED),)
-        next_inv = inv_rms(hs, N, NEXT_EPS)
-        for i in tl.static_range(len(cols)):
-            store(normed_ptr, N, rows, cols[i], masks[i], hs[i] * next_inv * next_w[i])
+    if STAGES == 1:
+        _layer_tail_moe_tile(
+            tl.program_id(0), cols, x1_ptr, w1, x2_ptr, w2, w3, r_ptr, c, next_w, h_ptr, normed_ptr,
+            stride_x1, stride_x2, stride_r, M, N, EPS, NEXT_EPS, ROUNDED, ROWS,
+        )  # fmt: skip
+    else:
+        tiles = tl.cdiv(M, ROWS)
+        for number in tl.range(tl.program_id(0), tiles, tl.num_programs(0), num_stages=STAGES):
+            _layer_tail_moe_tile(
+                number, cols, x1_ptr, w1, x2_ptr, w2, w3, r_ptr, c, next_w, h_ptr, normed_ptr,
+                stride_x1, stride_x2, stride_r, M, N, EPS, NEXT_EPS, ROUNDED, ROWS,
+            )  # fmt: skip
 
 
 def gemma_moe_layer_tail_next_norm(
