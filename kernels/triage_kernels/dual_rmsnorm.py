@@ -265,4 +265,5 @@ SPEC = KernelSpec(
     vectors=("weight1", "weight2", "weight3"),
     launches_replaced="6 -> 1",
     traffic=traffic,
+    reductions=2,
 )

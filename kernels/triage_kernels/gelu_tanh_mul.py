@@ -140,4 +140,5 @@ SPEC = KernelSpec(
     vectors=(),
     launches_replaced="2 -> 1",
     traffic=traffic,
+    reductions=0,
 )

@@ -216,5 +216,6 @@ SPEC = KernelSpec(
     vectors=("weight", "next_weight"),
     launches_replaced="4 -> 1 (2 -> 1 beside the fused tail)",
     traffic=traffic,
+    reductions=2,
     misuse=misuse,
 )

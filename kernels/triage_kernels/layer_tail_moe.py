@@ -279,5 +279,6 @@ SPEC = KernelSpec(
     vectors=("weight1", "weight2", "weight3", "next_weight"),
     launches_replaced="7 -> 1 (2 -> 1 beside the fused tail)",
     traffic=traffic,
+    reductions=3,
     misuse=misuse,
 )

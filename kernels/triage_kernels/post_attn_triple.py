@@ -259,5 +259,6 @@ SPEC = KernelSpec(
     vectors=("weight_post_attn", "weight_router", "weight_dense", "weight_moe"),
     launches_replaced="5 -> 1 (4 -> 1 once the router scale is folded)",
     traffic=traffic,
+    reductions=2,
     misuse=misuse,
 )

@@ -202,6 +202,7 @@ SPEC = KernelSpec(
     vectors=("per_expert_scale",),
     launches_replaced="5-6 -> 1",
     traffic=traffic,
+    reductions=9,
     misuse=misuse,
     judge="routing",
 )

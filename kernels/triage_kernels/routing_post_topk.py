@@ -172,6 +172,7 @@ SPEC = KernelSpec(
     vectors=("per_expert_scale",),
     launches_replaced="3-4 -> 1",
     traffic=traffic,
+    reductions=2,
     misuse=misuse,
     unbound=("per_expert_scale",),
 )
