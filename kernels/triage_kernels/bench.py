@@ -3,10 +3,10 @@
 From 1024 rows on the question is bandwidth: a call is compared with a device copy of as
 many bytes, timed the same way. Up to 64 rows it is latency: microseconds over an empty
 kernel, and beside `chain`, which copies as many bytes with as many reductions in between
-that wait for each other and no other arithmetic. Calls that are shorter than what lies between two events are timed inside a graph,
-whatever their rows. One `Measurement` is made per op, shape and contender and handed on at
-once; what a file already holds is not measured again, but ours, the copy and the empty
-kernel are timed anew beside whatever is.
+that wait for each other and no other arithmetic. Calls that are shorter than what lies
+between two events are timed inside a graph, whatever their rows. One `Measurement` is made
+per op, shape and contender and handed on at once; what a file already holds is not
+measured again, but ours, the copy and the empty kernel are timed anew beside whatever is.
 """
 
 from __future__ import annotations
