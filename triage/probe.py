@@ -35,6 +35,8 @@ from triage.replay.verdict import Outcome, Verdict
 MAX_COLUMNS = 512
 # The first launch builds the kernel: FlashInfer's FA3 from source in minutes.
 FIRST_LAUNCH_S = 900.0
+# CTA_KV of FlashInfer's FA3 at head_dim 64 and 128; `get_swa_begin_kv_tile_idx` takes one more.
+FA3_TILE_TOKENS = 96
 
 Progress = Callable[[int, int], None]
 
@@ -137,21 +139,33 @@ def reading(columns: list[ColumnProbe], geometry: Geometry) -> str:
     read = [each.column for each in columns if each.dereferenced]
     if not read:
         return "no column was dereferenced: the guard pages were not in place"
-    gaps = len(read) != read[-1] - read[0] + 1
-    first_token = read[0] * geometry.page_size
+    runs: list[list[int]] = []
+    for column in read:
+        if runs and column == runs[-1][-1] + 1:
+            runs[-1].append(column)
+        else:
+            runs.append([column])
+    named = [f"{run[0]} to {run[-1]}" if len(run) > 1 else str(run[0]) for run in runs]
+    begin = runs[-1][0]  # of the run that ends at the newest page
     oldest = max(geometry.length - geometry.q_len - geometry.window + 1, 0) * bool(geometry.window)
-    tiles = [
-        str(tile)
-        for tile in (geometry.page_size, 128, 256)
-        if oldest // tile * tile // geometry.page_size == read[0]
-    ]
-    rule = f"rounded down to {' or '.join(tiles)} tokens" if tiles else "by no known rule"
     last = -(-geometry.length // geometry.page_size) - 1
     tail = "at the last live page" if read[-1] == last else f"at column {read[-1]}, live to {last}"
+    noun = "column" if named == [str(read[0])] else "columns"
     return (
-        f"columns {read[0]} to {read[-1]} are dereferenced{' with gaps' if gaps else ''}: from "
-        f"token {first_token} (oldest visible {oldest}, {rule}), ending {tail}"
+        f"{noun} {' and '.join(named)} {'is' if noun == 'column' else 'are'} dereferenced: from "
+        f"token {begin * geometry.page_size} (oldest visible {oldest}, "
+        f"{_left_edge(oldest, begin, geometry.page_size)}), ending {tail}"
     )
+
+
+def _left_edge(oldest: int, begin: int, page_size: int) -> str:
+    """The rule by which a kernel that first reads column `begin` finds it from token `oldest`."""
+    tiles = [t for t in (page_size, 128, 256) if oldest // t * t // page_size == begin]
+    if tiles:
+        return f"rounded down to {' or '.join(map(str, tiles))} tokens"
+    if max(oldest // FA3_TILE_TOKENS - 1, 0) * FA3_TILE_TOKENS // page_size == begin:
+        return f"the tile of {FA3_TILE_TOKENS} tokens before its own, as FA3 does"
+    return "by no known rule"
 
 
 def _launch(

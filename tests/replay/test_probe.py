@@ -65,7 +65,10 @@ def answers(*columns: int) -> list[ColumnProbe]:
     [
         (range(10, 19), "rounded down to 64 or 128 tokens), ending at the last live page"),
         (range(8, 20), "rounded down to 256 tokens), ending at column 19, live to 18"),
-        ((0, *range(10, 19)), "with gaps"),
+        ((0, 1, *range(9, 19)), "columns 0 to 1 and 9 to 18 are dereferenced: from token 576"),
+        ((0, 1, *range(9, 19)), "the tile of 96 tokens before its own, as FA3 does"),
+        ((0, *range(7, 19)), "columns 0 and 7 to 18 are dereferenced: from token 448"),
+        ((0, *range(7, 19)), "by no known rule"),
         ((), "guard pages were not in place"),
     ],
 )
