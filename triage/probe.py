@@ -122,13 +122,13 @@ def probe(
                 waves.append(halves)
             if progress is not None:
                 progress(len(found), geometry.width)
-    columns = [found[column] for column in sorted(found)]
+    settled = [found[column] for column in sorted(found)]
     return {
         "kernel": kernel,
         "geometry": asdict(geometry),
         "launches": launches,
-        "columns": [asdict(each) for each in columns],
-        "reading": reading(columns, geometry),
+        "columns": [asdict(each) for each in settled],
+        "reading": reading(settled, geometry),
     }
 
 
