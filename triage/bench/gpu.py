@@ -71,8 +71,10 @@ def steps(out: Path) -> list[Step]:
         probe = ("probe", "--kernel", kernel, "-o", f"{out}/probe_{kernel}.json")
         found.append(Step(f"probe-{kernel}", (*triage, *probe), 480))
     for name in GOLDEN:
-        replay = ("replay", f"dumps/{name}.msgpack", "--kernel", "all", "--json")
-        found.append(Step(f"replay-{name}", (*triage, *replay), 240))
+        # The first run of a kernel builds it: FA3 takes minutes.
+        patience = ("--kernel", "all", "--json", "--timeout", "400")
+        replay = ("replay", f"dumps/{name}.msgpack", *patience)
+        found.append(Step(f"replay-{name}", (*triage, *replay), 480))
     for provider in ("ours", "sglang"):
         written = ("--provider", provider, "--output", f"{out}/validate_{provider}.jsonl")
         found.append(Step(f"validate-{provider}", (*triage, *validate, *written), 300))
