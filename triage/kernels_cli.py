@@ -331,9 +331,9 @@ def tune(
             report.append_line(output, trial)
         if plans_file:
             plans_file.write_text(json.dumps(best_plans(trials), indent=4) + "\n")
-        first, second = trial.tile
+        tile = " ".join(f"{number:5}" for number in trial.tile)
         click.echo(
-            f"{trial.op:34} {trial.case:26} M={trial.rows:<6} {first:5} {second:5} "
+            f"{trial.op:34} {trial.case:26} M={trial.rows:<6} {tile} "
             f"{trial.microseconds:9.2f} us {trial.of_copy:6.1%} of copy"
         )
     click.echo(json.dumps(best_plans(trials), indent=4))

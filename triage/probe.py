@@ -2,18 +2,22 @@
 
 Nobody outside NVIDIA can read a trtllm-gen cubin, so its footprint is three
 nested guesses (`triage.replay.footprint`). The probe settles them on a machine
-that runs the kernel: one launch per column, the id in that column pointing
-into the unmapped guard behind the cache, each launch in a process of its own.
-A launch that faults has dereferenced the column. NaN in a page shows nothing
-here, because masked loads are loads too.
+that runs the kernel: launches whose ids in some columns point into the unmapped
+guard behind the cache, each launch in a process of its own. One that faults has
+dereferenced one of those columns; one that does not, none of them. So the
+columns that no guess holds to be read are tried together and halved only if
+that faults, the others one by one. NaN in a page shows nothing here, because
+masked loads are loads too.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +35,10 @@ from triage.replay.verdict import Outcome, Verdict
 from triage.resolver.pins import installed
 
 MAX_COLUMNS = 512
+# The first launch builds the kernel: FlashInfer's FA3 from source in minutes.
+FIRST_LAUNCH_S = 900.0
+# CTA_KV of FlashInfer's FA3 at head_dim 64 and 128; `get_swa_begin_kv_tile_idx` takes one more.
+FA3_TILE_TOKENS = 96
 
 Progress = Callable[[int, int], None]
 
@@ -62,13 +70,22 @@ class ColumnProbe:
     expected: str  # innermost footprint set of the column, or "outside"
     dereferenced: bool | None
     reason: str
+    together: int = 1  # columns with a bad id in the launch that settled this one
 
 
 def probe(
-    kernel: str, geometry: Geometry, *, timeout_s: float, progress: Progress | None = None
+    kernel: str,
+    geometry: Geometry,
+    *,
+    timeout_s: float,
+    jobs: int = 1,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Probe every column; the result is plain data to be sent back as JSON.
 
+    Args:
+        timeout_s: limit of a launch; the first one has `FIRST_LAUNCH_S`, it builds the kernel.
+        jobs: launches at a time, each a process that loads torch and the kernel.
     Raises:
         ReplayError: for a kernel that cannot fault, or a geometry that no table has.
     """
@@ -78,19 +95,43 @@ def probe(
         raise ReplayError(f"a probe needs 1 to {MAX_COLUMNS} columns and a row with its queries")
     if geometry.length > geometry.width * geometry.page_size:
         raise ReplayError(f"{geometry.length} tokens do not fit {geometry.width} columns")
-    columns = []
-    for column in range(geometry.width):
-        columns.append(_probe_column(kernel, geometry, column, timeout_s))
-        if progress is not None:
-            progress(column + 1, geometry.width)
-        if columns[-1].dereferenced is None:
-            break  # what is missing for one column is missing for all
+    sound = probe_dump(geometry, ())
+    expected = [_expected_set(sound, column) for column in range(geometry.width)]
+    outside = [column for column, name in enumerate(expected) if name == "outside"]
+    singles = [[column] for column, name in enumerate(expected) if name != "outside"]
+    # The first launch alone: it compiles the kernel, and what it lacks all others lack.
+    waves = [[outside], singles] if outside else [singles[:1], singles[1:]]
+    found: dict[int, ColumnProbe] = {}
+    launches = 0
+    limit_s = max(timeout_s, FIRST_LAUNCH_S)
+    with ThreadPoolExecutor(max(1, jobs)) as pool:
+        while waves and not any(each.dereferenced is None for each in found.values()):
+            wave = waves.pop(0)
+            verdicts = list(pool.map(partial(_launch, kernel, geometry, limit_s), wave))
+            launches += len(wave)
+            limit_s = timeout_s
+            halves: list[list[int]] = []
+            for columns, (dereferenced, reason) in zip(wave, verdicts, strict=True):
+                if dereferenced and len(columns) > 1:
+                    middle = len(columns) // 2
+                    halves += [columns[:middle], columns[middle:]]
+                    continue
+                for column in columns:
+                    found[column] = ColumnProbe(
+                        column, expected[column], dereferenced, reason, len(columns)
+                    )
+            if halves:
+                waves.append(halves)
+            if progress is not None:
+                progress(len(found), geometry.width)
+    settled = [found[column] for column in sorted(found)]
     return {
         "kernel": kernel,
         "machine": machine(),
         "geometry": asdict(geometry),
-        "columns": [asdict(each) for each in columns],
-        "reading": reading(columns, geometry),
+        "launches": launches,
+        "columns": [asdict(each) for each in settled],
+        "reading": reading(settled, geometry),
     }
 
 
@@ -124,32 +165,45 @@ def reading(columns: list[ColumnProbe], geometry: Geometry) -> str:
     read = [each.column for each in columns if each.dereferenced]
     if not read:
         return "no column was dereferenced: the guard pages were not in place"
-    gaps = len(read) != read[-1] - read[0] + 1
-    first_token = read[0] * geometry.page_size
+    runs: list[list[int]] = []
+    for column in read:
+        if runs and column == runs[-1][-1] + 1:
+            runs[-1].append(column)
+        else:
+            runs.append([column])
+    named = [f"{run[0]} to {run[-1]}" if len(run) > 1 else str(run[0]) for run in runs]
+    begin = runs[-1][0]  # of the run that ends at the newest page
     oldest = max(geometry.length - geometry.q_len - geometry.window + 1, 0) * bool(geometry.window)
-    tiles = [
-        str(tile)
-        for tile in (geometry.page_size, 128, 256)
-        if oldest // tile * tile // geometry.page_size == read[0]
-    ]
-    rule = f"rounded down to {' or '.join(tiles)} tokens" if tiles else "by no known rule"
     last = -(-geometry.length // geometry.page_size) - 1
     tail = "at the last live page" if read[-1] == last else f"at column {read[-1]}, live to {last}"
+    noun = "column" if named == [str(read[0])] else "columns"
     return (
-        f"columns {read[0]} to {read[-1]} are dereferenced{' with gaps' if gaps else ''}: from "
-        f"token {first_token} (oldest visible {oldest}, {rule}), ending {tail}"
+        f"{noun} {' and '.join(named)} {'is' if noun == 'column' else 'are'} dereferenced: from "
+        f"token {begin * geometry.page_size} (oldest visible {oldest}, "
+        f"{_left_edge(oldest, begin, geometry.page_size)}), ending {tail}"
     )
 
 
-def _probe_column(kernel: str, geometry: Geometry, column: int, timeout_s: float) -> ColumnProbe:
-    dump = probe_dump(geometry, column)
+def _left_edge(oldest: int, begin: int, page_size: int) -> str:
+    """The rule by which a kernel that first reads column `begin` finds it from token `oldest`."""
+    tiles = [t for t in (page_size, 128, 256) if oldest // t * t // page_size == begin]
+    if tiles:
+        return f"rounded down to {' or '.join(map(str, tiles))} tokens"
+    if max(oldest // FA3_TILE_TOKENS - 1, 0) * FA3_TILE_TOKENS // page_size == begin:
+        return f"the tile of {FA3_TILE_TOKENS} tokens before its own, as FA3 does"
+    return "by no known rule"
+
+
+def _launch(
+    kernel: str, geometry: Geometry, timeout_s: float, columns: Sequence[int]
+) -> tuple[bool | None, str]:
+    """Whether a launch dereferences one of `columns`, and what its process said."""
+    dump = probe_dump(geometry, columns)
     with tempfile.TemporaryDirectory(prefix="triage-probe-") as directory:
         path = write_dump(dump, Path(directory))
         verdicts = replay_file(path, dump, [kernel], timeout_s=timeout_s)
     verdict = next(each for each in verdicts if each.kernel == kernel)
-    return ColumnProbe(
-        column, _expected_set(dump, column), _dereferenced(verdict), verdict.reasons[0]
-    )
+    return _dereferenced(verdict), verdict.reasons[0]
 
 
 def _dereferenced(verdict: Verdict) -> bool | None:
@@ -164,17 +218,17 @@ def _dereferenced(verdict: Verdict) -> bool | None:
     return bool(verdict.figures.get("faulted", False))
 
 
-def probe_dump(geometry: Geometry, column: int) -> Dump:
-    """A sound launch of one row, but for `column`, whose id lies in the guard behind the cache."""
+def probe_dump(geometry: Geometry, columns: Sequence[int]) -> Dump:
+    """A sound launch of one row, but for `columns`, whose ids lie in the guard behind the cache."""
     table = np.arange(1, geometry.width + 1, dtype=np.int32)[None, :]
-    table[0, column] = geometry.num_pages + geometry.num_pages // 2
+    table[0, list(columns)] = geometry.num_pages + geometry.num_pages // 2
     cache = (geometry.num_pages, geometry.num_kv_heads, geometry.page_size, geometry.head_dim)
     query = (geometry.q_len, geometry.num_q_heads, geometry.head_dim)
     return Dump(
-        fault=Evidence("I1", f"probe of column {column}", "probe", total=1),
+        fault=Evidence("I1", f"probe of columns {list(columns)}", "probe", total=len(columns)),
         launch=Launch(
             api=DECODE,
-            launch_id=column,
+            launch_id=0,
             layer_id=None,
             page_size=geometry.page_size,
             num_q_heads=geometry.num_q_heads,

@@ -32,8 +32,9 @@ from triage_kernels.registry import select
 from triage_kernels.spec import Case, KernelSpec
 
 ARCHITECTURES = (90, 100, 103, 120)
-# Divisible by 16, as batches are when alignment matters; the number itself is not compiled in.
-_ROWS = 16
+# Divisible by 16, as batches are when alignment matters; the number itself is not compiled in,
+# but an op may launch one compilation for many rows and another for few.
+_ROWS = (16, 1)
 _POINTERS = {
     torch.bfloat16: "*bf16",
     torch.float16: "*fp16",
@@ -145,13 +146,17 @@ def launches(
     dtype: torch.dtype,
     call: Callable[..., Any] | None = None,
 ) -> list[Launch]:
-    """What one call of our launcher, or of a foreign `call`, would launch."""
-    args = spec.make(dims, _ROWS, dtype, torch.Generator().manual_seed(0))
+    """What our launcher, or a foreign `call`, would launch: each compilation once."""
     if call is None:
         assert spec.fused is not None
-        with recording() as written:
-            spec.fused(**args)
-        return written
+        found: dict[str, Launch] = {}
+        for rows in _ROWS:
+            with recording() as written:
+                spec.fused(**spec.make(dims, rows, dtype, torch.Generator().manual_seed(0)))
+            for each in written:
+                found.setdefault(repr((each.constants, each.num_warps)), each)
+        return list(found.values())
+    args = spec.make(dims, _ROWS[0], dtype, torch.Generator().manual_seed(0))
     foreign: list[Launch] = []
 
     def note(kernel: Any, *positional: Any, grid: Any, warmup: bool, **options: Any) -> None:

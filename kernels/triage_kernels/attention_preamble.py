@@ -15,8 +15,8 @@ import triton.language as tl
 from torch import Tensor
 
 from triage_kernels.alignment import aligned, written_back
-from triage_kernels.heads import head_plan, head_tile
-from triage_kernels.launch import launch
+from triage_kernels.heads import head_plan, token_tile
+from triage_kernels.launch import cdiv, launch
 from triage_kernels.models import EPS
 from triage_kernels.preamble_contract import check_preamble
 from triage_kernels.reference import norm_eager, normed
@@ -28,6 +28,12 @@ from triage_kernels.spec import Outputs
 @triton.jit
 def _half(ptr, at, mask):
     return tl.load(ptr + at, mask=mask, other=0.0).to(tl.float32)
+
+
+@triton.jit
+def _inv_rms_of_halves(low, high, D: tl.constexpr, EPS: tl.constexpr):
+    squares = tl.sum(low * low + high * high, axis=2)
+    return tl.rsqrt(squares * (1.0 / D) + EPS)[:, :, None]
 
 
 @triton.jit
@@ -49,22 +55,22 @@ def _norm_rope(
 ):
     """Normed halves (unweighted) and rotated halves of a tile of heads."""
     HALF: tl.constexpr = D // 2
+    position = tl.load(pos_ptr + tokens, mask=tokens < TOKENS, other=0).to(tl.int64)
     low = _half(x_ptr, at, mask)
     high = _half(x_ptr, at + HALF, mask)
-    squares = tl.sum(low * low, axis=1) + tl.sum(high * high, axis=1)
-    inv = tl.rsqrt(squares * (1.0 / D) + EPS)[:, None]
-    low = low * inv
-    high = high * inv
     wl = tl.load(w_ptr + cols, mask=cols < HALF, other=0.0).to(tl.float32)
     wh = tl.load(w_ptr + HALF + cols, mask=cols < HALF, other=0.0).to(tl.float32)
-    kl = through(low * wl, x_ptr, ROUNDED)
-    kh = through(high * wh, x_ptr, ROUNDED)
-    # Angles past ANGLES are zero: their table entries are known and never read.
-    turning = mask & (cols < ANGLES)
-    position = tl.load(pos_ptr + tokens, mask=tokens < TOKENS, other=0).to(tl.int64)
+    # One row of the table serves all heads of a token. Angles past ANGLES are zero: their
+    # entries are known and never read.
+    turning = (tokens < TOKENS) & (cols < ANGLES)
     table = cache_ptr + position * stride_cache + cols
     cos = tl.load(table, mask=turning, other=1.0).to(tl.float32)
     sin = tl.load(table + HALF, mask=turning, other=0.0).to(tl.float32)
+    inv = _inv_rms_of_halves(low, high, D, EPS)
+    low = low * inv
+    high = high * inv
+    kl = through(low * wl, x_ptr, ROUNDED)
+    kh = through(high * wh, x_ptr, ROUNDED)
     return low, high, kl * cos - kh * sin, kh * cos + kl * sin
 
 
@@ -74,7 +80,110 @@ def _store_halves(ptr, at, low, high, mask, HALF: tl.constexpr):
     tl.store(ptr + at + HALF, high.to(ptr.dtype.element_ty), mask=mask)
 
 
-@triton.jit(do_not_specialize=["M", "SLOTS", "Q_PROGRAMS", "K_PROGRAMS"])
+@triton.jit
+def _query(
+    q_ptr,
+    qw_ptr,
+    cache_ptr,
+    pos_ptr,
+    pid,
+    stride_q,
+    stride_cache,
+    M,
+    HQ: tl.constexpr,
+    D: tl.constexpr,
+    ANGLES: tl.constexpr,
+    EPS: tl.constexpr,
+    ROUNDED: tl.constexpr,
+    TILE: tl.constexpr,
+    HALF_BLOCK: tl.constexpr,
+):
+    """The query normed and rotated in place."""
+    HALF: tl.constexpr = D // 2
+    tokens, heads, cols, live = token_tile(pid, M, HQ, HALF, TILE, HALF_BLOCK)
+    at = tokens * stride_q + heads * D + cols
+    _, _, low, high = _norm_rope(
+        q_ptr, qw_ptr, cache_ptr, pos_ptr, at, stride_cache,
+        tokens, cols, live, M, D, ANGLES, EPS, ROUNDED,
+    )  # fmt: skip
+    _store_halves(q_ptr, at, low, high, live, HALF)
+
+
+@triton.jit
+def _key(
+    k_ptr,
+    kw_ptr,
+    cache_ptr,
+    pos_ptr,
+    slot_ptr,
+    k_cache_ptr,
+    v_cache_ptr,
+    pid,
+    stride_k,
+    stride_cache,
+    stride_ks,
+    stride_kh,
+    stride_vs,
+    stride_vh,
+    M,
+    SLOTS,
+    HKV: tl.constexpr,
+    D: tl.constexpr,
+    ANGLES: tl.constexpr,
+    EPS: tl.constexpr,
+    ROUNDED: tl.constexpr,
+    SHARED_KV: tl.constexpr,
+    TILE: tl.constexpr,
+    HALF_BLOCK: tl.constexpr,
+):
+    """The key normed and rotated into its cache, and the value where it is the same projection."""
+    HALF: tl.constexpr = D // 2
+    tokens, heads, cols, live = token_tile(pid, M, HKV, HALF, TILE, HALF_BLOCK)
+    slot = tl.load(slot_ptr + tokens, mask=tokens < M, other=-1).to(tl.int64)
+    at = tokens * stride_k + heads * D + cols
+    nl, nh, low, high = _norm_rope(
+        k_ptr, kw_ptr, cache_ptr, pos_ptr, at, stride_cache,
+        tokens, cols, live, M, D, ANGLES, EPS, ROUNDED,
+    )  # fmt: skip
+    kept = live & (slot >= 0) & (slot < SLOTS)
+    k_at = slot * stride_ks + heads * stride_kh + cols
+    _store_halves(k_cache_ptr, k_at, low, high, kept, HALF)
+    if SHARED_KV:
+        v_at = slot * stride_vs + heads * stride_vh + cols
+        _store_halves(v_cache_ptr, v_at, nl, nh, kept, HALF)
+
+
+@triton.jit
+def _value(
+    v_ptr,
+    v_cache_ptr,
+    slot_ptr,
+    pid,
+    stride_v,
+    stride_vs,
+    stride_vh,
+    M,
+    SLOTS,
+    HKV: tl.constexpr,
+    D: tl.constexpr,
+    EPS: tl.constexpr,
+    TILE: tl.constexpr,
+    HALF_BLOCK: tl.constexpr,
+):
+    """The value normed into its cache."""
+    HALF: tl.constexpr = D // 2
+    tokens, heads, cols, live = token_tile(pid, M, HKV, HALF, TILE, HALF_BLOCK)
+    slot = tl.load(slot_ptr + tokens, mask=tokens < M, other=-1).to(tl.int64)
+    at = tokens * stride_v + heads * D + cols
+    low = _half(v_ptr, at, live)
+    high = _half(v_ptr, at + HALF, live)
+    inv = _inv_rms_of_halves(low, high, D, EPS)
+    kept = live & (slot >= 0) & (slot < SLOTS)
+    v_at = slot * stride_vs + heads * stride_vh + cols
+    _store_halves(v_cache_ptr, v_at, low * inv, high * inv, kept, HALF)
+
+
+@triton.jit(do_not_specialize=["M", "SLOTS"])
 def _preamble_kernel(
     q_ptr,
     k_ptr,
@@ -96,8 +205,6 @@ def _preamble_kernel(
     stride_vh,
     M,
     SLOTS,
-    Q_PROGRAMS,
-    K_PROGRAMS,
     HQ: tl.constexpr,
     HKV: tl.constexpr,
     D: tl.constexpr,
@@ -105,46 +212,33 @@ def _preamble_kernel(
     EPS: tl.constexpr,
     ROUNDED: tl.constexpr,
     SHARED_KV: tl.constexpr,
-    UNITS: tl.constexpr,
+    Q_TILE: tl.constexpr,
+    KV_TILE: tl.constexpr,
+    Q_PARTS: tl.constexpr,
+    K_PARTS: tl.constexpr,
+    V_PARTS: tl.constexpr,
     HALF_BLOCK: tl.constexpr,
 ):
-    HALF: tl.constexpr = D // 2
-    pid = tl.program_id(0)
-    if pid < Q_PROGRAMS:
-        tokens, heads, cols, live = head_tile(pid, M, HQ, HALF, UNITS, HALF_BLOCK)
-        at = tokens * stride_q + heads * D + cols
-        _, _, low, high = _norm_rope(
-            q_ptr, qw_ptr, cache_ptr, pos_ptr, at, stride_cache,
-            tokens, cols, live, M, D, ANGLES, EPS, ROUNDED,
+    # Group of tokens after group of tokens, so that memory is walked through from end to end.
+    group = tl.program_id(0) // (Q_PARTS + K_PARTS + V_PARTS)
+    part = tl.program_id(0) % (Q_PARTS + K_PARTS + V_PARTS)
+    if part < Q_PARTS:
+        _query(
+            q_ptr, qw_ptr, cache_ptr, pos_ptr, group * Q_PARTS + part, stride_q, stride_cache, M,
+            HQ, D, ANGLES, EPS, ROUNDED, Q_TILE, HALF_BLOCK,
         )  # fmt: skip
-        _store_halves(q_ptr, at, low, high, live, HALF)
-    elif pid < Q_PROGRAMS + K_PROGRAMS:
-        tokens, heads, cols, live = head_tile(pid - Q_PROGRAMS, M, HKV, HALF, UNITS, HALF_BLOCK)
-        at = tokens * stride_k + heads * D + cols
-        nl, nh, low, high = _norm_rope(
-            k_ptr, kw_ptr, cache_ptr, pos_ptr, at, stride_cache,
-            tokens, cols, live, M, D, ANGLES, EPS, ROUNDED,
+    elif part < Q_PARTS + K_PARTS:
+        _key(
+            k_ptr, kw_ptr, cache_ptr, pos_ptr, slot_ptr, k_cache_ptr, v_cache_ptr,
+            group * K_PARTS + part - Q_PARTS,
+            stride_k, stride_cache, stride_ks, stride_kh, stride_vs, stride_vh,
+            M, SLOTS, HKV, D, ANGLES, EPS, ROUNDED, SHARED_KV, KV_TILE, HALF_BLOCK,
         )  # fmt: skip
-        slot = tl.load(slot_ptr + tokens, mask=tokens < M, other=-1).to(tl.int64)
-        kept = live & (slot >= 0) & (slot < SLOTS)
-        k_at = slot * stride_ks + heads * stride_kh + cols
-        _store_halves(k_cache_ptr, k_at, low, high, kept, HALF)
-        if SHARED_KV:
-            v_at = slot * stride_vs + heads * stride_vh + cols
-            _store_halves(v_cache_ptr, v_at, nl, nh, kept, HALF)
     else:
-        tokens, heads, cols, live = head_tile(
-            pid - Q_PROGRAMS - K_PROGRAMS, M, HKV, HALF, UNITS, HALF_BLOCK
-        )
-        at = tokens * stride_v + heads * D + cols
-        low = _half(v_ptr, at, live)
-        high = _half(v_ptr, at + HALF, live)
-        squares = tl.sum(low * low, axis=1) + tl.sum(high * high, axis=1)
-        inv = tl.rsqrt(squares * (1.0 / D) + EPS)[:, None]
-        slot = tl.load(slot_ptr + tokens, mask=tokens < M, other=-1).to(tl.int64)
-        kept = live & (slot >= 0) & (slot < SLOTS)
-        v_at = slot * stride_vs + heads * stride_vh + cols
-        _store_halves(v_cache_ptr, v_at, low * inv, high * inv, kept, HALF)
+        _value(
+            v_ptr, v_cache_ptr, slot_ptr, group * V_PARTS + part - Q_PARTS - K_PARTS,
+            stride_v, stride_vs, stride_vh, M, SLOTS, HKV, D, EPS, KV_TILE, HALF_BLOCK,
+        )  # fmt: skip
 
 
 def gemma_attention_preamble(
@@ -195,8 +289,11 @@ def gemma_attention_preamble(
     )  # fmt: skip
     m = q.shape[0]
     plan = head_plan("packed", num_q_heads, head_dim, q.dtype, parts=2)
-    q_programs = plan.programs(m, num_q_heads)
-    k_programs = 0 if k is None else plan.programs(m, num_kv_heads)
+    q_tile, kv_tile = plan.per_token(num_q_heads), plan.per_token(max(1, num_kv_heads))
+    tokens = max(q_tile.tokens, kv_tile.tokens)
+    q_parts = tokens // q_tile.tokens * cdiv(num_q_heads, q_tile.heads)
+    k_parts = 0 if k is None else tokens // kv_tile.tokens * cdiv(num_kv_heads, kv_tile.heads)
+    v_parts = 0 if v is None else k_parts
     # Caches and table are too large to copy: where they are not aligned their accesses are
     # narrower, and the row is summed as before.
     q_rows, q_weight = aligned(q), aligned(q_weight)
@@ -205,7 +302,7 @@ def gemma_attention_preamble(
     k_weight = q_weight if k_weight is None else aligned(k_weight)
     launch(
         _preamble_kernel,
-        (q_programs + k_programs + (0 if v is None else k_programs),),
+        (cdiv(m, tokens) * (q_parts + k_parts + v_parts),),
         q_rows,
         k_rows,
         v_rows,
@@ -226,8 +323,6 @@ def gemma_attention_preamble(
         0 if v_cache is None else v_cache.stride(1),
         m,
         0 if k_cache is None else k_cache.shape[0],
-        q_programs,
-        k_programs,
         HQ=num_q_heads,
         HKV=max(1, num_kv_heads),
         D=head_dim,
@@ -235,7 +330,11 @@ def gemma_attention_preamble(
         EPS=eps,
         ROUNDED=reads == "rounded",
         SHARED_KV=k is not None and v is None,
-        UNITS=plan.units,
+        Q_TILE=tuple(q_tile),
+        KV_TILE=tuple(kv_tile),
+        Q_PARTS=q_parts,
+        K_PARTS=k_parts,
+        V_PARTS=v_parts,
         HALF_BLOCK=plan.block // 2,
         num_warps=plan.num_warps,
         enable_fp_fusion=False,

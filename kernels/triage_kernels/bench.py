@@ -2,9 +2,11 @@
 
 From 1024 rows on the question is bandwidth: a call is compared with a device copy of as
 many bytes, timed the same way. Up to 64 rows it is latency: microseconds over an empty
-kernel. One `Measurement` is made per op, shape and contender and handed on at once; what
-a file already holds is not measured again, but ours, the copy and the empty kernel are
-timed anew beside whatever is.
+kernel, and beside `chain`, which copies as many bytes with as many reductions in between
+that wait for each other and no other arithmetic. Calls that are shorter than what lies
+between two events are timed inside a graph, whatever their rows. One `Measurement` is made
+per op, shape and contender and handed on at once; what a file already holds is not
+measured again, but ours, the copy and the empty kernel are timed anew beside whatever is.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from typing import Any
 
 import torch
 import triton
+import triton.language as tl
 from torch import Tensor
 
 from triage_kernels.providers import Unavailable, locate, resolve
@@ -27,18 +30,30 @@ from triage_kernels.timing import Call, Timing, cold, replayed
 from triage_kernels.validate import CRASHES
 
 ROWS = (8192, 1, 64, 16, 1024)
-CONTENDERS = ("ours", "compile", "sglang", "sglang-unfused", "eager", "copy", "empty")
+CONTENDERS = ("ours", "compile", "sglang", "sglang-unfused", "eager", "copy", "chain", "empty")
 BANDWIDTH_FROM, LATENCY_TO = 1024, 64
+# An empty kernel between two events takes 8 us on an H200, in which it moves half of this.
+_COLD_FROM_BYTES = 64 << 20
 # Rotating sets of inputs are many enough to leave the cache, or this many.
 _MOST_SETS = 48
 _PREFERRED = ("26B-A4B", "31B", "E4B", "12B", "E2B")
 # Timed in every round: the ratios need them beside each other.
 _BESIDE = ("ours", "copy", "empty")
+_CHAIN_LANES = 4096  # of a program: 16 bytes a thread of 16 warps
 
 
 @triton.jit
 def _empty_kernel():
     pass
+
+
+@triton.jit
+def _chain_kernel(source, target, COUNT, REDUCTIONS: tl.constexpr, BLOCK: tl.constexpr):
+    at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    x = tl.load(source + at, mask=at < COUNT, other=0.0).to(tl.float32)
+    for _ in tl.static_range(REDUCTIONS):
+        x += tl.sum(x, axis=0)
+    tl.store(target + at, x.to(target.dtype.element_ty), mask=at < COUNT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +171,22 @@ def copy_call(bytes_moved: int) -> Call:
     return partial(target.copy_, source)
 
 
+def chain_call(bytes_moved: int, rows: int, reductions: int) -> Call:
+    """Half of the bytes read and written, in programs of no more than a row."""
+    count = max(8 * rows, bytes_moved // 4)
+    block = min(_CHAIN_LANES, max(32, triton.next_power_of_2(count // rows)))
+    source = torch.randn(count, dtype=torch.bfloat16, device="cuda")
+    return partial(
+        _chain_kernel[(triton.cdiv(count, block),)],
+        source,
+        torch.empty_like(source),
+        count,
+        REDUCTIONS=reductions,
+        BLOCK=block,
+        num_warps=max(1, min(16, block // 256)),
+    )
+
+
 def _run_unfused(
     spec: KernelSpec, norm: Callable[[Tensor, Tensor | None, float], Tensor], args: Args
 ) -> None:
@@ -171,6 +202,8 @@ def _contender(
     calls: list[Call]
     if name == "copy":
         calls = [copy_call(bytes_moved) for _ in sets]
+    elif name == "chain":
+        calls = [chain_call(bytes_moved, rows, spec.reductions) for _ in sets]
     elif name == "empty":
         calls = [partial(_empty_kernel[(rows,)], num_warps=4)]
     elif name == "eager":
@@ -219,8 +252,8 @@ def measure_shape(
     spec: KernelSpec, case: Case, rows: int, dtype: torch.dtype, contenders: Sequence[str]
 ) -> Iterator[Measurement]:
     """All contenders on one shape; one that cannot run yields its reason."""
-    few = rows < BANDWIDTH_FROM
     bytes_moved = spec.traffic(case.dims, rows, dtype.itemsize).fused
+    few = rows < BANDWIDTH_FROM or bytes_moved < _COLD_FROM_BYTES
     l2 = torch.cuda.get_device_properties(0).L2_cache_size
     count = min(_MOST_SETS, 1 + 2 * l2 // bytes_moved) if few else 1
     sets = inputs(spec, case, rows, dtype, count)

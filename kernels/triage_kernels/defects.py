@@ -61,44 +61,50 @@ def _preamble(name: str, what: str, *edits: Edit, cases: int = 2) -> Mutant:
     return Mutant(name, op, "attention_preamble", what, edits, cases=cases)
 
 
-_TAIL = "y = (x * inv_rms(x, N, EPS) * w + r) * c"
-_TILE = "rows, cols, mask = tile(M, N, ROWS, BLOCK)"
-_STORE = "store(out_ptr, stride_out, rows, cols, mask, y)"
+_TAIL = "y = (x[i] * inv * w[i] + r[i]) * c"
+_INV = "inv = inv_rms(x, N, EPS)"
+_TILE = "rows, cols, masks = tile(M, N, ROWS, BLOCK)"
+_STORE = "store(out_ptr, stride_out, rows, cols[i], masks[i], y)"
+_ROUNDED = "to(out_ptr.dtype.element_ty).to(tl.float32)"
 _SUM = "e = tl.where(lanes < K, tl.exp(top - largest), 0.0)"
 
 DEFECTS: tuple[Mutant, ...] = (
     _tail("scale-off-0.1%", "scalar 0.1 % too large", (_TAIL, f"{_TAIL} * 1.001")),
-    _tail("eps-1e-2", "eps 1e-2 for 1e-6", (_TAIL, _TAIL.replace("EPS", "1e-2"))),
-    _tail("no-eps", "eps left out", (_TAIL, _TAIL.replace("EPS", "0.0"))),
+    _tail("eps-1e-2", "eps 1e-2 for 1e-6", (_INV, _INV.replace("EPS", "1e-2"))),
+    _tail("no-eps", "eps left out", (_INV, _INV.replace("EPS", "0.0"))),
     _tail(
         "extra-rounding",
         "norm rounded before the add",
         (
             _TAIL,
-            "n = (x * inv_rms(x, N, EPS) * w).to(out_ptr.dtype.element_ty).to(tl.float32)\n"
-            "    y = (n + r) * c",
+            f"y = ((x[i] * inv * w[i]).{_ROUNDED} + r[i]) * c",
         ),
     ),
     _tail(
         "sum-rounded",
         "sum rounded before the scalar",
-        (
-            _TAIL,
-            "y = (x * inv_rms(x, N, EPS) * w + r).to(out_ptr.dtype.element_ty).to(tl.float32) * c",
-        ),
+        (_TAIL, f"y = (x[i] * inv * w[i] + r[i]).{_ROUNDED} * c"),
     ),
     _tail(
         "residual-before-norm",
         "residual added before the norm",
-        (_TAIL, "x += r\n    y = x * inv_rms(x, N, EPS) * w * c"),
+        (
+            _INV,
+            "t = ()\n"
+            "    for i in tl.static_range(len(cols)):\n"
+            "        t = t + (x[i] + r[i],)\n"
+            "    x = t\n"
+            "    inv = inv_rms(x, N, EPS)",
+        ),
+        (_TAIL, "y = x[i] * inv * w[i] * c"),
     ),
     _tail("scalar-ignored", "layer scalar left out", (_TAIL, _TAIL.removesuffix(" * c"))),
     _tail(
-        "one-plus-w", "weight 1 + w, as Gemma 1 to 3", (_TAIL, _TAIL.replace("* w", "* (1 + w)"))
+        "one-plus-w",
+        "weight 1 + w, as Gemma 1 to 3",
+        (_TAIL, _TAIL.replace("* w[i]", "* (1 + w[i])")),
     ),
-    _tail(
-        "mean-over-tile", "mean over the tile, not the row", (_TAIL, _TAIL.replace("N,", "BLOCK,"))
-    ),
+    _tail("mean-over-tile", "mean over a piece, not the row", (_INV, _INV.replace("N,", "BLOCK,"))),
     _tail("lost-last-column", "mask one short", (_TILE, _TILE.replace("N,", "N - 1,"))),
     _tail(
         "mask-off-by-one",
@@ -126,17 +132,17 @@ DEFECTS: tuple[Mutant, ...] = (
     _tail(
         "nan-swallowed",
         "NaN replaced by zero",
-        (_STORE, f"y = tl.where(y == y, y, 0.0)\n    {_STORE}"),
+        (_STORE, f"y = tl.where(y == y, y, 0.0)\n        {_STORE}"),
     ),
     _tail(
         "inf-clamped",
         "infinities clamped to the largest fp16",
-        (_STORE, f"y = tl.where(tl.abs(y) > 65504.0, 65504.0, y)\n    {_STORE}"),
+        (_STORE, f"y = tl.where(tl.abs(y) > 65504.0, 65504.0, y)\n        {_STORE}"),
     ),
     _tail(
         "input-written",
         "residual overwritten with the result",
-        (_STORE, f"{_STORE}\n    store(r_ptr, stride_r, rows, cols, mask, y)"),
+        (_STORE, f"{_STORE}\n        store(r_ptr, stride_r, rows, cols[i], masks[i], y)"),
     ),
     _tail(
         "unguarded-alias",
@@ -181,40 +187,52 @@ DEFECTS: tuple[Mutant, ...] = (
     _tail(
         "neighbour-leaks",
         "variance of all rows of a tile",
-        (_TILE, "rows, cols, mask = tile(M, N, 2, BLOCK)"),
-        (_TAIL, "y = (x * tl.rsqrt(tl.sum(x * x) / (2 * N) + EPS) * w + r) * c"),
+        (_TILE, "rows, cols, masks = tile(M, N, 2, BLOCK)"),
+        (
+            _INV,
+            "squares = x[0] * x[0]\n"
+            "    for i in tl.static_range(1, len(cols)):\n"
+            "        squares += x[i] * x[i]\n"
+            "    inv = tl.rsqrt(tl.sum(squares) / (2 * N) + EPS)",
+        ),
         ("(cdiv(m, plan.rows),)", "(cdiv(m, 2),)"),
     ),
     _add(
         "layer-norm",
         "mean subtracted first",
         (
-            "y = x * inv_rms(x, N, EPS) * w + r",
-            "x = tl.where(mask, x - tl.sum(x, axis=1)[:, None] / N, 0.0)\n"
-            "    y = x * inv_rms(x, N, EPS) * w + r",
+            _INV,
+            "total = tl.sum(x[0], axis=1)\n"
+            "    for i in tl.static_range(1, len(cols)):\n"
+            "        total += tl.sum(x[i], axis=1)\n"
+            "    centred = ()\n"
+            "    for i in tl.static_range(len(cols)):\n"
+            "        centred = centred + (tl.where(masks[i], x[i] - total[:, None] / N, 0.0),)\n"
+            "    x = centred\n"
+            "    inv = inv_rms(x, N, EPS)",
         ),
     ),
     _add(
         "residual-ignored-in-tail",
         "last 8 columns without residual",
-        (
-            "y = x * inv_rms(x, N, EPS) * w + r",
-            "y = x * inv_rms(x, N, EPS) * w + tl.where(cols < N - 8, r, 0.0)",
-        ),
+        ("* w[i] + r[i]", "* w[i] + tl.where(cols[i] < N - 8, r[i], 0.0)"),
     ),
     _dual(
         "third-norm-reads-rounded",
         "sum of the norms rounded",
         (
-            "    c = tl.load(c_ptr)",
-            "    y = y.to(out_ptr.dtype.element_ty).to(tl.float32)\n    c = tl.load(c_ptr)",
+            "    inv = inv_rms(y, N, EPS3)",
+            "    t = ()\n"
+            "    for i in tl.static_range(len(cols)):\n"
+            f"        t = t + (y[i].{_ROUNDED},)\n"
+            "    y = t\n"
+            "    inv = inv_rms(y, N, EPS3)",
         ),
     ),
     _dual(
         "weights-swapped",
         "w1 and w2 exchanged",
-        ("inv_rms(x1, N, EPS1) * load_weight(w1_ptr", "inv_rms(x1, N, EPS1) * load_weight(w2_ptr"),
-        ("inv_rms(x2, N, EPS2) * load_weight(w2_ptr", "inv_rms(x2, N, EPS2) * load_weight(w1_ptr"),
+        ("sum_of_norms(x1, w1, x2, w2, N, EPS1", "sum_of_norms(x1, w2, x2, w1, N, EPS1"),
     ),
     _dual(
         "shared-variance",
@@ -224,7 +242,7 @@ DEFECTS: tuple[Mutant, ...] = (
     _gelu(
         "erf-for-tanh",
         "exact-erf GELU",
-        ("_gelu_tanh(g) * p", "g * 0.5 * (1.0 + tl.erf(g * 0.7071067811865476)) * p"),
+        ("_gelu_tanh(g[i])", "g[i] * 0.5 * (1.0 + tl.erf(g[i] * 0.7071067811865476))"),
     ),
     _gelu(
         "cubic-0.03",
@@ -234,7 +252,7 @@ DEFECTS: tuple[Mutant, ...] = (
     _gelu(
         "gelu-rounded",
         "activation rounded before the product",
-        ("_gelu_tanh(g) * p", "_gelu_tanh(g).to(out_ptr.dtype.element_ty).to(tl.float32) * p"),
+        ("_gelu_tanh(g[i])", f"_gelu_tanh(g[i]).{_ROUNDED}"),
     ),
     _gelu(
         "tanh-cancels",
@@ -277,12 +295,12 @@ DEFECTS: tuple[Mutant, ...] = (
     _qkv(
         "grid-dependent",
         "another eps on the grid of single heads",
-        ("y = x * inv_rms(x, D, EPS)", "y = x * inv_rms(x, D, EPS if UNITS > 1 else 1e-3)"),
+        ("inv_rms((x,), D, EPS)", "inv_rms((x,), D, EPS if UNITS > 1 else 1e-3)"),
     ),
     _qkv(
         "half-head",
         "mean over half the head",
-        ("inv_rms(x, D, EPS)", "inv_rms(tl.where(cols < D // 2, x, 0.0), D // 2, EPS)"),
+        ("inv_rms((x,), D, EPS)", "inv_rms((tl.where(cols < D // 2, x, 0.0),), D // 2, EPS)"),
     ),
     _routing(
         "expert-scale-ignored",
@@ -346,50 +364,41 @@ DEFECTS: tuple[Mutant, ...] = (
     _triple(
         "router-scale-ignored",
         "router output without its weight",
-        (
-            "router = tr * inv_rms(tr, N, EPS) * load_weight(w_router_ptr, cols, N)",
-            "router = tr * inv_rms(tr, N, EPS)",
-        ),
+        (" * router_inv * w_router[i]", " * router_inv"),
     ),
     _triple(
         "router-scale-in-bf16",
         "hidden^-0.5 rounded to bf16 (0.24 % off)",
-        (
-            "inv_rms(tr, N, EPS) * load_weight(w_router_ptr",
-            "inv_rms(tr, N, EPS) * 0.99758 * load_weight(w_router_ptr",
-        ),
+        (" * router_inv * w_router[i]", " * router_inv * 0.99758 * w_router[i]"),
     ),
     _triple(
         "dense-reads-rounded",
         "dense output reads the stored residual",
-        ("td = through(t, t_ptr, DENSE_ROUNDED)", "td = through(t, t_ptr, True)"),
+        ("through(t, t_ptr, DENSE_ROUNDED)", "through(t, t_ptr, True)"),
     ),
     _triple(
         "reads-ignored",
         "router always reads the unrounded residual",
-        ("tr = through(t, t_ptr, ROUTER_ROUNDED)", "tr = t"),
+        ("through(t, t_ptr, ROUTER_ROUNDED)", "t"),
     ),
     _triple(
         "moe-gets-dense-weight",
         "experts' norm with the dense weight",
-        (
-            "inv_rms(tm, N, EPS) * load_weight(w_moe_ptr",
-            "inv_rms(tm, N, EPS) * load_weight(w_dense_ptr",
-        ),
+        ("moe_inv * w_moe[i]", "moe_inv * w_dense[i]"),
     ),
     Mutant(
         "next-norm-before-scalar",
         "gemma_layer_tail_next_norm",
         "layer_tail",
         "second norm reads h before the scalar",
-        (("    h = through(h, h_ptr, ROUNDED)\n", "    h = through(h / c, h_ptr, ROUNDED)\n"),),
+        (("through(h, h_ptr, ROUNDED)", "through(h / c, h_ptr, ROUNDED)"),),
     ),
     Mutant(
         "next-eps-1e-2",
         "gemma_moe_layer_tail_next_norm",
         "layer_tail_moe",
         "eps 1e-2 in the second stage",
-        (("inv_rms(h, N, NEXT_EPS)", "inv_rms(h, N, 1e-2)"),),
+        (("inv_rms(hs, N, NEXT_EPS)", "inv_rms(hs, N, 1e-2)"),),
     ),
     _preamble(
         "sine-sign",
@@ -407,7 +416,7 @@ DEFECTS: tuple[Mutant, ...] = (
     _preamble(
         "half-the-angles",
         "only half of the angles turn",
-        ("turning = mask & (cols < ANGLES)", "turning = mask & (cols < ANGLES // 2)"),
+        ("(tokens < TOKENS) & (cols < ANGLES)", "(tokens < TOKENS) & (cols < ANGLES // 2)"),
     ),
     _preamble(
         "no-rounding-before-rope",
@@ -419,8 +428,8 @@ DEFECTS: tuple[Mutant, ...] = (
         "slot-bounds",
         "a slot past the cache is written",
         (
-            "        kept = live & (slot >= 0) & (slot < SLOTS)\n        k_at",
-            "        kept = live & (slot >= 0)\n        k_at",
+            "    kept = live & (slot >= 0) & (slot < SLOTS)\n    k_at",
+            "    kept = live & (slot >= 0)\n    k_at",
         ),
     ),
     _preamble(

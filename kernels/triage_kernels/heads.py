@@ -3,7 +3,8 @@
 Query, key and value buffers are [M, heads * head_dim] with heads packed, usually column
 slices of one projection, so only the token stride is free. A program takes UNITS
 consecutive (token, head) pairs of one of the three, whatever the number of heads: one
-KV head costs no idle lanes.
+KV head costs no idle lanes. Where heads of a token share a row of cosines the tile is
+tokens by heads instead, and the row is read once for all of them.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import triton
@@ -44,8 +46,21 @@ class HeadPlan:
     block: int
     num_warps: int
 
-    def programs(self, tokens: int, heads: int) -> int:
-        return cdiv(tokens * heads, self.units)
+    def groups(self, tokens: int) -> int:
+        """Groups of as many tokens as a program has pairs: a program of it per head."""
+        return cdiv(tokens, self.units)
+
+    def per_token(self, heads: int) -> TokenTile:
+        """The same pairs as tokens by heads: as many heads of a token as there are or fit."""
+        beside = min(self.units, 1 << (heads - 1).bit_length())
+        return TokenTile(self.units // beside, beside)
+
+
+class TokenTile(NamedTuple):
+    """Tokens and heads of a program."""
+
+    tokens: int
+    heads: int
 
 
 def head_plan(
@@ -65,7 +80,7 @@ def head_plan(
     vector = math.gcd(head_dim // parts, 16 // dtype.itemsize)
     threads = max(1, block // parts // vector)
     fewest = max(1, 32 // threads)
-    lanes, per_warp = _override or PLANS["heads"]
+    lanes, per_warp = _override or PLANS["preamble" if parts == 2 else "heads"]
     wanted = {"packed": lanes // block, "by_head": 1, "per_token": 1 << (q_heads - 1).bit_length()}
     units = max(fewest, wanted[grid])
     head_warps = max(1, threads // 32)
@@ -82,3 +97,18 @@ def head_tile(
     cols = tl.arange(0, BLOCK)[None, :]
     tokens = unit // HEADS
     return tokens, unit % HEADS, cols, (tokens < TOKENS) & (cols < D)
+
+
+@triton.jit
+def token_tile(
+    pid, TOKENS, HEADS: tl.constexpr, D: tl.constexpr, TILE: tl.constexpr, BLOCK: tl.constexpr
+):
+    """Tokens [T, 1, 1] int64, heads [1, H, 1], columns [1, 1, BLOCK], mask, of the pid-th tile.
+
+    `TILE` is a `TokenTile`, (T, H).
+    """
+    groups: tl.constexpr = (HEADS + TILE[1] - 1) // TILE[1]
+    tokens = (pid // groups).to(tl.int64) * TILE[0] + tl.arange(0, TILE[0])[:, None, None]
+    heads = pid % groups * TILE[1] + tl.arange(0, TILE[1])[None, :, None]
+    cols = tl.arange(0, BLOCK)[None, None, :]
+    return tokens, heads, cols, (tokens < TOKENS) & (heads < HEADS) & (cols < D)

@@ -7,13 +7,15 @@ counted, not claimed.
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 from triage_kernels.interpreter import interpreting
 from triage_kernels.plans import PLANS
@@ -33,7 +35,7 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How wide rows are cut into programs.
+    """How wide rows are cut into programs: rows of each, lanes of a piece of a row, warps.
 
     It depends on the row width alone: a plan that changed with the number of rows
     would change the order of summation, and so the bits of a row, with it.
@@ -47,26 +49,48 @@ class Plan:
     def tile(self) -> dict[str, Any]:
         return {"ROWS": self.rows, "BLOCK": self.block}
 
+    def in_turn(self, rows: int, device: torch.device) -> Turns:
+        """For ops that hold many weights: programs that take tiles in turn, where there are many.
 
-# Block in lanes -> (rows per program, warps), where nothing was measured. 16 lanes per
-# thread are two 16-byte loads of a 16-bit row in flight for each operand.
-_BY_BLOCK = {256: (16, 4), 512: (8, 4), 1024: (4, 4), 2048: (1, 4), 4096: (1, 8), 8192: (1, 16)}
-_override: dict[int, tuple[int, int]] = {}
+        The next tiles are then loaded into shared memory while one is computed, and the
+        weights are read once a program. Where every tile has a program of its own the
+        detour would only take time. The two compilations must not contract products:
+        they agree to the bit that way.
+        """
+        tiles, resident = cdiv(rows, self.rows), _PROGRAMS_PER_PROCESSOR * processors(device)
+        return Turns(tiles, 1) if tiles <= resident else Turns(resident, 3)
+
+
+class Turns(NamedTuple):
+    """Programs to launch, and stages of the loop over tiles (1: nothing is loaded ahead)."""
+
+    programs: int
+    stages: int
+
+
+# Lanes of a piece -> (rows per program, warps), where nothing was measured: 8 lanes per
+# thread, one 16-byte load of a 16-bit row for each operand and piece.
+_BY_BLOCK = {256: (4, 4), 512: (2, 4), 1024: (1, 4)}
+# A program of 4 warps that holds three or four weights takes a third of the registers.
+_PROGRAMS_PER_PROCESSOR = 2
+_override: dict[int, tuple[int, int, int]] = {}
 _recorder: list[Launch] | None = None
 
 
 def row_plan(width: int) -> Plan:
-    """The tile for rows of `width` elements; wider than the table: 16 lanes a thread, capped."""
-    block = max(256, 1 << (width - 1).bit_length())
+    """The tile for rows of `width` elements: pieces of 1024 lanes where nothing was measured."""
     tuned = _override.get(width) or PLANS["rows"].get(str(width))
-    rows, warps = tuned or _BY_BLOCK.get(block, (1, 32))
+    if tuned:
+        return Plan(*tuned)
+    block = min(1024, max(256, 1 << (width - 1).bit_length()))
+    rows, warps = _BY_BLOCK[block]
     return Plan(rows, block, warps)
 
 
 @contextmanager
-def planned(width: int, rows: int, num_warps: int) -> Iterator[None]:
+def planned(width: int, rows: int, block: int, num_warps: int) -> Iterator[None]:
     """Use another tile for one row width: how `tune` tries the alternatives."""
-    _override[width] = (rows, num_warps)
+    _override[width] = (rows, block, num_warps)
     try:
         yield
     finally:
@@ -82,6 +106,14 @@ def recording() -> Iterator[list[Launch]]:
         yield _recorder
     finally:
         _recorder = outer
+
+
+@functools.cache
+def processors(device: torch.device) -> int:
+    """Multiprocessors of a GPU; one on a CPU, so that few rows already take turns there."""
+    if device.type != "cuda":
+        return 1
+    return torch.cuda.get_device_properties(device).multi_processor_count
 
 
 def cdiv(count: int, size: int) -> int:

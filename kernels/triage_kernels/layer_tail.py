@@ -47,15 +47,21 @@ def _layer_tail_kernel(
     ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    rows, cols, mask = tile(M, N, ROWS, BLOCK)
-    x = load(x_ptr, stride_x, rows, cols, mask)
-    r = load(r_ptr, stride_r, rows, cols, mask)
+    rows, cols, masks = tile(M, N, ROWS, BLOCK)
+    x = load(x_ptr, stride_x, rows, cols, masks)
+    r = load(r_ptr, stride_r, rows, cols, masks)
+    w = load_weight(w_ptr, cols, N)
     c = tl.load(c_ptr).to(tl.float32)
-    h = (x * inv_rms(x, N, EPS) * load_weight(w_ptr, cols, N) + r) * c
-    store(h_ptr, N, rows, cols, mask, h)
-    h = through(h, h_ptr, ROUNDED)
-    y = h * inv_rms(h, N, NEXT_EPS) * load_weight(next_w_ptr, cols, N)
-    store(normed_ptr, N, rows, cols, mask, y)
+    inv = inv_rms(x, N, EPS)
+    hs = ()
+    for i in tl.static_range(len(cols)):
+        h = (x[i] * inv * w[i] + r[i]) * c
+        store(h_ptr, N, rows, cols[i], masks[i], h)
+        hs = hs + (through(h, h_ptr, ROUNDED),)
+    next_w = load_weight(next_w_ptr, cols, N)
+    inv = inv_rms(hs, N, NEXT_EPS)
+    for i in tl.static_range(len(cols)):
+        store(normed_ptr, N, rows, cols[i], masks[i], hs[i] * inv * next_w[i])
 
 
 def gemma_layer_tail_next_norm(
@@ -210,5 +216,6 @@ SPEC = KernelSpec(
     vectors=("weight", "next_weight"),
     launches_replaced="4 -> 1 (2 -> 1 beside the fused tail)",
     traffic=traffic,
+    reductions=2,
     misuse=misuse,
 )

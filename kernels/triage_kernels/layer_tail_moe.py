@@ -11,9 +11,10 @@ from torch import Tensor
 
 from triage_kernels.alignment import aligned
 from triage_kernels.dual_rmsnorm import oracle as dual_oracle
+from triage_kernels.dual_rmsnorm import sum_of_norms
 from triage_kernels.errors import ContractError
 from triage_kernels.guard import check_rows, check_scalar, check_vector
-from triage_kernels.launch import cdiv, launch, row_plan
+from triage_kernels.launch import launch, row_plan
 from triage_kernels.layer_tail import READS, misuse, next_norm_exact
 from triage_kernels.models import EPS
 from triage_kernels.reference import (
@@ -24,8 +25,48 @@ from triage_kernels.reference import (
     scalar_of,
     weight_of,
 )
-from triage_kernels.rms import inv_rms, load, load_weight, store, through, tile
+from triage_kernels.rms import columns, inv_rms, load, load_weight, nth_tile, store, through
 from triage_kernels.spec import Args, Case, Exact, KernelSpec, Output, Outputs, Traffic
+
+
+@triton.jit
+def _layer_tail_moe_tile(
+    number,
+    cols,
+    x1_ptr,
+    w1,
+    x2_ptr,
+    w2,
+    w3,
+    r_ptr,
+    c,
+    next_w,
+    h_ptr,
+    normed_ptr,
+    stride_x1,
+    stride_x2,
+    stride_r,
+    M,
+    N: tl.constexpr,
+    EPS: tl.constexpr,
+    NEXT_EPS: tl.constexpr,
+    ROUNDED: tl.constexpr,
+    ROWS: tl.constexpr,
+):
+    rows, masks = nth_tile(number, cols, M, N, ROWS)
+    x1 = load(x1_ptr, stride_x1, rows, cols, masks)
+    x2 = load(x2_ptr, stride_x2, rows, cols, masks)
+    r = load(r_ptr, stride_r, rows, cols, masks)
+    y = sum_of_norms(x1, w1, x2, w2, N, EPS, EPS)
+    inv = inv_rms(y, N, EPS)
+    hs = ()
+    for i in tl.static_range(len(cols)):
+        h = (y[i] * inv * w3[i] + r[i]) * c
+        store(h_ptr, N, rows, cols[i], masks[i], h)
+        hs = hs + (through(h, h_ptr, ROUNDED),)
+    inv = inv_rms(hs, N, NEXT_EPS)
+    for i in tl.static_range(len(cols)):
+        store(normed_ptr, N, rows, cols[i], masks[i], hs[i] * inv * next_w[i])
 
 
 @triton.jit(do_not_specialize=["c_ptr", "M"])
@@ -50,19 +91,26 @@ def _layer_tail_moe_kernel(
     ROUNDED: tl.constexpr,
     ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
+    STAGES: tl.constexpr,
 ):
-    rows, cols, mask = tile(M, N, ROWS, BLOCK)
-    x1 = load(x1_ptr, stride_x1, rows, cols, mask)
-    x2 = load(x2_ptr, stride_x2, rows, cols, mask)
-    r = load(r_ptr, stride_r, rows, cols, mask)
-    y = x1 * inv_rms(x1, N, EPS) * load_weight(w1_ptr, cols, N)
-    y += x2 * inv_rms(x2, N, EPS) * load_weight(w2_ptr, cols, N)
+    cols = columns(N, BLOCK)
+    w1 = load_weight(w1_ptr, cols, N)
+    w2 = load_weight(w2_ptr, cols, N)
+    w3 = load_weight(w3_ptr, cols, N)
+    next_w = load_weight(next_w_ptr, cols, N)
     c = tl.load(c_ptr).to(tl.float32)
-    h = (y * inv_rms(y, N, EPS) * load_weight(w3_ptr, cols, N) + r) * c
-    store(h_ptr, N, rows, cols, mask, h)
-    h = through(h, h_ptr, ROUNDED)
-    out = h * inv_rms(h, N, NEXT_EPS) * load_weight(next_w_ptr, cols, N)
-    store(normed_ptr, N, rows, cols, mask, out)
+    if STAGES == 1:
+        _layer_tail_moe_tile(
+            tl.program_id(0), cols, x1_ptr, w1, x2_ptr, w2, w3, r_ptr, c, next_w, h_ptr, normed_ptr,
+            stride_x1, stride_x2, stride_r, M, N, EPS, NEXT_EPS, ROUNDED, ROWS,
+        )  # fmt: skip
+    else:
+        tiles = tl.cdiv(M, ROWS)
+        for number in tl.range(tl.program_id(0), tiles, tl.num_programs(0), num_stages=STAGES):
+            _layer_tail_moe_tile(
+                number, cols, x1_ptr, w1, x2_ptr, w2, w3, r_ptr, c, next_w, h_ptr, normed_ptr,
+                stride_x1, stride_x2, stride_r, M, N, EPS, NEXT_EPS, ROUNDED, ROWS,
+            )  # fmt: skip
 
 
 def gemma_moe_layer_tail_next_norm(
@@ -106,9 +154,10 @@ def gemma_moe_layer_tail_next_norm(
     h = torch.empty((m, n), dtype=x1.dtype, device=x1.device)
     y = torch.empty((m, n), dtype=x1.dtype, device=x1.device)
     plan = row_plan(n)
+    turns = plan.in_turn(m, x1.device)
     launch(
         _layer_tail_moe_kernel,
-        (cdiv(m, plan.rows),),
+        (turns.programs,),
         x1,
         weight1,
         x2,
@@ -127,7 +176,9 @@ def gemma_moe_layer_tail_next_norm(
         EPS=eps,
         NEXT_EPS=next_eps,
         ROUNDED=reads == "rounded",
+        STAGES=turns.stages,
         num_warps=plan.num_warps,
+        enable_fp_fusion=False,
         **plan.tile,
     )
     return h, y
@@ -228,5 +279,6 @@ SPEC = KernelSpec(
     vectors=("weight1", "weight2", "weight3", "next_weight"),
     launches_replaced="7 -> 1 (2 -> 1 beside the fused tail)",
     traffic=traffic,
+    reductions=3,
     misuse=misuse,
 )

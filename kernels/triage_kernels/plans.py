@@ -1,7 +1,8 @@
 """The tiles that `triage kernels tune` found best, in the form it writes them.
 
-"rows": row width -> (rows per program, warps); "heads": (lanes per program, lanes per
-warp). A width that is absent gets the tile of `launch.row_plan` for its block.
+"rows": row width -> (rows per program, lanes of a piece, warps); "heads" and "preamble":
+(lanes per program, lanes per warp). A width that is absent gets the tile of
+`launch.row_plan`.
 """
 
 from __future__ import annotations
@@ -12,18 +13,20 @@ from typing import TypedDict
 class Plans(TypedDict):
     rows: dict[str, list[int]]
     heads: list[int]
+    preamble: list[int]
 
 
 PLANS: Plans = {
-    # Tuned on an H200 at M = 8192 in bf16, each width for its worst op.
+    # On an H200 in bf16: at M = 8192 for the worst op of a width, then at M = 64 and 1.
     "rows": {
-        "256": [8, 2],
-        "1536": [2, 4],
-        "2560": [1, 4],
-        "2816": [2, 16],
-        "3840": [1, 4],
-        "5376": [1, 8],
+        "256": [2, 256, 4],
+        "1536": [1, 512, 4],
+        "2560": [1, 512, 4],
+        "2816": [1, 1024, 4],
+        "3840": [1, 2048, 8],
+        "5376": [1, 2048, 8],
     },
-    # The tuner preferred [8192, 512]: full-attention layers gain 13 points, sliding lose 8.
-    "heads": [4096, 1024],
+    # Preamble: [2048, 1024] gives 31B full layers 4 points more and every other shape less.
+    "heads": [1024, 512],
+    "preamble": [1024, 512],
 }

@@ -56,20 +56,30 @@ def _post_attn_triple_kernel(
     ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    rows, cols, mask = tile(M, N, ROWS, BLOCK)
-    a = load(a_ptr, stride_a, rows, cols, mask)
-    r = load(r_ptr, stride_r, rows, cols, mask)
-    t = a * inv_rms(a, N, EPS) * load_weight(w_attn_ptr, cols, N) + r
-    store(t_ptr, N, rows, cols, mask, t)
-    tr = through(t, t_ptr, ROUTER_ROUNDED)
-    router = tr * inv_rms(tr, N, EPS) * load_weight(w_router_ptr, cols, N)
-    store(router_ptr, N, rows, cols, mask, router)
-    td = through(t, t_ptr, DENSE_ROUNDED)
-    dense = td * inv_rms(td, N, EPS) * load_weight(w_dense_ptr, cols, N)
-    store(dense_ptr, N, rows, cols, mask, dense)
-    tm = through(t, t_ptr, MOE_ROUNDED)
-    moe = tm * inv_rms(tm, N, EPS) * load_weight(w_moe_ptr, cols, N)
-    store(moe_ptr, N, rows, cols, mask, moe)
+    rows, cols, masks = tile(M, N, ROWS, BLOCK)
+    a = load(a_ptr, stride_a, rows, cols, masks)
+    r = load(r_ptr, stride_r, rows, cols, masks)
+    w_attn = load_weight(w_attn_ptr, cols, N)
+    inv = inv_rms(a, N, EPS)
+    tr = ()
+    td = ()
+    tm = ()
+    for i in tl.static_range(len(cols)):
+        t = a[i] * inv * w_attn[i] + r[i]
+        store(t_ptr, N, rows, cols[i], masks[i], t)
+        tr = tr + (through(t, t_ptr, ROUTER_ROUNDED),)
+        td = td + (through(t, t_ptr, DENSE_ROUNDED),)
+        tm = tm + (through(t, t_ptr, MOE_ROUNDED),)
+    w_router = load_weight(w_router_ptr, cols, N)
+    w_dense = load_weight(w_dense_ptr, cols, N)
+    w_moe = load_weight(w_moe_ptr, cols, N)
+    router_inv = inv_rms(tr, N, EPS)
+    dense_inv = inv_rms(td, N, EPS)
+    moe_inv = inv_rms(tm, N, EPS)
+    for i in tl.static_range(len(cols)):
+        store(router_ptr, N, rows, cols[i], masks[i], tr[i] * router_inv * w_router[i])
+        store(dense_ptr, N, rows, cols[i], masks[i], td[i] * dense_inv * w_dense[i])
+        store(moe_ptr, N, rows, cols[i], masks[i], tm[i] * moe_inv * w_moe[i])
 
 
 def router_norm_weight(scale: Tensor, hidden: int) -> Tensor:
@@ -249,5 +259,6 @@ SPEC = KernelSpec(
     vectors=("weight_post_attn", "weight_router", "weight_dense", "weight_moe"),
     launches_replaced="5 -> 1 (4 -> 1 once the router scale is folded)",
     traffic=traffic,
+    reductions=2,
     misuse=misuse,
 )

@@ -22,7 +22,7 @@ from triage_kernels.heads import head_plan, head_tile
 from triage_kernels.launch import launch
 from triage_kernels.models import EPS, VARIANTS
 from triage_kernels.reference import norm_eager, normed, rows_of, weight_of
-from triage_kernels.rms import inv_rms, load_weight
+from triage_kernels.rms import inv_rms
 from triage_kernels.spec import Args, Case, Exact, KernelSpec, Misuse, Output, Outputs, Traffic
 
 
@@ -43,13 +43,14 @@ def _norm_heads(
     tokens, heads, cols, mask = head_tile(pid, M, HEADS, D, UNITS, BLOCK)
     at = tokens * stride + heads * D + cols
     x = tl.load(x_ptr + at, mask=mask, other=0.0).to(tl.float32)
-    y = x * inv_rms(x, D, EPS)
+    w = tl.load(w_ptr + cols, mask=cols < D, other=0.0, eviction_policy="evict_last")
+    y = x * inv_rms((x,), D, EPS)
     if WEIGHTED:
-        y = y * load_weight(w_ptr, cols, D)
+        y = y * w.to(tl.float32)
     tl.store(x_ptr + at, y.to(x_ptr.dtype.element_ty), mask=mask)
 
 
-@triton.jit(do_not_specialize=["M", "Q_PROGRAMS", "K_PROGRAMS"])
+@triton.jit(do_not_specialize=["M"])
 def _qkv_rmsnorm_kernel(
     q_ptr,
     k_ptr,
@@ -60,8 +61,6 @@ def _qkv_rmsnorm_kernel(
     stride_k,
     stride_v,
     M,
-    Q_PROGRAMS,
-    K_PROGRAMS,
     HQ: tl.constexpr,
     HKV: tl.constexpr,
     D: tl.constexpr,
@@ -69,14 +68,17 @@ def _qkv_rmsnorm_kernel(
     UNITS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    pid = tl.program_id(0)
-    if pid < Q_PROGRAMS:
+    # UNITS tokens after UNITS tokens, so that memory is walked through from end to end.
+    group = tl.program_id(0) // (HQ + 2 * HKV)
+    part = tl.program_id(0) % (HQ + 2 * HKV)
+    if part < HQ:
+        pid = group * HQ + part
         _norm_heads(q_ptr, qw_ptr, stride_q, pid, M, HQ, D, EPS, True, UNITS, BLOCK)
-    elif pid < Q_PROGRAMS + K_PROGRAMS:
-        pid -= Q_PROGRAMS
+    elif part < HQ + HKV:
+        pid = group * HKV + part - HQ
         _norm_heads(k_ptr, kw_ptr, stride_k, pid, M, HKV, D, EPS, True, UNITS, BLOCK)
     else:
-        pid -= Q_PROGRAMS + K_PROGRAMS
+        pid = group * HKV + part - HQ - HKV
         _norm_heads(v_ptr, kw_ptr, stride_v, pid, M, HKV, D, EPS, False, UNITS, BLOCK)
 
 
@@ -131,8 +133,7 @@ def gemma_qkv_rmsnorm(
         check_disjoint("k", k, v=v)
     m = q.shape[0]
     plan = head_plan(grid, num_q_heads, head_dim, q.dtype)
-    q_programs = plan.programs(m, num_q_heads)
-    k_programs = 0 if k is None else plan.programs(m, num_kv_heads)
+    kv_heads = 0 if k is None else num_kv_heads
     given = [t for t in (q, k, v) if t is not None]
     written = [aligned(t) for t in given]
     q_weight = aligned(q_weight)
@@ -141,7 +142,7 @@ def gemma_qkv_rmsnorm(
     q_rows, k_rows, v_rows = written if k is not None else (written[0],) * 3
     launch(
         _qkv_rmsnorm_kernel,
-        (q_programs + 2 * k_programs,),
+        (plan.groups(m) * (num_q_heads + 2 * kv_heads),),
         q_rows,
         k_rows,
         v_rows,
@@ -151,10 +152,8 @@ def gemma_qkv_rmsnorm(
         k_rows.stride(0),
         v_rows.stride(0),
         m,
-        q_programs,
-        k_programs,
         HQ=num_q_heads,
-        HKV=max(1, num_kv_heads),
+        HKV=kv_heads,
         D=head_dim,
         EPS=eps,
         UNITS=plan.units,

@@ -27,11 +27,11 @@ from triage_kernels.launch import launch
 from triage_kernels.models import EPS, VARIANTS
 from triage_kernels.qkv_rmsnorm import _norm_heads
 from triage_kernels.reference import norm_eager, normed, rows_of, weight_of
-from triage_kernels.rms import inv_rms, load_weight
+from triage_kernels.rms import inv_rms
 from triage_kernels.spec import Args, Case, Exact, KernelSpec, Misuse, Output, Outputs, Traffic
 
 
-@triton.jit(do_not_specialize=["M", "Q_PROGRAMS"])
+@triton.jit(do_not_specialize=["M"])
 def _qkv_rmsnorm_shared_kv_kernel(
     q_ptr,
     kv_ptr,
@@ -42,7 +42,6 @@ def _qkv_rmsnorm_shared_kv_kernel(
     stride_q,
     stride_kv,
     M,
-    Q_PROGRAMS,
     HQ: tl.constexpr,
     HKV: tl.constexpr,
     D: tl.constexpr,
@@ -50,15 +49,19 @@ def _qkv_rmsnorm_shared_kv_kernel(
     UNITS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    pid = tl.program_id(0)
-    if pid < Q_PROGRAMS:
+    group = tl.program_id(0) // (HQ + HKV)
+    part = tl.program_id(0) % (HQ + HKV)
+    if part < HQ:
+        pid = group * HQ + part
         _norm_heads(q_ptr, qw_ptr, stride_q, pid, M, HQ, D, EPS, True, UNITS, BLOCK)
     else:
-        tokens, heads, cols, mask = head_tile(pid - Q_PROGRAMS, M, HKV, D, UNITS, BLOCK)
+        pid = group * HKV + part - HQ
+        tokens, heads, cols, mask = head_tile(pid, M, HKV, D, UNITS, BLOCK)
         x = tl.load(kv_ptr + tokens * stride_kv + heads * D + cols, mask=mask, other=0.0)
         x = x.to(tl.float32)
-        v = x * inv_rms(x, D, EPS)
-        k = v * load_weight(kw_ptr, cols, D)
+        w = tl.load(kw_ptr + cols, mask=cols < D, other=0.0, eviction_policy="evict_last")
+        v = x * inv_rms((x,), D, EPS)
+        k = v * w.to(tl.float32)
         at = (tokens * HKV + heads) * D + cols
         tl.store(k_ptr + at, k.to(k_ptr.dtype.element_ty), mask=mask)
         tl.store(v_ptr + at, v.to(v_ptr.dtype.element_ty), mask=mask)
@@ -103,11 +106,10 @@ def gemma_qkv_rmsnorm_shared_kv(
     v = torch.empty(kv.shape, dtype=kv.dtype, device=kv.device)
     m = q.shape[0]
     plan = head_plan(grid, num_q_heads, head_dim, q.dtype)
-    q_programs = plan.programs(m, num_q_heads)
     q_rows, kv, q_weight, k_weight = map(aligned, (q, kv, q_weight, k_weight))
     launch(
         _qkv_rmsnorm_shared_kv_kernel,
-        (q_programs + plan.programs(m, num_kv_heads),),
+        (plan.groups(m) * (num_q_heads + num_kv_heads),),
         q_rows,
         kv,
         k,
@@ -117,7 +119,6 @@ def gemma_qkv_rmsnorm_shared_kv(
         q_rows.stride(0),
         kv.stride(0),
         m,
-        q_programs,
         HQ=num_q_heads,
         HKV=num_kv_heads,
         D=head_dim,

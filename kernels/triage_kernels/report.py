@@ -108,11 +108,14 @@ def shape_text(shape: Mapping[str, Measurement]) -> str:
     if ours is None or ours.microseconds is None:
         return ""
     parts = [f"{'=> ' + ours.op:37} {ours.case:26} M={ours.rows:<6} {ours.microseconds:9.2f} us"]
-    copy, empty, compiled = (shape.get(n) for n in ("copy", "empty", "compile"))
+    copy, chain, empty, compiled = (shape.get(n) for n in ("copy", "chain", "empty", "compile"))
     if ours.gb_per_s is not None:
         parts.append(f"{ours.gb_per_s:.0f} GB/s")
     if copy and copy.microseconds and ours.of_copy is not None:
         parts.append(f"{ours.of_copy:.1%} of a copy's {copy.microseconds:.2f} us")
+    if chain and chain.microseconds and ours.over_empty is not None:
+        ratio = ours.microseconds / chain.microseconds
+        parts.append(f"{ratio:.2f} x the chain's {chain.microseconds:.2f} us")
     if empty and empty.microseconds:
         ratio = ours.microseconds / empty.microseconds
         parts.append(f"{ratio:.2f} x the empty kernel's {empty.microseconds:.2f} us")
@@ -149,7 +152,7 @@ def bench_markdown(measurements: Sequence[Measurement]) -> str:
     ]
     for (op, case, rows), by_name in by_shape(measurements).items():
         times = (by_name.get(c) for c in contenders)
-        cells = " | ".join("" if m is None else _number(m.microseconds, ".1f") for m in times)
+        cells = " | ".join("" if m is None else _number(m.microseconds, ".2f") for m in times)
         ours = by_name.get("ours")
         rate = "" if ours is None else _number(ours.gb_per_s, ".0f")
         share = "" if ours is None else _number(ours.of_copy, ".1%")

@@ -33,12 +33,14 @@ def _rmsnorm_add_kernel(
     ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    rows, cols, mask = tile(M, N, ROWS, BLOCK)
-    x = load(x_ptr, stride_x, rows, cols, mask)
-    r = load(r_ptr, stride_r, rows, cols, mask)
+    rows, cols, masks = tile(M, N, ROWS, BLOCK)
+    x = load(x_ptr, stride_x, rows, cols, masks)
+    r = load(r_ptr, stride_r, rows, cols, masks)
     w = load_weight(w_ptr, cols, N)
-    y = x * inv_rms(x, N, EPS) * w + r
-    store(out_ptr, stride_out, rows, cols, mask, y)
+    inv = inv_rms(x, N, EPS)
+    for i in tl.static_range(len(cols)):
+        y = x[i] * inv * w[i] + r[i]
+        store(out_ptr, stride_out, rows, cols[i], masks[i], y)
 
 
 def gemma_rmsnorm_add(

@@ -15,7 +15,7 @@ from triage_kernels.launch import cdiv, launch
 from triage_kernels.reference import rows_of, weight_of
 from triage_kernels.spec import Args, Case, Exact, KernelSpec, Misuse, Output, Outputs, Traffic
 
-_ROWS, _WARPS = 16, 1
+_ROWS, _WARPS = 16, 4
 
 
 # A few lanes of a row are not worth wide loads, so nothing read here is specialised: one
@@ -172,6 +172,7 @@ SPEC = KernelSpec(
     vectors=("per_expert_scale",),
     launches_replaced="3-4 -> 1",
     traffic=traffic,
+    reductions=2,
     misuse=misuse,
     unbound=("per_expert_scale",),
 )

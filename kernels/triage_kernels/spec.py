@@ -97,6 +97,8 @@ class KernelSpec:
         unbound: weights whose length no other argument fixes.
         launches_replaced: launches of SGLang's eager path, as read in its source.
         misuse: calls that have to be refused, beyond the generic ones.
+        reductions: sums or maxima that wait for each other between the first load and the
+            last store: with two trips to memory, the floor of a call with few rows.
         judge: "rows" for error bounds; "routing" for the contract of a selection.
     """
 
@@ -117,6 +119,7 @@ class KernelSpec:
     judge: Literal["rows", "routing"] = "rows"
     per_row: tuple[str, ...] = ()
     unbound: tuple[str, ...] = ()
+    reductions: int = 1
     same_rounding_unfused: bool = False
 
     @property

@@ -23,17 +23,20 @@ from triage_kernels.spec import Case, KernelSpec
 from triage_kernels.timing import cold
 from triage_kernels.validate import CRASHES
 
-HEADS = "heads"
-# (rows per program, warps) by the widest row they are for; (lanes, lanes per warp) for heads.
-_ROW_TILES = (
-    (512, ((8, 2), (16, 4), (32, 4), (32, 8))),
-    (2048, ((1, 4), (1, 8), (2, 4), (2, 8), (4, 8))),
-    (4096, ((1, 4), (1, 8), (1, 16), (2, 8), (2, 16))),
-    (1 << 31, ((1, 8), (1, 16), (1, 32), (2, 16), (2, 32))),
+HEADS, PREAMBLE = "heads", "preamble"
+# (rows per program, lanes of a piece, warps) by the widest row they are for; (lanes, lanes
+# per warp) for heads.
+_ROW_TILES: tuple[tuple[int, tuple[tuple[int, ...], ...]], ...] = (
+    (512, ((1, 256, 2), (2, 256, 2), (2, 256, 4), (4, 256, 4), (4, 256, 8))),
+    (2048, ((1, 512, 2), (1, 512, 4), (2, 512, 4), (1, 1024, 4), (1, 2048, 4))),
+    (4096, ((1, 512, 2), (1, 512, 4), (1, 1024, 4), (1, 1024, 8), (1, 2048, 8), (2, 1024, 8))),
+    (1 << 31, ((1, 512, 4), (1, 1024, 4), (1, 1024, 8), (1, 2048, 8), (1, 2048, 16))),
 )
-_HEAD_TILES = ((2048, 512), (2048, 1024), (4096, 512), (4096, 1024), (8192, 1024), (8192, 512))
+_HEAD_TILES: tuple[tuple[int, ...], ...] = (
+    (1024, 256), (1024, 512), (2048, 512), (2048, 1024), (4096, 1024), (4096, 2048),
+)  # fmt: skip
 # Widths in order of worth: a run that is cut short has the large models.
-_ORDER = ("2816", "5376", HEADS, "2560", "3840", "1536", "256")
+_ORDER = ("2816", "5376", HEADS, PREAMBLE, "2560", "3840", "1536", "256")
 _HEAD_CASES = ("26B-A4B sliding", "26B-A4B full", "31B sliding")
 _ROUNDS = 15
 
@@ -43,15 +46,15 @@ class Trial:
     """One tile on one shape; `of_copy` is the copy's time over this one's.
 
     Attributes:
-        group: the row width as in `plans.py`, or "heads".
-        tile: its pair of numbers there.
+        group: the row width as in `plans.py`, "heads" or "preamble".
+        tile: its numbers there.
     """
 
     group: str
     op: str
     case: str
     rows: int
-    tile: tuple[int, int]
+    tile: tuple[int, ...]
     microseconds: float
     of_copy: float
 
@@ -62,7 +65,8 @@ def shapes() -> dict[str, list[tuple[KernelSpec, Case]]]:
     for spec in OURS:
         for case in spec.cases:
             if "HKV" in case.dims:
-                group, wanted = HEADS, case.name in _HEAD_CASES
+                group = PREAMBLE if "positions" in spec.per_row else HEADS
+                wanted = case.name in _HEAD_CASES
             else:
                 group = str(case.dims.get("N", ""))
                 wanted = group != "" and all(s is not spec for s, _ in found.get(group, []))
@@ -71,8 +75,8 @@ def shapes() -> dict[str, list[tuple[KernelSpec, Case]]]:
     return found
 
 
-def tiles(group: str) -> Sequence[tuple[int, int]]:
-    if group == HEADS:
+def tiles(group: str) -> Sequence[tuple[int, ...]]:
+    if group in (HEADS, PREAMBLE):
         return _HEAD_TILES
     return next(choice for widest, choice in _ROW_TILES if int(group) <= widest)
 
@@ -86,20 +90,25 @@ def tune(rows: int, dtype: torch.dtype, budget_seconds: float) -> Iterator[Trial
             copy = copy_call(spec.traffic(case.dims, rows, dtype.itemsize).fused)
             assert spec.fused is not None
             call = partial(spec.fused, **args)
-            for first, second in tiles(group):
+            for tile in tiles(group):
                 if time.monotonic() - started > budget_seconds:
                     return
-                context: AbstractContextManager[None] = (
-                    tiled(first, second) if group == HEADS else planned(int(group), first, second)
-                )
                 try:
-                    with context:
+                    with _using(group, tile):
                         timings = cold({"ours": call, "copy": copy}, _ROUNDS)
                 except CRASHES:
                     continue
                 ours, base = timings["ours"].median, timings["copy"].median
-                yield Trial(group, spec.name, case.name, rows, (first, second), ours, base / ours)
+                yield Trial(group, spec.name, case.name, rows, tile, ours, base / ours)
             torch.cuda.empty_cache()
+
+
+def _using(group: str, tile: tuple[int, ...]) -> AbstractContextManager[None]:
+    if group in (HEADS, PREAMBLE):
+        lanes, per_warp = tile
+        return tiled(lanes, per_warp)
+    rows, block, warps = tile
+    return planned(int(group), rows, block, warps)
 
 
 def best_plans(trials: Iterable[Trial]) -> Plans:
@@ -108,17 +117,23 @@ def best_plans(trials: Iterable[Trial]) -> Plans:
     A tile that some op of the width was not measured with (it failed, or the time was up)
     is not chosen.
     """
-    shares: dict[str, dict[tuple[int, int], dict[tuple[str, str], float]]] = {}
+    shares: dict[str, dict[tuple[int, ...], dict[tuple[str, str], float]]] = {}
     for t in trials:
         by_tile = shares.setdefault(t.group, {})
         by_tile.setdefault(t.tile, {})[t.op, t.case] = t.of_copy
-    plans: Plans = {"rows": dict(PLANS["rows"]), "heads": list(PLANS["heads"])}
+    plans: Plans = {
+        "rows": dict(PLANS["rows"]),
+        "heads": list(PLANS["heads"]),
+        "preamble": list(PLANS["preamble"]),
+    }
     for group, by_tile in shares.items():
         most = max(map(len, by_tile.values()))
         complete = {tile: min(of.values()) for tile, of in by_tile.items() if len(of) == most}
         _, tile = max((share, tile) for tile, share in complete.items())
         if group == HEADS:
             plans["heads"] = list(tile)
+        elif group == PREAMBLE:
+            plans["preamble"] = list(tile)
         else:
             plans["rows"][group] = list(tile)
     return plans

@@ -78,18 +78,18 @@ def test_what_was_written_to_a_copy_reaches_the_caller() -> None:
 
 
 def test_every_width_of_the_models_is_tuned_with_its_ops() -> None:
-    assert {"256", "1536", "2560", "2816", "3840", "5376", "heads"} == set(shapes())
+    assert {"256", "1536", "2560", "2816", "3840", "5376", "heads", "preamble"} == set(shapes())
     assert all(members and tiles(group) for group, members in shapes().items())
 
 
 def test_a_width_gets_the_tile_whose_worst_op_is_best() -> None:
     # GIVEN a tile good for one op and bad for another, one fair for both, one half measured
-    shares = {(1, 8): (0.99, 0.70), (1, 16): (0.93, 0.92), (2, 16): (1.0,)}
+    shares = {(1, 512, 4): (0.99, 0.70), (1, 1024, 4): (0.93, 0.92), (2, 1024, 8): (1.0,)}
     trials = [
         Trial("2816", f"op {number}", "26B-A4B", 8192, tile, 30.0, share)
         for tile, of_copy in shares.items()
         for number, share in enumerate(of_copy)
     ]
     # WHEN THEN
-    assert best_plans(trials)["rows"]["2816"] == [1, 16]
+    assert best_plans(trials)["rows"]["2816"] == [1, 1024, 4]
     assert best_plans(trials)["heads"] == PLANS["heads"]

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from triage.cli import main
 from triage.errors import ReplayError
-from triage.probe import ColumnProbe, Geometry, probe, reading
+from triage.probe import FIRST_LAUNCH_S, ColumnProbe, Geometry, probe, reading
 
 GEOMETRY = Geometry(length=1200, window=512, page_size=64, width=32)
 
@@ -24,6 +24,36 @@ def test_the_emulator_reads_its_may_set_and_nothing_else():
         assert (each["expected"] == "outside") != each["dereferenced"]
     assert "rounded down to 256" in found["reading"]
     json.dumps(found)
+    # one launch for the 20 columns that no guess holds to be read, one for each of the others
+    assert found["launches"] == 13
+
+
+def test_columns_that_no_guess_foresaw_are_found_by_halving(monkeypatch):
+    # GIVEN a kernel that reads columns 1 and 30 besides those of the row
+    asked = []
+
+    def launch(kernel, geometry, timeout_s, columns):
+        asked.append((timeout_s, list(columns)))
+        return bool({1, 30, *range(10, 19)} & set(columns)), ""
+
+    monkeypatch.setattr("triage.probe._launch", launch)
+    # WHEN it is probed
+    found = probe("emulator", GEOMETRY, timeout_s=60, jobs=3)
+    # THEN every column has its answer, in fewer launches than columns
+    read = [each["column"] for each in found["columns"] if each["dereferenced"]]
+    assert read == [1, *range(10, 19), 30] and len(found["columns"]) == 32
+    assert len(asked) == found["launches"] < 32
+    # AND only the first launch, which builds the kernel, may take its time
+    assert asked[0][0] == FIRST_LAUNCH_S and {limit for limit, _ in asked[1:]} == {60}
+
+
+def test_a_launch_that_cannot_run_ends_the_probe(monkeypatch):
+    monkeypatch.setattr("triage.probe._launch", lambda *_: (None, "no such GPU"))
+
+    found = probe("emulator", GEOMETRY, timeout_s=60)
+
+    assert found["launches"] == 1
+    assert found["reading"] == "could not be probed here: no such GPU"
 
 
 def answers(*columns: int) -> list[ColumnProbe]:
@@ -35,7 +65,10 @@ def answers(*columns: int) -> list[ColumnProbe]:
     [
         (range(10, 19), "rounded down to 64 or 128 tokens), ending at the last live page"),
         (range(8, 20), "rounded down to 256 tokens), ending at column 19, live to 18"),
-        ((0, *range(10, 19)), "with gaps"),
+        ((0, 1, *range(9, 19)), "columns 0 to 1 and 9 to 18 are dereferenced: from token 576"),
+        ((0, 1, *range(9, 19)), "the tile of 96 tokens before its own, as FA3 does"),
+        ((0, *range(7, 19)), "columns 0 and 7 to 18 are dereferenced: from token 448"),
+        ((0, *range(7, 19)), "by no known rule"),
         ((), "guard pages were not in place"),
     ],
 )

@@ -27,9 +27,10 @@ _USUAL = Geometry()
 @click.option("--head-dim", default=_USUAL.head_dim, show_default=True)
 @click.option("--width", default=_USUAL.width, show_default=True, help="Columns of the table.")
 @click.option("--timeout", default=DEFAULT_TIMEOUT_S, show_default=True, help="Seconds a launch.")
+@click.option("--jobs", default=4, show_default=True, help="Launches at a time.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the result as JSON.")
-def probe(kernel: str, timeout: float, output: Path | None, **geometry: int) -> None:
-    """Walk a bad page id through every column and see which ones a kernel dereferences.
+def probe(kernel: str, timeout: float, jobs: int, output: Path | None, **geometry: int) -> None:
+    """Put bad page ids into the columns of a table and see which ones a kernel dereferences.
 
     Needs the kernel's GPU, FlashInfer and cuda-python (for the guard pages).
     Every launch that faults ends its own process only. The result settles what
@@ -41,11 +42,13 @@ def probe(kernel: str, timeout: float, output: Path | None, **geometry: int) -> 
     def progress(done: int, total: int) -> None:
         click.echo(f"\r  column {done} of {total}", nl=done == total, err=True)
 
-    found = probe_kernel(kernel, Geometry(**geometry), timeout_s=timeout, progress=progress)
+    found = probe_kernel(
+        kernel, Geometry(**geometry), timeout_s=timeout, jobs=jobs, progress=progress
+    )
     for each in found["columns"]:
         answer = {True: "read", False: "not read", None: "unknown"}[each["dereferenced"]]
         click.echo(f"  column {each['column']:>3}  {each['expected']:<8}{answer}")
-    click.echo(found["reading"])
+    click.echo(f"{found['reading']} ({found['launches']} launches)")
     if output is not None:
         (written,) = write_export({"": json.dumps(found, indent=1).encode() + b"\n"}, output)
         click.echo(f"wrote {written}")

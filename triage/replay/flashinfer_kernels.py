@@ -3,10 +3,11 @@
 Each runs in a process of its own (see `engine`), so an illegal access ends
 that process's CUDA context and nothing else. The K and V caches stand between
 unmapped guard pages where cuda-python is at hand. Only trtllm-gen is the
-kernel that crashed: the others touch other pages (XQA rounds its left edge to
-256 tokens, FA2 and FA3 read whole prefixes or the first tile), so for those
-the entries outside the window are sent to page 0 first, and their verdict is
-a cross-check.
+kernel that crashed: the others touch other pages, so for those the entries
+outside the window are sent to page 0 first, and their verdict is a cross-check.
+Probed on an H200 with a window: XQA rounds its left edge down to 256 tokens,
+FA2 to its own page or 128 tokens; FA3 reads one tile of 96 tokens more than it
+needs on the left, and the values of the row's first tile whatever the window.
 """
 
 from __future__ import annotations

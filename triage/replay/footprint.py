@@ -18,8 +18,11 @@ effect of an id depends on its band, N being the pages of the cache:
     2N and more   outside the descriptor: zeros and no fault
     negative      a negative coordinate: zeros and no fault
 
-With K and V at one address the extent is N and no id can fault. The bands are
-deduced from FlashInfer's host code; no GPU has confirmed them.
+With K and V at one address the extent is N and no id can fault. That trtllm-gen
+builds such a descriptor is read from FlashInfer's host code; that its loads then
+behave so is measured (`triage.tma_band`, on an H200). The sets are of trtllm-gen
+alone and still a deduction: what FA2, FA3 and XQA read was probed and differs
+(`triage probe`, `triage.replay.flashinfer_kernels`).
 """
 
 from __future__ import annotations
