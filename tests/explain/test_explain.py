@@ -187,6 +187,7 @@ FEW_PAGES = replace(dumps.SMALL, rows=1, swa_pages=15)
             ["page-owned-twice"],
             Confidence.MEDIUM,
         ),
+        (recorded("I20", "full pages"), ["illegal-allocation"], Confidence.MEDIUM),
         (recorded("I20", "req_to_token (written)", rows_with_that_page=[]), [], None),
         (
             recorded("I6", "full_to_swa_index_mapping (of a page that was not freed)"),

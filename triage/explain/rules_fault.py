@@ -10,7 +10,7 @@ from triage.record import Dump
 def illegal_allocation(dump: Dump) -> Cause | None:
     """The allocator handed out a slot that its pool does not have (I20)."""
     fault = dump.fault
-    if fault.invariant != "I20" or not _of(dump, "slots"):
+    if fault.invariant != "I20" or _of(dump, "last_loc") or _of(dump, "req_to_token"):
         return None
     dummy = [each for each in fault.violations if 0 <= each.value < each.low]
     evidence = [f"{fault.where} returned {fault.total} slots outside the {fault.pool} pool"]
