@@ -20,10 +20,13 @@ import triton
 import triton.language as tl
 
 from triage_kernels.errors import ContractError
+from triage_kernels.interpreter import interpreting
 from triage_kernels.launch import cdiv
 from triage_kernels.plans import PLANS
 
 GRIDS = ("packed", "by_head", "per_token")
+# The interpreter runs one program after the other: few large ones take a third of the time.
+_INTERPRETED_LANES = 8192
 _override: tuple[int, int] | None = None
 
 
@@ -81,6 +84,8 @@ def head_plan(
     threads = max(1, block // parts // vector)
     fewest = max(1, 32 // threads)
     lanes, per_warp = _override or PLANS["preamble" if parts == 2 else "heads"]
+    if interpreting():
+        lanes = max(lanes, _INTERPRETED_LANES)
     wanted = {"packed": lanes // block, "by_head": 1, "per_token": 1 << (q_heads - 1).bit_length()}
     units = max(fewest, wanted[grid])
     head_warps = max(1, threads // 32)
