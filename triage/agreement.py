@@ -74,6 +74,9 @@ def _check_tables(tables: Tables) -> None:
     if tables.req_to_token is not None:
         _check_ragged("req_to_token", tables.req_to_token, rows)
     _check_array("req_pool_indices", tables.req_pool_indices, (rows,))
+    if tables.expected is not None:
+        _check_ragged("expected", tables.expected, rows)
+    _check_array("stored_from", tables.stored_from, (rows,))
     _check_array("req_to_token_exceptions", tables.req_to_token_exceptions, (-1, 3))
     if tables.req_to_token_exceptions is not None:
         _check_range("req_to_token_exceptions", tables.req_to_token_exceptions[:, 0], 0, rows - 1)

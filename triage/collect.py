@@ -172,7 +172,7 @@ def _mapping(
 def _pools(call: AttentionCall, entry: Entry | None, read: Reading) -> Pools:
     key, value = call.kv
     known: list[Pool] = []
-    owner = _owner(entry, read)
+    owner = sglang_pools.owner_of(entry, read)
     if read.pool is not None:
         allocator = None if entry is None else entry.allocator_of(read.pool)
         for name, pool, layers in sglang_pools.sub_pools(read.pool):
@@ -195,12 +195,6 @@ def _pools(call: AttentionCall, entry: Entry | None, read: Reading) -> Pools:
         read=owner + read.space.name,
         table_space="" if entry is None else entry.table_space(call),
     )
-
-
-def _owner(entry: Entry | None, read: Reading) -> str:
-    """ "draft " where the launch reads a pool that is the draft's own, "" for the target's."""
-    drafting = entry is not None and entry.origin.role == "draft"
-    return "draft " if drafting and not sglang_pools.is_hybrid(read.pool) else ""
 
 
 def _extents(key: Tensor, value: Tensor) -> tuple[tuple[int, int], ...]:

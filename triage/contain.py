@@ -22,6 +22,7 @@ from torch import Tensor
 
 from triage.device import CheckRefused, DeviceChecker, SafeCopy
 from triage.invariants.reads import IndexSpace
+from triage.launches import TableLaunch
 
 
 class Containment:
@@ -34,6 +35,7 @@ class Containment:
         checker: counts what is redirected.
         spaces: names of the index spaces that will be asked for.
         max_rows, max_columns: the largest table; smaller ones share the buffer.
+    `newest` is the launch of the last `redirect`, as `check_table` returns it.
     Memory: (max_rows * max_columns + max_rows) * 4 bytes per space.
     """
 
@@ -46,6 +48,7 @@ class Containment:
             name: torch.zeros(self._max_cells + max_rows, dtype=torch.int32, device=checker.device)
             for name in spaces
         }
+        self.newest: TableLaunch | None = None
         self._views: dict[tuple[str, int, int], SafeCopy] = {}
 
     def redirect(
@@ -74,7 +77,9 @@ class Containment:
         safe = self._views.get(key)
         if safe is None:
             safe = self._views[key] = self._view(*key)
-        self._checker.check_table(block_tables, cache_seqlens, space, safe=safe, **options)
+        self.newest = self._checker.check_table(
+            block_tables, cache_seqlens, space, safe=safe, **options
+        )
         return safe.table, safe.lengths
 
     def _view(self, name: str, rows: int, width: int) -> SafeCopy:

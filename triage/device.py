@@ -36,12 +36,11 @@ from triage.device_kernels import (
     RECORD,
     TENSORS,
     UNKNOWN,
-    check_table_kernel,
-    check_writes_kernel,
 )
 from triage.errors import TriageError
 from triage.evidence import Violation
 from triage.invariants.reads import IndexSpace
+from triage.launches import TableLaunch, WriteLaunch
 
 INTEGERS = (torch.int32, torch.int64)
 COLUMNS_PER_BLOCK = 1024
@@ -176,7 +175,7 @@ class DeviceChecker:
         padded_length: int | None = None,
         safe: SafeCopy | None = None,
         tag: int = 0,
-    ) -> None:
+    ) -> TableLaunch | None:
         """Launch `invariants.reads.check_table`, and with `check_padding` I10, for one launch.
 
         Args: as there; besides,
@@ -184,6 +183,8 @@ class DeviceChecker:
             safe: receives the copy for containment: offending live ids (I1, I2) and
                 dead columns are page 0, lengths lie in [0, width * PS].
             tag: any number; comes back with each offender.
+        Returns: the launch, for tensors of the very same form; None for an empty one
+            and where plain torch stands in for the kernel.
         Raises:
             CheckRefused: before anything is launched.
         Cost: one kernel launch; no sync, no allocation, legal under capture. A
@@ -203,7 +204,7 @@ class DeviceChecker:
             self._refuse_identity(slots, mapping)
         if rows == 0:
             self._count_empty_launch()
-            return
+            return None
         if self._eager:
             device_eager.check_table(
                 self.state,
@@ -224,42 +225,46 @@ class DeviceChecker:
                 safe_lengths=None if safe is None else safe.lengths,
                 tag=tag,
             )
-            return
+            return None
         none = self._none
-        check_table_kernel[(rows,)](
-            self.state,
-            block_tables,
-            cache_seqlens,
-            queries,
-            none if req_pool_indices is None else req_pool_indices,
-            slots,
-            none if mapping is None else mapping,
-            real,
-            none if safe is None else safe.table,
-            none if safe is None else safe.lengths,
-            block_tables.stride(0),
-            width,
-            space.num_pages,
-            window_left,
-            q_len if isinstance(q_len, int) else 1,
-            real_rows,
-            slots.shape[0],
-            slots.shape[-1],
-            slots.stride(0),
-            0 if mapping is None else mapping.shape[0],
-            0 if padded_length is None else padded_length,
-            tag,
-            PAGE=space.page_size,
-            QUERIES=query_mode,
-            REAL=real_mode,
-            REQUEST=req_pool_indices is not None,
-            IDENTITY=slots is not none,
-            MAPPED=mapping is not None,
-            PADDING=(0 if not check_padding else 1 if padded_length is None else 2),
-            SAFE=safe is not None,
-            CAPACITY=self.capacity,
-            BLOCK=COLUMNS_PER_BLOCK if self.on_cuda else 16,
+        launch = TableLaunch(
+            rows=rows,
+            state=self.state,
+            none=none,
+            rest=(
+                slots,
+                none if mapping is None else mapping,
+                real,
+                none if safe is None else safe.table,
+                none if safe is None else safe.lengths,
+                block_tables.stride(0),
+                width,
+                space.num_pages,
+                window_left,
+                q_len if isinstance(q_len, int) else 1,
+                real_rows,
+                slots.shape[0],
+                slots.shape[-1],
+                slots.stride(0),
+                0 if mapping is None else mapping.shape[0],
+                0 if padded_length is None else padded_length,
+                tag,
+            ),
+            constants={
+                "PAGE": space.page_size,
+                "QUERIES": query_mode,
+                "REAL": real_mode,
+                "REQUEST": req_pool_indices is not None,
+                "IDENTITY": slots is not none,
+                "MAPPED": mapping is not None,
+                "PADDING": 0 if not check_padding else 1 if padded_length is None else 2,
+                "SAFE": safe is not None,
+                "CAPACITY": self.capacity,
+                "BLOCK": COLUMNS_PER_BLOCK if self.on_cuda else 16,
+            },
         )
+        launch(block_tables, cache_seqlens, queries, req_pool_indices)
+        return launch
 
     def check_writes(
         self,
@@ -273,10 +278,10 @@ class DeviceChecker:
         tokens_per_row: int = 1,
         num_real_tokens: int | Tensor | None = None,
         tag: int = 0,
-    ) -> None:
+    ) -> WriteLaunch | None:
         """Launch `invariants.writes.check_writes` (I3) for one forward.
 
-        Args, errors and cost as in `check_table`. The two spaces must have one page size.
+        Args, result, errors and cost as in `check_table`. The two spaces must have one page size.
         """
         tokens = len(out_cache_loc)
         self._refuse_vector("out_cache_loc", out_cache_loc, tokens)
@@ -295,7 +300,7 @@ class DeviceChecker:
         real, real_mode, real_tokens = self._real(num_real_tokens)
         if tokens == 0:
             self._count_empty_launch()
-            return
+            return None
         if self._eager:
             device_eager.check_writes(
                 self.state,
@@ -310,31 +315,36 @@ class DeviceChecker:
                 num_real_tokens=num_real_tokens,
                 tag=tag,
             )
-            return
+            return None
         none = self._none
         block = TOKENS_PER_BLOCK if self.on_cuda else 16
-        check_writes_kernel[(-(-tokens // block),)](
-            self.state,
-            out_cache_loc,
-            none if swa_loc is None else swa_loc,
-            none if full_to_swa is None else full_to_swa,
-            none if req_pool_indices is None else req_pool_indices,
-            real,
-            tokens,
-            space.num_pages,
-            0 if swa_space is None else swa_space.num_pages,
-            0 if full_to_swa is None else len(full_to_swa),
-            real_tokens,
-            tokens_per_row,
-            tag,
-            PAGE=space.page_size,
-            REAL=real_mode,
-            REQUEST=req_pool_indices is not None,
-            SWA=swa,
-            MAPPED=swa and full_to_swa is not None,
-            CAPACITY=self.capacity,
-            BLOCK=block,
+        launch = WriteLaunch(
+            blocks=-(-tokens // block),
+            state=self.state,
+            none=none,
+            mapping=none if full_to_swa is None else full_to_swa,
+            rest=(
+                real,
+                tokens,
+                space.num_pages,
+                0 if swa_space is None else swa_space.num_pages,
+                0 if full_to_swa is None else len(full_to_swa),
+                real_tokens,
+                tokens_per_row,
+                tag,
+            ),
+            constants={
+                "PAGE": space.page_size,
+                "REAL": real_mode,
+                "REQUEST": req_pool_indices is not None,
+                "SWA": swa,
+                "MAPPED": swa and full_to_swa is not None,
+                "CAPACITY": self.capacity,
+                "BLOCK": block,
+            },
         )
+        launch(out_cache_loc, swa_loc, req_pool_indices)
+        return launch
 
     def mark(self, step: int) -> bool:
         """Send the state as it will be after the work queued so far; True if it was sent.

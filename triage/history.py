@@ -23,6 +23,7 @@ from triage.collect import provenance
 from triage.errors import TrapError
 from triage.evidence import Evidence
 from triage.record import Dump
+from triage.recorded import Recorded, launch_of
 from triage.timeline import CRASH, SNAP, first_offence
 
 if TYPE_CHECKING:
@@ -40,13 +41,16 @@ class History:
     def __init__(self, traps: Traps) -> None:
         self.traps = traps
 
-    def entries(self) -> tuple[dict[str, Any], ...]:
-        """Oldest first; empty where nothing is recorded or the ring cannot be read."""
+    def entries(self, check: int | None = None) -> tuple[dict[str, Any], ...]:
+        """Oldest first; empty where nothing is recorded or the ring cannot be read.
+
+        check: a launch of the checker whose table is wanted whatever its age.
+        """
         watch = self.traps.watching.watch
         if watch is None or watch.recorder is None:
             return ()
         try:
-            found = watch.recorder.entries(columns_of=WITH_COLUMNS)
+            found = watch.recorder.entries(columns_of=WITH_COLUMNS, and_of=check)
         except Exception as error:  # evidence is second to the fault, whatever is wrong with it
             logger.error("sglang-triage: the flight recorder cannot be read: %s", error)
             return ()
@@ -65,8 +69,25 @@ class History:
                 "step": wrong["step"],
             }
         evidence = Evidence("", summary, where, facts=facts)
-        dump = Dump(fault=evidence, history=history, provenance=provenance())
+        dump = self.dump(evidence, history, None if wrong is None else launch_of(wrong))
         return self.traps.store.save(dump, kind)
+
+    @staticmethod
+    def dump(
+        evidence: Evidence, history: tuple[dict[str, Any], ...], recorded: Recorded | None
+    ) -> Dump:
+        """Of the ring, and of one launch in it where there is one to show."""
+        if recorded is None:
+            return Dump(evidence, history=history, provenance=provenance())
+        return Dump(
+            evidence,
+            recorded.launch,
+            recorded.tables,
+            recorded.pools,
+            recorded.backend,
+            history=history,
+            provenance=provenance(),
+        )
 
     def leaving(self, error: BaseException, where: str) -> Path | None:
         """An exception leaves the scheduler: write the ring, and let it go on.

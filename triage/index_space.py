@@ -69,9 +69,21 @@ def reads_target_swa(dump: Dump) -> bool:
 def expected_ids(dump: Dump) -> np.ndarray | None:
     """The table that I2 demands, `(rows, width)` with UNKNOWN; None if the dump cannot tell."""
     ids = page_ids(dump)
-    if ids is None or dump.pools is None:
+    if ids is None:
+        return _told(dump.tables)
+    if dump.pools is None:
         return None
     return ids.swa if reads_target_swa(dump) else ids.full
+
+
+def _told(tables: Tables | None) -> np.ndarray | None:
+    """The ids that a trap found right at the time, in the width of the table."""
+    if tables is None or tables.expected is None:
+        return None
+    ids = tables.expected.padded(UNKNOWN).astype(np.int64)
+    width = int(np.diff(tables.page_table.offsets).max(initial=0))
+    missing = max(width - ids.shape[1], 0)
+    return np.pad(ids[:, :width], ((0, 0), (0, missing)), constant_values=UNKNOWN)
 
 
 def query_lens(dump: Dump) -> np.ndarray | int:
@@ -95,11 +107,14 @@ def launch_columns(dump: Dump) -> Columns:
 
 
 def visible(dump: Dump, width: int) -> np.ndarray:
-    """`(rows, width)` mask of the entries that some query of a real row can see."""
+    """`(rows, width)` mask of the stored entries that some query of a real row can see."""
     edges = launch_columns(dump)
     column = np.arange(width)
     mask = (column >= edges.must_low[:, None]) & (column < edges.high[:, None])
     mask[real_rows(dump) :] = False
+    stored_from = tables_of(dump).stored_from
+    if stored_from is not None:
+        mask &= column >= stored_from[:, None]
     return mask
 
 

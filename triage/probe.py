@@ -10,6 +10,7 @@ here, because masked loads are loads too.
 
 from __future__ import annotations
 
+import importlib.metadata
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -25,8 +26,9 @@ from triage.index_space import launch_columns
 from triage.record import Dump, Launch, Ragged, Tables
 from triage.replay.engine import replay_file
 from triage.replay.flashinfer_call import DECODE
-from triage.replay.kernels import KERNELS
+from triage.replay.kernels import KERNELS, gpu_present
 from triage.replay.verdict import Outcome, Verdict
+from triage.resolver.pins import installed
 
 MAX_COLUMNS = 512
 
@@ -85,10 +87,34 @@ def probe(
             break  # what is missing for one column is missing for all
     return {
         "kernel": kernel,
+        "machine": machine(),
         "geometry": asdict(geometry),
         "columns": [asdict(each) for each in columns],
         "reading": reading(columns, geometry),
     }
+
+
+def machine() -> dict[str, Any]:
+    """What an answer that is sent back must say of where it was found."""
+    packages = ("torch", "flashinfer-python", "cuda-python")
+    facts: dict[str, Any] = {"gpu": "none"}
+    for package in packages:
+        try:
+            facts[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            facts[package] = "not installed"
+    here = installed()
+    facts["kernel_set"] = "" if here is None else here.pin
+    if gpu_present():
+        import torch
+
+        if torch.cuda.is_available():
+            properties = torch.cuda.get_device_properties(0)
+            facts["gpu"] = properties.name
+            facts["arch"] = f"sm_{properties.major}{properties.minor}"
+            facts["sm_count"] = properties.multi_processor_count
+            facts["cuda"] = torch.version.cuda
+    return facts
 
 
 def reading(columns: list[ColumnProbe], geometry: Geometry) -> str:

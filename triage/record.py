@@ -92,6 +92,10 @@ class Tables:
     mapping: (n, 2) of (full slot, SWA slot), sorted, for every page start above.
     mapping_exceptions: (n, 2) of the same wherever a live full slot's SWA slot
         is not its page start's plus the offset. None for both: no mapping existed.
+    expected: what I2 demands of `page_table`, in page ids, -1 where that is not known; for
+        a dump that holds no `req_to_token`.
+    stored_from: (rows,), the first column of each row that was stored; 0 stands before it.
+    source: what the tables were taken from, and so what they lack; empty for the launch.
     """
 
     page_table: Ragged
@@ -101,6 +105,9 @@ class Tables:
     req_to_token_exceptions: np.ndarray | None = None
     mapping: np.ndarray | None = None
     mapping_exceptions: np.ndarray | None = None
+    expected: Ragged | None = None
+    stored_from: np.ndarray | None = None
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)

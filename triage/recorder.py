@@ -33,7 +33,8 @@ from torch import Tensor
 from triage import recorder_kernels as kernels
 from triage.device import DeviceChecker
 from triage.device_kernels import CURSOR, LAUNCHES
-from triage.recorder_kernels import Lane, record_eager, record_kernel
+from triage.launches import RecordLaunch
+from triage.recorder_kernels import Lane, record_eager
 from triage.timeline import first_offence
 
 INTEGERS = (torch.int32, torch.int64)
@@ -72,6 +73,7 @@ class FlightRecorder:
         device: where the tables live. On a CPU the twin runs unless `interpret`.
         lanes: one per index space; all memory is taken here, none later.
         checker: its launch number and offender count go with every entry; on `device`.
+    `newest` is the launch of the last `record`, None where there was none.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class FlightRecorder:
         self._facts: list[dict[str, Any]] = []
         self._tags: dict[tuple[tuple[str, Any], ...], int] = {}
         self.refused: Counter[str] = Counter()
+        self.newest: RecordLaunch | None = None
 
     def _lane(self, spec: LaneSpec, slots: int) -> Lane:
         changes_lane = spec.window_columns == 0
@@ -182,6 +185,7 @@ class FlightRecorder:
         Cost: one kernel launch; no sync, no allocation, legal under capture. Launches
             of one recorder follow each other on one stream.
         """
+        self.newest = None
         lane = self._lanes.get(space)
         if lane is None:
             self.refused[f"no lane for {space!r}"] += 1
@@ -224,38 +228,43 @@ class FlightRecorder:
             )
             return True
         none = self._none
-        record_kernel[(min(rows, lane.max_rows),)](
-            lane.cursor,
-            self._sequence,
-            none if state is None else state[0],
-            none if state is None else state[1],
-            block_tables,
-            cache_seqlens,
-            queries,
-            none if req_pool_indices is None else req_pool_indices,
-            lane.shadow if lane.owners else none,
-            lane.header,
-            lane.rows,
-            lane.cells,
-            lane.mirror if lane.owners else none,
-            block_tables.stride(0),
-            width,
-            rows,
-            window_left,
-            q_len if isinstance(q_len, int) else 1,
-            tag,
-            PAGE=lane.page_size,
-            QUERIES=query_mode,
-            BY_REQUEST=req_pool_indices is not None,
-            CHECKER=state is not None,
-            SLOTS=lane.slots,
-            MAX_ROWS=lane.max_rows,
-            MAX_COLUMNS=lane.max_columns,
-            COLUMNS=lane.columns,
-            CHANGES=lane.changes,
-            OWNERS=lane.owners,
-            BLOCK=512 if self.on_cuda else 16,
+        self.newest = RecordLaunch(
+            rows=min(rows, lane.max_rows),
+            counters=(
+                lane.cursor,
+                self._sequence,
+                none if state is None else state[0],
+                none if state is None else state[1],
+            ),
+            none=none,
+            rest=(
+                lane.shadow if lane.owners else none,
+                lane.header,
+                lane.rows,
+                lane.cells,
+                lane.mirror if lane.owners else none,
+                block_tables.stride(0),
+                width,
+                rows,
+                window_left,
+                q_len if isinstance(q_len, int) else 1,
+                tag,
+            ),
+            constants={
+                "PAGE": lane.page_size,
+                "QUERIES": query_mode,
+                "BY_REQUEST": req_pool_indices is not None,
+                "CHECKER": state is not None,
+                "SLOTS": lane.slots,
+                "MAX_ROWS": lane.max_rows,
+                "MAX_COLUMNS": lane.max_columns,
+                "COLUMNS": lane.columns,
+                "CHANGES": lane.changes,
+                "OWNERS": lane.owners,
+                "BLOCK": 512 if self.on_cuda else 16,
+            },
         )
+        self.newest(block_tables, cache_seqlens, queries, req_pool_indices)
         return True
 
     def _unknown_form(
@@ -279,13 +288,16 @@ class FlightRecorder:
                 return f"{name} has stride {vector.stride(0)}"
         return None
 
-    def entries(self, *, columns_of: int | None = None) -> tuple[dict[str, Any], ...]:
+    def entries(
+        self, *, columns_of: int | None = None, and_of: int | None = None
+    ) -> tuple[dict[str, Any], ...]:
         """The recorded launches, oldest first, from host memory alone.
 
         Args:
             columns_of: keep the columns of that many newest launches of each space and of
                 the first that the checker objected to; of the others say in `lost` that
                 they were left out. A ring of full tables unfolds to gigabytes.
+            and_of: keep those of this launch of the checker, too.
 
         Each entry is plain: `space`, `launch` (of its lane), `sequence` (over all
         lanes), `tag` and its facts, `rows`, `width`, `torn` (the launch was being
@@ -299,11 +311,13 @@ class FlightRecorder:
         """
         found: list[dict[str, Any]] = []
         for lane in self._lanes.values():
-            found.extend(self._lane_entries(lane, columns_of))
+            found.extend(self._lane_entries(lane, columns_of, and_of))
         found.sort(key=lambda entry: entry["sequence"])
         return tuple(found)
 
-    def _lane_entries(self, lane: Lane, columns_of: int | None) -> list[dict[str, Any]]:
+    def _lane_entries(
+        self, lane: Lane, columns_of: int | None, and_of: int | None
+    ) -> list[dict[str, Any]]:
         header = lane.header.numpy()
         newest_first = sorted(
             (slot for slot in range(lane.slots) if header[slot, kernels.BEGUN] > 0),
@@ -313,6 +327,8 @@ class FlightRecorder:
         wanted = {id(entry) for entry in found[:columns_of]}
         if columns_of is not None and (first := first_offence(found[::-1])) is not None:
             wanted.add(id(first))
+        if and_of is not None:
+            wanted |= {id(entry) for entry in found if entry["checker_launch"] == and_of}
         mirror = lane.mirror.numpy().copy()
         lost = ""
         for slot, entry in zip(newest_first, found, strict=True):

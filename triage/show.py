@@ -25,6 +25,7 @@ def summarise(dump: Dump, *, rows: int = 8) -> dict[str, Any]:
         "observed": [] if case is None else list(case.observed()),
         "pools": None if dump.pools is None else asdict(dump.pools),
         "rows": [] if case is None else _rows(case, rows),
+        "tables_from": "" if dump.tables is None else dump.tables.source,
         "rows_total": 0 if case is None else len(case.table),
         "backend": None if dump.backend is None else asdict(dump.backend),
         "history": [asdict(moment) for moment in moments(dump.history)],

@@ -21,12 +21,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from triage import capture
-from triage.collect import provenance
 from triage.device import StepReport
 from triage.errors import StaleSWAState, TrapError
 from triage.evidence import Evidence
 from triage.faults import typed
-from triage.record import Dump
+from triage.recorded import launch_of
 from triage.watch import CheckerSilent, Watch
 
 if TYPE_CHECKING:
@@ -132,7 +131,7 @@ class Steps:
         # What was redirected is told, whatever is enabled: containment is never silent.
         only = self.traps.enabled | ({"I1", "I26"} if watch.mode == "contain" else set())
         if any(name in only for name in report.counts):
-            self._fire(watch.evidence(report, only))
+            self._fire(watch.evidence(report, only), report)
         try:
             watch.listen()
         except CheckerSilent as silence:
@@ -141,7 +140,7 @@ class Steps:
                 raise
             logger.error("sglang-triage: %s", silence)
 
-    def _fire(self, evidence: Evidence) -> None:
+    def _fire(self, evidence: Evidence, report: StepReport) -> None:
         self.traps.counts["violations"] += 1
         stale = str(evidence.facts.get("stale") or "") if evidence.invariant in _BY_IDS else ""
         if stale:
@@ -149,21 +148,29 @@ class Steps:
             evidence = replace(evidence, summary=f"{stale}; {counted}")
         error = StaleSWAState if stale else typed(evidence.invariant)
         if self.traps.mode == "log":
-            self._log(error, evidence)
+            self._log(error, evidence, report)
             return
         evidence.facts["output"] = INVALID
-        raise error(evidence, f"{INVALID} and was not released\n{self._save(evidence, error)}")
+        raise error(
+            evidence, f"{INVALID} and was not released\n{self._save(evidence, error, report)}"
+        )
 
-    def _log(self, error: type[TrapError], evidence: Evidence) -> None:
+    def _log(self, error: type[TrapError], evidence: Evidence, report: StepReport) -> None:
         """The first of each kind with a dump, then the 2nd, 4th, 8th ... in one line."""
         kind = (evidence.invariant, evidence.pool)
         self._logged[kind] += 1
         seen = self._logged[kind]
         if seen == 1:
-            logger.error("sglang-triage: %s", error(evidence, self._save(evidence, error)))
+            logger.error("sglang-triage: %s", error(evidence, self._save(evidence, error, report)))
         elif seen & (seen - 1) == 0:
             logger.error("sglang-triage: %d steps with: %s", seen, evidence.headline())
 
-    def _save(self, evidence: Evidence, error: type[TrapError]) -> str:
-        history = self.traps.history.entries()
-        return self.traps.save(Dump(evidence, history=history, provenance=provenance()), error)
+    def _save(self, evidence: Evidence, error: type[TrapError], report: StepReport) -> str:
+        """The dump of the first launch that was wrong, as the ring has it."""
+        first = evidence.facts["launch"]
+        history = self.traps.history.entries(check=first if isinstance(first, int) else None)
+        entry = next((each for each in history if each["checker_launch"] == first), None)
+        offenders = [each.violation for each in report.offenders if each.launch == first]
+        complete = len(report.offenders) == report.total
+        recorded = None if entry is None else launch_of(entry, offenders, complete=complete)
+        return self.traps.save(self.traps.history.dump(evidence, history, recorded), error)

@@ -41,6 +41,7 @@ from triage.record import Dump
 from triage.sglang.continuing import holders
 from triage.sglang.entry import Entries, Entry
 from triage.sglang.pools import Reading, active_pool, is_hybrid, num_pages, reading, stale_state
+from triage.sglang.seat import Given
 from triage.sglang.watching import Watching
 from triage.steps import Steps
 from triage.store import DumpStore
@@ -62,8 +63,7 @@ class Traps:
         self.store = store
         self.kv = kv
         self.mode = mode
-        self.counts: Counter[str] = Counter()
-        self.armed = True
+        self._counts: Counter[str] = Counter()
         self.entries = Entries()
         self.watching = Watching(self, "log" if mode == "log" else "contain", strict=strict)
         self.steps = Steps(self)
@@ -85,6 +85,24 @@ class Traps:
         self.history = History(self)
 
     @property
+    def counts(self) -> Counter[str]:
+        """The seat's count of launches that a check held for is taken over when it is asked."""
+        seat = self.entries.seat
+        if seat.repeated:
+            self._counts["launches"] += seat.repeated
+            seat.repeated = 0
+        return self._counts
+
+    @property
+    def armed(self) -> bool:
+        """False: every hook and wrapper goes straight on."""
+        return self.entries.seat.armed
+
+    @armed.setter
+    def armed(self, armed: bool) -> None:
+        self.entries.seat.armed = armed
+
+    @property
     def reads_device(self) -> bool:
         """May a check wait for the device? Only where raising before the launch was asked for."""
         return self.mode == "raise"
@@ -95,7 +113,7 @@ class Traps:
         self.entries.note_backend(backend, model_runner)
 
     def entered(self, backend: Any, layer: Any, forward_batch: Any) -> AbstractContextManager[None]:
-        return self.entries.entered(backend, layer, forward_batch)
+        return self.entries.seat.entered(backend, layer, forward_batch)
 
     def forget_tables(self, backend: Any, *, graph: bool = False, launches: bool = True) -> None:
         """New metadata: nothing of this backend has been checked yet.
@@ -121,8 +139,8 @@ class Traps:
 
     # -- the launch --------------------------------------------------------------------
 
-    def replacements(self, api: str, arguments: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        """What the launch must be given instead of some `arguments`; None for nothing.
+    def replacements(self, api: str, arguments: Mapping[str, Any]) -> Given | None:
+        """The table and lengths the launch must be given instead of its own; None for its own.
 
         Raises a TrapError, in mode `raise` outside capture, as `before_launch` says.
         """

@@ -34,6 +34,7 @@ from triage.errors import TriageError
 from triage.evidence import Evidence
 from triage.faults import SUMMARY, first_of
 from triage.invariants.reads import IndexSpace
+from triage.launches import RecordLaunch, TableLaunch
 from triage.recorder import FlightRecorder, LaneSpec
 
 logger = logging.getLogger("triage")
@@ -66,6 +67,14 @@ class _Watched:
     window_left: int
     space: IndexSpace
     read: tuple[Tensor, Tensor]
+
+
+@dataclass(slots=True)
+class _Repeat:
+    """The kernel launches of a lane's newest table."""
+
+    check: TableLaunch
+    record: RecordLaunch | None
 
 
 def _same(one: int | Tensor | None, other: int | Tensor | None) -> bool:
@@ -122,6 +131,7 @@ class Watch:
         self._heartbeat = heartbeat
         self._heard = 0
         self._watched: dict[str, _Watched] = {}
+        self._repeats: dict[str, _Repeat] = {}
         self._facts: dict[int, dict[str, Any]] = {}
         self._tags: dict[tuple[tuple[str, Any], ...], int] = {}
         self.refused: Counter[str] = Counter()
@@ -197,24 +207,58 @@ class Watch:
             "req_pool_indices": req_pool_indices,
             "tag": tag,
         }
-        read = block_tables, cache_seqlens
+        read, check = (block_tables, cache_seqlens), None
         try:
             if self._contain is None:
-                self.checker.check_table(block_tables, cache_seqlens, space, **options, **expected)
+                check = self.checker.check_table(
+                    block_tables, cache_seqlens, space, **options, **expected
+                )
             else:
                 read = self._contain.redirect(
                     block_tables, cache_seqlens, space, lane=lane, **options, **expected
                 )
+                check = self._contain.newest
             self.checks += 1
             accepted = True
         except CheckRefused as reason:
             self.refuse(str(reason))
             accepted = False
-        self._record(lane, block_tables, cache_seqlens, checked=accepted, **options)
+        record = self._record(lane, block_tables, cache_seqlens, checked=accepted, **options)
         self._watched[lane] = _Watched(
             block_tables, cache_seqlens, queries, window_left, space, read
         )
+        self._repeats.pop(lane, None)
+        if check is not None:
+            self._repeats[lane] = _Repeat(check, record)
         return read
+
+    def again(
+        self,
+        lane: str,
+        block_tables: Tensor,
+        cache_seqlens: Tensor,
+        cum_seq_lens_q: Tensor | None,
+        req_pool_indices: Tensor | None,
+    ) -> bool:
+        """Watch a launch like the lane's newest one, of which only these tensors are new.
+
+        The caller knows that they have the very form of those before, and that all else
+        it told `launch` is the same; so is what the launch may read. False if that launch
+        cannot be repeated: call `launch`. Cost: two kernel launches.
+        """
+        repeat = self._repeats.get(lane)
+        if repeat is None:
+            return False
+        self._watched.pop(lane, None)  # the copy that it may read is overwritten
+        repeat.check(block_tables, cache_seqlens, cum_seq_lens_q, req_pool_indices)
+        if repeat.record is not None and self.recorder is not None:
+            try:
+                repeat.record(block_tables, cache_seqlens, cum_seq_lens_q, req_pool_indices)
+            except (RuntimeError, TritonError) as error:
+                self._recorder_off(error)
+        self.launches += 1
+        self.checks += 1
+        return True
 
     def end(self, step: int) -> bool:
         """The work of a step is queued on the current stream; its state follows it.
@@ -252,16 +296,21 @@ class Watch:
 
     def _record(
         self, lane: str, table: Tensor, lengths: Tensor, *, checked: bool, **options: Any
-    ) -> None:
+    ) -> RecordLaunch | None:
         if self.recorder is None:
-            return
+            return None
         try:
             self.recorder.record(lane, table, lengths, checked=checked, **options)
         except (RuntimeError, TritonError) as error:
-            # The recorder is not worth a server: without it the traps still stand.
-            logger.error("sglang-triage: the flight recorder is off: %s", error)
-            self.refused[f"recorder: {type(error).__name__}"] += 1
-            self.recorder = None
+            self._recorder_off(error)
+            return None
+        return self.recorder.newest
+
+    def _recorder_off(self, error: Exception) -> None:
+        """The recorder is not worth a server: without it the traps still stand."""
+        logger.error("sglang-triage: the flight recorder is off: %s", error)
+        self.refused[f"recorder: {type(error).__name__}"] += 1
+        self.recorder = None
 
     def refuse(self, reason: str) -> None:
         """Count what could not be watched, and log each reason once."""

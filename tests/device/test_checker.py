@@ -282,7 +282,7 @@ def test_the_hot_path_reads_nothing_back(monkeypatch):
             def __getitem__(self, grid):
                 return lambda *args, **kwargs: counts.launched("check")
 
-        monkeypatch.setattr("triage.device.check_table_kernel", Launcher())
+        monkeypatch.setattr("triage.launches.check_table_kernel", Launcher())
         # WHEN a step launches both spaces, and marks
         subject.check_table(*args, **options)
         subject.check_table(*args, **options)

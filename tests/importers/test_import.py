@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from triage.cli import main
 from triage.dump import decode, encode, read_dump, write_dump
 from triage.errors import DumpError
 from triage.export.bench import safetensors_bytes
-from triage.importers import cuda_text, import_path
+from triage.importers import canary, cuda_text, import_path
 from triage.replay.deduction import deduce
 from triage.resolver import recorded_version
 from triage.resolver.pins import parse_version
@@ -179,16 +181,30 @@ SANITIZER = """\
 ========= Invalid __global__ read of size 16 bytes
 =========     at fmhaSm100fKernel_QkvBfloat16OBfloat16H256PagedKvSlidingOrChunkedCausalP64+0x1230
 =========     by thread (64,0,0) in block (3,0,0)
-=========     Address {address} is out of bounds
+=========     Access to {address} is out of bounds
+=========     and is 1,235 bytes after the nearest allocation at 0x7f00ff000000 of size 16 bytes
 """
+OLDER_SANITIZER = SANITIZER.replace("Access to", "Address")
 GDB = """\
+[Current focus set to CUDA kernel 0, grid 7, block (0,0,0), thread (0,0,0), device 0, sm 0]
+CUDA Exception: Warp Illegal Address
+The exception was triggered at PC 0x7fdc1f2d4b50
+Memcheck detected an illegal access to address (@global){address}
+#0  0x00007fdc1f2d4b60 in fmhaSm100fKernel_QkvBfloat16<<<(1,1,1),(512,1,1)>>> ()
+"""
+CORE = """\
+Opening GPU coredump: core_1_1
 CUDA Exception: Warp Illegal Address
 The exception was triggered in kernel fmhaSm100fKernel_Qkv (grid 7)
 Illegal address detected at {address}
 """
 
 
-@pytest.mark.parametrize("text", [SANITIZER, GDB], ids=["compute-sanitizer", "cuda-gdb"])
+@pytest.mark.parametrize(
+    "text",
+    [SANITIZER, OLDER_SANITIZER, GDB, CORE],
+    ids=["compute-sanitizer", "older", "cuda-gdb", "core dump"],
+)
 def test_a_faulting_address_becomes_a_row_and_a_column(tmp_path, text):
     dump = dumps.make_dump(dumps.E4B)
     facts = dump.launch.tensors["k_cache"]
@@ -204,6 +220,12 @@ def test_a_faulting_address_becomes_a_row_and_a_column(tmp_path, text):
     assert (0, 127) in found["entries"]
     assert found["beyond_bytes"] == (10742 - 8658) * page_bytes + 96
     assert found["kernel"].startswith("fmhaSm100fKernel_Qkv")
+
+
+def test_the_drivers_own_line_names_an_address_without_a_kernel():
+    line = "NVRM: Xid (PCI:0000:1b:00): 31, MMU Fault: ENGINE GRAPHICS faulted @ 0x7f3c_00000000."
+
+    assert cuda_text.parse(line) == [cuda_text.CudaFault(0x7F3C00000000, "")]
 
 
 def test_an_address_elsewhere_is_matched_to_nothing():
@@ -254,6 +276,30 @@ def test_the_command_writes_a_dump_and_says_what_the_source_lacks(tmp_path):
     assert ran.exit_code == 0
     assert "does not hold: req_to_token" in ran.output
     assert read_dump(out).launch.api == recorded.launch.api
+
+
+@pytest.mark.parametrize("release", ["0.5.15.post1", "0.5.23"])
+def test_the_line_that_kv_canary_itself_writes_is_read(release):
+    # GIVEN SGLang's own formatting, taken out of its module: the rest of it needs a GPU
+    installed = Path(sys.prefix) / "sglang" / release
+    path = installed / "sglang/srt/kv_canary/runner/violation_reporter.py"
+    if not path.exists():
+        pytest.skip(f"SGLang {release} is not installed here, or has no kv_canary")
+    source = path.read_text()
+    line = re.search(r"structured_line = (\(.*?\n    \))", source, re.DOTALL)
+    names = {"tag_label": "SWEEP_V", "reasons": ["chain_hash", "position"], "u64_mask": 2**64 - 1}
+    numbers = ("slot_idx", "position", "stored_token", "expected_token")
+    names |= dict.fromkeys((*numbers, "stored_chain_hash", "expected_aux"), -7)
+
+    (entry,) = canary.parse(eval(line[1], {}, names))
+
+    assert entry == {
+        "source": "kv_canary",
+        "launch_tag": "SWEEP_V",
+        "fail_reason": "chain_hash+position",
+        "slot": -7,
+        "position": -7,
+    }
 
 
 def test_an_address_is_reported_by_the_command(tmp_path):

@@ -14,7 +14,7 @@ from triage.cli import main
 from triage.errors import LabError
 from triage.lab import versions
 from triage.lab.bootstrap import SUPPORTED
-from triage.lab.cells import cells, left_out
+from triage.lab.cells import Cell, cells, left_out, pads
 from triage.lab.soak import SoakReport, lines_of
 
 STEPS = 500  # on each release: 3,000 in all
@@ -51,6 +51,9 @@ def test_known_wrong_combinations_are_not_drawn_and_said():
     assert not any(cell.draft == "eagle" and cell.backend == "trtllm_mha" for cell in drawn)
     assert any("I2" in sentence for sentence in left_out("0.5.12.post1"))
     assert len(left_out("0.5.18")) == 1
+    # AND the graph padding that this release gets wrong
+    assert not any(pads(cell, "0.5.12.post1") for cell in drawn)
+    assert pads(Cell("frozen", 16, "trtllm_mha"), "0.5.13.post1")
 
 
 def test_the_summary_adds_up_and_tells_alarms_from_findings():
@@ -99,5 +102,14 @@ def test_nothing_fires(version, tmp_path):
         pytest.skip(f"SGLang {version} is not unpacked beside the installed one")
     report = soak(version, tmp_path, STEPS)
     assert report["steps"] >= STEPS and report["alarms"] == report["findings"] == []
-    # WHEN the run is asked for again THEN the file has it already
-    assert soak(version, tmp_path, STEPS)["searches"] == report["searches"]
+
+
+@pytest.mark.slow
+def test_a_run_asked_for_again_goes_on_where_it_stopped(tmp_path):
+    # GIVEN a run that ended after its first search
+    first = soak("0.5.18", tmp_path, 1)
+    # WHEN a few more steps are asked for THEN only what is missing is played
+    more = soak("0.5.18", tmp_path, int(first["steps"]) + 1)
+    assert more["searches"] == 2
+    lines = list(lines_of(tmp_path / "soak.jsonl"))
+    assert [line["number"] for line in lines] == [0, 1]

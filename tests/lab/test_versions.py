@@ -23,7 +23,7 @@ RELEASES = (
 @pytest.mark.parametrize("release", sorted(RELEASES))
 def test_smoke_is_clean_with_every_family_armed(release: str, tmp_path: Path):
     command = [sys.executable, "-m", "triage", "lab", "run", "smoke", "--json"]
-    options = ["--sglang", release, "--checks", EVERYTHING, "--dir", str(tmp_path)]
+    options = ["--sglang", release, "--checks", EVERYTHING, "--fix", "auto", "--dir", str(tmp_path)]
     done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-2000:]
     report = json.loads(done.stdout.splitlines()[-1])

@@ -221,7 +221,7 @@ def test_recording_reads_nothing_back(monkeypatch):
             def __getitem__(self, grid):
                 return lambda *args, **kwargs: counts.launched("record")
 
-        monkeypatch.setattr("triage.recorder.record_kernel", Launcher())
+        monkeypatch.setattr("triage.launches.record_kernel", Launcher())
         # WHEN a launch is recorded
         recorder.record("full", table, lengths, window_left=-1)
     # THEN it took one launch and nothing else

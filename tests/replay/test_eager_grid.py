@@ -1,6 +1,6 @@
 """The eager reference agrees with both oracles over a covering subset of the grid.
 
-The whole product takes about half an hour of one core:
+The whole product takes about a quarter of an hour of one quiet core:
 `python -m tests.replay.eager_grid`. Here every pair of values of two axes meets.
 """
 

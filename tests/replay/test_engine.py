@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -73,6 +76,36 @@ def test_a_child_that_hangs_is_ended_with_everything_it_started(small, monkeypat
 
     assert "did not finish within 5 s" in verdicts["odd"].reasons[0]
     assert gone(int(marker.read_text()))
+
+
+def test_a_child_does_not_outlive_the_tool_even_if_that_is_killed(small, monkeypatch, tmp_path):
+    marker = tmp_path / "child"
+    body = f"    open({str(marker)!r}, 'w').write(str(os.getpid()))\n    time.sleep(60)"
+    with_child(monkeypatch, tmp_path, body)
+    run = (
+        "import sys; from pathlib import Path; from triage.dump import read_dump; "
+        "from triage.replay.engine import replay_file; path = Path(sys.argv[1]); "
+        "replay_file(path, read_dump(path), ['odd'])"
+    )
+
+    tool = subprocess.Popen([sys.executable, "-c", run, str(small[0])])
+    while not (marker.exists() and marker.read_text()):
+        assert tool.poll() is None
+        time.sleep(0.05)
+    tool.kill()
+    tool.wait()
+
+    assert gone(int(marker.read_text()))
+
+
+def test_a_child_that_writes_without_end_does_not_fill_the_disk(small, monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with_child(monkeypatch, tmp_path, "    while True: print('x' * (1 << 20))")
+
+    verdicts = {each.kernel: each for each in replay_file(*small, ["odd"], timeout_s=60)}
+
+    assert "after 256 MiB of output without a verdict: xxx" in verdicts["odd"].reasons[0]
+    assert not list(tmp_path.glob("triage-replay-*"))
 
 
 def gone(pid: int) -> bool:

@@ -63,4 +63,15 @@ def test_without_the_gpu_the_command_says_what_is_needed_and_exits_3(tmp_path):
 
     assert ran.exit_code == 3
     assert "needs sm_100/103" in ran.output
-    assert json.loads((tmp_path / "probe.json").read_text())["kernel"] == "trtllm-gen"
+    sent = json.loads((tmp_path / "probe.json").read_text())
+    assert sent["kernel"] == "trtllm-gen"
+    assert sent["machine"]["gpu"] == "none"
+    assert sent["machine"]["torch"] == torch.__version__
+    assert {"flashinfer-python", "kernel_set"} <= sent["machine"].keys()
+
+
+def test_a_place_that_cannot_be_written_is_one_sentence():
+    ran = CliRunner().invoke(main, ["probe", "--kernel", "emulator", "-o", "/proc/nowhere/x"])
+
+    assert ran.exit_code == 2
+    assert "Error: cannot write /proc/nowhere/x" in ran.output

@@ -16,6 +16,7 @@ from triage.record import Ragged
 from triage.replay.deduction import deduce
 from triage.replay.eager import run_eager
 from triage.replay.fixes import apply_fix
+from triage.replay.triton_paged import run_triton
 from triage.replay.values import compare_with_right_table
 from triage.replay.verdict import Basis, Outcome, Verdict, exit_code
 
@@ -116,6 +117,23 @@ def test_a_dump_without_a_launch_cannot_run(kernel):
 
     assert verdict.outcome is Outcome.CANNOT_RUN
     assert verdict.exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("sizes", "reason"),
+    [
+        ({"num_q_heads": 4096, "num_kv_heads": 4096, "head_dim": 4096}, "GiB of keys and values"),
+        ({"page_size": 65536, "num_kv_heads": 8, "head_dim": 4096}, "GiB of keys and values"),
+        ({"num_q_heads": 4096, "head_dim": 4096, "q_len_per_req": 40}, "multiply-adds"),
+    ],
+)
+@pytest.mark.parametrize("run", [run_eager, run_triton], ids=["eager", "triton"])
+def test_absurd_sizes_are_refused_before_anything_is_allocated(sizes, reason, run):
+    dump = dumps.make_dump(replace(dumps.SMALL, shortest=40))
+    verdict = run(replace(dump, launch=replace(dump.launch, **sizes)))
+
+    assert verdict.outcome is Outcome.CANNOT_RUN
+    assert reason in verdict.reasons[0] or "too many for Triton's" in verdict.reasons[0]
 
 
 def test_eager_without_a_request_table_still_sees_ids_outside_the_cache():

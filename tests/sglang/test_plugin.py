@@ -27,11 +27,15 @@ def child(queue):
     load_plugins()
     from triage.sglang.install import state
     made = state()
+    bound = flashinfer.decode.trtllm_batch_decode_with_kv_cache
+    if made is not None:
+        made.remove()
     queue.put({
         "version": bootstrap.sglang_version(),
         "bound": {} if made is None else {b.target: b.bound for b in made.bindings},
         "active": made is not None and made.active,
-        "same call": flashinfer.decode.trtllm_batch_decode_with_kv_cache is before,
+        "same call": bound is before,
+        "restored": flashinfer.decode.trtllm_batch_decode_with_kv_cache is before,
     })
 
 if __name__ == "__main__":
@@ -83,6 +87,7 @@ def test_asked_for_nothing_it_imports_nothing():
         ("SGLANG_TRTLLM_MHA_DEBUG_MODE", "explode", "raise, contain, log"),
         ("SGLANG_TRTLLM_MHA_DEBUG_CHECKS", "I99", "reads, writes"),
         ("SGLANG_TRTLLM_MHA_DEBUG_MAX_DUMPS", "-1", "at least 1"),
+        ("SGLANG_TRTLLM_MHA_DEBUG_EVERY", "0", "at least 1"),
     ],
 )
 def test_a_value_that_does_not_parse_stops_the_server_with_what_is_accepted(name, value, accepted):
@@ -99,6 +104,8 @@ def test_a_spawned_process_binds_every_trap_through_sglangs_own_loader(version):
     assert report["active"] and all(report["bound"].values())
     for target in ("trtllm_batch_decode_with_kv_cache", "alloc_decode"):
         assert any(bound.endswith(target) for bound in report["bound"])
+    # what every layer calls is patched, and removing us puts the very object back
+    assert not report["same call"] and report["restored"]
     # the fix probes as ALREADY_FIXED on both, so it binds nothing
     assert not any(bound.endswith("target_kv_pool_view") for bound in report["bound"])
 

@@ -44,7 +44,7 @@ def hooked(owner, name, around):
 
 
 def fires(invariant):
-    return pytest.raises(TrapError, match=f"^{invariant}: ")
+    return pytest.raises(TrapError, match=f"^({invariant}): ")
 
 
 # -- the allocator -----------------------------------------------------------------------
@@ -283,6 +283,51 @@ def test_expensive_checks_run_every_n_th_forward(forwards, runtime):
     made.build(made.batch())
     with fires("I15"):
         made.build(made.batch())
+
+
+def test_more_slots_than_a_graphs_buffer_holds_are_seen_before_the_replay(forwards):
+    # GIVEN metadata of a graph that was captured for one row of one token
+    made = forwards(80)
+    made.backend.init_cuda_graph_state(2, 2)
+    batch = made.batch()
+    batch.positions = torch.zeros(1, dtype=torch.int64)
+    with hooked(type(made.backend), "init_forward_metadata_out_graph", made.metadata.around_graph):
+        made.backend.init_forward_metadata_out_graph(batch, in_capture=True)
+        made.backend.init_forward_metadata_out_graph(batch)
+        # WHEN a replay brings two slots, THEN the buffer is named
+        batch.out_cache_loc = made.slots[-2:]
+        with fires("I13"):
+            made.backend.init_forward_metadata_out_graph(batch)
+    assert made.metadata.check_fresh(made.backend, made.batch()) is None
+
+
+def test_a_replay_is_a_step_boundary_for_the_ledger_and_a_capture_is_not(forwards, runtime, traps):
+    # GIVEN a captured graph, and a request whose first page was freed behind the scheduler
+    from triage.sglang.lifecycle import Lifecycle
+
+    made, lifecycle = forwards(80), Lifecycle(traps)
+    allocator = runtime.token_to_kv_pool_allocator
+    traps.entries.note_allocator(allocator)
+    made.backend.init_cuda_graph_state(2, 2)
+    batch = made.batch()
+    batch.positions = torch.zeros(1, dtype=torch.int64)
+    entry = "init_forward_metadata_out_graph"
+    with hooked(type(made.backend), entry, lifecycle._replayed):
+        made.backend.init_forward_metadata_out_graph(batch, in_capture=True)
+        assert lifecycle.books.agreed == 0
+        made.backend.init_forward_metadata_out_graph(batch)
+        assert lifecycle.books.agreed == 2
+        lifecycle.books.of(allocator.full_attn_allocator).ledger.free(made.slots[:1], where="free")
+        with fires("I5|I17"):
+            made.backend.init_forward_metadata_out_graph(batch)
+
+
+def test_what_no_hook_can_see_is_said_when_it_is_asked_for(traps):
+    from triage.sglang.lifecycle import Lifecycle
+
+    asked = Lifecycle(traps)
+    asked.hooks()
+    assert "two streams" in asked.absent["I18"]
 
 
 def test_slots_that_do_not_fit_their_integers_are_named_at_construction(runtime):

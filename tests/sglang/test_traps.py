@@ -262,7 +262,7 @@ def test_a_launch_under_simulated_capture_is_contained_not_raised(batch, monkeyp
     # WHEN it is asked what the launch must be given
     given = batch.replacements(call)
     # THEN nothing is raised and no entry that a query can see is left; 11 lies before the window
-    assert given["block_tables"].tolist() == [[0, 0, 0, 0, 0], [11, 0, 0, 0, 0]]
+    assert given[0].tolist() == [[0, 0, 0, 0, 0], [11, 0, 0, 0, 0]]
     assert batch.traps.counts["tables under capture"] == 1
 
 

@@ -9,6 +9,8 @@ import pytest
 from tests.sglang.conftest import VERSIONS
 from triage.dump import read_dump
 from triage.explain import explain
+from triage.replay.deduction import deduce
+from triage.replay.verdict import Outcome
 from triage.timeline import since
 
 STALE = ("--reinject", "stale-swa-state")
@@ -31,6 +33,13 @@ def test_contain_finds_the_first_wrong_step_and_its_dump_is_explained(lab, versi
     assert report["trapped"]["error"] == "StaleSWAState"
     dump = read_dump(Path(report["trapped"]["dump"]))
     assert [cause.key for cause in explain(dump).named] == ["stale-swa-state"]
+    # AND it holds the launch as it was, so that the emulator finds what the lab's oracle found
+    assert dump.tables is not None and "flight recorder" in dump.tables.source
+    verdict = deduce(dump)
+    assert verdict.outcome is Outcome.REPRODUCED
+    assert verdict.figures["identity"]["wrong"] == report["first_wrong"]["entries"]
+    assert dump.launch is not None and dump.launch.layer_id == report["first_wrong"]["layer_id"]
+    assert any("no req_to_token" in reason for reason in verdict.reasons)
 
 
 @pytest.mark.parametrize("version", VERSIONS)

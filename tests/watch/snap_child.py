@@ -6,9 +6,8 @@ import sys
 import time
 from pathlib import Path
 
-from tests.watch.test_seat import armed
+from tests.watch.forward import Forward, armed
 from triage.bench.trap_cost import Step
-from triage.bench.watch_cost import Forward
 
 
 def main() -> None:

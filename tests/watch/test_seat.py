@@ -12,12 +12,23 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from tests.watch.forward import Forward, armed
 from triage import capture
 from triage.bench.trap_cost import WINDOW, Step
-from triage.bench.watch_cost import Forward
-from triage.call import DECODE
 from triage.dump import read_dump
-from triage.errors import BrokenLifecycle, InstallError, OutOfBounds, StaleSWAState, WrongIndexSpace
+from triage.errors import (
+    BrokenLifecycle,
+    InstallError,
+    OutOfBounds,
+    ReplayError,
+    StaleSWAState,
+    WrongIndexSpace,
+)
+from triage.index_space import expected_ids, visible
+from triage.minimise.cuts import keep_rows
+from triage.replay.deduction import deduce
+from triage.replay.fixes import apply_fix
+from triage.replay.verdict import Outcome
 from triage.store import DumpStore
 from triage.timeline import since
 from triage.traps import Traps
@@ -36,13 +47,6 @@ def traps(step, tmp_path):
     return armed(step, tmp_path)
 
 
-def armed(step, tmp_path, mode="contain"):
-    traps = Traps(DumpStore(tmp_path), mode=mode)
-    traps.note_backend(step.backend, SimpleNamespace(sliding_window_size=WINDOW - 1))
-    traps.watching.prepare(step.backend)
-    return traps
-
-
 def capturing(monkeypatch, now: bool) -> None:
     monkeypatch.setattr(capture, "capturing", lambda: now)
 
@@ -57,8 +61,8 @@ def test_sixty_layers_take_two_table_checks_and_one_write_check(step, traps):
 
 
 def test_every_launch_is_given_the_checked_copy_and_a_clean_table_is_not_altered(step, traps):
-    forward, given = Forward(step, traps), []
-    forward.launch = keep(traps, given)
+    given = []
+    forward = Forward(step, traps, lambda **kw: given.append(kw))
     forward.run()
     live = -(-int(step.calls[0][1].cache_seqlens[0]) // 64)
     for (_, call), arguments in zip(step.calls, given, strict=True):
@@ -69,8 +73,8 @@ def test_every_launch_is_given_the_checked_copy_and_a_clean_table_is_not_altered
 def test_a_wild_id_is_redirected_and_raised_before_the_steps_tokens_leave(step, traps, tmp_path):
     # GIVEN a sliding table with an id far outside the pool
     step.swa[2, PAGES - 1] = 1 << 20
-    forward, given = Forward(step, traps), []
-    forward.launch = keep(traps, given)
+    given = []
+    forward = Forward(step, traps, lambda **kw: given.append(kw))
     # WHEN the forward runs, THEN no launch sees it, and its step raises
     with pytest.raises(OutOfBounds) as caught:
         forward.run()
@@ -83,11 +87,38 @@ def test_a_wild_id_is_redirected_and_raised_before_the_steps_tokens_leave(step, 
     assert "ids were wrong since launch" in since(read_dump(path))
 
 
+def test_the_dump_of_a_contained_launch_has_its_table_from_the_ring(step, traps, tmp_path):
+    # GIVEN two wrong ids of a row, one of them far outside
+    right = step.swa.clone()
+    step.swa[2, PAGES - 1], step.swa[2, PAGES - 2] = 1 << 20, int(right[0, PAGES - 1])
+    with pytest.raises(WrongIndexSpace):
+        Forward(step, traps).run()
+    dump = read_dump(next(tmp_path.glob("*.msgpack")))
+    # THEN row, lengths and requests are those of the launch, from the window on
+    assert dump.tables is not None and dump.launch is not None
+    first = int(dump.tables.stored_from[2])
+    assert first > 0 and "no req_to_token" in dump.tables.source
+    assert dump.tables.page_table.row(2)[first:].tolist() == step.swa[2, first:].tolist()
+    assert dump.tables.cache_seqlens.tolist() == [step.length] * 4
+    assert dump.launch.window_left == WINDOW - 1 and dump.pools.read == "swa"
+    # AND the right ids are known, though no request table is
+    shown = expected_ids(dump)[:, first:]
+    seen = visible(dump, PAGES)[:, first:]
+    assert (shown[seen] == right.numpy()[:, first:][seen]).all()
+    # AND it replays
+    verdict = deduce(dump)
+    assert verdict.outcome is Outcome.REPRODUCED
+    assert verdict.figures["identity"]["wrong"] == 2
+    assert deduce(keep_rows(dump, [2])).outcome is Outcome.REPRODUCED
+    with pytest.raises(ReplayError, match="needs the request table"):
+        apply_fix("state-swap", dump)
+
+
 def test_log_gives_what_was_passed_and_never_raises(step, tmp_path, caplog):
     traps = armed(step, tmp_path, "log")
     step.swa[2, PAGES - 1] = 1 << 20
-    forward, given = Forward(step, traps), []
-    forward.launch = keep(traps, given)
+    given = []
+    forward = Forward(step, traps, lambda **kw: given.append(kw))
     for _ in range(4):
         forward.run()
     for (_, call), arguments in zip(step.calls * 4, given, strict=True):
@@ -136,7 +167,7 @@ class TestSimulatedCapture:
 
     def test_warm_up_does_not_count_for_the_capture_that_follows(self, step, traps, monkeypatch):
         forward = Forward(step, traps)
-        layers = forward_only(forward)
+        layers = forward.layers
         # GIVEN a warm-up with the very tensors and metadata of the capture
         traps.forget_tables(step.backend, graph=True)
         layers()
@@ -150,7 +181,7 @@ class TestSimulatedCapture:
         assert traps.counts["tables under capture"] == 2
 
     def test_every_capture_records_its_own_checks(self, step, traps, monkeypatch):
-        layers = forward_only(Forward(step, traps))
+        layers = Forward(step, traps).layers
         for _ in range(3):
             traps.forget_tables(step.backend, graph=True)
             capturing(monkeypatch, False)
@@ -161,7 +192,7 @@ class TestSimulatedCapture:
 
     def test_a_refill_inside_the_capture_is_checked_again(self, step, traps, monkeypatch):
         capturing(monkeypatch, True)
-        layers = forward_only(Forward(step, traps))
+        layers = Forward(step, traps).layers
         layers()
         traps.forget_tables(step.backend, graph=True)
         layers()
@@ -170,19 +201,19 @@ class TestSimulatedCapture:
     def test_no_mark_is_sent_under_capture(self, step, traps, monkeypatch):
         traps.steps.begin()
         capturing(monkeypatch, True)
-        forward_only(Forward(step, traps))()
+        Forward(step, traps).layers()
         traps.steps.forward_done()
         assert traps.watching.watch.checker.oldest_step is None
 
     def test_mode_raise_contains_what_is_captured(self, step, tmp_path, monkeypatch):
         traps = armed(step, tmp_path, "raise")
         step.swa[0, PAGES - 1] = -7
-        forward, given = Forward(step, traps), []
-        forward.launch = keep(traps, given)
+        given = []
+        forward = Forward(step, traps, lambda **kw: given.append(kw))
         traps.steps.begin()
         traps.forget_tables(step.backend, graph=True)
         capturing(monkeypatch, True)
-        forward_only(forward)()
+        forward.layers()
         assert all(int(arguments["block_tables"].min()) >= 0 for arguments in given)
         # AND the step that replays it raises
         capturing(monkeypatch, False)
@@ -196,13 +227,12 @@ def test_two_backends_in_turn_each_read_their_own_table(step, traps):
     other = Step(layers=60, rows=4, width=PAGES)
     other.backend.req_to_token = step.backend.req_to_token
     traps.note_backend(other.backend, SimpleNamespace(sliding_window_size=WINDOW - 1))
-    first, second, given = Forward(step, traps), Forward(other, traps), []
-    first.launch = second.launch = keep(traps, given)
+    first, second = Forward(step, traps), Forward(other, traps)
     for forward in (first, second):
         forward.metadata(forward.step.backend, forward.batch)
     # WHEN their layers run one backend after the other, and the first again
     for forward in (first, second, first):
-        forward_only(forward, of=1)()
+        forward.layers(of=1)
     # THEN each launch was redirected when it was due
     assert traps.counts["tables"] == 3
 
@@ -245,6 +275,29 @@ def test_an_exception_that_leaves_the_scheduler_writes_the_ring_and_stays_itself
     assert len(dump.history) == 2 and dump.history[0]["step"] == 1
 
 
+def test_the_ring_of_a_crash_shows_the_first_wrong_launch_without_asking_the_device(
+    step, tmp_path, monkeypatch
+):
+    # GIVEN a launch with a wild id, which `log` lets through, and a device that is lost then
+    traps = armed(step, tmp_path, "log")
+    step.full[1, 3] = -9
+    traps.steps.begin()
+    Forward(step, traps).layers()
+
+    def lost(*_, **__):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    for name in ("cpu", "item", "tolist"):
+        monkeypatch.setattr(torch.Tensor, name, lost)
+    # WHEN the ring is written
+    path = traps.history.leaving(RuntimeError("CUDA error"), "event loop")
+    monkeypatch.undo()
+    # THEN the launch that was wrong is in it, whole
+    dump = read_dump(path)
+    assert dump.pools.read == "full" and dump.tables.page_table.row(1)[3] == -9
+    assert any("negative" in reason for reason in deduce(dump).reasons)
+
+
 def test_a_ring_that_cannot_be_read_takes_nothing_down(step, traps, monkeypatch, caplog):
     Forward(step, traps).run()
     monkeypatch.setattr(traps.watching.watch.recorder, "entries", lambda **_: 1 / 0)
@@ -265,26 +318,3 @@ def test_sigusr2_writes_the_ring_and_the_handler_before_it_runs_too(step, traps,
     assert heard == [signal.SIGUSR2]
     assert len(list(tmp_path.glob("snap-*"))) == 1
     assert not list(tmp_path.glob("armed.*"))
-
-
-def keep(traps, given):
-    """The FlashInfer call with our hook on it; what it is given is kept."""
-    from triage.bench.watch_cost import hooked
-    from triage.sglang.attention import AttentionHooks
-
-    return hooked(lambda **kw: given.append(kw), AttentionHooks(traps).launch(DECODE))
-
-
-def forward_only(forward, of=None):
-    """The layers of a forward without its metadata, mark and release."""
-    backend = forward.step.backend
-    backend.forward_metadata = SimpleNamespace(
-        page_table=forward.step.full, swa_page_table=forward.step.swa
-    )
-
-    def run():
-        for layer, call in forward.step.calls[:of]:
-            layer.arguments = call.arguments
-            forward.enter(backend, None, None, None, layer, forward.batch)
-
-    return run

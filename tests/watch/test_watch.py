@@ -169,8 +169,8 @@ def test_a_forward_of_sixty_layers_reads_nothing_back(monkeypatch):
             def __getitem__(self, grid):
                 return lambda *args, **kwargs: counts.launched(self.name)
 
-        monkeypatch.setattr("triage.device.check_table_kernel", Launcher("check"))
-        monkeypatch.setattr("triage.recorder.record_kernel", Launcher("record"))
+        monkeypatch.setattr("triage.launches.check_table_kernel", Launcher("check"))
+        monkeypatch.setattr("triage.launches.record_kernel", Launcher("record"))
         # WHEN two forwards are watched, marked and polled
         for step in range(2):
             forward(watch, table, lengths)

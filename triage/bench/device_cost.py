@@ -225,8 +225,8 @@ def host_costs(device: str = "cpu", *, rounds: int = 30, repeats: int = 20) -> d
 
     with ExitStack() as stack:
         for target in (
-            "triage.device.check_table_kernel",
-            "triage.recorder.record_kernel",
+            "triage.launches.check_table_kernel",
+            "triage.launches.record_kernel",
         ):
             stack.enter_context(mock.patch(target, _NoLaunch()))
         forward()

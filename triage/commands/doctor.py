@@ -77,8 +77,18 @@ def examine() -> dict[str, Any]:
         "traps_active": made is not None and made.active,
         "problem": problem,
         "hooks": [{"target": b.target, "why": b.why, "bound": b.bound} for b in bindings],
-        "not_applicable": {} if made is None else made.lifecycle.absent,
+        "not_applicable": {} if made is None else made.not_covered,
+        "left_out": {mode: _left_out() for mode in ("contain", "log")},
     }
+
+
+def _left_out() -> list[str]:
+    """What the modes that wait for nothing cannot check: it reads back from the device."""
+    from triage.config import invariants_of
+    from triage.lab.matrix import EVERYTHING
+    from triage.sglang.lifecycle import READS_DEVICE
+
+    return sorted(invariants_of(tuple(EVERYTHING.split(","))) & READS_DEVICE)
 
 
 def _gpu() -> dict[str, Any]:
@@ -129,6 +139,8 @@ def _text(found: dict[str, Any]) -> str:
         lines.append(f"         {hook['why']}")
     for target, why in found["not_applicable"].items():
         lines.append(f"  n/a    {_short(target)}: {why}")
+    for mode, names in found["left_out"].items():
+        lines.append(f"  mode {mode} reads nothing back and leaves out {', '.join(names)}")
     return "\n".join(lines)
 
 

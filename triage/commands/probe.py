@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from triage.errors import ReplayError
+from triage.export import write_export
 from triage.probe import Geometry
 from triage.probe import probe as probe_kernel
 from triage.replay.engine import DEFAULT_TIMEOUT_S
@@ -46,7 +47,7 @@ def probe(kernel: str, timeout: float, output: Path | None, **geometry: int) -> 
         click.echo(f"  column {each['column']:>3}  {each['expected']:<8}{answer}")
     click.echo(found["reading"])
     if output is not None:
-        output.write_text(json.dumps(found, indent=1) + "\n")
-        click.echo(f"wrote {output}")
+        (written,) = write_export({"": json.dumps(found, indent=1).encode() + b"\n"}, output)
+        click.echo(f"wrote {written}")
     if any(each["dereferenced"] is None for each in found["columns"]):
         raise SystemExit(EXIT_CANNOT_RUN)

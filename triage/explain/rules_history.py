@@ -13,10 +13,11 @@ _PLAIN = ("", "I1", "I2")  # a crash, or a wrong id
 def stale_state_on_record(dump: Dump) -> Cause | None:
     """The first launch with a wrong id came from a backend whose SWA state was not its pool's.
 
-    Only for a dump without the launch itself: its own tables say more (rules_space).
+    Only for a dump without the request table: with it the launch says more (rules_space).
     """
     found = stale_state(dump.history)
-    if found is None or dump.launch is not None or dump.fault.invariant not in _PLAIN:
+    known = dump.tables is not None and dump.tables.req_to_token is not None
+    if found is None or known or dump.fault.invariant not in _PLAIN:
         return None
     moment, why = found
     place = f"{moment.role} {moment.forward_mode}, layer {moment.layer_id}, {moment.space} pool"

@@ -1,7 +1,9 @@
-"""A flashinfer-bench definition and workload: tables from the dump, values left random.
+"""A flashinfer-bench definition and its workloads: tables from the dump, values left random.
 
-The definition is our own, because the published paged ones know no window. Its
-reference is plain torch, and raises where the table leaves the cache.
+The first workload is the launch as recorded, the second the same with its table
+rebuilt, where the dump says what is right. The definition is our own, because
+the published paged ones know no window. Its reference is plain torch, and raises
+where the table leaves the cache or names padding.
 """
 
 from __future__ import annotations
@@ -30,8 +32,8 @@ def run(q, k_cache, v_cache, page_table, seq_lens, sm_scale):
         first = max(0, length - 1 - WINDOW_LEFT) if WINDOW_LEFT >= 0 else 0
         at = torch.arange(first, length, device=q.device)
         ids = page_table[row][at // page_size].long()
-        if bool(((ids < 0) | (ids >= pages)).any()):
-            raise IndexError("a visible page id is outside the cache")
+        if bool(((ids < 1) | (ids >= pages)).any()):
+            raise IndexError("a visible page id is outside the cache, or padding")
         group = heads // kv_heads
         keys = k_cache[ids, at % page_size].float().repeat_interleave(group, dim=1)
         values = v_cache[ids, at % page_size].float().repeat_interleave(group, dim=1)
@@ -50,13 +52,33 @@ def bench_files(case: Literals) -> dict[str, bytes]:
         f"gqa_paged_decode_window_h{values['NUM_Q_HEADS']}_kv{values['NUM_KV_HEADS']}"
         f"_d{values['HEAD_DIM']}_ps{values['PAGE_SIZE']}_w{values['WINDOW_LEFT'] + 1}"
     )
-    rows = values["PAGE_TABLE"]
+    tables = [values["PAGE_TABLE"]]
+    rebuilt = _rebuilt(values)
+    if rebuilt is not None and rebuilt != tables[0]:
+        tables.append(rebuilt)
+    workloads, blobs = [], {}
+    for table in tables:
+        workload, path, blob = _workload(name, values, table)
+        workloads.append(json.dumps(workload) + "\n")
+        blobs[path] = blob
+    definition = json.dumps(_definition(name, case), indent=2) + "\n"
+    return {
+        f"definitions/gqa_paged/{name}.json": definition.encode(),
+        f"workloads/gqa_paged/{name}.jsonl": "".join(workloads).encode(),
+        **blobs,
+    }
+
+
+def _workload(
+    name: str, values: dict[str, Any], rows: list[list[int]]
+) -> tuple[dict[str, Any], str, bytes]:
+    """The workload over one table, and the path and content of what it stores."""
     width = max(map(len, rows))
     table = _int32([row + [0] * (width - len(row)) for row in rows])
     lengths = _int32(values["CACHE_SEQLENS"])
     blob = safetensors_bytes({"page_table": table, "seq_lens": lengths})
     identity = hashlib.sha256(blob).hexdigest()[:32]
-    blob_path = f"blob/workloads/gqa_paged/{name}/{identity}.safetensors"
+    path = f"blob/workloads/gqa_paged/{name}/{identity}.safetensors"
     workload = {
         "definition": name,
         "workload": {
@@ -66,20 +88,30 @@ def bench_files(case: Literals) -> dict[str, bytes]:
                 "q": {"type": "random"},
                 "k_cache": {"type": "random"},
                 "v_cache": {"type": "random"},
-                "page_table": _stored(blob_path, "page_table"),
-                "seq_lens": _stored(blob_path, "seq_lens"),
+                "page_table": _stored(path, "page_table"),
+                "seq_lens": _stored(path, "seq_lens"),
                 "sm_scale": {"type": "scalar", "value": values["HEAD_DIM"] ** -0.5},
             },
         },
         "solution": None,
         "evaluation": None,
     }
-    definition = json.dumps(_definition(name, case), indent=2) + "\n"
-    return {
-        f"definitions/gqa_paged/{name}.json": definition.encode(),
-        f"workloads/gqa_paged/{name}.jsonl": (json.dumps(workload) + "\n").encode(),
-        blob_path: blob,
-    }
+    return workload, path, blob
+
+
+def _rebuilt(values: dict[str, Any]) -> list[list[int]] | None:
+    """The table with the right page wherever the dump says it; None where it says nothing."""
+    starts, mapping = values["PAGE_STARTS"], values["FULL_TO_SWA"]
+    if starts is None:
+        return None
+    table = [list(row) for row in values["PAGE_TABLE"]]
+    for row, length in enumerate(values["CACHE_SEQLENS"]):
+        live = -(-length // values["PAGE_SIZE"])
+        for column, slot in enumerate(starts[row][: min(live, len(table[row]))]):
+            right = slot if mapping is None else mapping.get(slot)
+            if right is not None:
+                table[row][column] = right // values["PAGE_SIZE"]
+    return table
 
 
 def _definition(name: str, case: Literals) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Faulting addresses from cuda-gdb and compute-sanitizer, matched to pages of a dump.
+"""Faulting addresses from cuda-gdb, compute-sanitizer and the driver, matched to pages of a dump.
 
 The dump knows where the K and V caches lay. An address is then a page id of
 one of them, in or behind the cache, and the id may stand in the page table: so
@@ -16,8 +16,10 @@ import numpy as np
 from triage.record import Dump
 
 _ADDRESS = re.compile(
-    r"(?:[Ii]llegal address(?: detected)? at|Address|errorAddress|fault address:?)\s*=?\s*"
-    r"(?P<address>0x[0-9a-fA-F]{4,16})"
+    r"(?:illegal address(?: detected)? at|illegal access to address|fault address:?|errorAddress"
+    r"|faulted @|\baddress|\baccess (?:at|to))\s*=?\s*(?:\(@\w+\)\s*)?"
+    r"(?P<address>0x[0-9a-f_]{4,17})",
+    re.IGNORECASE,
 )
 _KERNEL = re.compile(
     r"(?:^=+\s+at |[Kk]ernel[: ]+|in )"
@@ -46,12 +48,17 @@ class Match:
 
 
 def parse(text: str) -> list[CudaFault]:
-    """Every faulting address with the kernel last named before it."""
-    kernels = [(match.start(), match["kernel"].strip()) for match in _KERNEL.finditer(text)]
+    """Every faulting address with the kernel last named before it, else the next one.
+
+    compute-sanitizer names the kernel first, a debugger's backtrace comes after.
+    """
+    kernels = [(match.start(), match["kernel"].strip(" <")) for match in _KERNEL.finditer(text)]
     faults = []
     for match in _ADDRESS.finditer(text):
         before = [name for start, name in kernels if start < match.start()]
-        faults.append(CudaFault(int(match["address"], 16), before[-1][:200] if before else ""))
+        nearest = before[-1:] or [name for _, name in kernels[:1]]
+        address = int(match["address"].replace("_", ""), 16)
+        faults.append(CudaFault(address, nearest[0][:200] if nearest else ""))
     return list(dict.fromkeys(faults))[:MAX_FAULTS]
 
 

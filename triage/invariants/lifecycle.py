@@ -90,7 +90,8 @@ def check_window_mapped(
 ) -> Findings:
     """I15: every token that a query of this forward can see has an SWA slot.
 
-    Finer than I2, which looks at page starts only.
+    Finer than I2, which looks at page starts only. A row that holds no slot there was not
+    evicted: I2, I3 and I20 judge it.
 
     Args:
         req_pool_indices, seq_lens: `(rows,)`, integer; lengths with the queries. Rows
@@ -108,7 +109,7 @@ def check_window_mapped(
     row = request.clamp(0, len(req_to_token) - 1)[:, None]
     slot = req_to_token[row, position.clamp(0, req_to_token.shape[1] - 1)].to(torch.int64)
     entry = full_to_swa[slot.clamp(0, len(full_to_swa) - 1)].to(torch.int64)
-    wrong = seen & ((entry <= 0) | (slot < 1) | (slot >= len(full_to_swa)))
+    wrong = seen & (slot >= 1) & (slot < len(full_to_swa)) & (entry <= 0)
     return Findings(
         [Fault("I15", "full_to_swa[req_to_token]", wrong, entry, 1, 2**31, request=request)]
     )

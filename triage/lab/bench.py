@@ -75,6 +75,10 @@ class Bench:
         """Ask the oracle now, outside an allocator call, and let the traps see a boundary."""
         for sentence in self.audit.faults(where):
             self.note(sentence)
+        self.audit_ledger()
+
+    def audit_ledger(self) -> None:
+        """A step boundary for the traps: the backends without metadata hooks have no other."""
         lifecycle = getattr(self.process.installed, "lifecycle", None)
         if lifecycle is not None and self.process.traps.armed:
             lifecycle.books.boundary(self.runtime.token_to_kv_pool_allocator)

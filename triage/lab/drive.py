@@ -46,7 +46,7 @@ class Driver:
         self.overlap = overlap
         self.guard = guard
         widest = max(scenario.chunk, scenario.concurrency * scenario.draft_tokens)
-        self.forwards = Forwards(runtime, watch, widest, guard.forward_done)
+        self.forwards = Forwards(runtime, watch, widest, guard.forward_done, graphs=scenario.graphs)
         self.seconds = self.forwards.seconds
         self.rng = np.random.default_rng(seed)
         self.waiting = deque(self._requests())

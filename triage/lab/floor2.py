@@ -87,7 +87,7 @@ class Scheduler:
         self.seconds: dict[str, float] = {}
         self.guard = guard
         widest = scenario.chunk * scenario.concurrency
-        self.forwards = Forwards(runtime, watch, widest, guard.forward_done)
+        self.forwards = Forwards(runtime, watch, widest, guard.forward_done, graphs=scenario.graphs)
         self.tree_cache = make_cache(scenario.cache, runtime, scenario.chunk)
         self.rng = np.random.default_rng(seed)
         self.shared = self.rng.integers(1, 1000, scenario.prompt_tokens).tolist()

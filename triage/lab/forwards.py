@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import torch
 
 from triage.lab.backends import bind_index_plan
+from triage.lab.graph import PaddedGraph
 from triage.lab.request import LabRequest
 from triage.lab.runtime import Runtime
 
@@ -33,7 +34,8 @@ class Forwards:
     """Runs forwards over `runtime`; `watch` is told which forward and layer a launch belongs to.
 
     `forward_done` is called behind each forward of the target. `widest` bounds the
-    tokens of one forward. `seconds` says where the time went.
+    tokens of one forward. `seconds` says where the time went. `graphs`: the target's decode
+    and verify get the padded inputs of a captured graph, as many rows as requests may run.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Forwards:
         watch: Any,
         widest: int,
         forward_done: Callable[[], None] = lambda: None,
+        graphs: bool = False,
     ) -> None:
         from sglang.srt.model_executor.forward_batch_info import ForwardBatch, ForwardMode
         from sglang.srt.speculative import frozen_kv_mtp_utils
@@ -49,6 +52,8 @@ class Forwards:
 
         self.runtime, self.watch = runtime, watch
         self.forward_done = forward_done
+        self.graphs = graphs
+        self._padded: dict[bool, PaddedGraph] = {}
         self.forward_batch_class, self.mode = ForwardBatch, ForwardMode
         self.views, self.draft_input = frozen_kv_mtp_utils, EagleDraftInput
         self.seconds: defaultdict[str, float] = defaultdict(float)
@@ -194,7 +199,7 @@ class Forwards:
         fb.attn_backend = backend
         bind_index_plan(backend, fb)
         with self.timed("metadata"):
-            backend.init_forward_metadata(fb)
+            fb = self._metadata(backend, fb, own)
         self.watch.forward(role, fb, batch, own_pool=own)
         with self.timed("launches"):
             for index, layer in enumerate(layers):
@@ -202,6 +207,17 @@ class Forwards:
                 forward(fb, layer, index)
         if not own:
             self.forward_done()
+
+    def _metadata(self, backend: Any, fb: Any, own: bool) -> Any:
+        """Have it built, eagerly or through a padded graph; the batch that the layers get."""
+        verify = fb.forward_mode.is_target_verify()
+        if own or not self.graphs or not (verify or fb.forward_mode.is_decode()):
+            backend.init_forward_metadata(fb)
+            return fb
+        if verify not in self._padded:
+            rows = self.runtime.geometry.max_requests
+            self._padded[verify] = PaddedGraph(self.runtime, rows, verify=verify)
+        return self._padded[verify].replay(fb).batch
 
     def _batch(
         self,

@@ -29,7 +29,7 @@ from hypothesis.stateful import (
 
 from triage.errors import LabError, TriageError
 from triage.lab.bench import Bench
-from triage.lab.cells import TOKEN_WISE, Cell, cells
+from triage.lab.cells import TOKEN_WISE, Cell, cells, pads
 from triage.lab.process import LabProcess, start
 from triage.lab.runtime import Geometry
 from triage.lab.scenarios import Scenario
@@ -110,6 +110,7 @@ class Lifecycles(RuleBasedStateMachine):
         keeps=st.booleans(),
         overlap=st.booleans(),
         shared_kv=st.booleans(),
+        graphs=st.booleans(),
         seed=st.integers(0, 3),
     )
     def pools(
@@ -122,6 +123,7 @@ class Lifecycles(RuleBasedStateMachine):
         keeps: bool,
         overlap: bool,
         shared_kv: bool,
+        graphs: bool,
         seed: int,
     ) -> None:
         if _process is None:
@@ -153,6 +155,7 @@ class Lifecycles(RuleBasedStateMachine):
             draft=cell.draft,
             cache=cell.cache,
             backend=cell.backend,
+            graphs=graphs and pads(cell, _process.version),
             keeps_rejected=keeps or _process.version in TOKEN_WISE,
         )
         self.bench = Bench(
@@ -181,7 +184,7 @@ class Lifecycles(RuleBasedStateMachine):
         tokens = self._tokens(prompt)
         shared = min(self._tokens(common), tokens)
         self.bench.driver.enqueue(self.admitted, tokens, output, shared)
-        self.bench.driver.tick()
+        self._tick()
 
     @precondition(lambda self: self.bench is not None and self.bench.driver.rows > 0)
     @rule(count=st.integers(1, 16))
@@ -189,7 +192,13 @@ class Lifecycles(RuleBasedStateMachine):
         assert self.bench is not None
         for _ in range(count):
             if self.bench.driver.rows:
-                self.bench.driver.tick()
+                self._tick()
+
+    def _tick(self) -> None:
+        """One step; behind it the ledger and both free lists must say the same."""
+        assert self.bench is not None
+        self.bench.driver.tick()
+        self.bench.audit_ledger()
 
     @precondition(lambda self: self.bench is not None and self.bench.driver.rows > 0)
     @rule(which=st.integers(0, ROWS - 1))

@@ -26,6 +26,8 @@ class Scenario:
         again, as SGLang's second speculative worker does; else their pages are freed.
     cache: "" for the lower floor; "swa-radix", "unified" or "chunk" for SGLang's own
         ScheduleBatch over that cache (`floor2.py`), without a draft.
+    graphs: the target's decode and verify get a captured graph's padded inputs (`graph.py`),
+        with trtllm_mha.
     backend: whose metadata is built, one of BACKENDS.
     """
 
@@ -44,6 +46,7 @@ class Scenario:
     keeps_rejected: bool = False
     cache: str = ""
     backend: str = "trtllm_mha"
+    graphs: bool = False
 
     @property
     def tokens_per_step(self) -> int:

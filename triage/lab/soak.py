@@ -1,6 +1,6 @@
 """The long run in which nothing may fire: the state machine, search after search, kept on disk.
 
-A search is a few dozen lifecycles of `machine.py` drawn from one number. Each is
+A search is a handful of lifecycles of `machine.py` drawn from one number. Each is
 written as one JSON line when it is done, so an interrupted run loses one search at
 most and goes on where it stopped. A failure ends no run: it is shrunk, classified by
 the oracles (a false alarm, or a finding) and written with its script.
@@ -20,7 +20,7 @@ from triage.lab.cells import Cell
 
 Progress = Callable[[int, int], None]
 
-EXAMPLES = 8  # lifecycles in a search: some 300 steps with what Hypothesis adds
+EXAMPLES = 6  # lifecycles in a search: some 250 steps with what Hypothesis adds
 RULES = 24
 _COUNTED = ("examples", "steps", "launches", "allocator_events", "ledger_audits", "seconds")
 

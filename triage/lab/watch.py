@@ -146,8 +146,11 @@ class EmulatedGpu:
     ) -> int:
         """Visible entries that are not the page req_to_token (and the mapping) names.
 
-        The dummy page is nobody's, whatever names it.
+        The dummy page is nobody's, whatever names it. Rows past the batch are a graph's padding.
         """
+        real = len(self._requests)
+        table, lengths = table[:real], lengths[:real]
+        queries = queries if isinstance(queries, int) else queries[:real]
         slots = self.runtime.req_to_token_pool.req_to_token.numpy()[self._requests, ::page]
         expected = slots.astype(np.int64)
         if space == "swa":

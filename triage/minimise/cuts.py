@@ -32,6 +32,9 @@ def keep_rows(dump: Dump, rows: list[int]) -> Dump:
         req_to_token_exceptions=_renumbered(tables.req_to_token_exceptions, chosen),
         mapping=tables.mapping,
         mapping_exceptions=tables.mapping_exceptions,
+        expected=None if tables.expected is None else _rows_of(tables.expected, chosen),
+        stored_from=None if tables.stored_from is None else tables.stored_from[chosen],
+        source=tables.source,
     )
     backend = dump.backend
     if backend is not None:
@@ -56,6 +59,10 @@ def drop_leading(dump: Dump, columns: int) -> Dump:
         if tables.req_to_token is None
         else _without_leading(tables.req_to_token, columns),
         req_to_token_exceptions=exceptions,
+        expected=None if tables.expected is None else _without_leading(tables.expected, columns),
+        stored_from=None
+        if tables.stored_from is None
+        else np.maximum(tables.stored_from - columns, 0),
     )
     width = _width(dump)
     cut = replace(dump, tables=smaller)
@@ -78,6 +85,7 @@ def cut_lengths(dump: Dump, lengths: np.ndarray, window_left: int) -> Dump:
         if tables.req_to_token is None
         else _without_trailing(tables.req_to_token, columns),
         req_to_token_exceptions=exceptions,
+        expected=None if tables.expected is None else _without_trailing(tables.expected, columns),
     )
     launch = replace(dump.launch, window_left=window_left)
     cut = replace(dump, tables=smaller, launch=launch)

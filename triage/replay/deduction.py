@@ -78,6 +78,8 @@ def deduce(dump: Dump, fix: str = "") -> Verdict:
     note = table_as_read(dump).note
     if note:
         reasons.append(note)
+    if dump.tables.source:
+        reasons.append(f"the tables are those of {dump.tables.source}")
     possible = footprint.count() > 0 and fault_expected
     definite = footprint.count(within="must") + footprint.past_width + identity["dummy"] > 0
     found = {"address": definite, "identity": identity["wrong"] > 0}

@@ -2,7 +2,8 @@
 
 A child gets the dump's path and writes its verdict to a file of its own, so
 whatever it prints cannot be taken for one. It is the leader of its own session
-and is ended with everything it started, on time-out and when we are.
+and is ended with everything it started, on time-out and when we are interrupted;
+if we are killed outright, the kernel ends it (`triage.replay.child.confine`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 
 from triage.errors import ReplayError
 from triage.record import Dump
+from triage.replay.child import MAX_FILE_BYTES
 from triage.replay.fixes import FIXES, apply_fix
 from triage.replay.kernels import KERNELS, gpu_present, load, select
 from triage.replay.verdict import Outcome, Verdict, records_fault
@@ -66,7 +68,8 @@ def _run_child(
     name: str, path: Path, dump: Dump, fix: str, timeout_s: float, scratch: Path
 ) -> Verdict:
     answer, errors = scratch / "verdict.json", scratch / "stderr"
-    command = [sys.executable, "-m", "triage.replay.child", name, str(path), str(answer), fix]
+    command = [sys.executable, "-m", "triage.replay.child", str(os.getpid())]
+    command += [name, str(path), str(answer), fix]
     with errors.open("wb") as stderr:
         child = subprocess.Popen(
             command,
@@ -117,6 +120,8 @@ def _how_it_died(status: int, errors: Path) -> str:
         file.seek(max(errors.stat().st_size - MAX_STDERR_BYTES, 0))
         lines = file.read(MAX_STDERR_BYTES).decode("utf-8", "replace").split("\n")
     last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    if errors.stat().st_size >= MAX_FILE_BYTES:
+        how += f" after {MAX_FILE_BYTES >> 20} MiB of output"
     return f"its process {how} without a verdict" + (f": {last[:300]}" if last else "")
 
 

@@ -21,6 +21,7 @@ from triage.replay.table_form import table_as_read
 from triage.replay.verdict import Basis, Outcome, Verdict, outcome_of, records_fault
 
 MAX_WORK = 1 << 36  # multiply-adds; about a minute on one core
+MAX_ROW_BYTES = 4 << 30  # keys and values that one row sees, in float32; a real one has 0.1 GiB
 
 RunTable = Callable[[Dump, Inputs, np.ndarray], Tensor]
 """(dump, inputs, ids `(rows, width)`) -> output `(tokens, Hq, D)` in float32 on the CPU."""
@@ -125,6 +126,14 @@ def why_not(dump: Dump, max_work: int = MAX_WORK) -> str:
     work = int((q_lens * reach).sum()) * launch.num_q_heads * launch.head_dim
     if work > max_work:
         return f"{work:.1e} multiply-adds are too many for this kernel here; minimise the dump"
+    # The first and the last page are read whole.
+    keys = int(reach.max(initial=0)) + 2 * launch.page_size
+    size = keys * 2 * launch.num_kv_heads * launch.head_dim * 4
+    if size > MAX_ROW_BYTES:
+        return (
+            f"one row sees {size / 2**30:,.0f} GiB of keys and values, of at most "
+            f"{MAX_ROW_BYTES >> 30} here; minimise the dump"
+        )
     return ""
 
 

@@ -31,6 +31,8 @@ def print_summary(summary: dict[str, Any], title: str) -> None:
     if summary["pools"]:
         console.print(_pool_table(summary["pools"]))
     if summary["rows"]:
+        if summary["tables_from"]:
+            console.print(line(f"tables from {summary['tables_from']}"))
         console.print(_row_table(summary["rows"], summary["rows_total"]))
     if summary["backend"]:
         console.print(_pairs("backend", summary["backend"].items()))

@@ -12,6 +12,7 @@ Host integers only.
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import sys
 from typing import Any
@@ -72,8 +73,10 @@ def reserved(adder: Any) -> int:
 
 def pairing_targets() -> tuple[str, ...]:
     """Every loaded name of the pairing function: the modules that took it before us too."""
-    __import__(TRANSFERS)
-    function = getattr(sys.modules[TRANSFERS], PAIRING, None)
+    try:
+        function = getattr(importlib.import_module(TRANSFERS), PAIRING, None)
+    except ModuleNotFoundError:
+        return (f"{TRANSFERS}.{PAIRING}",)  # the caller lists it as absent
     holders = [
         name
         for name, module in list(sys.modules.items())

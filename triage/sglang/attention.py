@@ -1,16 +1,21 @@
 """The hooks at SGLang's attention backend and at the FlashInfer call below it.
 
-Thin: each notes where it stands, asks the traps, and goes on. Those of a layer are on
-the hottest path there is, so they do without generators and without our own records.
+Thin: each notes where it stands, asks the traps, and goes on. What every layer calls is
+patched by ourselves (`patches.py`), the rest goes through SGLang's registry.
 """
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from typing import Any
 
+from triage import capture
 from triage.call import CONTEXT, DECODE, AttentionCall
 from triage.sglang.hooks import Hook
+from triage.sglang.patches import Patch
+from triage.sglang.seat import HOLDS, Given
+from triage.sglang.wrapping import Function, Parameters, written_out
 from triage.traps import Traps
 
 BACKEND = "sglang.srt.layers.attention.trtllm_mha_backend.TRTLLMHAAttnBackend"
@@ -22,47 +27,134 @@ GRAPH_ENTRIES = (
     "init_forward_metadata_replay_cuda_graph",
 )
 
+_LOOKED_AT = {
+    "kv_cache": None,
+    "block_tables": None,
+    "seq_lens": None,
+    "window_left": -1,
+    "q_len_per_req": None,
+    "cum_seq_lens_q": None,
+}
+"""What `HOLDS` looks at, and what stands for it where FlashInfer has no such name."""
+
 
 class AttentionHooks:
     """The hooks of one process. Disarmed, each costs one attribute test."""
 
     def __init__(self, traps: Traps) -> None:
         self.traps = traps
+        self.absent: dict[str, str] = {}  # what this SGLang cannot be watched at -> why
 
     def hooks(self) -> list[Hook]:
         module, _, name = BACKEND.rpartition(".")
         backend = getattr(importlib.import_module(module), name)
         entries = [entry for entry in GRAPH_ENTRIES if entry in vars(backend)]
+        if not entries:
+            known = ", ".join(GRAPH_ENTRIES)
+            self.absent["launches in CUDA graphs"] = f"{BACKEND} has none of {known}"
         return [
-            Hook(f"{FLASHINFER[DECODE]}.{DECODE}", self.launch(DECODE), "page-table traps, decode"),
-            Hook(
-                f"{FLASHINFER[CONTEXT]}.{CONTEXT}",
-                self.launch(CONTEXT),
-                "page-table traps, prefill",
-            ),
             Hook(f"{BACKEND}.__init__", self.constructed, "what a backend was built for"),
             Hook(f"{BACKEND}.init_forward_metadata", self.metadata_built, "tables are new"),
-            Hook(f"{BACKEND}.forward_decode", self.entered, "layer and batch of a launch"),
-            Hook(f"{BACKEND}.forward_extend", self.entered, "layer and batch of a launch"),
             *(
                 Hook(f"{BACKEND}.{e}", self.graph_metadata, "graph's tables are new")
                 for e in entries
             ),
         ]
 
-    def launch(self, api: str) -> Any:
-        traps = self.traps
+    def patches(self) -> list[Patch]:
+        entry = "layer and batch of a launch"
+        return [
+            Patch(
+                f"{FLASHINFER[DECODE]}.{DECODE}", self.launch(DECODE), "page-table traps, decode"
+            ),
+            Patch(
+                f"{FLASHINFER[CONTEXT]}.{CONTEXT}",
+                self.launch(CONTEXT),
+                "page-table traps, prefill",
+            ),
+            Patch(f"{BACKEND}.forward_decode", self.entered, entry),
+            Patch(f"{BACKEND}.forward_extend", self.entered, entry),
+        ]
 
-        def launched(original: Any, *args: Any, **kwargs: Any) -> Any:
-            if traps.armed:
-                if args:
-                    kwargs, args = {**AttentionCall.of(api, args, kwargs).arguments}, ()
-                replaced = traps.replacements(api, kwargs)
-                if replaced is not None:
-                    kwargs.update(replaced)
-            return original(*args, **kwargs)
+    def launch(self, api: str) -> Callable[[Function], Function]:
+        """Makes the wrapper of a FlashInfer call: what was checked for it, or the traps' answer."""
 
-        return launched
+        def around(original: Function) -> Function:
+            parameters = Parameters.of(original)
+            if not parameters.named:
+                return self._launch_by_keyword(api, original)
+            parameters.require(original, "kv_cache", "block_tables", "seq_lens")
+            names = {
+                name: name if name in parameters.names else str(default)
+                for name, default in _LOOKED_AT.items()
+            }
+            passed = ", ".join(f"{name!r}: {name}" for name in parameters.names)
+            body = f"""
+if not seat.armed:
+    return original(PASSED)
+{HOLDS.format(**names).rstrip()}
+    _given = _checked.given
+else:
+    _given = ask({{{passed}}})
+if _given is not None:
+    block_tables, seq_lens = _given
+return original(PASSED)
+"""
+
+            def ask(arguments: dict[str, Any]) -> Given | None:
+                if self.traps.reads_device:  # and may write a dump of what was passed
+                    arguments = _as_passed(arguments, parameters)
+                return self.traps.replacements(api, arguments)
+
+            return written_out(original, parameters, body, seat=self.traps.entries.seat, ask=ask)
+
+        return around
+
+    def _launch_by_keyword(self, api: str, original: Function) -> Function:
+        """For an original without parameters of its own, such as another plugin's wrapper."""
+        parameters = Parameters("*args, **kwargs", "*args, **kwargs", (), {})
+        names = {name: f"_named.get({name!r}, {value})" for name, value in _LOOKED_AT.items()}
+        body = f"""
+if not seat.armed:
+    return original(PASSED)
+_named = by_name(args, kwargs) if args else kwargs
+{HOLDS.format(**names).rstrip()}
+    _given = _checked.given
+else:
+    _given = ask(_named)
+if _given is not None:
+    _named["block_tables"], _named["seq_lens"] = _given
+return original(**_named)
+"""
+
+        def by_name(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+            return {**AttentionCall.of(api, args, kwargs).arguments}
+
+        def ask(arguments: dict[str, Any]) -> Given | None:
+            return self.traps.replacements(api, arguments)
+
+        seat = self.traps.entries.seat
+        return written_out(original, parameters, body, seat=seat, ask=ask, by_name=by_name)
+
+    def entered(self, original: Function) -> Function:
+        """Makes the wrapper of a backend's forward: notes whose launches come from inside."""
+        parameters = Parameters.of(original)
+        parameters.require(original, "layer", "forward_batch")
+        body = f"""
+if not seat.armed:
+    return original(PASSED)
+before = seat.inside
+seat.inside = ({parameters.names[0]}, layer, forward_batch)
+if capture.capturing() is not seat.capturing:
+    seat.turned()
+try:
+    return original(PASSED)
+finally:
+    seat.inside = before
+"""
+        return written_out(
+            original, parameters, body, seat=self.traps.entries.seat, capture=capture
+        )
 
     def constructed(
         self, original: Any, backend: Any, model_runner: Any, *args: Any, **kwargs: Any
@@ -87,14 +179,12 @@ class AttentionHooks:
             self.traps.forget_tables(backend, graph=True)
         return original(backend, *args, **kwargs)
 
-    def entered(self, original: Any, backend: Any, *args: Any, **kwargs: Any) -> Any:
-        if not self.traps.armed:
-            return original(backend, *args, **kwargs)
-        inside = self.traps.entries.inside
-        layer = args[3] if len(args) > 3 else kwargs["layer"]
-        forward_batch = args[4] if len(args) > 4 else kwargs["forward_batch"]
-        before, inside.call = inside.call, (backend, layer, forward_batch)
-        try:
-            return original(backend, *args, **kwargs)
-        finally:
-            inside.call = before
+
+def _as_passed(arguments: dict[str, Any], parameters: Parameters) -> dict[str, Any]:
+    """Without what FlashInfer defaults anyway, except where the traps look at it."""
+    defaults = parameters.defaults
+    return {
+        name: value
+        for name, value in arguments.items()
+        if name in _LOOKED_AT or name not in defaults or value is not defaults[name]
+    }

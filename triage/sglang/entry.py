@@ -8,9 +8,7 @@ for. Host work only.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
@@ -18,6 +16,7 @@ from weakref import WeakKeyDictionary, WeakSet
 from torch import Tensor
 
 from triage.call import AttentionCall
+from triage.sglang.seat import Seat
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,17 +107,11 @@ class Entry:
         return indices is not None and indices.shape[0] == call.block_tables.shape[0]
 
 
-class Inside(threading.local):
-    """`call` is the (backend, layer, forward_batch) that this thread is in, None outside."""
-
-    call: tuple[Any, Any, Any] | None = None
-
-
 class Entries:
-    """Which backend's call this thread is in, and what each backend was built for."""
+    """Which backend's call this process is in, and what each backend was built for."""
 
     def __init__(self) -> None:
-        self.inside = Inside()
+        self.seat = Seat()
         self._origins: WeakKeyDictionary[Any, Origin] = WeakKeyDictionary()
         self._allocators: WeakSet[Any] = WeakSet()
 
@@ -149,23 +142,10 @@ class Entries:
         """The SWA allocator that hands out the slots of `pool`, if it was seen."""
         return next((a for a in self._allocators if getattr(a, "_kvcache", None) is pool), None)
 
-    @contextmanager
-    def entered(self, backend: Any, layer: Any, forward_batch: Any) -> Iterator[None]:
-        """Calls to FlashInfer inside belong to this layer of this backend.
-
-        A hook on the hot path sets `inside.call` itself: a generator costs a microsecond.
-        """
-        before = self.inside.call
-        self.inside.call = (backend, layer, forward_batch)
-        try:
-            yield
-        finally:
-            self.inside.call = before
-
     @property
     def current(self) -> Entry | None:
-        """The call this thread is in."""
-        call = self.inside.call
+        """The call this process is in."""
+        call = self.seat.inside
         if call is None:
             return None
         return Entry(*call, self.origin_of(call[0]), self.allocator_of)

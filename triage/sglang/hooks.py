@@ -5,8 +5,8 @@ after every plugin has run; calling it early would make it drop later plugins'
 hooks on the same targets. So: resolve every target first, register all or none,
 and look at the result once SGLang has applied them.
 
-Hooks stay bound for the life of the process; `disarm` reduces each to one
-attribute test.
+Hooks stay bound for the life of the process; disarmed, each costs one attribute test.
+The targets that every layer calls are not wrapped here but in `patches.py`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from triage.errors import InstallError
+from triage.sglang.patches import Patch, Patches
 
 logger = logging.getLogger("triage")
 
@@ -43,7 +44,7 @@ class Binding:
     bound: bool
 
 
-def resolve(hooks: Sequence[Hook]) -> None:
+def resolve(hooks: Sequence[Hook | Patch]) -> None:
     """Raise InstallError naming every target that this SGLang does not have."""
     missing = []
     for hook in hooks:
@@ -55,14 +56,17 @@ def resolve(hooks: Sequence[Hook]) -> None:
         raise InstallError("not found in this SGLang: " + "; ".join(missing))
 
 
-def register(hooks: Sequence[Hook], verified: Callable[[list[Binding]], None]) -> None:
+def register(
+    hooks: Sequence[Hook], patches: Patches, verified: Callable[[list[Binding]], None]
+) -> None:
     """Hand the hooks to SGLang; `verified` gets the bindings once SGLang has applied them.
 
-    `verified` may raise SystemExit, the one thing that leaves `load_plugins`.
+    The patches are installed then, if all hooks are bound. `verified` may raise
+    SystemExit, the one thing that leaves `load_plugins`.
     """
     from sglang.srt.plugins.hook_registry import HookRegistry, HookType
 
-    resolve(hooks)
+    resolve([*hooks, *patches.patches])
     hooks = _merged(hooks)
     for hook in hooks:
         HookRegistry.register(hook.target, hook.around, HookType.AROUND)
@@ -71,9 +75,26 @@ def register(hooks: Sequence[Hook], verified: Callable[[list[Binding]], None]) -
     def apply_hooks(cls: type) -> None:
         setattr(HookRegistry, "apply_hooks", original)  # noqa: B010, mypy rejects the assignment
         cls.apply_hooks()  # type: ignore[attr-defined]
-        verified(bindings(hooks))
+        found = bindings(hooks)
+        verified([*found, *_patched(patches, all(binding.bound for binding in found))])
 
     setattr(HookRegistry, "apply_hooks", classmethod(apply_hooks))  # noqa: B010
+
+
+def _patched(patches: Patches, wanted: bool) -> list[Binding]:
+    """Install the patches if they are wanted; none of them is bound otherwise."""
+    problem = "" if wanted else "left out, since not every hook was bound"
+    if wanted:
+        try:
+            patches.install()
+        except (InstallError, ImportError, AttributeError) as error:
+            problem = str(error)
+            logger.error("sglang-triage: nothing was patched: %s", error)
+    return [
+        Binding(patch.target, f"{patch.why}: {problem}" if problem else patch.why, bound)
+        for patch in patches.patches
+        for bound in (not problem and patches.bound(patch),)
+    ]
 
 
 def _merged(hooks: Sequence[Hook]) -> list[Hook]:

@@ -14,6 +14,7 @@ from triage.config import Config
 from triage.errors import InstallError, UnsupportedSGLang
 from triage.sglang.hooks import Binding, Hook, register
 from triage.sglang.names import swa_allocator_path
+from triage.sglang.patches import Patch, Patches
 
 logger = logging.getLogger("triage")
 
@@ -26,9 +27,11 @@ class Installed:
     traps: Any = None
     lifecycle: Any = None
     scheduling: Any = None
+    attention: Any = None
     fixes: dict[str, Any] = field(default_factory=dict)
     skipped: dict[str, Any] = field(default_factory=dict)
     fused: Any = None
+    patches: Patches = field(default_factory=lambda: Patches(()))
     bindings: list[Binding] = field(default_factory=list)
     applied: bool = False
 
@@ -40,14 +43,17 @@ class Installed:
         refused = {reason: f"{n} launches" for reason, n in self.traps.watching.refused.items()}
         if self.config.kv != "none" and self.config.mode != "raise":
             refused["KV pages in dumps"] = f"mode {self.config.mode} reads nothing back"
-        return {**self.lifecycle.absent, **self.scheduling.absent, **refused}
+        absent = self.attention.absent | self.lifecycle.absent | self.scheduling.absent
+        return {**absent, **refused}
 
     @property
     def active(self) -> bool:
         return self.applied and all(binding.bound for binding in self.bindings)
 
     def remove(self) -> None:
-        """Disarm: hooks stay bound, each costs one attribute test from now on."""
+        """Put back what we patched; SGLang's hooks stay bound and cost one attribute test each."""
+        for target in self.patches.put_back():
+            logger.info("sglang-triage: %s was wrapped since and stays, disarmed", target)
         if self.traps is not None:
             self.traps.armed = False
         for fix in self.fixes.values():
@@ -79,8 +85,9 @@ def install(config: Config) -> Installed:
         raise UnsupportedSGLang(f"SGLang cannot be imported: {error}") from error
     made = Installed(config)
     hooks: list[Hook] = []
+    patches: list[Patch] = []
     if config.debug:
-        hooks += _trap_hooks(made)
+        hooks, patches = _trap_hooks(made)
     wanted = (*config.fixes, *(("mm-piecewise-graphs",) if config.mm_graphs else ()))
     if wanted:
         from triage.sglang.fixes import plan
@@ -100,12 +107,13 @@ def install(config: Config) -> Installed:
         made.bindings, made.applied = found, True
         _report(made, sglang.__version__)
 
-    register(hooks, verified)
+    made.patches = Patches(patches)
+    register(hooks, made.patches, verified)
     _installed = made
     return made
 
 
-def _trap_hooks(made: Installed) -> list[Hook]:
+def _trap_hooks(made: Installed) -> tuple[list[Hook], list[Patch]]:
     from triage.store import DumpStore
     from triage.traps import Traps
 
@@ -134,13 +142,15 @@ def _trap_hooks(made: Installed) -> list[Hook]:
     scheduling = made.scheduling = Scheduling(traps)
     lifecycle = made.lifecycle = Lifecycle(traps, config.every)
     allocator = swa_allocator_path()
-    return [
-        *AttentionHooks(traps).hooks(),
+    attention = made.attention = AttentionHooks(traps)
+    hooks = [
+        *attention.hooks(),
         Hook(f"{allocator}.alloc_extend", allocated("alloc_extend"), "allocator trap"),
         Hook(f"{allocator}.alloc_decode", allocated("alloc_decode"), "allocator trap"),
         *lifecycle.hooks(),
         *scheduling.hooks(),
     ]
+    return hooks, [*attention.patches(), *lifecycle.patches()]
 
 
 def _report(made: Installed, version: str) -> None:

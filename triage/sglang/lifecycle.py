@@ -27,6 +27,7 @@ from triage.sglang.handing_out import HandingOut
 from triage.sglang.hooks import Hook
 from triage.sglang.metadata import Metadata
 from triage.sglang.names import sub_allocator_paths, swa_allocator_path
+from triage.sglang.patches import Patch
 from triage.sglang.pools import is_hybrid
 from triage.sglang.tree import CACHES, OPERATIONS, TreeTrap
 from triage.sglang.writes import WriteTrap
@@ -46,6 +47,10 @@ VIEWS = "sglang.srt.speculative.frozen_kv_mtp_utils"
 _FUSED_STORES = (
     f"{BACKEND}._fused_fp8_qkv_kv_cache",  # 0.5.18 and later
     f"{BACKEND}._fused_fp8_set_kv_buffer",
+)
+REPLAYS = (
+    "init_forward_metadata_out_graph",  # 0.5.13.post1 and later
+    "init_forward_metadata_replay_cuda_graph",  # 0.5.12.post1
 )
 _SWA_STATE = ("token_to_kv_pool", "_swa_kv_pool", "use_sliding_window_kv_pool")
 PAGES_OUT = ("alloc", "alloc_extend", "alloc_decode")
@@ -102,9 +107,6 @@ class Lifecycle:
                 "a failed allocation keeps nothing (I7)",
             )
         if "I3" in enabled:
-            found += self._present(
-                f"{POOL}.set_kv_buffer", self.writes.around, "slots a forward writes (I3)"
-            )
             found += self._any_of(
                 dict.fromkeys(_FUSED_STORES, self.writes.around_fused),
                 "slots a fused store writes (I3)",
@@ -179,6 +181,12 @@ class Lifecycle:
                 )
         return found
 
+    def patches(self) -> list[Patch]:
+        """What every layer calls; see `patches.py`."""
+        if "I3" not in self.traps.enabled:
+            return []
+        return [Patch(f"{POOL}.set_kv_buffer", self.writes.around, "slots a forward writes (I3)")]
+
     # -- which hooks ---------------------------------------------------------------------
 
     def _ledger_hooks(self) -> list[Hook]:
@@ -204,7 +212,10 @@ class Lifecycle:
         found += self._present(
             f"{BACKEND}.init_forward_metadata", self._forward, "ledger: step boundary (I4, I5, I17)"
         )
-        return found
+        return found + self._any_of(
+            dict.fromkeys((f"{BACKEND}.{entry}" for entry in REPLAYS), self._replayed),
+            "ledger: step boundary of a graph's replay (I4, I5, I17)",
+        )
 
     def _swa_hooks(self, names: tuple[str, ...], around: Any, why: str) -> list[Hook]:
         owner, found = swa_allocator_path(), []
@@ -256,6 +267,28 @@ class Lifecycle:
                 metadata.cache_seqlens_int32,
                 backend.req_to_token,
             )
+        return result
+
+    def _replayed(self, original: Any, backend: Any, *args: Any, **kwargs: Any) -> Any:
+        """The same before a replay. A capture's rows are nobody's and passed over.
+
+        The lengths are the scheduler's, without what the mode adds: later releases refill
+        the graph's own inside the graph.
+        """
+        given = inspect.signature(original).bind(backend, *args, **kwargs).arguments
+        batch = given.get("forward_batch")
+        pool = getattr(backend, "token_to_kv_pool", None) or getattr(backend, "_swa_kv_pool", None)
+        allocator = self.traps.allocator_of(pool) if is_hybrid(pool) else None
+        if allocator is None or given.get("in_capture") or self.traps.capturing():
+            return original(backend, *args, **kwargs)
+        self.books.boundary(allocator)
+        result = original(backend, *args, **kwargs)
+        rows = int(given["bs"] if batch is None else batch.batch_size)
+        requests, lengths = (
+            given[name] if batch is None else getattr(batch, name)
+            for name in ("req_pool_indices", "seq_lens")
+        )
+        self.books.forward(allocator, requests[:rows], lengths[:rows], backend.req_to_token)
         return result
 
     def _translated(self, original: Any, pool: Any, kv_indices: Any) -> Any:

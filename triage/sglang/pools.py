@@ -66,6 +66,15 @@ def sub_pools(pool: Any) -> tuple[tuple[str, Any, tuple[int, ...]], ...]:
     return (("full", pool.full_kv_pool, full), ("swa", pool.swa_kv_pool, sliding))
 
 
+def owner_of(entry: Any, read: Reading) -> str:
+    """ "draft " where the launch reads a pool that is the draft's own, "" for the target's.
+
+    entry: the `Entry` that the launch comes from, or None.
+    """
+    drafting = entry is not None and entry.origin.role == "draft"
+    return "draft " if drafting and not is_hybrid(read.pool) else ""
+
+
 def num_pages(pool: Any, page_size: int) -> int:
     """Pages a kernel may address, the dummy page included: buffers have size + page_size rows."""
     return (int(pool.size) + page_size) // page_size

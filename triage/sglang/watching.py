@@ -4,7 +4,7 @@ The failure: a check that waits for the device costs two syncs a layer and is
 blind under CUDA graphs, so nobody leaves it on. The rule: one check and one
 recording per index space and forward, launched at the FlashInfer call itself, so
 that a capture records them between the refill of the table and the attention;
-per layer only host comparisons. What the checks found comes to the host with the
+per layer only host comparisons (`seat.py`). What the checks found comes to the host with the
 step's mark (`triage/steps.py`).
 
 Not covered: launches of one process on two streams at once, a launch whose form
@@ -28,7 +28,18 @@ from triage.device import CheckRefused
 from triage.errors import InstallError
 from triage.invariants.reads import check_form
 from triage.sglang.entry import Entry
-from triage.sglang.pools import Reading, active_pool, is_hybrid, reading, stale_state
+from triage.sglang.pools import (
+    Reading,
+    active_pool,
+    is_hybrid,
+    num_pages,
+    owner_of,
+    reading,
+    stale_state,
+    sub_pools,
+    swa_state,
+)
+from triage.sglang.seat import Checked, Given, form_of
 from triage.sglang.sizing import watch_for
 
 if TYPE_CHECKING:
@@ -40,53 +51,23 @@ logger = logging.getLogger("triage")
 HEARTBEAT = 100
 
 
-@dataclass(slots=True)
-class Checked:
-    """The newest check of one index space, and what a later launch must share with it.
+Form = tuple[Any, ...]
 
-    Tensors and objects are compared by identity: a forward hands the same ones to
-    every layer. `holder` is what has the pool, the backend or (0.5.12.post1) the batch;
-    `graph` says whether it was recorded into one. `safe` is what the launch must be
-    given instead, None in mode `log`.
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The newest launch of an index space, and the objects that it was judged by.
+
+    `checked` is brought up to date where the launch is repeated over new tensors.
     """
 
-    table: Tensor
-    lengths: Tensor
-    cumulative: Tensor | None
-    q_len: int | None
-    window: int
-    pages: int
-    backend: Any
-    metadata: Any
-    forward_batch: Any
-    pool: Any
-    holder: Any
-    layers: Mapping[int, tuple[int, bool]]
-    slides: bool
-    graph: bool
-    safe: dict[str, Tensor] | None
-
-    def holds_for(self, arguments: Mapping[str, Any], inside: tuple[Any, Any, Any] | None) -> bool:
-        """Is this launch another layer's of the same forward? Host comparisons only.
-
-        One expression, the likeliest difference first: it runs at every layer.
-        """
-        if arguments["block_tables"] is not self.table or inside is None:
-            return False
-        backend, layer, forward_batch = inside
-        return (
-            arguments["seq_lens"] is self.lengths
-            and arguments.get("window_left", -1) == self.window
-            and forward_batch is self.forward_batch
-            and backend is self.backend
-            and backend.forward_metadata is self.metadata
-            and self.holder.token_to_kv_pool is self.pool
-            and self.layers[layer.layer_id][1] == self.slides
-            and arguments["kv_cache"][0].shape[0] == self.pages
-            and arguments.get("q_len_per_req") == self.q_len
-            and arguments.get("cum_seq_lens_q") is self.cumulative
-            and capture.capturing() == self.graph
-        )
+    space: str
+    form: Form
+    checked: Checked
+    req_to_token: Tensor | None
+    mapping: Tensor | None
+    by_request: bool
+    stale: str | None
 
 
 class _EveryLayerFull(dict[int, tuple[int, bool]]):
@@ -115,8 +96,9 @@ class Watching:
         self.watch: Watch | None = None
         self.heartbeat = HEARTBEAT
         self.refused_to_arm = ""
-        self._inside = traps.entries.inside
-        self._newest: dict[str, Checked] = {}
+        self._seat = traps.entries.seat
+        self._seat.turned = self._turned
+        self._known: dict[str, Known] = {}
         self._graph = 0
         self._captures = 0
         self._expected = False
@@ -124,7 +106,8 @@ class Watching:
     def restart(self) -> None:
         """As in a new process; the memory of the last one is given back."""
         self.watch = None
-        self._newest.clear()
+        self._seat.forget()
+        self._known.clear()
         self._graph = self._captures = 0
         self._expected = False
 
@@ -171,7 +154,7 @@ class Watching:
         expect: a check on the device is to follow, or the heartbeat stops.
         """
         self._expected = self._expected or expect
-        if self._newest:
+        if not self._seat.empty:
             self._forget()
 
     def forward_done(self) -> bool:
@@ -184,38 +167,102 @@ class Watching:
         return expected
 
     def _forget(self) -> None:
-        self._newest.clear()
+        self._seat.forget()
         if self.watch is not None:
             self.watch.begin()
 
     # -- the launch --------------------------------------------------------------------
 
-    def before_launch(self, api: str, arguments: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        """Check and record the launch unless a layer before did; what it must be given instead.
+    def before_launch(self, api: str, arguments: Mapping[str, Any]) -> Given | None:
+        """Check and record the launch; the table and lengths it must be given instead of its own.
 
-        Cost: per layer a dozen host comparisons; at the first launch of an index
-        space one check and one recording. No sync, no allocation, legal under capture.
+        Call it where no check holds (`seat.HOLDS`). Cost: one check and one recording. No
+        sync, no allocation, legal under capture.
         """
-        self.traps.counts["launches"] += 1
-        inside = self._inside.call
-        for checked in self._newest.values():
-            if checked.holds_for(arguments, inside):
-                return checked.safe
-        return self._check(AttentionCall(api, arguments), self.graph_now())
+        counts = self.traps.counts
+        counts["launches"] += 1
+        graph = self.graph_now()
+        form = self._form(api, arguments, graph)
+        for known in self._known.values() if form is not None else ():
+            if known.form == form and self._again(known, arguments):
+                counts["tables"] += 1
+                counts["tables under capture"] += graph > 0
+                return known.checked.given
+        return self._check(AttentionCall(api, arguments), graph, form)
+
+    def _form(self, api: str, arguments: Mapping[str, Any], graph: int) -> Form | None:
+        """What a launch must share with an earlier one to differ from it in nothing but values.
+
+        Objects that live as long as the server stand here by identity: what they hold
+        is compared where the form is found. None outside a backend's entry.
+        """
+        inside = self._seat.inside
+        if inside is None:
+            return None
+        backend, layer, batch = inside
+        table, lengths = arguments["block_tables"], arguments["seq_lens"]
+        query, key = arguments["query"], arguments["kv_cache"][0]
+        cumulative, requests = arguments.get("cum_seq_lens_q"), batch.req_pool_indices
+        return (
+            api,
+            graph,
+            id(backend),
+            layer.layer_id,
+            batch.forward_mode,
+            arguments.get("window_left", -1),
+            arguments.get("q_len_per_req"),
+            arguments.get("kv_layout"),
+            query.device,
+            key.shape,
+            form_of(table),
+            form_of(lengths),
+            None if cumulative is None else form_of(cumulative),
+            None if requests is None else form_of(requests),
+        )
+
+    def _again(self, known: Known, arguments: Mapping[str, Any]) -> bool:
+        """Check this launch as `known` was, if it was judged by the very objects of this one."""
+        assert self._seat.inside is not None
+        backend, _, batch = self._seat.inside
+        watch, checked = self.watch, known.checked
+        if (
+            watch is None
+            or checked.backend is not backend
+            or active_pool(backend, batch) is not checked.pool
+            or backend.req_to_token is not known.req_to_token
+            or (
+                known.mapping is not None
+                and checked.pool.full_to_swa_index_mapping is not known.mapping
+            )
+            or stale_state(backend, checked.pool) != known.stale
+        ):
+            return False
+        table, lengths = arguments["block_tables"], arguments["seq_lens"]
+        cumulative = arguments.get("cum_seq_lens_q")
+        requests = batch.req_pool_indices if known.by_request else None
+        if not watch.again(known.space, table, lengths, cumulative, requests):
+            return False
+        checked.table, checked.lengths, checked.cumulative = table, lengths, cumulative
+        checked.metadata, checked.forward_batch = backend.forward_metadata, batch
+        if checked.holder is not backend:
+            checked.holder = batch
+        self._seat.keep(checked)
+        return True
 
     def graph_now(self) -> int:
         """0 outside capture, else a number per capture: warm-up launches do not count for it."""
-        graph = self._graph
-        if not capture.capturing():
-            self._graph = 0
-        elif graph == 0:
-            self._captures += 1
-            self._graph = self._captures
-        if self._graph != graph:
-            self._forget()
+        if capture.capturing() is not self._seat.capturing:
+            self._turned()
         return self._graph
 
-    def _check(self, call: AttentionCall, graph: int) -> Mapping[str, Any] | None:
+    def _turned(self) -> None:
+        """A capture has begun or ended: nothing that was checked before holds inside it."""
+        self._seat.capturing = not self._seat.capturing
+        self._captures += self._seat.capturing
+        self._graph = self._captures if self._seat.capturing else 0
+        self._forget()
+
+    def _check(self, call: AttentionCall, graph: int, form: Form | None) -> Given | None:
         watch, counts = self.watch, self.traps.counts
         if watch is None:
             counts["launches not covered"] += 1
@@ -228,16 +275,35 @@ class Watching:
             self._check_form(call, read)
         refused = sum(watch.refused.values())
         given = self._launch(watch, call, entry, read, graph)
-        if sum(watch.refused.values()) > refused:
+        refused_now = sum(watch.refused.values()) > refused
+        if refused_now:
             counts["launches not covered"] += 1
         counts["tables"] += 1
         counts["tables under capture"] += graph > 0
-        safe = None
-        if given[0] is not call.block_tables:
-            safe = {"block_tables": given[0], "seq_lens": given[1]}
+        safe = None if given[0] is call.block_tables else given
         if entry is not None:
-            self._newest[read.space.name] = _checked(call, entry, read, graph, safe)
+            checked = _checked(call, entry, read, safe)
+            self._seat.keep(checked)
+            self._remember(checked, entry, read, call, None if refused_now else form)
         return safe
+
+    def _remember(
+        self, checked: Checked, entry: Entry, read: Reading, call: AttentionCall, form: Form | None
+    ) -> None:
+        """The launch, for those that differ from it in values alone."""
+        space = read.space.name
+        self._known.pop(space, None)
+        if form is None:
+            return
+        self._known[space] = Known(
+            space=space,
+            form=form,
+            checked=checked,
+            req_to_token=entry.req_to_token,
+            mapping=read.full_to_swa,
+            by_request=entry.rows_match(call),
+            stale=stale_state(entry.backend, read.pool),
+        )
 
     def _launch(
         self, watch: Watch, call: AttentionCall, entry: Entry | None, read: Reading, graph: int
@@ -249,7 +315,7 @@ class Watching:
             call.block_tables,
             call.cache_seqlens,
             read.space,
-            facts=_facts(call, entry, read, graph),
+            facts=_facts(call, entry, read, graph, identity),
             window_left=call.window_left,
             q_len=max(call.q_len_per_req, 1),
             cum_seq_lens_q=call.cum_seq_lens_q,
@@ -270,13 +336,7 @@ class Watching:
             self.traps.fire_event(form[0])
 
 
-def _checked(
-    call: AttentionCall,
-    entry: Entry,
-    read: Reading,
-    graph: int,
-    safe: dict[str, Tensor] | None,
-) -> Checked:
+def _checked(call: AttentionCall, entry: Entry, read: Reading, given: Given | None) -> Checked:
     arguments = call.arguments
     pool = read.pool
     return Checked(
@@ -293,13 +353,12 @@ def _checked(
         holder=entry.backend if hasattr(entry.backend, "token_to_kv_pool") else entry.forward_batch,
         layers=pool.layers_mapping if is_hybrid(pool) else _FULL,
         slides=read.space.name == "swa",
-        graph=graph > 0,
-        safe=safe,
+        given=given,
     )
 
 
 def _facts(
-    call: AttentionCall, entry: Entry | None, read: Reading, graph: int
+    call: AttentionCall, entry: Entry | None, read: Reading, graph: int, identity: bool
 ) -> dict[str, int | str]:
     """What the host knows of a launch; comes back with every offender and ring entry."""
     facts: dict[str, int | str] = {
@@ -308,8 +367,29 @@ def _facts(
         "graph": graph,
         "window_left": call.window_left,
         "num_pages": read.space.num_pages,
+        "num_q_heads": int(call.query.shape[-2]),
+        "num_kv_heads": call.num_kv_heads,
+        "head_dim": int(call.query.shape[-1]),
+        "kv_layout": call.layout,
+        "separate_kv": call.kv[0].data_ptr() != call.kv[1].data_ptr(),
+        "ragged": call.cum_seq_lens_q is not None,
+        "table_dtype": str(call.block_tables.dtype).removeprefix("torch."),
+        "table_stride": int(call.block_tables.stride(0)),
+        "pool_class": type(read.pool).__name__,
+        "reads": owner_of(entry, read) + read.space.name,
+        "table_space": "",
+        "identity": False,
+        **{
+            f"{name}_pages": num_pages(pool, call.page_size)
+            for name, pool, _ in (() if read.pool is None else sub_pools(read.pool))
+        },
     }
     if entry is not None:
+        facts["table_space"] = entry.table_space(call)
+        facts["identity"] = identity
+        state = swa_state(entry.backend).items()
+        facts["swa_state"] = ", ".join(f"{name} = {value}" for name, value in state)
+        facts["init_pool_class"] = entry.origin.pool_class
         facts["layer_id"] = entry.layer_id
         facts["role"] = entry.origin.role
         facts["forward_mode"] = entry.forward_mode

@@ -14,55 +14,45 @@ Not covered: a unified pool's virtual slots (0.5.23), a draft's own pool.
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from torch import Tensor
 
-from triage import capture
 from triage.device import CheckRefused
+from triage.errors import InstallError
 from triage.invariants.reads import IndexSpace
 from triage.invariants.writes import check_writes
+from triage.launches import WriteLaunch
 from triage.sglang.entry import Entry
 from triage.sglang.pools import active_pool, is_hybrid, num_pages
+from triage.sglang.seat import Written, form_of
+from triage.sglang.wrapping import Function, Parameters, written_out
 from triage.traps import Traps
 
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """Full and SWA slots of one write; SWA is None where the pool translates by itself."""
+    """Full and SWA slots of one write as passed, and the SWA slots that the pool keeps itself."""
 
     loc: Tensor
     swa_loc: Tensor | None
+    kept: Tensor | None = None
+
+    @property
+    def slots(self) -> tuple[Tensor, Tensor | None]:
+        """Full and SWA slots; the latter None where the pool translates by itself."""
+        return self.loc, self.kept if self.swa_loc is None else self.swa_loc
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
-    """The newest write that was checked on the device, and the forward it belongs to."""
+class _Known:
+    """The newest write that was checked on the device, and whether by its batch's requests."""
 
-    write: Write
-    backend: Any
-    metadata: Any
-    graph: bool
-
-    def again(self, where: Any) -> bool:
-        """Does another layer of the same forward write to `where`, a `KVWriteLoc`?"""
-        return (
-            getattr(where, "loc", None) is self.write.loc
-            and where.swa_loc is self.write.swa_loc
-            and self.backend.forward_metadata is self.metadata
-            and capture.capturing() == self.graph
-        )
-
-    def same(self, write: Write) -> bool:
-        return (
-            write.loc is self.write.loc
-            and write.swa_loc is self.write.swa_loc
-            and self.backend.forward_metadata is self.metadata
-            and capture.capturing() == self.graph
-        )
+    form: tuple[Any, ...]
+    launch: WriteLaunch
+    by_request: bool
 
 
 class WriteTrap:
@@ -73,30 +63,59 @@ class WriteTrap:
         self._seen: WeakKeyDictionary[Any, tuple[Any, set[tuple[int, int, bool]]]] = (
             WeakKeyDictionary()
         )
-        self._newest: Written | None = None
-        self._swa_loc_at: int | None = None
+        self._seat = traps.entries.seat
+        self._known: _Known | None = None
 
     def restart(self) -> None:
         self._seen.clear()
-        self._newest = None
+        self._known = None
 
     # -- where it stands -----------------------------------------------------------------
 
-    def around(self, original: Any, pool: Any, *args: Any, **kwargs: Any) -> Any:
-        """At `set_kv_buffer(layer, loc or loc_info, k, v, ...)`."""
-        where = args[1] if len(args) > 1 else None
-        newest = self._newest
-        if newest is not None and newest.again(where):
-            return original(pool, *args, **kwargs)
-        if is_hybrid(pool):
-            write = self._written(original, pool, args, kwargs)
-            if write is not None:
-                self._look(pool, args[0] if args else kwargs["layer"], write)
-        return original(pool, *args, **kwargs)
+    def around(self, original: Function) -> Function:
+        """Makes the wrapper of `set_kv_buffer(self, layer, loc or loc_info, k, v, ...)`."""
+        parameters = Parameters.of(original)
+        pool, layer, where = parameters.names[:3]
+        if not where.startswith("loc"):
+            raise InstallError(
+                f"{original.__qualname__} takes {where} where a location is expected"
+            )
+        swa_loc = "swa_loc" if "swa_loc" in parameters.names else "None"
+        same = (
+            f"{where} is _written.loc and {swa_loc} is _written.swa_loc"
+            if where == "loc"
+            else f"{where}.loc is _written.loc and {where}.swa_loc is _written.swa_loc"
+        )
+        # `Seat.wrote` without a call: every layer with KV of its own comes here.
+        body = f"""
+_written = seat.written
+if seat.armed and (
+    _written is None
+    or seat.inside is None
+    or not ({same})
+    or _written.backend.forward_metadata is not _written.metadata
+):
+    before_write({pool}, {layer}, {where}, {swa_loc})
+return original(PASSED)
+"""
+        return written_out(
+            original, parameters, body, seat=self._seat, before_write=self.before_write
+        )
+
+    def before_write(self, pool: Any, layer: Any, where: Any, swa_loc: Tensor | None) -> None:
+        """A layer is about to write to `where`, and `Seat.wrote` does not know it."""
+        if not is_hybrid(pool):
+            return
+        if isinstance(where, Tensor):
+            self._look(pool, layer, Write(where, swa_loc, getattr(pool, "swa_loc", None)))
+        elif getattr(where, "full_loc", None) is not None:
+            self.traps.counts["writes not covered: virtual slots"] += 1
+        else:
+            self._look(pool, layer, Write(where.loc, where.swa_loc))
 
     def around_fused(self, original: Any, backend: Any, *args: Any, **kwargs: Any) -> Any:
         """At the backend's fused fp8 store."""
-        call = self.traps.entries.inside.call
+        call = self._seat.inside
         if call is not None:
             _, layer, forward_batch = call
             pool = active_pool(backend, forward_batch)
@@ -106,32 +125,9 @@ class WriteTrap:
                 self._look(pool, layer, Write(forward_batch.out_cache_loc, swa))
         return original(backend, *args, **kwargs)
 
-    def _written(
-        self, original: Any, pool: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Write | None:
-        passed: Any = args[1] if len(args) > 1 else kwargs.get("loc_info", kwargs.get("loc"))
-        if isinstance(passed, Tensor):
-            return Write(passed, self._swa_loc(original, pool, args, kwargs))
-        if getattr(passed, "full_loc", None) is not None:
-            self.traps.counts["writes not covered: virtual slots"] += 1
-            return None
-        return Write(passed.loc, passed.swa_loc)
-
-    def _swa_loc(
-        self, original: Any, pool: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Tensor | None:
-        if "swa_loc" in kwargs:
-            return kwargs["swa_loc"]
-        if self._swa_loc_at is None:
-            names = list(inspect.signature(original).parameters)
-            self._swa_loc_at = names.index("swa_loc") - 1 if "swa_loc" in names else -1
-        if 0 <= self._swa_loc_at < len(args):
-            return args[self._swa_loc_at]
-        return getattr(pool, "swa_loc", None)
-
     def _look(self, pool: Any, layer: Any, write: Write) -> None:
         if self.traps.reads_device and not self.traps.capturing():
-            self._check(pool, layer, write.loc, write.swa_loc)
+            self._check(pool, layer, *write.slots)
         else:
             self._watch(pool, write)
 
@@ -139,21 +135,34 @@ class WriteTrap:
 
     def _watch(self, pool: Any, write: Write) -> None:
         watching = self.traps.watching
-        call = self.traps.entries.inside.call
         graph = watching.graph_now()
-        if self._newest is not None and self._newest.same(write):
+        # The fused store comes here at every layer; the others are known by then.
+        if self._seat.wrote(write.loc, write.swa_loc):
             return
-        if call is not None:
-            self._newest = Written(write, call[0], call[0].forward_metadata, graph > 0)
+        if self._seat.inside is not None:
+            backend = self._seat.inside[0]
+            self._seat.written = Written(
+                write.loc, write.swa_loc, backend, backend.forward_metadata
+            )
         watch = watching.watch
         if watch is None:
             self.traps.counts["writes not covered"] += 1
             return
-        entry = self.traps.entry
-        loc, swa_loc = write.loc, write.swa_loc
+        loc, swa_loc = write.slots
         # The batch's SWA slots keep the padded length where a call writes fewer.
         if swa_loc is not None and len(swa_loc) != len(loc):
             swa_loc = swa_loc[: len(loc)] if len(swa_loc) > len(loc) else None
+        form = self._form(pool, loc, swa_loc, graph)
+        known = self._known
+        if (
+            known is not None
+            and known.form == form
+            and pool.full_to_swa_index_mapping is known.launch.mapping
+        ):
+            known.launch(loc, swa_loc, self._requests() if known.by_request else None)
+            self.traps.counts["writes"] += 1
+            return
+        entry = self.traps.entry
         requests, each = _rows(entry, loc)
         full, swa = _spaces(pool)
         tag = watch.tag(
@@ -164,7 +173,7 @@ class WriteTrap:
             forward_mode="" if entry is None else entry.forward_mode,
         )
         try:
-            watch.checker.check_writes(
+            launch = watch.checker.check_writes(
                 loc,
                 full,
                 swa_loc=swa_loc,
@@ -179,6 +188,32 @@ class WriteTrap:
             watch.refuse(f"write: {refusal}")
             return
         self.traps.counts["writes"] += 1
+        self._known = None
+        if launch is not None and form is not None:
+            self._known = _Known(form, launch, requests is not None)
+
+    def _form(
+        self, pool: Any, loc: Tensor, swa_loc: Tensor | None, graph: int
+    ) -> tuple[Any, ...] | None:
+        """What a write must share with an earlier one to differ from it in nothing but values."""
+        if self._seat.inside is None:
+            return None
+        _, layer, batch = self._seat.inside
+        requests = self._requests()
+        return (
+            id(pool),
+            graph,
+            layer.layer_id,
+            batch.forward_mode,
+            form_of(loc),
+            None if swa_loc is None else form_of(swa_loc),
+            None if requests is None else form_of(requests),
+        )
+
+    def _requests(self) -> Tensor | None:
+        assert self._seat.inside is not None
+        requests: Tensor | None = getattr(self._seat.inside[2], "req_pool_indices", None)
+        return requests
 
     # -- before the write, in mode `raise` -------------------------------------------------
 

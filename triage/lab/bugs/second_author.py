@@ -127,7 +127,7 @@ SECOND_AUTHOR = (
         "translated-by-page-id",
         "a verify translates page ids as if they were slots",
         f"{SGLANG}/pull/16267",
-        ("I2", "I1"),
+        ("I22", "I2", "I1"),
         inject=spoiled(_translated_by_page),
         cause="divided-twice",
     ),

@@ -1,0 +1,113 @@
+"""Drafts' graphs: the check is recorded between the refill and the attention, once per table.
+
+SGLang's own graph runner, backends, views and pools; the capture itself is a stub
+(`capture_child.py` names what is).
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import subprocess
+import sys
+
+import pytest
+
+from triage.lab import versions
+
+VERSIONS = ("0.5.18", "0.5.14")
+REFILLS_IN_GRAPH = {"0.5.18": True, "0.5.14": False}  # from 0.5.15.post1 on
+
+
+@pytest.fixture(scope="module")
+def captured(tmp_path_factory):
+    """`captured(version, kind, *options)` -> what the child says of that kind of draft."""
+    directory = tmp_path_factory.mktemp("captures")
+
+    @functools.cache
+    def child(version, kinds, *options):
+        command = [sys.executable, "-m", "tests.sglang.capture_child", kinds, str(directory)]
+        done = subprocess.run(
+            [*command, *options],
+            env=versions.environment(version),
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+    def run(version, kind, *options):
+        found = child(version, kind if options else "frozen,multi-step", *options)[kind]
+        assert found["sglang"] == version
+        return found
+
+    return run
+
+
+def recorded(found):
+    """The events of the capture itself, warm-ups left out."""
+    return [event for event in found["events"] if event["captured"]]
+
+
+def check_order(events, refills):
+    """Each launch reads the copy that its table's check fills, checked behind the refill."""
+    checked = {}
+    assert [event["kind"] for event in events].count("refill") == refills
+    seen = 0
+    for event in events:
+        if event["kind"] == "refill":
+            assert not checked, "a table is refilled behind its check"
+            seen += 1
+        elif event["kind"] == "check":
+            assert seen == refills
+            checked[event["table"]] = event["safe"]
+        else:
+            table = event["swa"] if event["window"] >= 0 else event["full"]
+            assert event["given"] == checked[table]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_frozen_draft_is_checked_once_per_table_in_its_graph(captured, version):
+    found = captured(version, "frozen")
+    events = recorded(found)
+    # THEN twelve launches of three steps share two checks, one per index space
+    assert [event["kind"] for event in events].count("attention") == 12
+    checks = [event for event in events if event["kind"] == "check"]
+    assert len({event["table"] for event in checks}) == len(checks) == 2
+    assert found["counts"]["tables under capture"] == 2
+    assert {event["graph"] for event in checks} == {1}
+    check_order(events, refills=int(REFILLS_IN_GRAPH[version]))
+    assert "launches not covered" not in found["counts"]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_each_step_of_a_multi_step_draft_has_its_own_check(captured, version):
+    found = captured(version, "multi-step")
+    events = recorded(found)
+    # THEN the backends of both steps have a table and a check, each right before its launch
+    checks = [event for event in events if event["kind"] == "check"]
+    assert len({event["table"] for event in checks}) == len(checks) == 2
+    behind = [event["kind"] for event in events if event["kind"] != "refill"]
+    assert behind == ["check", "attention"] * 2
+    check_order(events, refills=2 * REFILLS_IN_GRAPH[version])
+    assert "launches not covered" not in found["counts"]
+
+
+def test_a_stale_draft_is_captured_with_the_full_table_and_the_check_says_so(captured):
+    events = recorded(captured("0.5.18", "frozen", "stale-swa-state"))
+    checks = [event for event in events if event["kind"] == "check"]
+    # GIVEN the defect, THEN one table serves both spaces and is still checked for each
+    assert len({event["table"] for event in checks}) == 1 and len(checks) == 2
+    assert all("SWA state was taken from another pool" in event["stale"] for event in checks)
+
+
+def test_the_fix_holds_through_the_whole_capture(captured):
+    found = captured("0.5.18", "frozen", "stale-swa-state", "state-swap")
+    events = recorded(found)
+    # THEN the graph reads a table of its own for sliding layers, refilled inside the capture
+    checks = [event for event in events if event["kind"] == "check"]
+    assert len({event["table"] for event in checks}) == len(checks) == 2
+    assert not any(event["stale"] for event in checks)
+    check_order(events, refills=1)
+    assert found["fixes"]["state-swap"] > 0

@@ -1,0 +1,23 @@
+"""Sixty layers of SGLang's own backend, hooks bound by `install`: what one forward launches."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.parametrize("mode", ["contain", "log"])
+def test_sixty_layers_take_two_table_checks_and_wait_for_nothing(mode):
+    # WHEN a decode forward of 60 layers runs, our kernels replaced by a count
+    command = [sys.executable, "-m", "triage.bench.bound_forward", mode, "60", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    # THEN one check and one recording per index space, one check of the writes, and no wait
+    launched = {name: found["launches"].get(name) for name in ("check", "record", "write check")}
+    assert launched == {"check": 2, "record": 2, "write check": 1}
+    assert found["host_reads"] == 0
+    assert found["layers"] == found["watched"] == 60

@@ -1,0 +1,244 @@
+"""One decode forward of SGLang's own backend, with the hooks as `install` binds them, and without.
+
+    python -m triage.bench.bound_forward contain [LAYERS [ROUNDS]]     one line of JSON
+
+The backend, its metadata, the pools and the layers are SGLang's, 42 layers of which all but
+the last 18 own their KV, 64 rows at 9k tokens; without rounds it counts and measures no
+time. Replaced, because they are kernels or need a GPU: the
+FlashInfer function (one of its signature that returns its output buffer), SGLang's
+page-table build and KV store, and the launches of our own kernels. The scheduler is not
+importable there, so begin, mark and release of a step are called as its hooks would.
+
+"Off" puts every target back to the function that SGLang defined; on and off are measured
+in turns. A process of its own, since SGLang's hooks stay bound.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import pkgutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any
+from unittest import mock
+
+from triage import config
+
+ROWS, LENGTH, ROUNDS, TURN = 64, 9213, 1200, 60
+
+
+def flashinfer_function(output: Any) -> Callable[..., Any]:
+    """Stands for FlashInfer 0.6.17's decode function: its parameters, no work."""
+
+    def trtllm_batch_decode_with_kv_cache(
+        query: Any,
+        kv_cache: Any,
+        workspace_buffer: Any,
+        block_tables: Any,
+        seq_lens: Any,
+        max_seq_len: int,
+        bmm1_scale: Any = 1.0,
+        bmm2_scale: Any = 1.0,
+        window_left: int = -1,
+        out: Any = None,
+        out_dtype: Any = None,
+        o_sf_scale: Any = None,
+        o_sf_vec_size: Any = None,
+        sinks: Any = None,
+        kv_layout: str = "HND",
+        enable_pdl: Any = None,
+        backend: str = "auto",
+        q_len_per_req: Any = 1,
+        o_scale: Any = 1.0,
+        mask: Any = None,
+        max_q_len: Any = None,
+        cum_seq_lens_q: Any = None,
+        skip_softmax_threshold_scale_factor: Any = None,
+        kv_cache_sf: Any = None,
+        uses_shared_paged_kv_idx: bool = True,
+        lse: Any = None,
+        return_lse: bool = False,
+        bmm1_scale_log2: Any = None,
+        multi_ctas_kv_counter_buffer: Any = None,
+        enable_block_sparse_attention: bool = False,
+    ) -> Any:
+        return output
+
+    return trtllm_batch_decode_with_kv_cache
+
+
+class Targets:
+    """Every function that is hooked, as bound and as SGLang defined it."""
+
+    def __init__(self, targets: list[str]) -> None:
+        self._states: list[tuple[Any, str, Any, Any]] = []
+        for target in targets:
+            path, _, name = target.rpartition(".")
+            owner = pkgutil.resolve_name(path)
+            bound = inspect.getattr_static(owner, name)
+            self._states.append((owner, name, bound, inspect.unwrap(bound)))
+
+    def set(self, *, bound: bool) -> None:
+        for owner, name, hooked, plain in self._states:
+            setattr(owner, name, hooked if bound else plain)
+
+
+class Decode:
+    """The forward. `traps` makes it a step of an armed scheduler."""
+
+    def __init__(self, runtime: Any) -> None:
+        import torch
+        from sglang.srt.model_executor.forward_batch_info import ForwardBatch, ForwardMode
+
+        geometry = runtime.geometry
+        self.backend, self.layers = runtime.target_backend, runtime.layers
+        self.own_kv = geometry.own_kv_layers
+        self.rows = torch.zeros(ROWS, geometry.num_heads, geometry.head_dim, dtype=torch.float16)
+        lengths = torch.full((ROWS,), LENGTH, dtype=torch.int64)
+        self.batch = ForwardBatch(
+            forward_mode=ForwardMode.DECODE,
+            batch_size=ROWS,
+            input_ids=torch.zeros(ROWS, dtype=torch.int64),
+            req_pool_indices=torch.arange(1, ROWS + 1),
+            seq_lens=lengths,
+            out_cache_loc=torch.arange(ROWS) + geometry.page_size,
+            seq_lens_sum=int(lengths.sum()),
+            seq_lens_cpu=lengths,
+        )
+        self.batch.token_to_kv_pool = runtime.token_to_kv_pool
+        self.batch.attn_backend = self.backend
+
+    def run(self, traps: Any = None) -> None:
+        begun = traps.steps.begin() if traps is not None else 0
+        self.backend.init_forward_metadata(self.batch)
+        rows = self.rows
+        for index, layer in enumerate(self.layers):
+            kv = rows if index < self.own_kv else None
+            self.backend.forward_decode(
+                rows, kv, kv, layer, self.batch, save_kv_cache=kv is not None
+            )
+        self._close(traps, begun)
+
+    def replay(self, traps: Any = None) -> None:
+        """What a graph replay leaves on the host: metadata is in the graph, the mark is not."""
+        begun = traps.steps.begin() if traps is not None else 0
+        if traps is not None:
+            traps.forget_tables(self.backend, graph=True)
+        self._close(traps, begun)
+
+    @staticmethod
+    def _close(traps: Any, begun: int) -> None:
+        if traps is not None:
+            traps.steps.forward_done()
+            traps.steps.release(begun)
+
+
+def measure(mode: str, layers: int = 42, rounds: int = ROUNDS) -> dict[str, Any]:
+    """Microseconds of a forward, on less off, and of a replay; reads and launches of one."""
+    os.environ.update(
+        {
+            config.DEBUG: "1",
+            config.MODE: mode,
+            config.DIRECTORY: tempfile.gettempdir(),
+            "SGLANG_PLUGINS": "sglang_triage",
+        }
+    )
+    from triage.lab import bootstrap
+
+    bootstrap.prepare()
+    import torch
+
+    from triage.bench.watch_cost import no_kernels
+    from triage.lab.gpu import StandInFlashInfer
+    from triage.lab.runtime import Geometry, Runtime
+    from triage.syncs import count_syncs
+
+    stand_in = StandInFlashInfer(lambda call: None)
+    stand_in.install()
+    out = torch.zeros(ROWS, 1, 8, dtype=torch.float16)
+    stand_in.module.decode.trtllm_batch_decode_with_kv_cache = flashinfer_function(out)
+    installed = _load_plugins()
+    geometry = Geometry(
+        page_size=64,
+        swa_pages=1024,
+        full_pages=1024,
+        window=512,
+        num_layers=layers,
+        full_every=6,
+        kv_shared_layers=18,
+        context_len=9216,
+        max_requests=ROWS,
+    )
+    traps = installed.traps
+    traps.watching.heartbeat = 1 << 60  # no kernel runs, so none is heard
+    runtime = Runtime(geometry, draft_tokens=1, draft_steps=1, draft="none")
+    watch = traps.watching.watch
+    watch.checker._eager = watch.recorder._eager = False  # launch, that is call the no-op
+    decode = Decode(runtime)
+    targets = Targets([binding.target for binding in installed.bindings])
+    backend, pool = "sglang.srt.layers.attention.trtllm_mha_backend", "sglang.srt.mem_cache"
+    with (
+        mock.patch(f"{backend}.build_trtllm_mha_page_table", lambda **_: None),
+        mock.patch(f"{pool}.memory_pool.MHATokenToKVPool.set_kv_buffer", lambda *_, **__: None),
+    ):
+        with no_kernels():
+            forward = _difference_us(
+                targets, lambda: decode.run(traps), lambda: decode.run(), rounds
+            )
+            replay = _difference_us(targets, lambda: decode.replay(traps), decode.replay, rounds)
+            decode.run(traps)  # the next has tables of a form that is known
+        with count_syncs(forbid=True) as counts, no_kernels(counts):
+            before = traps.counts["launches"]
+            decode.run(traps)
+            watched = traps.counts["launches"] - before
+    return {
+        "sglang": bootstrap.sglang_version(),
+        "forward_us": forward[0] - forward[1],
+        "off_us": forward[1],
+        "replay_us": replay[0] - replay[1],
+        "host_reads": counts.total_host_reads,
+        "launches": dict(counts.launches),
+        "bound": len(installed.bindings),
+        "layers": len(runtime.layers),
+        "watched": watched,
+    }
+
+
+def _load_plugins() -> Any:
+    from sglang.srt.plugins import load_plugins
+
+    from triage.sglang.install import state
+
+    load_plugins()
+    installed = state()
+    if installed is None or not installed.active:
+        raise SystemExit("the plugin was not loaded: pip install -e . in this environment")
+    return installed
+
+
+def _difference_us(
+    targets: Targets, on: Callable[[], None], off: Callable[[], None], rounds: int
+) -> tuple[float, float]:
+    """The quickest of `rounds` of each, in turns of `TURN`: what other processes add is not ours.
+
+    After a turn CPython's inline caches are cold; the first calls of the next warm them.
+    """
+    best = [float("inf") if rounds else 0.0] * 2
+    for _ in range(rounds // TURN):
+        for which, call in enumerate((on, off)):
+            targets.set(bound=which == 0)
+            for _ in range(TURN):
+                started = time.thread_time()
+                call()
+                best[which] = min(best[which], time.thread_time() - started)
+    targets.set(bound=True)
+    return best[0] * 1e6, best[1] * 1e6
+
+
+if __name__ == "__main__":
+    json.dump(measure(sys.argv[1], *map(int, sys.argv[2:])), sys.stdout)
+    sys.stdout.write("\n")

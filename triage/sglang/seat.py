@@ -1,0 +1,179 @@
+"""What the wrappers on the hot path look at: the call this process is in, and what was checked.
+
+A layer of a forward costs here what a dozen comparisons of host objects cost, and
+nothing else: the first launch of an index space and the first write go on to
+`watching.py` and `writes.py`, which leave their answer here for the layers behind them.
+
+One thread runs the forwards of a process, in every SGLang read (0.5.12.post1 to 0.5.23).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from triage import capture
+
+Given = tuple[Tensor, Tensor]
+"""The table and the lengths that a launch must be given instead of its own."""
+
+
+@dataclass(slots=True)
+class Checked:
+    """The newest check of one index space, and what a later launch must share with it.
+
+    Tensors and objects are compared by identity: a forward hands the same ones to
+    every layer. `holder` is what has the pool, the backend or (0.5.12.post1) the batch.
+    `given` is what the launch must be given instead, None in mode `log`.
+    """
+
+    table: Tensor
+    lengths: Tensor
+    cumulative: Tensor | None
+    q_len: int | None
+    window: int
+    pages: int
+    backend: Any
+    metadata: Any
+    forward_batch: Any
+    pool: Any
+    holder: Any
+    layers: Mapping[int, tuple[int, bool]]
+    slides: bool
+    given: Given | None
+
+
+@dataclass(slots=True)
+class Written:
+    """The newest write that was checked on the device, and the forward it belongs to.
+
+    `swa_loc` is None where the pool translates by itself.
+    """
+
+    loc: Tensor
+    swa_loc: Tensor | None
+    backend: Any
+    metadata: Any
+
+
+HOLDS = """
+_checked, _inside = seat.newest, seat.inside
+if _checked is not None and (
+    _checked.table is not {block_tables} or _checked.window != {window_left}
+):
+    _checked = seat.turn_to({block_tables})
+if (
+    _checked is not None
+    and _inside is not None
+    and {seq_lens} is _checked.lengths
+    and {window_left} == _checked.window
+    and _inside[2] is _checked.forward_batch
+    and _inside[0] is _checked.backend
+    and _checked.backend.forward_metadata is _checked.metadata
+    and _checked.holder.token_to_kv_pool is _checked.pool
+    and _checked.layers[_inside[1].layer_id][1] == _checked.slides
+    and {q_len_per_req} == _checked.q_len
+    and {cum_seq_lens_q} is _checked.cumulative
+    and {kv_cache}[0].shape[0] == _checked.pages
+):
+    seat.repeated += 1
+"""
+"""Is a launch another layer's of a forward that was checked? Host comparisons alone, the
+likeliest difference first. Source text, written into the wrapper of the FlashInfer call
+(`attention.py`): it runs at every layer, where a call costs as much as all of it. What
+stands behind it in the wrapper goes into its `if` and its `else`.
+"""
+
+
+def form_of(tensor: Tensor) -> tuple[Any, ...]:
+    """All that decides how a kernel reads a tensor, but its address."""
+    return tensor.shape, tensor.stride(), tensor.dtype, tensor.device
+
+
+class Seat:
+    """State of the hot path. One per process; written by one thread.
+
+    Attributes:
+        armed: False makes every wrapper go straight on.
+        inside: `(backend, layer, forward_batch)` of the entry that is running, or None.
+        capturing: what the predicate said at the last entry.
+        turned: called where it says something else now.
+        newest: the newest check; `turn_to` has that of the other index space.
+        repeated: launches for which a check held.
+    """
+
+    __slots__ = (
+        "_other",
+        "armed",
+        "capturing",
+        "inside",
+        "newest",
+        "repeated",
+        "turned",
+        "written",
+    )
+
+    def __init__(self) -> None:
+        self.armed = True
+        self.inside: tuple[Any, Any, Any] | None = None
+        self.capturing = False
+        self.turned: Callable[[], None] = lambda: None
+        self.repeated = 0
+        self.written: Written | None = None
+        self.newest: Checked | None = None
+        self._other: Checked | None = None  # of the other index space
+
+    def turn_to(self, block_tables: Any) -> Checked | None:
+        """The check of the other index space, if it is of this table; it is the newest then."""
+        other = self._other
+        if other is None or other.table is not block_tables:
+            return None
+        self.newest, self._other = other, self.newest
+        return other
+
+    def wrote(self, where: Any, swa_loc: Any) -> bool:
+        """Was this very write checked, for another layer of the same forward?
+
+        where: the location as SGLang passes it: a tensor, or a `KVWriteLoc` of two.
+        """
+        written = self.written
+        if written is None:
+            return False
+        if (where is not written.loc or swa_loc is not written.swa_loc) and (
+            getattr(where, "loc", None) is not written.loc or where.swa_loc is not written.swa_loc
+        ):
+            return False
+        if self.inside is None and capture.capturing() is not self.capturing:
+            return False
+        return written.backend.forward_metadata is written.metadata
+
+    def keep(self, checked: Checked) -> None:
+        """The newest check of its index space; a copy for containment holds no older one."""
+        newest = self.newest
+        if newest is not None and newest.slides != checked.slides:
+            self._other = newest
+        self.newest = checked
+
+    def forget(self) -> None:
+        """Whatever was checked is to be checked again."""
+        self.newest = self._other = self.written = None
+
+    @property
+    def empty(self) -> bool:
+        return self.newest is None and self.written is None
+
+    @contextmanager
+    def entered(self, backend: Any, layer: Any, forward_batch: Any) -> Iterator[None]:
+        """Calls to FlashInfer inside belong to this layer of this backend."""
+        before = self.inside
+        self.inside = (backend, layer, forward_batch)
+        if capture.capturing() is not self.capturing:
+            self.turned()
+        try:
+            yield
+        finally:
+            self.inside = before
