@@ -34,10 +34,9 @@ from triage.history import History
 from triage.invariants.allocator import check_allocated
 from triage.invariants.findings import Findings, read_together
 from triage.invariants.geometry import check_workspace
-from triage.invariants.lengths import check_lengths, check_query_offsets
 from triage.invariants.reads import IndexSpace, check_form, check_table
-from triage.invariants.writes import check_own_slots
 from triage.record import Dump
+from triage.sglang.beside import judged_beside
 from triage.sglang.continuing import holders
 from triage.sglang.entry import Entries, Entry
 from triage.sglang.pools import Reading, active_pool, is_hybrid, num_pages, reading, stale_state
@@ -69,6 +68,7 @@ class Traps:
         self.steps = Steps(self)
         self.history = History(self)
         self.enabled = invariants_of(checks)
+        self.ranges_only = False  # I20 as the first trap of this kind had it, to compare with
         self.is_fresh: Callable[[Any, Any], Evidence | None] | None = None
         self._checked: WeakKeyDictionary[Any, tuple[Any, Any, set[tuple[Any, ...]]]] = (
             WeakKeyDictionary()
@@ -178,7 +178,7 @@ class Traps:
             self._fire(TableForm, form[0], call, entry, read)
         mine = self._check(call, entry, read)
         sibling = None if entry is None else self._sibling(call, entry, read)
-        beside = self._beside(call, entry)
+        beside = judged_beside(call, entry, self.enabled)
         read_together([mine, *beside, *([sibling[1]] if sibling else [])])
         self.counts["tables"] += 1
         self.counts["host reads"] += 1
@@ -224,67 +224,6 @@ class Traps:
             found = check_workspace(counters)
             summary = "a split-K counter is not zero before the launch"
             self.fire_findings(found, "I27", summary, "", self._where(call))
-
-    def _beside(self, call: AttentionCall, entry: Entry | None) -> list[Findings]:
-        """What is judged at the same launch beside its table, in the same host read."""
-        found = [self._offsets(call, entry)]
-        if entry is not None:
-            found += [self._lengths(call, entry), self._own_slots(call, entry)]
-        return [each for each in found if each is not None]
-
-    def _offsets(self, call: AttentionCall, entry: Entry | None) -> Findings | None:
-        """I12: the query offsets cut the query tensor. Padding behind the last row is legal."""
-        offsets = call.cum_seq_lens_q
-        if offsets is None or len(offsets) < 2:
-            return None
-        rows = int(call.query.shape[0])
-        known = None if entry is None else getattr(entry.forward_batch, "extend_num_tokens", None)
-        return check_query_offsets(
-            offsets,
-            query_rows=rows,
-            padded=known != rows,
-            max_q_len=call.arguments.get("max_q_len"),
-        )
-
-    def _own_slots(self, call: AttentionCall, entry: Entry) -> Findings | None:
-        """I3, I20: the tokens of this forward are written where its request rows name them.
-
-        A draft that reads the target's pool writes nothing; a call of fewer slots than
-        queries is a part of a forward.
-        """
-        loc, table = getattr(entry.forward_batch, "out_cache_loc", None), entry.req_to_token
-        if loc is None or table is None or "I3" not in self.enabled or not entry.rows_match(call):
-            return None
-        shares = is_hybrid(active_pool(entry.backend, entry.forward_batch))
-        if (entry.origin.role == "draft" and shares) or len(loc) < call.query.shape[0]:
-            return None
-        if getattr(entry.layer, "is_cross_attention", False) or call.page_size == 1:
-            return None
-        assert entry.req_pool_indices is not None
-        return check_own_slots(
-            loc,
-            entry.req_pool_indices,
-            call.cache_seqlens,
-            table,
-            page_size=call.page_size,
-            q_len=max(call.q_len_per_req, 1),
-            cum_seq_lens_q=call.cum_seq_lens_q,
-        )
-
-    def _lengths(self, call: AttentionCall, entry: Entry) -> Findings | None:
-        """I12 against the forward batch: metadata of another forward has other lengths."""
-        seq_lens = getattr(entry.forward_batch, "seq_lens", None)
-        if seq_lens is None or not entry.rows_match(call):
-            return None
-        added = entry.added_tokens
-        if not added:
-            return None
-        return check_lengths(
-            call.cache_seqlens,
-            seq_lens,
-            added,
-            req_pool_indices=entry.req_pool_indices,
-        )
 
     def _sibling(
         self, call: AttentionCall, entry: Entry, read: Reading

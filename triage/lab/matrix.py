@@ -154,6 +154,8 @@ def play(
     """One run of `bug` from fresh pools; what stopped it, and when it was first wrong."""
     names = tuple(name for check in checks for name in check.split(","))
     process.arm(traps=traps, fixes=fixes, directory=directory, checks=names)
+    if process.traps is not None:
+        process.traps.ranges_only = checks == BOUNDS
     bench: Bench | None = None
     moments: list[int] = []
 

@@ -59,7 +59,8 @@ class RowsWritten:
     def around_write(self, original: Any, pool: Any, indices: Any, values: Any) -> Any:
         result = original(pool, indices, values)
         page = self.traps.entries.page_size()
-        if page > 1 and isinstance(values, Tensor) and values.numel():
+        judged = page > 1 and not self.traps.ranges_only
+        if judged and isinstance(values, Tensor) and values.numel():
             self._judge(pool.req_to_token, indices, values, page)
         return result
 

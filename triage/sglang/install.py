@@ -124,7 +124,7 @@ def _trap_hooks(made: Installed) -> tuple[list[Hook], list[Patch]]:
     def allocated(where: str) -> Any:
         def after(original: Any, allocator: Any, *args: Any, **kwargs: Any) -> Any:
             beside = None
-            if traps.armed and traps.judges_allocs:
+            if traps.armed and traps.judges_allocs and not traps.ranges_only:
                 table = traps.entries.request_table()
                 beside = last_slots(original, allocator, args, kwargs, table)
             slots = original(allocator, *args, **kwargs)
