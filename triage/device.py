@@ -81,10 +81,11 @@ class StepReport:
 
 @dataclass(slots=True)
 class _Snapshot:
-    """A copy of the state on its way to the host; `numbers` is the same host memory."""
+    """A copy of the state on its way to the host; the arrays are the same host memory."""
 
     state: Tensor
     numbers: np.ndarray
+    header: np.ndarray
     event: torch.cuda.Event | None
     step: int = -1
 
@@ -156,7 +157,8 @@ class DeviceChecker:
 
     def _new_snapshot(self, size: int) -> _Snapshot:
         host = torch.zeros(size, dtype=torch.int64, pin_memory=self.on_cuda)
-        return _Snapshot(host, host.numpy(), torch.cuda.Event() if self.on_cuda else None)
+        numbers, event = host.numpy(), torch.cuda.Event() if self.on_cuda else None
+        return _Snapshot(host, numbers, numbers[:HEADER], event)
 
     def check_table(
         self,
@@ -385,7 +387,7 @@ class DeviceChecker:
                 snapshot.event.synchronize()
             reports.append(self._report(snapshot))
             self._free.append(self._pending.popleft())
-        if any(report.total for report in reports):
+        if any([report.counts for report in reports]):
             # Room for the next offenders. A launch that is running keeps its own out.
             self.state[FLOOR : FLOOR + 1].copy_(self.state[CURSOR : CURSOR + 1])
         return tuple(reports)
@@ -396,7 +398,7 @@ class DeviceChecker:
         return self._marks_without_launch
 
     def _report(self, snapshot: _Snapshot) -> StepReport:
-        header = snapshot.numbers[:HEADER].tolist()
+        header = snapshot.header.tolist()
         launches, counts = header[LAUNCHES], header[COUNTS : COUNTS + len(INVARIANTS)]
         before = self._seen
         fresh: dict[str, int] = {}
@@ -409,8 +411,9 @@ class DeviceChecker:
             offenders = tuple(_offender(r) for r in records if r[10] >= before.launches)
         quiet = launches == before.launches
         self._marks_without_launch = self._marks_without_launch + 1 if quiet else 0
-        self._seen = _Progress(launches, counts)
-        return StepReport(snapshot.step, (before.launches, launches), fresh, offenders)
+        seen = before.launches, launches
+        before.launches, before.counts = launches, counts
+        return StepReport(snapshot.step, seen, fresh, offenders)
 
     def _count_empty_launch(self) -> None:
         self.state[LAUNCHES : LAUNCHES + 1].add_(1)

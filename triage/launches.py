@@ -10,7 +10,7 @@ The kernels are looked up in this module at each launch.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
@@ -24,7 +24,8 @@ class TableLaunch:
     """`check_table_kernel` of one program a row.
 
     none: what the kernel is given for a tensor that it does not look at.
-    rest: its arguments behind the tensors, in order. constants: its constexpr ones.
+    rest: its arguments behind the tensors, in order. constants: its constexpr ones, which
+        are the last, in order: handed on by name they would cost a dict a launch.
     """
 
     rows: int
@@ -32,6 +33,10 @@ class TableLaunch:
     none: Tensor
     rest: tuple[Any, ...]
     constants: Mapping[str, Any]
+    _behind: tuple[Any, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_behind", (*self.rest, *self.constants.values()))
 
     def __call__(
         self, table: Tensor, lengths: Tensor, queries: Tensor | None, requests: Tensor | None
@@ -43,8 +48,7 @@ class TableLaunch:
             lengths,
             none if queries is None else queries,
             none if requests is None else requests,
-            *self.rest,
-            **self.constants,
+            *self._behind,
         )
 
 
@@ -57,6 +61,10 @@ class RecordLaunch:
     none: Tensor
     rest: tuple[Any, ...]
     constants: Mapping[str, Any]
+    _behind: tuple[Any, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_behind", (*self.rest, *self.constants.values()))
 
     def __call__(
         self, table: Tensor, lengths: Tensor, queries: Tensor | None, requests: Tensor | None
@@ -68,8 +76,7 @@ class RecordLaunch:
             lengths,
             none if queries is None else queries,
             none if requests is None else requests,
-            *self.rest,
-            **self.constants,
+            *self._behind,
         )
 
 
@@ -83,6 +90,10 @@ class WriteLaunch:
     mapping: Tensor
     rest: tuple[Any, ...]
     constants: Mapping[str, Any]
+    _behind: tuple[Any, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_behind", (*self.rest, *self.constants.values()))
 
     def __call__(self, loc: Tensor, swa_loc: Tensor | None, requests: Tensor | None) -> None:
         none = self.none
@@ -92,6 +103,5 @@ class WriteLaunch:
             none if swa_loc is None else swa_loc,
             self.mapping,
             none if requests is None else requests,
-            *self.rest,
-            **self.constants,
+            *self._behind,
         )

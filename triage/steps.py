@@ -128,10 +128,11 @@ class Steps:
 
     def _judge(self, watch: Watch, report: StepReport) -> None:
         self.launches.append((report.step, *report.launches))
-        # What was redirected is told, whatever is enabled: containment is never silent.
-        only = self.traps.enabled | ({"I1", "I26"} if watch.mode == "contain" else set())
-        if any(name in only for name in report.counts):
-            self._fire(watch.evidence(report, only), report)
+        if report.counts:
+            # What was redirected is told, whatever is enabled: containment is never silent.
+            only = self.traps.enabled | ({"I1", "I26"} if watch.mode == "contain" else set())
+            if any(name in only for name in report.counts):
+                self._fire(watch.evidence(report, only), report)
         try:
             watch.listen()
         except CheckerSilent as silence:

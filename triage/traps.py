@@ -121,7 +121,8 @@ class Traps:
         graph: of a CUDA graph, whose check runs on the device in every mode.
         launches: attention is to follow.
         """
-        self._checked.pop(backend, None)
+        if self.reads_device:
+            self._checked.pop(backend, None)
         self.watching.forget(expect=launches and (graph or not self.reads_device))
 
     @property

@@ -46,6 +46,19 @@ def test_a_wrapper_hands_on_what_came_whatever_way_it_was_passed(module):
         made.first(1, d=1)
 
 
+@pytest.mark.parametrize("further", [{}, {"c": 3}, {"c": 3, "d": None}])
+def test_further_keywords_are_handed_on_and_none_where_none_came(further):
+    seen = []
+
+    def original(a, *, b=2, **more):
+        return a, b, more
+
+    wrapper = around(seen)(original)
+    assert wrapper(1, **further) == (1, 2, further)
+    assert wrapper(a=1, b=5, **further) == (1, 5, further)
+    assert seen == ["before"] * 2
+
+
 def test_putting_back_restores_the_very_objects(module):
     made, importer = module
     first = made.first

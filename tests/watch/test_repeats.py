@@ -10,9 +10,11 @@ import pytest
 import torch
 
 from tests.watch.forward import Forward, armed
+from triage import launches
 from triage.bench.trap_cost import Step
 from triage.dump import read_dump
 from triage.errors import BrokenLifecycle, OutOfBounds
+from triage.invariants.reads import IndexSpace
 from triage.watch import Watch
 
 pytestmark = pytest.mark.skipif(
@@ -109,3 +111,31 @@ def test_another_object_behind_the_same_form_is_judged_anew(step, traps, repeats
     forward.run()
     # THEN at least the sliding launch was not taken for a repeat
     assert len(repeats) < 2 and traps.counts["tables"] == 4
+
+
+def test_the_constants_of_a_launch_stand_in_the_kernels_own_order(step, traps):
+    # GIVEN the launches of a forward, whose constants are handed on by position
+    watch = traps.watching.watch
+    Forward(step, traps).run()
+    repeat, record, write = watch._repeats["swa"], watch.recorder.newest, _write_launch(watch)
+    # THEN they are the last parameters of the kernel, in its order
+    for kernel, launch in (
+        (launches.check_table_kernel, repeat.check),
+        (launches.record_kernel, record),
+        (launches.check_writes_kernel, write),
+    ):
+        names = kernel.arg_names
+        assert tuple(launch.constants) == tuple(names[-len(launch.constants) :])
+        assert len(names) == len(launch.rest) + len(launch.constants) + _tensors(launch)
+
+
+def _write_launch(watch):
+    space = IndexSpace("full", 64, 8)
+    return watch.checker.check_writes(torch.arange(64, 66), space)
+
+
+def _tensors(launch):
+    """Arguments that a launch puts before `rest`."""
+    if isinstance(launch, launches.RecordLaunch):
+        return len(launch.counters) + 4
+    return 5

@@ -28,7 +28,7 @@ from unittest import mock
 
 from triage import config
 
-ROWS, LENGTH, ROUNDS, TURN = 64, 9213, 1200, 60
+ROWS, LENGTH, ROUNDS, TURN = 64, 9213, 1200, 400
 
 
 def flashinfer_function(output: Any) -> Callable[..., Any]:
@@ -225,7 +225,9 @@ def _difference_us(
 ) -> tuple[float, float]:
     """The quickest of `rounds` of each, in turns of `TURN`: what other processes add is not ours.
 
-    After a turn CPython's inline caches are cold; the first calls of the next warm them.
+    Setting a target makes CPython's inline caches stale, and a place that is passed once a
+    forward needs 53 misses before it is specialised again: a turn is long beside that, as a
+    server's hooks are bound for life.
     """
     best = [float("inf") if rounds else 0.0] * 2
     for _ in range(rounds // TURN):

@@ -7,14 +7,15 @@ patched by ourselves (`patches.py`), the rest goes through SGLang's registry.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from triage import capture
 from triage.call import CONTEXT, DECODE, AttentionCall
 from triage.sglang.hooks import Hook
 from triage.sglang.patches import Patch
-from triage.sglang.seat import HOLDS, Given
+from triage.sglang.seat import HOLDS, Given, first_extent
+from triage.sglang.watching import FORM
 from triage.sglang.wrapping import Function, Parameters, written_out
 from triage.traps import Traps
 
@@ -88,14 +89,16 @@ class AttentionHooks:
                 name: name if name in parameters.names else str(default)
                 for name, default in _LOOKED_AT.items()
             }
-            passed = ", ".join(f"{name!r}: {name}" for name in parameters.names)
+            passed = _by_name(parameters.names)
+            form = _by_name(name for name in FORM if name in parameters.names)
             body = f"""
 if not seat.armed:
     return original(PASSED)
 {HOLDS.format(**names).rstrip()}
     _given = _checked.given
 else:
-    _given = ask({{{passed}}})
+    _known = repeated(api, {form})
+    _given = _known.checked.given if _known is not None else ask({passed})
 if _given is not None:
     block_tables, seq_lens = _given
 return original(PASSED)
@@ -106,7 +109,17 @@ return original(PASSED)
                     arguments = _as_passed(arguments, parameters)
                 return self.traps.replacements(api, arguments)
 
-            return written_out(original, parameters, body, seat=self.traps.entries.seat, ask=ask)
+            seat = self.traps.entries.seat
+            return written_out(
+                original,
+                parameters,
+                body,
+                seat=seat,
+                ask=ask,
+                extent=first_extent,
+                repeated=self.traps.watching.repeated,
+                api=api,
+            )
 
         return around
 
@@ -121,7 +134,8 @@ _named = by_name(args, kwargs) if args else kwargs
 {HOLDS.format(**names).rstrip()}
     _given = _checked.given
 else:
-    _given = ask(_named)
+    _known = repeated(api, _named)
+    _given = _known.checked.given if _known is not None else ask(_named)
 if _given is not None:
     _named["block_tables"], _named["seq_lens"] = _given
 return original(**_named)
@@ -134,7 +148,17 @@ return original(**_named)
             return self.traps.replacements(api, arguments)
 
         seat = self.traps.entries.seat
-        return written_out(original, parameters, body, seat=seat, ask=ask, by_name=by_name)
+        return written_out(
+            original,
+            parameters,
+            body,
+            seat=seat,
+            ask=ask,
+            by_name=by_name,
+            extent=first_extent,
+            repeated=self.traps.watching.repeated,
+            api=api,
+        )
 
     def entered(self, original: Function) -> Function:
         """Makes the wrapper of a backend's forward: notes whose launches come from inside."""
@@ -178,6 +202,11 @@ finally:
         if self.traps.armed:
             self.traps.forget_tables(backend, graph=True)
         return original(backend, *args, **kwargs)
+
+
+def _by_name(names: Iterable[str]) -> str:
+    """Source text of a dict of these variables."""
+    return f"{{{', '.join(f'{name!r}: {name}' for name in names)}}}"
 
 
 def _as_passed(arguments: dict[str, Any], parameters: Parameters) -> dict[str, Any]:

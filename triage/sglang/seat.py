@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from triage import capture
@@ -62,15 +63,16 @@ class Written:
 
 HOLDS = """
 _checked, _inside = seat.newest, seat.inside
-if _checked is not None and (
-    _checked.table is not {block_tables} or _checked.window != {window_left}
+if (
+    _checked is None
+    or _checked.table is not {block_tables}
+    or _checked.window != {window_left}
 ):
-    _checked = seat.turn_to({block_tables})
+    _checked = seat.turn_to({block_tables}, {window_left})
 if (
     _checked is not None
     and _inside is not None
     and {seq_lens} is _checked.lengths
-    and {window_left} == _checked.window
     and _inside[2] is _checked.forward_batch
     and _inside[0] is _checked.backend
     and _checked.backend.forward_metadata is _checked.metadata
@@ -78,15 +80,19 @@ if (
     and _checked.layers[_inside[1].layer_id][1] == _checked.slides
     and {q_len_per_req} == _checked.q_len
     and {cum_seq_lens_q} is _checked.cumulative
-    and {kv_cache}[0].shape[0] == _checked.pages
+    and extent({kv_cache}[0]) == _checked.pages
 ):
     seat.repeated += 1
 """
 """Is a launch another layer's of a forward that was checked? Host comparisons alone, the
 likeliest difference first. Source text, written into the wrapper of the FlashInfer call
 (`attention.py`): it runs at every layer, where a call costs as much as all of it. What
-stands behind it in the wrapper goes into its `if` and its `else`.
+stands behind it in the wrapper goes into its `if` and its `else`. `extent` is
+`first_extent`.
 """
+
+first_extent: Callable[[Tensor], int] = torch._C.TensorBase.__len__  # type: ignore[attr-defined]
+"""`tensor.shape[0]` at two thirds of its cost: no `torch.Size` is made."""
 
 
 def form_of(tensor: Tensor) -> tuple[Any, ...]:
@@ -127,10 +133,10 @@ class Seat:
         self.newest: Checked | None = None
         self._other: Checked | None = None  # of the other index space
 
-    def turn_to(self, block_tables: Any) -> Checked | None:
+    def turn_to(self, block_tables: Any, window_left: Any) -> Checked | None:
         """The check of the other index space, if it is of this table; it is the newest then."""
         other = self._other
-        if other is None or other.table is not block_tables:
+        if other is None or other.table is not block_tables or other.window != window_left:
             return None
         self.newest, self._other = other, self.newest
         return other

@@ -27,7 +27,7 @@ from triage.invariants.writes import check_writes
 from triage.launches import WriteLaunch
 from triage.sglang.entry import Entry
 from triage.sglang.pools import active_pool, is_hybrid, num_pages
-from triage.sglang.seat import Written, form_of
+from triage.sglang.seat import Written, first_extent, form_of
 from triage.sglang.wrapping import Function, Parameters, written_out
 from triage.traps import Traps
 
@@ -150,7 +150,7 @@ return original(PASSED)
             return
         loc, swa_loc = write.slots
         # The batch's SWA slots keep the padded length where a call writes fewer.
-        if swa_loc is not None and len(swa_loc) != len(loc):
+        if swa_loc is not None and first_extent(swa_loc) != first_extent(loc):
             swa_loc = swa_loc[: len(loc)] if len(swa_loc) > len(loc) else None
         form = self._form(pool, loc, swa_loc, graph)
         known = self._known
