@@ -183,6 +183,7 @@ class Traps:
         read_together([mine, *beside, *([sibling[1]] if sibling else [])])
         self.counts["tables"] += 1
         self.counts["host reads"] += 1
+        self.watching.checked_by_host()
         for found in beside:
             if wrong := self._wrong(found):
                 self._fire_table(found, wrong, None, call, entry, read)

@@ -125,6 +125,17 @@ def test_an_id_outside_the_pool_is_named_with_its_range(batch, bad, says):
     assert "layer 0" in message and "swa pool" in message and "DECODE" in message
 
 
+def test_a_graphs_metadata_whose_forward_runs_outside_a_graph_awaits_no_check_of_the_device(batch):
+    # GIVEN metadata that announces a graph, whose check runs on the device
+    batch.traps.forget_tables(batch.backend, graph=True)
+    # WHEN the launch comes outside capture, and is checked by the host
+    batch.launch(int32(RIGHT))
+    # THEN nothing is awaited, so no heartbeat is missed; a replay, without launches, awaits one
+    assert batch.traps.watching.forward_done() is False
+    batch.traps.forget_tables(batch.backend, graph=True)
+    assert batch.traps.watching.forward_done() is True
+
+
 def test_a_dump_holds_the_pages_that_the_launch_reads_if_asked(batch):
     # GIVEN a pool with values of its own on every page, and a dump that is to hold them
     batch.traps.kv = "touched"

@@ -172,6 +172,14 @@ class Watching:
         if not self._seat.empty:
             self._forget()
 
+    def checked_by_host(self) -> None:
+        """Mode `raise` read a table before its launch: none of the device is to follow.
+
+        A graph's metadata announces one; where its forward then runs outside a graph,
+        waiting for it would end in a heartbeat missed.
+        """
+        self._expected = False
+
     def forward_done(self) -> bool:
         """The target's forward has been launched; was metadata built for it, so that a check ran?
 
