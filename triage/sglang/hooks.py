@@ -112,11 +112,16 @@ def _chain(arounds: list[Around]) -> Around:
     if len(arounds) == 1:
         return arounds[0]
 
+    linked: tuple[Any, Any] = None, None  # an original, and the chain around it
+
     def around(original: Any, *args: Any, **kwargs: Any) -> Any:
-        call = original
-        for inner in reversed(arounds):
-            call = _behind(inner, call, original)
-        return call(*args, **kwargs)
+        nonlocal linked
+        if linked[0] is not original:
+            call = original
+            for inner in reversed(arounds):
+                call = _behind(inner, call, original)
+            linked = original, call
+        return linked[1](*args, **kwargs)
 
     return around
 
@@ -124,11 +129,7 @@ def _chain(arounds: list[Around]) -> Around:
 def _behind(inner: Around, call: Any, original: Any) -> Any:
     """What `inner` gets as its original: `call`, with the name and signature of SGLang's own."""
 
-    @functools.wraps(original)
-    def step(*args: Any, **kwargs: Any) -> Any:
-        return inner(call, *args, **kwargs)
-
-    return step
+    return functools.update_wrapper(functools.partial(inner, call), original)
 
 
 def bindings(hooks: Sequence[Hook]) -> list[Binding]:
