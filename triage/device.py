@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -60,8 +61,7 @@ class Offender:
     tag: int
 
 
-@dataclass(frozen=True, slots=True)
-class StepReport:
+class StepReport(NamedTuple):
     """What the checker did between two marks.
 
     launches: half-open range of launch numbers.
@@ -378,16 +378,18 @@ class DeviceChecker:
             wait: wait for every mark sent. That is a sync: raise mode and shutdown only.
             until: wait for the marks of this step and of those before it.
         """
-        reports = []
+        reports, fresh = [], False
         while self._pending:
             snapshot = self._pending[0]
             if snapshot.event is not None and not snapshot.event.query():
                 if not wait and (until is None or snapshot.step > until):
                     break
                 snapshot.event.synchronize()
-            reports.append(self._report(snapshot))
+            report = self._report(snapshot)
+            reports.append(report)
+            fresh = fresh or bool(report.counts)
             self._free.append(self._pending.popleft())
-        if any([report.counts for report in reports]):
+        if fresh:
             # Room for the next offenders. A launch that is running keeps its own out.
             self.state[FLOOR : FLOOR + 1].copy_(self.state[CURSOR : CURSOR + 1])
         return tuple(reports)
@@ -398,7 +400,7 @@ class DeviceChecker:
         return self._marks_without_launch
 
     def _report(self, snapshot: _Snapshot) -> StepReport:
-        header = snapshot.header.tolist()
+        header: list[int] = snapshot.header.tolist()
         launches, counts = header[LAUNCHES], header[COUNTS : COUNTS + len(INVARIANTS)]
         before = self._seen
         fresh: dict[str, int] = {}

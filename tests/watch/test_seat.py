@@ -114,6 +114,16 @@ def test_the_dump_of_a_contained_launch_has_its_table_from_the_ring(step, traps,
         apply_fix("state-swap", dump)
 
 
+def test_a_check_does_not_hold_for_a_layer_of_the_other_index_space(step, traps):
+    # GIVEN a layer that the pool keeps in the full space, launched like its sliding neighbours
+    pool = step.backend.token_to_kv_pool
+    index = next(i for i, (layer, _) in enumerate(step.calls) if i and step.sliding(layer.layer_id))
+    pool.layers_mapping[step.calls[index][0].layer_id] = (index, False)
+    # WHEN the forward runs, THEN that launch is checked for itself, and so is the one behind it
+    Forward(step, traps).layers(index + 2)
+    assert traps.counts["tables"] == 3
+
+
 def test_log_gives_what_was_passed_and_never_raises(step, tmp_path, caplog):
     traps = armed(step, tmp_path, "log")
     step.swa[2, PAGES - 1] = 1 << 20

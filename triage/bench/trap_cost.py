@@ -37,6 +37,13 @@ class Backend:
         self.forward_metadata: Any = None
 
 
+@dataclass(eq=False, slots=True)
+class Layer:
+    """Hashed by identity, as a module is."""
+
+    layer_id: int
+
+
 @dataclass(eq=False)
 class Batch:
     """The attributes of ForwardBatch that the traps read. A draft's: it tells no lengths."""
@@ -107,7 +114,7 @@ class Step:
                 "block_tables": self.swa if swa else self.full,
                 "window_left": WINDOW - 1 if swa else -1,
             }
-            layer = SimpleNamespace(layer_id=layer_id)
+            layer = Layer(layer_id)
             self.calls.append((layer, AttentionCall(DECODE, arguments)))
 
     @property

@@ -10,7 +10,6 @@ import importlib
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from triage import capture
 from triage.call import CONTEXT, DECODE, AttentionCall
 from triage.sglang.hooks import Hook
 from triage.sglang.patches import Patch
@@ -90,7 +89,9 @@ class AttentionHooks:
                 for name, default in _LOOKED_AT.items()
             }
             passed = _by_name(parameters.names)
-            form = _by_name(name for name in FORM if name in parameters.names)
+            form = ", ".join(
+                name if name in parameters.names else str(_LOOKED_AT.get(name)) for name in FORM
+            )
             body = f"""
 if not seat.armed:
     return original(PASSED)
@@ -127,6 +128,7 @@ return original(PASSED)
         """For an original without parameters of its own, such as another plugin's wrapper."""
         parameters = Parameters("*args, **kwargs", "*args, **kwargs", (), {})
         names = {name: f"_named.get({name!r}, {value})" for name, value in _LOOKED_AT.items()}
+        form = ", ".join(f"_named.get({name!r}, {_LOOKED_AT.get(name)})" for name in FORM)
         body = f"""
 if not seat.armed:
     return original(PASSED)
@@ -134,7 +136,7 @@ _named = by_name(args, kwargs) if args else kwargs
 {HOLDS.format(**names).rstrip()}
     _given = _checked.given
 else:
-    _known = repeated(api, _named)
+    _known = repeated(api, {form})
     _given = _known.checked.given if _known is not None else ask(_named)
 if _given is not None:
     _named["block_tables"], _named["seq_lens"] = _given
@@ -169,16 +171,12 @@ if not seat.armed:
     return original(PASSED)
 before = seat.inside
 seat.inside = ({parameters.names[0]}, layer, forward_batch)
-if capture.capturing() is not seat.capturing:
-    seat.turned()
 try:
     return original(PASSED)
 finally:
     seat.inside = before
 """
-        return written_out(
-            original, parameters, body, seat=self.traps.entries.seat, capture=capture
-        )
+        return written_out(original, parameters, body, seat=self.traps.entries.seat)
 
     def constructed(
         self, original: Any, backend: Any, model_runner: Any, *args: Any, **kwargs: Any

@@ -113,6 +113,19 @@ def stale_state(backend: Any, pool: Any) -> str | None:
     return None
 
 
+def judged_by(backend: Any, pool: Any) -> tuple[Any, ...]:
+    """The objects that `stale_state` and the identity check go by, to compare by identity.
+
+    What this release does not keep stands as None.
+    """
+    return (
+        getattr(backend, "req_to_token", None),
+        getattr(backend, "_swa_kv_pool", None),
+        getattr(backend, "_swa_full_to_swa_mapping", None),
+        getattr(pool, "full_to_swa_index_mapping", None),
+    )
+
+
 def describe(value: Any) -> str:
     """Short text for an attribute: plain values as they are, objects as class and identity."""
     if value is None or isinstance(value, (bool, int, str)):

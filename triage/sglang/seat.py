@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -30,6 +30,11 @@ class Checked:
     Tensors and objects are compared by identity: a forward hands the same ones to
     every layer. `holder` is what has the pool, the backend or (0.5.12.post1) the batch.
     `given` is what the launch must be given instead, None in mode `log`.
+
+    layer: the one that was checked. When it comes again, another forward may run over
+        the same metadata, such as a capture behind its warm-up: then that is asked.
+    others: layers that were found to read this index space, without `layer`.
+    kinds: of each layer of the pool, whether it slides.
     """
 
     table: Tensor
@@ -43,20 +48,23 @@ class Checked:
     forward_batch: Any
     pool: Any
     holder: Any
-    layers: Mapping[int, tuple[int, bool]]
+    layer: Any
+    kinds: Mapping[int, tuple[int, bool]]
     slides: bool
     given: Given | None
+    others: set[Any] = field(default_factory=set)
 
 
 @dataclass(slots=True)
 class Written:
     """The newest write that was checked on the device, and the forward it belongs to.
 
-    `swa_loc` is None where the pool translates by itself.
+    `swa_loc` is None where the pool translates by itself; `layer` as in `Checked`.
     """
 
     loc: Tensor
     swa_loc: Tensor | None
+    layer: Any
     backend: Any
     metadata: Any
 
@@ -77,10 +85,10 @@ if (
     and _inside[0] is _checked.backend
     and _checked.backend.forward_metadata is _checked.metadata
     and _checked.holder.token_to_kv_pool is _checked.pool
-    and _checked.layers[_inside[1].layer_id][1] == _checked.slides
     and {q_len_per_req} == _checked.q_len
     and {cum_seq_lens_q} is _checked.cumulative
     and extent({kv_cache}[0]) == _checked.pages
+    and (_inside[1] in _checked.others or seat.serves(_checked, _inside[1]))
 ):
     seat.repeated += 1
 """
@@ -95,7 +103,10 @@ first_extent: Callable[[Tensor], int] = torch._C.TensorBase.__len__  # type: ign
 """`tensor.shape[0]` at two thirds of its cost: no `torch.Size` is made."""
 
 
-def form_of(tensor: Tensor) -> tuple[Any, ...]:
+Form = tuple[Any, ...]
+
+
+def form_of(tensor: Tensor) -> Form:
     """All that decides how a kernel reads a tensor, but its address."""
     return tensor.shape, tensor.stride(), tensor.dtype, tensor.device
 
@@ -106,13 +117,14 @@ class Seat:
     Attributes:
         armed: False makes every wrapper go straight on.
         inside: `(backend, layer, forward_batch)` of the entry that is running, or None.
-        capturing: what the predicate said at the last entry.
+        capturing: what the predicate said when it was last asked.
         turned: called where it says something else now.
         newest: the newest check; `turn_to` has that of the other index space.
         repeated: launches for which a check held.
     """
 
     __slots__ = (
+        "_forms",
         "_other",
         "armed",
         "capturing",
@@ -132,6 +144,7 @@ class Seat:
         self.written: Written | None = None
         self.newest: Checked | None = None
         self._other: Checked | None = None  # of the other index space
+        self._forms: dict[int, tuple[Tensor, Form]] = {}  # by id, of this forward
 
     def turn_to(self, block_tables: Any, window_left: Any) -> Checked | None:
         """The check of the other index space, if it is of this table; it is the newest then."""
@@ -141,21 +154,32 @@ class Seat:
         self.newest, self._other = other, self.newest
         return other
 
-    def wrote(self, where: Any, swa_loc: Any) -> bool:
-        """Was this very write checked, for another layer of the same forward?
+    def serves(self, checked: Checked, layer: Any) -> bool:
+        """Does a check hold for a layer that is not among its `others`?
 
-        where: the location as SGLang passes it: a tensor, or a `KVWriteLoc` of two.
+        It does for another layer of the index space, which is among them from then on, and
+        for the checked one again, unless a capture has begun or ended since.
         """
+        if layer is checked.layer:
+            if capture.capturing() is self.capturing:
+                return True
+            self.turned()
+            return False
+        if checked.kinds[layer.layer_id][1] != checked.slides:
+            return False
+        checked.others.add(layer)
+        return True
+
+    def wrote(self, loc: Tensor, swa_loc: Tensor | None) -> bool:
+        """Was this very write checked? Ask `Watching.graph_now` first: a capture forgets it."""
         written = self.written
-        if written is None:
-            return False
-        if (where is not written.loc or swa_loc is not written.swa_loc) and (
-            getattr(where, "loc", None) is not written.loc or where.swa_loc is not written.swa_loc
-        ):
-            return False
-        if self.inside is None and capture.capturing() is not self.capturing:
-            return False
-        return written.backend.forward_metadata is written.metadata
+        return (
+            written is not None
+            and self.inside is not None
+            and loc is written.loc
+            and swa_loc is written.swa_loc
+            and written.backend.forward_metadata is written.metadata
+        )
 
     def keep(self, checked: Checked) -> None:
         """The newest check of its index space; a copy for containment holds no older one."""
@@ -167,6 +191,16 @@ class Seat:
     def forget(self) -> None:
         """Whatever was checked is to be checked again."""
         self.newest = self._other = self.written = None
+        self._forms.clear()
+
+    def form_of(self, tensor: Tensor | None) -> Form | None:
+        """The form of a tensor that several launches of a forward share. None has none."""
+        if tensor is None:
+            return None
+        known = self._forms.get(id(tensor))
+        if known is None:
+            known = self._forms[id(tensor)] = tensor, form_of(tensor)
+        return known[1]
 
     @property
     def empty(self) -> bool:

@@ -33,6 +33,7 @@ from triage.sglang.pools import (
     Reading,
     active_pool,
     is_hybrid,
+    judged_by,
     num_pages,
     owner_of,
     reading,
@@ -40,7 +41,7 @@ from triage.sglang.pools import (
     sub_pools,
     swa_state,
 )
-from triage.sglang.seat import Checked, Given, form_of
+from triage.sglang.seat import Checked, Form, Given, form_of
 from triage.sglang.sizing import watch_for
 
 if TYPE_CHECKING:
@@ -50,9 +51,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("triage")
 
 HEARTBEAT = 100
-
-
-Form = tuple[Any, ...]
 
 FORM = (
     "query",
@@ -77,10 +75,8 @@ class Known:
     space: str
     form: Form
     checked: Checked
-    req_to_token: Tensor | None
-    mapping: Tensor | None
+    judged_by: tuple[Any, ...]
     by_request: bool
-    stale: str | None
 
 
 class _EveryLayerFull(dict[int, tuple[int, bool]]):
@@ -112,7 +108,6 @@ class Watching:
         self._seat = traps.entries.seat
         self._seat.turned = self._turned
         self._known: dict[str, Known] = {}
-        self._vectors: tuple[tuple[Tensor | None, ...], Form] | None = None  # of this forward
         self._graph = 0
         self._captures = 0
         self._expected = False
@@ -121,7 +116,6 @@ class Watching:
         """As in a new process; the memory of the last one is given back."""
         self.watch = None
         self._seat.forget()
-        self._vectors = None
         self._known.clear()
         self._graph = self._captures = 0
         self._expected = False
@@ -191,7 +185,6 @@ class Watching:
 
     def _forget(self) -> None:
         self._seat.forget()
-        self._vectors = None
         if self.watch is not None:
             self.watch.begin()
 
@@ -205,24 +198,26 @@ class Watching:
         """
         self.traps.counts["launches"] += 1
         graph = self.graph_now()
-        form = self._form(api, arguments, graph)
+        form = self._form(api, graph, *[arguments.get(name) for name in FORM])
         return self._check(AttentionCall(api, arguments), graph, form)
 
-    def repeated(self, api: str, arguments: Mapping[str, Any]) -> Known | None:
+    def repeated(
+        self, api: str, query: Any, kv_cache: Any, table: Any, lengths: Any, *rest: Any
+    ) -> Known | None:
         """The earlier launch that this one differs from in values alone; it is checked as that was.
 
         None where there is none, and where mode `raise` has to read the answer.
-        arguments: at least those of `FORM`, as far as FlashInfer has them. Building a
-            dict of all thirty costs 1.4 us. Cost: that of `before_launch`.
+        Args: the arguments of `FORM`. Building a dict of all thirty costs 1.4 us.
+        Cost: that of `before_launch`.
         """
         graph = self.graph_now()
         if not graph and self.traps.reads_device:
             return None
-        form = self._form(api, arguments, graph)
+        form = self._form(api, graph, query, kv_cache, table, lengths, *rest)
         if form is None:
             return None
         for known in self._known.values():
-            if known.form == form and self._again(known, arguments):
+            if known.form == form and self._again(known, table, lengths, rest[-1]):
                 counts = self.traps.counts
                 counts["launches"] += 1
                 counts["tables"] += 1
@@ -231,7 +226,19 @@ class Watching:
                 return known
         return None
 
-    def _form(self, api: str, arguments: Mapping[str, Any], graph: int) -> Form | None:
+    def _form(
+        self,
+        api: str,
+        graph: int,
+        query: Any,
+        kv_cache: Any,
+        table: Any,
+        lengths: Any,
+        window: Any,
+        q_len: Any,
+        layout: Any,
+        cumulative: Any,
+    ) -> Form | None:
         """What a launch must share with an earlier one to differ from it in nothing but values.
 
         Objects that live as long as the server stand here by identity: what they hold
@@ -241,35 +248,25 @@ class Watching:
         if inside is None:
             return None
         backend, layer, batch = inside
-        get = arguments.get
-        vectors = self._forms_of(
-            (arguments["seq_lens"], get("cum_seq_lens_q"), batch.req_pool_indices)
-        )
+        shared = self._seat.form_of
         return (
-            layer.layer_id,
+            id(layer),
             id(backend),
             graph,
             api,
             batch.forward_mode,
-            get("window_left", -1),
-            get("q_len_per_req"),
-            get("kv_layout") or "HND",
-            vectors,
-            form_of(arguments["block_tables"]),
-            arguments["kv_cache"][0].shape,
-            arguments["query"].device,
+            -1 if window is None else window,
+            q_len,
+            layout or "HND",
+            shared(lengths),
+            shared(cumulative),
+            shared(batch.req_pool_indices),
+            form_of(table),
+            kv_cache[0].shape,
+            query.device,
         )
 
-    def _forms_of(self, vectors: tuple[Tensor | None, ...]) -> Form:
-        """Their forms. Both index spaces of a forward are launched with the same ones."""
-        newest = self._vectors
-        if newest is not None and all(map(is_, newest[0], vectors)):
-            return newest[1]
-        forms = tuple([None if each is None else form_of(each) for each in vectors])
-        self._vectors = vectors, forms
-        return forms
-
-    def _again(self, known: Known, arguments: Mapping[str, Any]) -> bool:
+    def _again(self, known: Known, table: Tensor, lengths: Tensor, cumulative: Any) -> bool:
         """Check this launch as `known` was, if it was judged by the very objects of this one."""
         assert self._seat.inside is not None
         backend, _, batch = self._seat.inside
@@ -278,13 +275,9 @@ class Watching:
             watch is None
             or checked.backend is not backend
             or pool is not checked.pool
-            or backend.req_to_token is not known.req_to_token
-            or (known.mapping is not None and pool.full_to_swa_index_mapping is not known.mapping)
-            or stale_state(backend, pool) != known.stale
+            or not all(map(is_, judged_by(backend, pool), known.judged_by))
         ):
             return False
-        table, lengths = arguments["block_tables"], arguments["seq_lens"]
-        cumulative = arguments.get("cum_seq_lens_q")
         requests = batch.req_pool_indices if known.by_request else None
         if not watch.again(known.space, table, lengths, cumulative, requests):
             return False
@@ -345,10 +338,8 @@ class Watching:
             space=space,
             form=form,
             checked=checked,
-            req_to_token=entry.req_to_token,
-            mapping=read.full_to_swa,
+            judged_by=judged_by(entry.backend, read.pool),
             by_request=entry.rows_match(call),
-            stale=stale_state(entry.backend, read.pool),
         )
 
     def _launch(
@@ -397,7 +388,8 @@ def _checked(call: AttentionCall, entry: Entry, read: Reading, given: Given | No
         forward_batch=entry.forward_batch,
         pool=pool,
         holder=entry.backend if hasattr(entry.backend, "token_to_kv_pool") else entry.forward_batch,
-        layers=pool.layers_mapping if is_hybrid(pool) else _FULL,
+        layer=entry.layer,
+        kinds=pool.layers_mapping if is_hybrid(pool) else _FULL,
         slides=read.space.name == "swa",
         given=given,
     )

@@ -15,7 +15,7 @@ Not covered: a unified pool's virtual slots (0.5.23), a draft's own pool.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from torch import Tensor
@@ -32,8 +32,7 @@ from triage.sglang.wrapping import Function, Parameters, written_out
 from triage.traps import Traps
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
+class Write(NamedTuple):
     """Full and SWA slots of one write as passed, and the SWA slots that the pool keeps itself."""
 
     loc: Tensor
@@ -92,6 +91,7 @@ _written = seat.written
 if seat.armed and (
     _written is None
     or seat.inside is None
+    or seat.inside[1] is _written.layer
     or not ({same})
     or _written.backend.forward_metadata is not _written.metadata
 ):
@@ -140,9 +140,9 @@ return original(PASSED)
         if self._seat.wrote(write.loc, write.swa_loc):
             return
         if self._seat.inside is not None:
-            backend = self._seat.inside[0]
+            backend, layer, _ = self._seat.inside
             self._seat.written = Written(
-                write.loc, write.swa_loc, backend, backend.forward_metadata
+                write.loc, write.swa_loc, layer, backend, backend.forward_metadata
             )
         watch = watching.watch
         if watch is None:
@@ -207,7 +207,7 @@ return original(PASSED)
             batch.forward_mode,
             form_of(loc),
             None if swa_loc is None else form_of(swa_loc),
-            None if requests is None else form_of(requests),
+            self._seat.form_of(requests),
         )
 
     def _requests(self) -> Tensor | None:
