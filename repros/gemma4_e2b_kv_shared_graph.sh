@@ -5,7 +5,7 @@
 # which slices the keys it was not given; --fix optional-kv lets all layers through. On
 # every release the multimodal switch refuses E2B and E4B and says why. In the lab SGLang's
 # own attention layer and op run on a CPU; on sm_100 / sm_103 the server is started with
-# piecewise graphs enforced.
+# piecewise graphs enforced. SGLang 0.5.23 has none any more and refuses that flag.
 # Exit code: 1 reproduced, 0 not; all codes and options are in repros/lib/common.sh.
 # Time: about a minute in the lab.
 
