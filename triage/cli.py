@@ -2,22 +2,22 @@
 
 Exit codes, the same for every command that replays or judges a dump:
 0 clean, 1 reproduced, 2 usage or unreadable dump, 3 cannot run, 4 different
-fault, 5 not reproduced although the dump records a fault.
+fault, 5 not reproduced although the dump records a fault. A command with other
+findings says its codes in its help; 2 and 3 mean the same in all of them.
 """
 
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
 
-from triage.errors import TriageError
+from triage.errors import TriageError, UnsupportedSGLang
 from triage.printable import printable
 
 EXIT_CODES = """\b
-Exit codes:
+Exit codes of replay and minimise; 2 and 3 are those of every command:
   0  clean: ran, nothing wrong
   1  the fault is reproduced
   2  usage, or a dump that cannot be read
@@ -56,17 +56,17 @@ COMMANDS = {
     "quality": Command("triage.commands.quality:quality", "Compare answers before and after."),
     "pools": Command("triage.commands.pools:pools", "Work out KV pool sizes."),
 }
-"""Every command this project has or will have; one whose module is absent is not offered."""
+"""Every command, in the order of `triage --help`."""
 
 
 class LazyGroup(click.Group):
     """Loads a command's module on its first use, and turns our errors into click's."""
 
     def list_commands(self, context: click.Context) -> list[str]:
-        return [name for name, command in COMMANDS.items() if _is_present(command)]
+        return list(COMMANDS)
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        if name not in self.list_commands(context):
+        if name not in COMMANDS:
             return None
         module, _, attribute = COMMANDS[name].entry.partition(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
@@ -81,7 +81,8 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(context)
         except TriageError as error:
-            raise Refusal(printable(str(error).rstrip("\n"))) from error
+            refusal = CannotRun if isinstance(error, UnsupportedSGLang) else Refusal
+            raise refusal(printable(str(error).rstrip("\n"))) from error
 
 
 class Refusal(click.ClickException):
@@ -90,10 +91,10 @@ class Refusal(click.ClickException):
     exit_code = 2
 
 
-def _is_present(command: Command) -> bool:
-    """Is the command's module there? Looked up as a file, as importing it may be slow."""
-    path = Path(__file__).parent.joinpath(*command.entry.partition(":")[0].split(".")[1:])
-    return path.with_suffix(".py").exists() or (path / "__init__.py").exists()
+class CannotRun(Refusal):
+    """There is no SGLang to ask."""
+
+    exit_code = 3
 
 
 def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:

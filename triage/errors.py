@@ -7,9 +7,9 @@ TriageError
 ├── TrapError             an invariant does not hold; carries the evidence
 │   ├── OutOfBounds       an index lies outside its half-open range     (I1, I20)
 │   ├── WrongIndexSpace   an index belongs to another pool              (I2)
-│   ├── TableForm         a table the kernel would misread              (I26)
+│   ├── TableForm         a table or lengths the kernel would misread   (I12, I26)
 │   ├── StaleSWAState     a backend's SWA state is not its pool's
-│   └── BrokenLifecycle   a page, row or state moved as it must not    (I3 to I9, I14 to I23)
+│   └── BrokenLifecycle   a page, row or state moved as it must not     (all others)
 ├── DumpError             a file is not a dump we can read, or cannot be written
 ├── ReplayError           a replay was asked for something it does not know
 └── LabError              a lab scenario was asked for something it does not know
@@ -60,7 +60,7 @@ class WrongIndexSpace(TrapError):
 
 
 class TableForm(TrapError):
-    """A table or length tensor has a form that the kernel would misread (I26)."""
+    """A table or length tensor that the kernel would misread: form (I26), lengths (I12)."""
 
 
 class StaleSWAState(TrapError):

@@ -1,4 +1,4 @@
-"""`triage kernels`: list, validate, aot, bench, tune, mutants; thin over `triage_kernels`.
+"""`triage kernels`: resolve, list, validate, aot, bench, tune, mutants; thin over `triage_kernels`.
 
 torch and triton are imported inside the commands: a CPU run needs Triton's interpreter,
 which has to be chosen before triton is imported, and `--help` needs neither.
@@ -41,7 +41,8 @@ def _prepare(device: str) -> None:
     try:
         use_device(device)
     except InterpreterError as error:
-        raise click.ClickException(str(error)) from error
+        click.echo(f"CANNOT_RUN: {error}", err=True)
+        raise SystemExit(3) from error
 
 
 def _dtypes(names: tuple[str, ...]) -> tuple[Any, ...]:
@@ -50,7 +51,21 @@ def _dtypes(names: tuple[str, ...]) -> tuple[Any, ...]:
     return tuple(DTYPES[name] for name in names)
 
 
-@click.group()
+class _Named(click.Group):
+    """A name that no kernel, check, variant or contender has is a usage error."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except LookupError as error:
+            from triage_kernels.errors import UnknownNameError
+
+            if isinstance(error, UnknownNameError):
+                raise click.UsageError(str(error)) from error
+            raise
+
+
+@click.group(cls=_Named)
 def kernels() -> None:
     """Fused Gemma-4 kernels: list, validate, compile ahead of time, bench.
 
@@ -134,7 +149,6 @@ def validate(
     """Hold kernels to the fp64 oracle, the eager twin and their contract."""
     _prepare(device)
     from triage_kernels import report
-    from triage_kernels.errors import UnknownNameError
     from triage_kernels.providers import PROVIDERS
     from triage_kernels.validate import CheckResult, Request, validate
 
@@ -149,18 +163,15 @@ def validate(
     )
     results: list[CheckResult] = list(earlier)
     started = time.monotonic()
-    try:
-        for result in validate(request, done=frozenset(r.key for r in earlier)):
-            results.append(result)
-            if output:
-                report.append_line(output, result)
-            if not as_json:
-                click.echo(report.result_text(result, details))
-            if budget_seconds and time.monotonic() - started > budget_seconds:
-                click.echo(f"stopped after {budget_seconds:.0f} s", err=True)
-                break
-    except UnknownNameError as error:
-        raise click.UsageError(str(error)) from error
+    for result in validate(request, done=frozenset(r.key for r in earlier)):
+        results.append(result)
+        if output:
+            report.append_line(output, result)
+        if not as_json:
+            click.echo(report.result_text(result, details))
+        if budget_seconds and time.monotonic() - started > budget_seconds:
+            click.echo(f"stopped after {budget_seconds:.0f} s", err=True)
+            break
     counts = {
         outcome: sum(r.outcome == outcome for r in results)
         for outcome in ("PASS", "FAIL", "SKIP", "CANNOT_RUN")
@@ -257,10 +268,6 @@ def bench(
     from triage_kernels.bench import CONTENDERS, ROWS, Measurement, Plan
     from triage_kernels.bench import bench as run
 
-    if not torch.cuda.is_available():
-        click.echo("CANNOT_RUN: no CUDA device", err=True)
-        raise SystemExit(3)
-    earlier = [Measurement(**r) for r in report.json_lines(output)] if output else []
     plan = Plan(
         ops=ops,
         variants=variants,
@@ -270,6 +277,11 @@ def bench(
         budget_seconds=budget_seconds or 600.0,
         every_case=every_case,
     )
+    plan.require_known()
+    if not torch.cuda.is_available():
+        click.echo("CANNOT_RUN: no CUDA device", err=True)
+        raise SystemExit(3)
+    earlier = [Measurement(**r) for r in report.json_lines(output)] if output else []
     measured = list(earlier)
     for measurement in run(plan, frozenset(m.key for m in earlier)):
         if not as_json and measured and measured[-1].key[:3] != measurement.key[:3]:
@@ -350,7 +362,6 @@ def mutants(names: tuple[str, ...], only_list: bool, markdown: Path | None, as_j
     """Plant defects in copies of the kernels and see which checks catch each (CPU)."""
     _prepare("cpu")
     from triage_kernels.defects import DEFECTS
-    from triage_kernels.errors import UnknownNameError
     from triage_kernels.mutants import detect_all, matrix
 
     if only_list:
@@ -358,18 +369,15 @@ def mutants(names: tuple[str, ...], only_list: bool, markdown: Path | None, as_j
             click.echo(f"{mutant.name:26} {mutant.op:34} {mutant.what}")
         return
     detections = []
-    try:
-        for detection in detect_all(names):
-            detections.append(detection)
-            if not as_json:
-                state = "caught" if detection.caught_by else "MISSED"
-                by = ", ".join(detection.caught_by)
-                click.echo(
-                    f"{state} {detection.mutant:26} {detection.op:34} upstream: "
-                    f"{detection.upstream:8} {by}"
-                )
-    except UnknownNameError as error:
-        raise click.UsageError(str(error)) from error
+    for detection in detect_all(names):
+        detections.append(detection)
+        if not as_json:
+            state = "caught" if detection.caught_by else "MISSED"
+            by = ", ".join(detection.caught_by)
+            click.echo(
+                f"{state} {detection.mutant:26} {detection.op:34} upstream: "
+                f"{detection.upstream:8} {by}"
+            )
     if as_json:
         click.echo(json.dumps([asdict(d) for d in detections], indent=1))
     if markdown:

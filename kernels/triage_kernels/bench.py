@@ -22,9 +22,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from triage_kernels.errors import UnknownNameError
 from triage_kernels.providers import Unavailable, locate, resolve
 from triage_kernels.reference import separate_norms
-from triage_kernels.registry import OURS
+from triage_kernels.registry import OURS, select
 from triage_kernels.spec import Args, Case, KernelSpec, copy_args, to_device
 from triage_kernels.timing import Call, Timing, cold, replayed
 from triage_kernels.validate import CRASHES
@@ -102,6 +103,17 @@ class Plan:
     dtype: torch.dtype = torch.bfloat16
     budget_seconds: float = 600.0
     every_case: bool = False
+
+    def require_known(self) -> None:
+        """Raise UnknownNameError for a kernel, variant or contender that there is not."""
+        select(self.ops)
+        for kind, names, known in (
+            ("variant", self.variants, _PREFERRED),
+            ("contender", self.contenders, CONTENDERS),
+        ):
+            for name in names:
+                if name not in known:
+                    raise UnknownNameError(f"no {kind} {name!r}; there are: {', '.join(known)}")
 
 
 def bench_cases(spec: KernelSpec, plan: Plan) -> list[Case]:

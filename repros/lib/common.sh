@@ -16,7 +16,7 @@
 #   --port PORT     port of the server (default 30000)
 #   -h, --help      the script's header
 #
-# Exit codes, the same as those of `triage replay`:
+# Exit codes, like those of `triage replay`, but 0 where the failure did not show:
 #   0    ran to the end, the failure did not show
 #   1    the failure is reproduced, and the rest of the story holds
 #   2    usage, stale server flags, or a port in use

@@ -77,6 +77,19 @@ def test_an_unknown_name_is_a_usage_error(arguments: tuple[str, ...]) -> None:
     assert "there are: " in run.output
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [("aot", "no-such"), ("bench", "no-such"), ("bench", "--contender", "x")],
+    ids=["aot", "bench-op", "contender"],
+)
+def test_so_it_is_where_the_compiler_runs(arguments: tuple[str, ...]) -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "triage", "kernels", *arguments], capture_output=True, text=True
+    )
+    assert run.returncode == 2, run.stderr
+    assert "there are: " in run.stderr
+
+
 @on_cpu
 def test_an_absent_provider_is_cannot_run() -> None:
     run = invoke("validate", "gemma_rmsnorm_add", "--provider", "sglang")
@@ -99,7 +112,7 @@ def test_the_device_is_refused_once_triton_is_loaded_for_the_other() -> None:
         "import triton\n"
         "from click.testing import CliRunner; from triage.kernels_cli import kernels\n"
         "run = CliRunner().invoke(kernels, ['list', '--device', 'cpu'])\n"
-        "assert run.exit_code == 1 and 'start a fresh process' in run.output, run.output"
+        "assert run.exit_code == 3 and 'start a fresh process' in run.output, run.output"
     )
     environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join(sys.path)}
     subprocess.run([sys.executable, "-c", program], check=True, env=environment)

@@ -22,7 +22,7 @@ PACKAGES = ("sglang", "flashinfer-python", "torch", "triton", "transformers")
 def doctor(release: str | None, as_json: bool) -> None:
     """Check this machine and its SGLang: every hook is bound for real, in this process.
 
-    Exit code: 0 every trap binds, 1 one does not, 2 no SGLang to ask.
+    Exit code: 0 every trap binds, 1 one does not, 3 no SGLang to ask.
     """
     from triage.lab import bootstrap, versions
 

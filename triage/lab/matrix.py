@@ -67,7 +67,7 @@ class Line:
     untrapped: str = ""
     explained: str = ""  # right, unknown, wrong, no rule
     named: str = ""
-    fixed: str = ""  # clean, still <invariant>, no fix
+    fixed: str = ""  # clean, still <invariant>, no fix, fix not bound
     false_alarm: str = ""
     summary: str = ""
 
@@ -132,7 +132,7 @@ def _line(process: LabProcess, bug: Bug, directory: Path) -> Line:
         line.delay = max(seen.moment - truth.first_wrong, 0)
     line.explained, line.named = _explained(bug, seen)
     line.bounds = play(process, bug, directory, checks=BOUNDS).alarm
-    line.fixed = "no fix"
+    line.fixed = "fix not bound" if bug.fix else "no fix"
     if bug.fix in process.fixes:
         fixed = play(process, bug, directory, checks=(EVERYTHING,), fixes=(bug.fix,))
         line.fixed = f"still {fixed.alarm}" if fixed.alarm else fixed.ended
