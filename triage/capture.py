@@ -5,16 +5,20 @@ The one predicate that every trap asks; a test that has no GPU replaces it here.
 
 from __future__ import annotations
 
-import functools
+from collections.abc import Callable
 
 import torch
 
+_ask: Callable[[], bool] | None = None
+
 
 def capturing() -> bool:
-    """Host work only, about 100 ns."""
-    return _has_cuda() and torch.cuda.is_current_stream_capturing()
+    """Host work only, about 100 ns: it is asked at every layer."""
+    global _ask
+    if _ask is None:
+        _ask = torch.cuda.is_current_stream_capturing if torch.cuda.is_available() else _never
+    return _ask()
 
 
-@functools.cache
-def _has_cuda() -> bool:
-    return torch.cuda.is_available()
+_never = bool
+"""`bool()` is False, and runs no frame."""

@@ -31,6 +31,15 @@ def armed(step: Step, directory: Any, mode: str = "contain") -> Traps:
     return traps
 
 
+def renewed(step: Step) -> None:
+    """The tensors of a next forward: new objects of the same form."""
+    step.full, step.swa = step.full.clone(), step.swa.clone()
+    lengths = step.calls[0][1].cache_seqlens.clone()
+    for layer, call in step.calls:
+        table = step.swa if step.sliding(layer.layer_id) else step.full
+        call.arguments.update(block_tables=table, seq_lens=lengths)
+
+
 class Forward:
     """The calls of one forward over the tables of `step`.
 

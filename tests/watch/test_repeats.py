@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.watch.forward import Forward, armed
+from tests.watch.forward import Forward, armed, renewed
 from triage import launches
 from triage.bench.trap_cost import Step
 from triage.dump import read_dump
@@ -46,15 +46,6 @@ def repeats(monkeypatch):
 
     monkeypatch.setattr(Watch, "again", counted)
     return done
-
-
-def renewed(step):
-    """The tensors of a next forward: new objects of the same form."""
-    step.full, step.swa = step.full.clone(), step.swa.clone()
-    lengths = step.calls[0][1].cache_seqlens.clone()
-    for layer, call in step.calls:
-        table = step.swa if step.sliding(layer.layer_id) else step.full
-        call.arguments.update(block_tables=table, seq_lens=lengths)
 
 
 def test_a_wrong_id_in_a_repeated_launch_is_found_contained_and_recorded(

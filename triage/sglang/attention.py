@@ -10,6 +10,7 @@ import importlib
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from triage import capture
 from triage.call import CONTEXT, DECODE, AttentionCall
 from triage.sglang.hooks import Hook
 from triage.sglang.patches import Patch
@@ -171,12 +172,16 @@ if not seat.armed:
     return original(PASSED)
 before = seat.inside
 seat.inside = ({parameters.names[0]}, layer, forward_batch)
+if capture.capturing() is not seat.capturing:
+    seat.turned()
 try:
     return original(PASSED)
 finally:
     seat.inside = before
 """
-        return written_out(original, parameters, body, seat=self.traps.entries.seat)
+        return written_out(
+            original, parameters, body, seat=self.traps.entries.seat, capture=capture
+        )
 
     def constructed(
         self, original: Any, backend: Any, model_runner: Any, *args: Any, **kwargs: Any

@@ -31,14 +31,12 @@ class Checked:
     every layer. `holder` is what has the pool, the backend or (0.5.12.post1) the batch.
     `given` is what the launch must be given instead, None in mode `log`.
 
-    layer: the one that was checked. When it comes again, another forward may run over
-        the same metadata, such as a capture behind its warm-up: then that is asked.
-    others: layers that were found to read this index space, without `layer`.
     kinds: of each layer of the pool, whether it slides.
+    layers: those that were found to read this index space.
     """
 
-    table: Tensor
-    lengths: Tensor
+    table: Tensor | None
+    lengths: Tensor | None
     cumulative: Tensor | None
     q_len: int | None
     window: int
@@ -48,23 +46,28 @@ class Checked:
     forward_batch: Any
     pool: Any
     holder: Any
-    layer: Any
     kinds: Mapping[int, tuple[int, bool]]
     slides: bool
     given: Given | None
-    others: set[Any] = field(default_factory=set)
+    layers: set[Any] = field(default_factory=set)
+
+    def let_go(self) -> None:
+        """Keep nothing of the forward alive; what was found of its form and layers stays."""
+        self.table = self.lengths = self.cumulative = None
+        self.forward_batch = self.metadata = None
+        if self.holder is not self.backend:
+            self.holder = None
 
 
 @dataclass(slots=True)
 class Written:
     """The newest write that was checked on the device, and the forward it belongs to.
 
-    `swa_loc` is None where the pool translates by itself; `layer` as in `Checked`.
+    `swa_loc` is None where the pool translates by itself.
     """
 
     loc: Tensor
     swa_loc: Tensor | None
-    layer: Any
     backend: Any
     metadata: Any
 
@@ -88,7 +91,7 @@ if (
     and {q_len_per_req} == _checked.q_len
     and {cum_seq_lens_q} is _checked.cumulative
     and extent({kv_cache}[0]) == _checked.pages
-    and (_inside[1] in _checked.others or seat.serves(_checked, _inside[1]))
+    and (_inside[1] in _checked.layers or seat.serves(_checked, _inside[1]))
 ):
     seat.repeated += 1
 """
@@ -117,7 +120,7 @@ class Seat:
     Attributes:
         armed: False makes every wrapper go straight on.
         inside: `(backend, layer, forward_batch)` of the entry that is running, or None.
-        capturing: what the predicate said when it was last asked.
+        capturing: what the predicate said at the last entry.
         turned: called where it says something else now.
         newest: the newest check; `turn_to` has that of the other index space.
         repeated: launches for which a check held.
@@ -154,24 +157,16 @@ class Seat:
         self.newest, self._other = other, self.newest
         return other
 
-    def serves(self, checked: Checked, layer: Any) -> bool:
-        """Does a check hold for a layer that is not among its `others`?
-
-        It does for another layer of the index space, which is among them from then on, and
-        for the checked one again, unless a capture has begun or ended since.
-        """
-        if layer is checked.layer:
-            if capture.capturing() is self.capturing:
-                return True
-            self.turned()
-            return False
+    @staticmethod
+    def serves(checked: Checked, layer: Any) -> bool:
+        """Is this another layer of the index space? It is among its `layers` from then on."""
         if checked.kinds[layer.layer_id][1] != checked.slides:
             return False
-        checked.others.add(layer)
+        checked.layers.add(layer)
         return True
 
     def wrote(self, loc: Tensor, swa_loc: Tensor | None) -> bool:
-        """Was this very write checked? Ask `Watching.graph_now` first: a capture forgets it."""
+        """Was this very write checked, for another layer of the same forward?"""
         written = self.written
         return (
             written is not None
@@ -204,7 +199,7 @@ class Seat:
 
     @property
     def empty(self) -> bool:
-        return self.newest is None and self.written is None
+        return self.newest is None and self.written is None and not self._forms
 
     @contextmanager
     def entered(self, backend: Any, layer: Any, forward_batch: Any) -> Iterator[None]:

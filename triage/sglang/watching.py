@@ -180,6 +180,8 @@ class Watching:
         What was kept to recognise its later layers is let go.
         """
         self._forget()
+        for known in self._known.values():
+            known.checked.let_go()
         expected, self._expected = self._expected, False
         return expected
 
@@ -216,6 +218,8 @@ class Watching:
         form = self._form(api, graph, query, kv_cache, table, lengths, *rest)
         if form is None:
             return None
+        if self._seat.newest is None and self.traps.is_fresh is not None:
+            self.traps.check_fresh(self.traps.entry)
         for known in self._known.values():
             if known.form == form and self._again(known, table, lengths, rest[-1]):
                 counts = self.traps.counts
@@ -388,7 +392,6 @@ def _checked(call: AttentionCall, entry: Entry, read: Reading, given: Given | No
         forward_batch=entry.forward_batch,
         pool=pool,
         holder=entry.backend if hasattr(entry.backend, "token_to_kv_pool") else entry.forward_batch,
-        layer=entry.layer,
         kinds=pool.layers_mapping if is_hybrid(pool) else _FULL,
         slides=read.space.name == "swa",
         given=given,

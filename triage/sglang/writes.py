@@ -91,7 +91,6 @@ _written = seat.written
 if seat.armed and (
     _written is None
     or seat.inside is None
-    or seat.inside[1] is _written.layer
     or not ({same})
     or _written.backend.forward_metadata is not _written.metadata
 ):
@@ -140,9 +139,9 @@ return original(PASSED)
         if self._seat.wrote(write.loc, write.swa_loc):
             return
         if self._seat.inside is not None:
-            backend, layer, _ = self._seat.inside
+            backend = self._seat.inside[0]
             self._seat.written = Written(
-                write.loc, write.swa_loc, layer, backend, backend.forward_metadata
+                write.loc, write.swa_loc, backend, backend.forward_metadata
             )
         watch = watching.watch
         if watch is None:
