@@ -1,4 +1,4 @@
-"""Hands the launches of two forwards to Triton as a GPU would get them. Prints JSON: what was compiled.
+"""Hands the launches of two forwards to Triton as a GPU would get them. Prints them as JSON.
 
 The driver is a stand-in that names an architecture, and a launch ends before anything is
 loaded. Binding the arguments, which are passed by position, their specialisation and the
