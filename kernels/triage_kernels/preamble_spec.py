@@ -202,5 +202,4 @@ SPEC = KernelSpec(
     traffic=traffic,
     misuse=misuse,
     per_row=("positions", "slots"),
-    same_rounding_unfused=True,
 )
