@@ -1,4 +1,4 @@
-"""The pool arithmetic against the sizes that the original report's servers printed."""
+"""The pool arithmetic against the sizes that the servers which crashed had printed."""
 
 from __future__ import annotations
 
