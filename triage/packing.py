@@ -106,12 +106,17 @@ def _unpack_array(_code: int, payload: bytes) -> np.ndarray:
 
 
 def _widened(stored: np.ndarray, dtype: np.dtype, base: int, step: int) -> np.ndarray:
-    if dtype.kind not in "iu" or stored.dtype.kind != "u" or step < 1:
-        raise ValueError("only integer arrays are narrowed")
+    if dtype.kind not in "iu" or stored.dtype.kind != "u":
+        raise ValueError(
+            f"only integer arrays are narrowed, to unsigned integers; {dtype} is stored as "
+            f"{stored.dtype}"
+        )
+    if not 1 <= step < 1 << 63:
+        raise ValueError(f"an array has step {step}; allowed: [1, 2**63)")
     limits = np.iinfo(dtype)
     top = int(stored.max(initial=0)) * step + base
     if base < limits.min or top > limits.max:
-        raise ValueError("a narrowed array does not fit its type")
+        raise ValueError(f"a narrowed array does not fit {dtype}: it reaches from {base} to {top}")
     wide = np.uint64 if dtype == np.uint64 else np.int64
     scaled = stored.astype(wide) * wide(step) + wide(base)
     return np.asarray(scaled.astype(dtype))

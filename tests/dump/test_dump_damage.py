@@ -103,6 +103,7 @@ def test_a_section_of_the_wrong_shape_is_refused_by_name(name, body):
         (["object", [1], "object", 0, 1, b"\0" * 8], "not known"),
         (["int8", [1], "uint8", 0, 1, b"\xff"], "does not fit"),
         (["int32", [1], "uint8", 0, 1 << 62, b"\xff"], "does not fit"),
+        (["int32", [1], "uint8", 0, 2**64 - 1, b"\0"], "step"),
         (["float32", [1], "uint8", 0, 1, b"\xff"], "only integer arrays"),
         (["int32", [1] * 9, "int32", 0, 1, b"\0" * 4], "larger than any dump"),
         (["int32"], "is not"),
