@@ -184,3 +184,11 @@ def test_a_launch_of_absurd_sizes_is_refused(field, value):
     dump = dumps.make_dump(dumps.SMALL)
     with pytest.raises(DumpError, match=f"launch: {field} = {value}"):
         encode(replace(dump, launch=replace(dump.launch, **{field: value})))
+
+
+def test_a_batch_larger_than_any_table_is_refused_with_the_range():
+    from dataclasses import replace
+
+    dump = dumps.make_dump(dumps.SMALL)
+    with pytest.raises(DumpError, match=r"batch_size = -1 is outside \[0, 1048576\]"):
+        encode(replace(dump, backend=replace(dump.backend, batch_size=-1)))
