@@ -4,8 +4,8 @@
 #
 # Expect: without a trap wrong pages from the first draft after the pools part company, and
 # a fault once full-pool ids pass the end of the SWA pool; with the trap an exception at the
-# first wrong launch; --fix state-swap removes both. Where the original work clamped page
-# ids instead, the accept length fell from 2.84 to 1.67.
+# first wrong launch; --fix state-swap removes both. Where page ids were clamped into the cache
+# instead, the accept length fell from 2.84 to 1.67.
 # In the lab the defect is put back first. On sm_100 / sm_103 the server runs as it is
 # installed: a fixed one survives and the exit code is 0.
 # Exit code: 1 reproduced, 0 not; all codes and options are in repros/lib/common.sh.

@@ -34,7 +34,9 @@ def check_agreement(dump: Dump) -> None:
     if dump.pools is not None:
         _check_pools(dump.pools)
     if dump.backend is not None and not 0 <= dump.backend.batch_size <= MAX_ROWS:
-        raise DumpError(f"backend: batch_size = {dump.backend.batch_size}")
+        raise DumpError(
+            f"backend: batch_size = {dump.backend.batch_size} is outside [0, {MAX_ROWS}]"
+        )
     if dump.tables is not None:
         _check_tables(dump.tables)
     if dump.launch is not None:
@@ -51,16 +53,23 @@ def _check_launch(launch: Launch) -> None:
     for name, facts in launch.tensors.items():
         extents, strides = (*facts.shape, 0), (*facts.stride, 0)
         if min(extents) < 0 or max(extents) > MAX_EXTENT or max(map(abs, strides)) > MAX_TOKENS:
-            raise DumpError(f"launch: {name} has shape {facts.shape} and stride {facts.stride}")
+            raise DumpError(
+                f"launch: {name} has shape {facts.shape} and stride {facts.stride}; extents lie "
+                f"in [0, {MAX_EXTENT}], strides in [{-MAX_TOKENS}, {MAX_TOKENS}]"
+            )
         if len(facts.shape) != len(facts.stride):
-            raise DumpError(f"launch: {name} has {len(facts.stride)} strides for its shape")
+            raise DumpError(
+                f"launch: {name} has {len(facts.stride)} strides {facts.stride} for "
+                f"{len(facts.shape)} extents {facts.shape}"
+            )
 
 
 def _check_pools(pools: Pools) -> None:
     for pool in pools.pools:
         if pool.page_size < 1 or pool.num_pages < 0:
             raise DumpError(
-                f"pools: {pool.name} has page size {pool.page_size} and {pool.num_pages} pages"
+                f"pools: {pool.name} has page size {pool.page_size} and {pool.num_pages} pages; "
+                "allowed: a page size of at least 1, at least 0 pages"
             )
 
 
@@ -101,7 +110,11 @@ def _check_array(name: str, array: np.ndarray | None, shape: tuple[int, ...]) ->
         want in (-1, got) for want, got in zip(shape, array.shape, strict=True)
     )
     if not fits or array.dtype.kind != "i":
-        raise DumpError(f"tables: {name} is {array.dtype} of shape {array.shape}")
+        wanted = ", ".join("any" if extent == -1 else str(extent) for extent in shape)
+        raise DumpError(
+            f"tables: {name} is {array.dtype} of shape {array.shape}; "
+            f"allowed: signed integers of shape ({wanted})"
+        )
 
 
 def _check_range(name: str, values: np.ndarray, low: int, high: int) -> None:

@@ -2,7 +2,9 @@
 
 Environment variables are the only channel: SGLang spawns its scheduler
 processes and each loads the plugin anew. A value that does not parse is an
-error naming variable, value and what is accepted; nothing is quietly ignored.
+error naming variable, value and what is accepted, and so is a variable under our
+prefixes that nobody reads; nothing is quietly ignored. One of them is not read here:
+`SGLANG_TRIAGE_SWA_RATIO_CHOSEN`, which fix `swa-ratio` sets for its own children.
 Imports nothing but the standard library and our errors, because the plugin
 reads it in every SGLang process, armed or not.
 """
@@ -28,6 +30,24 @@ STRICT = "SGLANG_TRTLLM_MHA_DEBUG_STRICT"
 FIXES = "SGLANG_TRIAGE_FIXES"
 FUSED = "SGLANG_TRIAGE_FUSED"
 MM_GRAPHS = "SGLANG_ENABLE_PIECEWISE_CUDA_GRAPH_FOR_MM"
+SWA_RATIO_CHOSEN = "SGLANG_TRIAGE_SWA_RATIO_CHOSEN"
+"""Set by fix `swa-ratio` in the launcher, read by it in the processes below; not for users."""
+
+_OURS = ("SGLANG_TRTLLM_MHA_DEBUG_", "SGLANG_TRIAGE_")
+_FOR_USERS = (
+    DEBUG,
+    DIRECTORY,
+    MODE,
+    CHECKS,
+    KV,
+    MAX_DUMPS,
+    MAX_BYTES,
+    EVERY,
+    STRICT,
+    FIXES,
+    FUSED,
+    MM_GRAPHS,
+)
 
 DEFAULT_DIRECTORY = Path("/tmp/trtllm_mha_debug")
 MODES = ("raise", "contain", "log")
@@ -77,8 +97,13 @@ class Config:
 
 
 def from_environment(environment: Mapping[str, str] | None = None) -> Config:
-    """Read the variables above. Raises ConfigError on the first that does not parse."""
+    """Read the variables above.
+
+    Raises:
+        ConfigError: for the first variable that is not one of them, or does not parse.
+    """
     env = os.environ if environment is None else environment
+    _refuse_unknown(env)
     return Config(
         debug=_flag(env, DEBUG, False),
         directory=Path(env.get(DIRECTORY) or DEFAULT_DIRECTORY),
@@ -98,6 +123,15 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Config:
 def invariants_of(checks: tuple[str, ...]) -> frozenset[str]:
     """The invariants that families and single names stand for."""
     return frozenset(name for check in checks for name in INVARIANTS_OF.get(check, (check,)))
+
+
+def _refuse_unknown(env: Mapping[str, str]) -> None:
+    for name in sorted(env):
+        if name.startswith(_OURS) and name not in (*_FOR_USERS, SWA_RATIO_CHOSEN):
+            raise ConfigError(
+                f"{name}={env[name]!r} is not a variable of sglang-triage; "
+                f"accepted: {', '.join(_FOR_USERS)}"
+            )
 
 
 def _flag(env: Mapping[str, str], name: str, default: bool) -> bool:

@@ -291,7 +291,10 @@ class DeviceChecker:
         if swa_loc is not None:
             self._refuse_vector("swa_loc", swa_loc, tokens)
         if swa_space is not None and swa_space.page_size != space.page_size:
-            raise CheckRefused("the SWA pool has another page size than the full pool")
+            raise CheckRefused(
+                f"the SWA pool has pages of {swa_space.page_size} tokens, the full pool of "
+                f"{space.page_size}; one launch judges both only with one page size"
+            )
         if full_to_swa is not None:
             self._refuse_vector("full_to_swa", full_to_swa, max(len(full_to_swa), 1))
         if req_pool_indices is not None:

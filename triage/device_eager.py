@@ -47,7 +47,19 @@ def check_table(
     safe_lengths: Tensor | None,
     tag: int,
 ) -> None:
-    """Twin of `check_table_kernel`; mutates `state` and the safe copies."""
+    """Twin of `check_table_kernel`: `reads.check_table`, kept in `state` as the kernel keeps it.
+
+    Args: as `DeviceChecker.check_table` hands them on, its forms already judged; besides,
+        state: `(HEADER + capacity * RECORD,)`, int64. Mutated: counts, and the first
+            offenders while there is room.
+        capacity: offenders that `state` has room for.
+        block_tables: `(rows, width)`; cache_seqlens: `(rows,)`, tokens.
+        safe_table, safe_lengths: `(rows, width)` and `(rows,)`, int32, both or none.
+            Mutated: offending live ids and dead columns are page 0, lengths lie in
+            [0, width * page_size].
+        tag: any number; stands with each offender.
+    Cost: that of the host checks, and a read of `state` and of every count: a sync on a GPU.
+    """
     found = reads.check_table(
         block_tables,
         cache_seqlens,
@@ -90,7 +102,12 @@ def check_writes(
     num_real_tokens: int | Tensor | None,
     tag: int,
 ) -> None:
-    """Twin of `check_writes_kernel`; mutates `state`."""
+    """Twin of `check_writes_kernel`: `writes.check_writes`, kept in `state` likewise.
+
+    Args: as `DeviceChecker.check_writes` hands them on; `state`, `capacity` and `tag` as in
+        `check_table`. `out_cache_loc` and `swa_loc` are `(tokens,)`, in slots.
+    Cost: as `check_table`.
+    """
     found = writes.check_writes(
         out_cache_loc,
         space,

@@ -15,7 +15,7 @@ Memory: 25 bytes per page. Time: proportional to the pages of an event.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -154,17 +154,6 @@ class PageLedger:
         self._freed_at[returned] = event.number
         self._hold(numbers[~free[1:] & (self.state[1:] == FREE)], UNKNOWN, event.number)
 
-    def failed(self, *, free_before: int, free_after: int, where: str) -> tuple[Evidence, ...]:
-        """An allocation returned None. I7 unless it left the free count, in pages, alone."""
-        self._note("failed alloc", where, 0)
-        if free_before == free_after:
-            return ()
-        summary = f"the allocation failed and kept {free_before - free_after} pages"
-        evidence = Evidence(
-            "I7", summary, where, pool=self.pool, total=abs(free_before - free_after)
-        )
-        return (evidence,)
-
     # -- who uses the pages -------------------------------------------------------------
 
     def claim(self, slots: Pages, owner: int) -> None:
@@ -188,47 +177,6 @@ class PageLedger:
             "I17", freed, event, "used after it was freed by {freed}", request, facts
         )
 
-    def check_sharing(
-        self,
-        rows: Iterable[tuple[int, np.ndarray]],
-        *,
-        shared_tokens: dict[int, int],
-        where: str = "step boundary",
-    ) -> tuple[Evidence, ...]:
-        """I5: two requests share a page only as far as a prefix they got from the tree.
-
-        Args:
-            rows: per request its index and its slots by position, page-aligned start.
-            shared_tokens: per request the tokens it took from the tree (prefix length).
-        """
-        owners: dict[int, int] = {}
-        clashes: list[tuple[int, int, int]] = []
-        for request, slots in rows:
-            first = shared_tokens.get(request, 0)
-            own, _ = self._pages(np.asarray(slots)[-(-first // self.page_size) * self.page_size :])
-            for page in own.tolist():
-                other = owners.setdefault(page, request)
-                if other != request:
-                    clashes.append((page, other, request))
-        if not clashes:
-            return ()
-        page, one, two = clashes[0]
-        summary = f"requests {one} and {two} share no prefix, and both hold page {page}"
-        violations = tuple(
-            Violation("I5", f"{self.pool} pages", mine, 0, clash, 1, self.num_pages, None, mine)
-            for clash, _, mine in clashes[:8]
-        )
-        evidence = Evidence(
-            "I5",
-            summary,
-            where,
-            pool=self.pool,
-            total=len(clashes),
-            rows_affected=len({clash[2] for clash in clashes}),
-            violations=violations,
-        )
-        return (evidence,)
-
     def check_mapping(
         self, mapped_pages: Pages, *, where: str = "step boundary"
     ) -> tuple[Evidence, ...]:
@@ -246,11 +194,6 @@ class PageLedger:
         """Pages per state, the dummy page left out."""
         tally = np.bincount(self.state[1:], minlength=3)
         return {name: int(number) for name, number in zip(STATES, tally, strict=True)}
-
-    def held_by(self) -> Counter[int]:
-        """Held pages per owner."""
-        owners, numbers = np.unique(self.owner[self.state == HELD], return_counts=True)
-        return Counter(dict(zip(owners.tolist(), numbers.tolist(), strict=True)))
 
     def audit(self, free_pages: Pages, *, where: str = "step boundary") -> tuple[Evidence, ...]:
         """I5: the allocator's own free list says what the ledger says.

@@ -38,6 +38,17 @@ def pack(value: Any) -> bytes:
 
 
 def unpack(encoded: bytes, what: str) -> Any:
+    """The value in `encoded`, arrays read-only where they were stored as they are.
+
+    It allocates what headers claim, so whoever has the bytes from a file calls
+    `check_structure` first; both callers in `dump.py` do.
+
+    Args:
+        what: name of the part, as the message prints it.
+    Raises:
+        DumpError: for bytes that are not one msgpack value, a key that occurs twice in a
+            map, an array that contradicts itself.
+    """
     try:
         return msgpack.unpackb(
             encoded, object_pairs_hook=_unique_keys, ext_hook=_unpack_array, strict_map_key=True
@@ -87,10 +98,13 @@ def _unpack_array(_code: int, payload: bytes) -> np.ndarray:
     elements = 1
     for extent in shape:
         if type(extent) is not int or extent < 0:
-            raise ValueError("an array has an extent that is not a size")
+            raise ValueError(f"an array has extent {extent!r:.40}, which is not a size")
         elements *= max(extent, 1)
     if len(shape) > 8 or elements > MAX_ELEMENTS:
-        raise ValueError("an array is larger than any dump needs")
+        raise ValueError(
+            f"an array of {len(shape)} dimensions and {elements} elements is larger than any dump "
+            f"needs; allowed: 8 and {MAX_ELEMENTS}"
+        )
     try:
         dtype, stored_dtype = numpy_dtype(name), numpy_dtype(stored_as)
     except KeyError as error:
@@ -98,7 +112,10 @@ def _unpack_array(_code: int, payload: bytes) -> np.ndarray:
     if 0 in shape:
         elements = 0
     if len(raw) != elements * stored_dtype.itemsize:
-        raise ValueError("an array has more or fewer bytes than its shape")
+        raise ValueError(
+            f"an array of shape {tuple(shape)} needs {elements * stored_dtype.itemsize} bytes as "
+            f"{stored_as}, it has more or fewer bytes: {len(raw)}"
+        )
     stored = np.frombuffer(raw, dtype=stored_dtype).reshape(shape)
     if (stored_as, base, step) == (name, 0, 1):
         return stored
@@ -106,12 +123,17 @@ def _unpack_array(_code: int, payload: bytes) -> np.ndarray:
 
 
 def _widened(stored: np.ndarray, dtype: np.dtype, base: int, step: int) -> np.ndarray:
-    if dtype.kind not in "iu" or stored.dtype.kind != "u" or step < 1:
-        raise ValueError("only integer arrays are narrowed")
+    if dtype.kind not in "iu" or stored.dtype.kind != "u":
+        raise ValueError(
+            f"only integer arrays are narrowed, to unsigned integers; {dtype} is stored as "
+            f"{stored.dtype}"
+        )
+    if not 1 <= step < 1 << 63:
+        raise ValueError(f"an array has step {step}; allowed: [1, 2**63)")
     limits = np.iinfo(dtype)
     top = int(stored.max(initial=0)) * step + base
     if base < limits.min or top > limits.max:
-        raise ValueError("a narrowed array does not fit its type")
+        raise ValueError(f"a narrowed array does not fit {dtype}: it reaches from {base} to {top}")
     wide = np.uint64 if dtype == np.uint64 else np.int64
     scaled = stored.astype(wide) * wide(step) + wide(base)
     return np.asarray(scaled.astype(dtype))

@@ -152,8 +152,12 @@ def best_ratio(model: Model, workload: Workload, page_size: int = 1) -> float:
     return min(math.ceil(share * 1000) / 1000, 1.0)
 
 
+_WRITTEN = "write 101.9GiB, 109.4GB or a number of bytes"
+
+
 def parse_bytes(text: str) -> int:
     """ "101.9GiB", "109.4GB" or a plain number of bytes. Raises PoolError."""
+    given = text
     units = {"GiB": 2**30, "MiB": 2**20, "GB": 10**9, "MB": 10**6, "B": 1}
     for unit, factor in units.items():
         if text.endswith(unit):
@@ -164,9 +168,9 @@ def parse_bytes(text: str) -> int:
     try:
         size = int(float(text) * scale)
     except (ValueError, OverflowError):
-        raise PoolError(f"{text!r} is not a size; write 101.9GiB, 109.4GB or bytes") from None
+        raise PoolError(f"{given!r} is not a size; {_WRITTEN}") from None
     if size <= 0:
-        raise PoolError("the size must be above zero")
+        raise PoolError(f"{given!r} is {size} bytes, a pool needs at least 1; {_WRITTEN}")
     return size
 
 

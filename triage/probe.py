@@ -91,10 +91,18 @@ def probe(
     """
     if kernel != "emulator" and not KERNELS[kernel].needs_gpu:
         raise ReplayError(f"{kernel} never faults on a bad id, so there is nothing to probe")
-    if not 0 < geometry.width <= MAX_COLUMNS or geometry.length < geometry.q_len:
-        raise ReplayError(f"a probe needs 1 to {MAX_COLUMNS} columns and a row with its queries")
+    if not 0 < geometry.width <= MAX_COLUMNS:
+        raise ReplayError(f"width = {geometry.width} is outside [1, {MAX_COLUMNS}] columns")
+    if geometry.length < geometry.q_len:
+        raise ReplayError(
+            f"length = {geometry.length} tokens leave no room for {geometry.q_len} query tokens; "
+            "the row includes its queries"
+        )
     if geometry.length > geometry.width * geometry.page_size:
-        raise ReplayError(f"{geometry.length} tokens do not fit {geometry.width} columns")
+        raise ReplayError(
+            f"{geometry.length} tokens do not fit {geometry.width} columns of "
+            f"{geometry.page_size}; widen the table or shorten the row"
+        )
     sound = probe_dump(geometry, ())
     expected = [_expected_set(sound, column) for column in range(geometry.width)]
     outside = [column for column, name in enumerate(expected) if name == "outside"]

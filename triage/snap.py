@@ -36,8 +36,15 @@ def snap(pid: int, directory: Path, timeout_s: float) -> tuple[Path, ...]:
     for each in armed:
         try:
             os.kill(each, signal.SIGUSR2)
-        except (ProcessLookupError, PermissionError) as error:
-            raise SnapError(f"process {each} cannot be signalled: {error}") from error
+        except ProcessLookupError as error:
+            raise SnapError(
+                f"process {each} ended before it could be asked; what it wrote is in {directory}"
+            ) from error
+        except PermissionError as error:
+            raise SnapError(
+                f"process {each} may not be signalled by user {os.getuid()}; "
+                "ask as the user who started the server, or as root"
+            ) from error
     found: set[Path] = set()
     until = time.monotonic() + timeout_s
     while len(found) < len(armed) and time.monotonic() < until:

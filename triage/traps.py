@@ -68,7 +68,7 @@ class Traps:
         self.steps = Steps(self)
         self.history = History(self)
         self.enabled = invariants_of(checks)
-        self.ranges_only = False  # I20 as the first trap of this kind had it, to compare with
+        self.ranges_only = False  # I20 as an earlier trap had it (lab/matrix.py)
         self.is_fresh: Callable[[Any, Any], Evidence | None] | None = None
         self._checked: WeakKeyDictionary[Any, tuple[Any, Any, set[tuple[Any, ...]]]] = (
             WeakKeyDictionary()

@@ -111,7 +111,17 @@ def _worst(score: Tensor) -> tuple[int, ...]:
 
 
 def against_exact(got: Tensor, exact: Exact, roundings: float = ROUNDINGS) -> Comparison:
-    """Compare a result of any float dtype with the fp64 answer."""
+    """Compare a result with the fp64 answer.
+
+    Args:
+        got: fp32, fp16 or bf16, the shape of `exact.value`; an element may be off by half
+            an ULP of its dtype, `roundings` fp32 roundings of `exact.magnitude`, and
+            `exact.slack`. Integers must be equal.
+        roundings: fp32 roundings that the result's own arithmetic may make.
+    Raises:
+        ValueError: if the shapes differ.
+    Cost: some thirty passes in fp64 and a few host reads.
+    """
     value = exact.value
     if got.shape != value.shape:
         raise ValueError(f"shapes {tuple(got.shape)} and {tuple(value.shape)} cannot be compared")

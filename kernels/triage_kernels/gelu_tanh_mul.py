@@ -64,7 +64,7 @@ def gemma_gelu_tanh_mul(gate: Tensor, per_layer_input: Tensor, out: Tensor | Non
         out: None for a fresh tensor, else like `gate`; may be the very view of an input.
     Raises:
         ContractError: a shape, dtype, stride or overlap other than the above.
-    Source: the fork's `gemma_gelu_tanh_mul`; in no release.
+    Source: `gemma_gelu_tanh_mul` of an unreleased SGLang patch.
     """
     check_rows("gate", gate)
     check_rows("per_layer_input", per_layer_input, gate)

@@ -23,7 +23,8 @@ from triage_kernels.reference import hidden_cases, norm_eager, normed, rows_of, 
 from triage_kernels.rms import inv_rms, load, load_weight, store, through, tile
 from triage_kernels.spec import Args, Case, Exact, KernelSpec, Misuse, Output, Outputs, Traffic
 
-# (router, dense, experts) read R(t)? "unrounded": as the fork's kernel and Inductor do.
+# (router, dense, experts) read R(t)? "unrounded": as the kernel of the unreleased
+# patch (Source below) and Inductor do.
 # "sglang": its fused add keeps t for its own norm, the two others re-read what it stored.
 # "hf": every norm re-reads the stored residual.
 READS: Mapping[str, tuple[bool, bool, bool]] = {
@@ -113,7 +114,7 @@ def gemma_post_attn_triple_rmsnorm(
         in the dtype of `attn`. n(attn) is never rounded on its own; Hugging Face does.
     Raises:
         ContractError: a shape, dtype or stride other than the above, an unknown `reads`.
-    Source: the fork's `gemma_post_attn_triple_rmsnorm`; in no release.
+    Source: `gemma_post_attn_triple_rmsnorm` of an unreleased SGLang patch.
     """
     check_rows("attn", attn)
     check_rows("residual", residual, attn)

@@ -52,7 +52,13 @@ def check_preamble(
     rotary_angles: int,
     reads: str,
 ) -> None:
-    """Raise ContractError unless the call keeps the contract of `gemma_attention_preamble`."""
+    """Raise unless the call keeps the contract of `gemma_attention_preamble`.
+
+    Args: as there: shapes, dtypes, strides, devices and overlaps are judged, no values.
+    Raises:
+        ContractError: naming the argument, what it is and what is allowed.
+    Cost: host only; positions and slots are not read, which would be a sync.
+    """
     check_heads("q", q, num_q_heads, head_dim)
     check_writable("q", q)
     check_vector("q_weight", q_weight, head_dim, q)

@@ -41,7 +41,15 @@ def gemma_attention_preamble_unfused(
     eps: float = EPS,
     reads: str = "rounded",
 ) -> Outputs:
-    """Separate norms, rotations and cache writes. Every slot must be in range."""
+    """What the preamble replaces: separate norms, rotations and cache writes.
+
+    Args: as `gemma_attention_preamble`. Every slot must lie in [0, k_cache.shape[0]): torch
+        refuses another, where the fused kernel leaves it unwritten.
+        `rotary_angles` and `reads` change nothing: all angles are turned, and every step
+        rounds to the dtype of `q` as with reads="rounded".
+    Returns:
+        (q, k_cache, v_cache), or (q,) without k; the tensors given, written.
+    """
     cos, sin = cos_sin[positions].unsqueeze(1).chunk(2, dim=-1)
 
     def norm_rope(x: Tensor, weight: Tensor | None, heads: int) -> Tensor:
@@ -202,5 +210,4 @@ SPEC = KernelSpec(
     traffic=traffic,
     misuse=misuse,
     per_row=("positions", "slots"),
-    same_rounding_unfused=True,
 )

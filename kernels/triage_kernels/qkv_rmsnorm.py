@@ -281,5 +281,4 @@ SPEC = KernelSpec(
     launches_replaced="3 (and up to 3 copies) -> 1",
     traffic=traffic,
     misuse=misuse,
-    same_rounding_unfused=True,
 )

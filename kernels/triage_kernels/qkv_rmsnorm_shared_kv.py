@@ -220,5 +220,4 @@ SPEC = KernelSpec(
     launches_replaced="3 -> 1",
     traffic=traffic,
     misuse=misuse,
-    same_rounding_unfused=True,
 )

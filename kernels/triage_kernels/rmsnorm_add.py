@@ -55,7 +55,7 @@ def gemma_rmsnorm_add(
         out: None for a fresh tensor, else like `x`; may be the very view `x` or `residual`.
     Raises:
         ContractError: a shape, dtype, stride or overlap other than the above.
-    Source: `gemma_rmsnorm_add` of the fork's per-layer-embedding tail; in no release.
+    Source: `gemma_rmsnorm_add` in the per-layer-embedding tail of an unreleased SGLang patch.
     """
     check_rows("x", x)
     check_rows("residual", residual, x)

@@ -139,7 +139,6 @@ QKV_NORM_ROPE = KernelSpec(
     launches_replaced="2 -> 1",
     traffic=_rope_traffic,
     per_row=("positions",),
-    same_rounding_unfused=True,
 )
 RMSNORM_FANOUT = KernelSpec(
     name="rmsnorm_fanout",
@@ -155,5 +154,4 @@ RMSNORM_FANOUT = KernelSpec(
     vectors=("weight0", "weight1", "weight2"),
     launches_replaced="3 -> 1",
     traffic=_fanout_traffic,
-    same_rounding_unfused=True,
 )

@@ -120,7 +120,6 @@ class KernelSpec:
     per_row: tuple[str, ...] = ()
     unbound: tuple[str, ...] = ()
     reductions: int = 1
-    same_rounding_unfused: bool = False
 
     @property
     def in_place(self) -> frozenset[str]:

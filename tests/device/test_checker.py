@@ -289,3 +289,14 @@ def test_the_hot_path_reads_nothing_back(monkeypatch):
         subject.mark(1)
     # THEN it took two launches and one copy, and no host read
     assert counts.launches == {"check": 2, "aten::copy_": 1}
+
+
+def test_pools_of_two_page_sizes_are_refused_with_both():
+    loc = torch.ones(2, dtype=torch.int64, device=DEVICE)
+    pages = SPACE.page_size, 2 * SPACE.page_size
+    with pytest.raises(
+        CheckRefused, match=f"pages of {pages[1]} tokens, the full pool of {pages[0]}"
+    ):
+        checker().check_writes(
+            loc, SPACE, swa_loc=loc, swa_space=IndexSpace("swa", pages[1], SPACE.num_pages)
+        )

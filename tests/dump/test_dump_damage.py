@@ -103,6 +103,7 @@ def test_a_section_of_the_wrong_shape_is_refused_by_name(name, body):
         (["object", [1], "object", 0, 1, b"\0" * 8], "not known"),
         (["int8", [1], "uint8", 0, 1, b"\xff"], "does not fit"),
         (["int32", [1], "uint8", 0, 1 << 62, b"\xff"], "does not fit"),
+        (["int32", [1], "uint8", 0, 2**64 - 1, b"\0"], "step"),
         (["float32", [1], "uint8", 0, 1, b"\xff"], "only integer arrays"),
         (["int32", [1] * 9, "int32", 0, 1, b"\0" * 4], "larger than any dump"),
         (["int32"], "is not"),
@@ -183,3 +184,11 @@ def test_a_launch_of_absurd_sizes_is_refused(field, value):
     dump = dumps.make_dump(dumps.SMALL)
     with pytest.raises(DumpError, match=f"launch: {field} = {value}"):
         encode(replace(dump, launch=replace(dump.launch, **{field: value})))
+
+
+def test_a_batch_larger_than_any_table_is_refused_with_the_range():
+    from dataclasses import replace
+
+    dump = dumps.make_dump(dumps.SMALL)
+    with pytest.raises(DumpError, match=r"batch_size = -1 is outside \[0, 1048576\]"):
+        encode(replace(dump, backend=replace(dump.backend, batch_size=-1)))

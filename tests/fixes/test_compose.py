@@ -95,8 +95,11 @@ def test_everything_that_applies_composes_with_the_switch():
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ({"SGLANG_TRIAGE_FIXES": "clamp"}, "no fix 'clamp'; known: state-swap"),
-        ({"SGLANG_TRIAGE_FUSED": "warp"}, "no fused op 'warp'; known: post-attn-triple"),
+        ({"SGLANG_TRIAGE_FIXES": "clamp"}, "no fix 'clamp'; SGLANG_TRIAGE_FIXES"),
+        (
+            {"SGLANG_TRIAGE_FUSED": "warp"},
+            "no fused op 'warp'; SGLANG_TRIAGE_FUSED accepts: post-attn-triple",
+        ),
         ({"SGLANG_ENABLE_PIECEWISE_CUDA_GRAPH_FOR_MM": "1"}, "does not apply here"),
     ],
     ids=["unknown fix", "unknown op", "a switch this release has no use for"],

@@ -56,7 +56,9 @@ def test_a_fix_that_sglang_has_already_binds_nothing_and_says_why():
 
 
 def test_an_unknown_fix_is_answered_with_the_list():
-    with pytest.raises(InstallError, match=r"no fix 'clamp'; known: state-swap, .*, auto"):
+    with pytest.raises(
+        InstallError, match=r"'clamp'; SGLANG_TRIAGE_FIXES.* --fix.*: state-swap, .*, auto"
+    ):
         plan(("clamp",))
 
 

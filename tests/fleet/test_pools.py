@@ -1,4 +1,4 @@
-"""The pool arithmetic against the sizes that the original report's servers printed."""
+"""The pool arithmetic against the sizes that the servers which crashed had printed."""
 
 from __future__ import annotations
 
@@ -84,8 +84,9 @@ def test_sizes_are_read_with_their_unit(text, size):
 
 @pytest.mark.parametrize("text", ["", "lots", "GiB", "-1GiB", "0", "nan", "inf"])
 def test_what_is_no_size_is_refused(text):
-    with pytest.raises(PoolError):
+    with pytest.raises(PoolError, match=r"write 101\.9GiB") as caught:
         parse_bytes(text)
+    assert repr(text) in str(caught.value)
 
 
 def invoke(*options: str):

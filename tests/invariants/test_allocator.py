@@ -12,7 +12,6 @@ from triage.invariants.allocator import (
     check_conservation,
     check_continuation,
     check_failed_alloc,
-    check_free,
     check_free_list,
     check_last_slots,
 )
@@ -115,21 +114,6 @@ def test_every_page_is_free_once_or_held_or_it_is_found(held, extra):
     # THEN each addition is one offence, a held one named twice a second
     repeated = len(extra) - len({page for page in extra if page in held})
     assert findings.total == repeated + sum(page in held for page in extra)
-
-
-def test_freeing_what_is_held_is_silent_and_what_is_free_is_not():
-    # GIVEN a pool of pages 1 to 7 with 3 and 4 free
-    free = torch.tensor([3, 4])
-
-    def check(*slots):
-        return check_free(torch.tensor(slots), free, num_pages=8, page_size=4)
-
-    # WHEN slots of held, free and no pages are freed
-    # THEN only the latter two are offences
-    assert check(4, 5, 31).total == 0
-    assert check(4, 12).violations()[0].tensor == "free_index (already free)"
-    for bad in (3, 32, -1):
-        assert check(bad).violations()[0].tensor == "free_index"
 
 
 def test_the_balance_of_a_pool_is_shown_with_every_term():

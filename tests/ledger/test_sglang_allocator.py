@@ -19,7 +19,6 @@ from triage.invariants.allocator import (
     check_allocated,
     check_continuation,
     check_failed_alloc,
-    check_free,
     check_free_list,
 )
 from triage.invariants.mapping import check_cleared, check_mapped, check_mapping
@@ -93,7 +92,8 @@ class Watched:
         )
         if slots is None:
             free = len(self.free_pages("full"))
-            self.found += self.full.failed(free_before=free_before, free_after=free, where="alloc")
+            kept = check_failed_alloc("full", free_before=free_before, free_after=free)
+            self.found += [] if kept is None else [kept]
             return
         self.judge(
             check_allocated(slots, size=PAGE * (FULL_PAGES - 1), page_size=PAGE),
@@ -140,8 +140,6 @@ class Watched:
         self.allocator.free_group_begin()
         for row in rows:
             slots = torch.from_numpy(self.rows[row])
-            free = self.free_pages("full")
-            self.judge(check_free(slots, free, num_pages=FULL_PAGES, page_size=PAGE))
             swa = self.mapping[slots].numpy()
             self.allocator.free(slots)
             self.found += self.full.free(slots.numpy(), where="finish", deferred=True)
@@ -161,7 +159,6 @@ class Watched:
             self.found += books.audit(free.numpy())
             self.judge(check_free_list(free, num_pages=len(pages), held_pages=pages))
         self.judge(check_mapping(self.mapping, *held, page_size=PAGE))
-        self.found += self.full.check_sharing(enumerate(self.rows), shared_tokens={})
 
 
 def run(seed: int, events: int) -> Watched:
@@ -223,11 +220,9 @@ def test_a_decode_that_fails_on_the_swa_side_keeps_pages_of_the_full_pool():
     got = subject.alloc_decode(lengths, lengths, torch.tensor(ends[:2]))
     after = subject.full_available_size() // PAGE
     # THEN the allocator says no, and has lost two pages of the full pool (I7)
-    books = PageLedger("full", FULL_PAGES, PAGE)
     assert got is None
-    (evidence,) = books.failed(free_before=before, free_after=after, where="alloc_decode")
-    assert evidence.invariant == "I7" and evidence.total == 2
-    assert check_failed_alloc("full", free_before=before, free_after=after) is not None
+    evidence = check_failed_alloc("full", free_before=before, free_after=after)
+    assert evidence is not None and evidence.invariant == "I7" and evidence.total == 2
 
 
 def test_each_way_to_break_it_is_found_at_the_next_step_boundary():

@@ -96,7 +96,6 @@ def test_the_band_of_an_id_follows_from_the_descriptor(value, separate_kv, band)
     )  # fmt: skip
 
     assert footprint.count(within="must", band=band) == footprint.count() == 1
-    assert footprint.would_fault == (band == "fault")
 
 
 def test_a_bad_id_outside_everything_that_is_read_is_not_counted():

@@ -77,16 +77,17 @@ def test_the_reading_names_the_rule_that_fits(columns, sentence):
 
 
 @pytest.mark.parametrize(
-    ("kernel", "geometry"),
+    ("kernel", "geometry", "said"),
     [
-        ("triton", GEOMETRY),
-        ("emulator", Geometry(width=0)),
-        ("emulator", Geometry(width=10_000)),
-        ("emulator", Geometry(length=1200, width=3)),
+        ("triton", GEOMETRY, "never faults"),
+        ("emulator", Geometry(width=0), r"width = 0 is outside \[1, 512\]"),
+        ("emulator", Geometry(width=10_000), r"width = 10000 is outside \[1, 512\]"),
+        ("emulator", Geometry(length=1, q_len=4), "length = 1 tokens leave no room for 4"),
+        ("emulator", Geometry(length=1200, width=3), "1200 tokens do not fit 3 columns of 64"),
     ],
 )
-def test_what_cannot_be_probed_is_refused(kernel, geometry):
-    with pytest.raises(ReplayError):
+def test_what_cannot_be_probed_is_refused(kernel, geometry, said):
+    with pytest.raises(ReplayError, match=said):
         probe(kernel, geometry, timeout_s=60)
 
 

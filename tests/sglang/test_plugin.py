@@ -10,6 +10,8 @@ import sys
 import pytest
 
 from tests.sglang.conftest import VERSIONS
+from triage.config import SWA_RATIO_CHOSEN, Config, from_environment
+from triage.errors import ConfigError
 from triage.lab import versions
 
 SPAWNED = """
@@ -94,6 +96,28 @@ def test_a_value_that_does_not_parse_stops_the_server_with_what_is_accepted(name
     done = run(QUIET, **{name: value})
     assert done.returncode == 1
     assert name in done.stderr and repr(value) in done.stderr and accepted in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "accepted"),
+    [
+        ("SGLANG_TRTLLM_MHA_DEBUG_CHEKS", "SGLANG_TRTLLM_MHA_DEBUG_CHECKS"),
+        ("SGLANG_TRIAGE_FIX", "SGLANG_TRIAGE_FIXES"),
+    ],
+)
+def test_a_variable_that_nobody_reads_is_refused_with_those_that_are_read(name, accepted):
+    # GIVEN a name of ours with a typing error, beside one without
+    environment = {"SGLANG_TRTLLM_MHA_DEBUG": "1", name: "reads"}
+    # WHEN the environment is read
+    with pytest.raises(ConfigError) as caught:
+        from_environment(environment)
+    # THEN it is named, and so is what was meant
+    assert f"{name}='reads' is not a variable" in str(caught.value)
+    assert accepted in str(caught.value)
+
+
+def test_what_the_launcher_notes_for_its_children_is_no_typing_error():
+    assert from_environment({SWA_RATIO_CHOSEN: "1", "SGLANG_TRIAGE_FIXES": ""}) == Config()
 
 
 @pytest.mark.parametrize("version", VERSIONS)

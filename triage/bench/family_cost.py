@@ -59,7 +59,7 @@ WHEN = {
     "graph: check_padding": "launch under capture (I10)",
     "allocator: check_allocated": "allocation and pool (I20)",
     "allocator: check_last_slots": "allocation (I20)",
-    "allocator: check_free_list": "lab only (I5)",
+    "allocator: check_free_list": "tests only (I5)",
     "allocator: check_mapping": "N steps (I4)",
     "allocator: check_budget": "admission (I25)",
     "lifecycle: check_mapped": "allocation (I8)",

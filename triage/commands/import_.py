@@ -31,7 +31,7 @@ def import_(
 ) -> None:
     """Turn PATH, another tool's evidence, into a dump.
 
-    PATH is a FlashInfer level-10 directory, a .pt file of the first trap, or a
+    PATH is a FlashInfer level-10 directory, a .pt file of an earlier page-table trap, or a
     log with kv_canary, cuda-gdb or compute-sanitizer lines (then --into names
     the dump that it is about).
     """

@@ -19,7 +19,7 @@ from triage.fleet.workloads import WORKLOADS, Workload, prompt
 
 @click.group()
 def workload() -> None:
-    """Drive an OpenAI-compatible server with the original report's workloads.
+    """Drive an OpenAI-compatible server with the workloads of the first crashes.
 
     \b
     Exit codes: 0 all answered, 1 some requests failed, 2 usage, 3 the server is not

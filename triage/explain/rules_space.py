@@ -12,7 +12,10 @@ _SGLANG = "https://github.com/sgl-project/sglang"
 
 
 def stale_swa_state(case: Case) -> Cause | None:
-    """A draft swapped to the target's pool still holds the SWA state of its own (#26957)."""
+    """A draft swapped to the target's pool still holds the SWA state of its own.
+
+    Source: sgl-project/sglang#26957.
+    """
     match = _full_ids_in_swa(case)
     backend, absent = case.backend, case.swa_state_absent()
     if match is None or absent is False:
@@ -70,7 +73,10 @@ def full_ids_for_another_reason(case: Case) -> Cause | None:
 
 
 def own_pool_draft_translated(case: Case) -> Cause | None:
-    """A draft that owns its pool got ids of the target's mapping (#25103, #27491)."""
+    """A draft that owns its pool got ids of the target's mapping.
+
+    Source: sgl-project/sglang#25103, sgl-project/sglang#27491.
+    """
     if case.ids is None or case.ids.swa is None or case.pools is None:
         return None
     drafting = case.backend is not None and case.backend.role == "draft"

@@ -45,8 +45,13 @@ def export(dump: Dump, kind: str, *, shrink: bool = True) -> Files:
         raise ReplayError("this dump does not fail; there is nothing to hand over")
     case = found.dump if shrink else dump
     assert case.tables is not None
-    if len(case.tables.page_table.values) > MAX_ENTRIES:
-        raise ReplayError(f"more than {MAX_ENTRIES} entries do not fit a source file; minimise it")
+    entries = len(case.tables.page_table.values)
+    if entries > MAX_ENTRIES:
+        kept = "even minimised it has" if shrink else "as recorded it has"
+        raise ReplayError(
+            f"the page table is too large for a source file: {kept} {entries} entries, at most "
+            f"{MAX_ENTRIES} fit; " + ("send the dump itself" if shrink else "let it be minimised")
+        )
     return FORMATS[kind](Literals.of(case))
 
 

@@ -74,8 +74,8 @@ def _workload(
 ) -> tuple[dict[str, Any], str, bytes]:
     """The workload over one table, and the path and content of what it stores."""
     width = max(map(len, rows))
-    table = _int32([row + [0] * (width - len(row)) for row in rows])
-    lengths = _int32(values["CACHE_SEQLENS"])
+    table = _int32("page_table", [row + [0] * (width - len(row)) for row in rows])
+    lengths = _int32("seq_lens", values["CACHE_SEQLENS"])
     blob = safetensors_bytes({"page_table": table, "seq_lens": lengths})
     identity = hashlib.sha256(blob).hexdigest()[:32]
     path = f"blob/workloads/gqa_paged/{name}/{identity}.safetensors"
@@ -151,11 +151,15 @@ def _definition(name: str, case: Literals) -> dict[str, Any]:
     }
 
 
-def _int32(values: list[Any]) -> np.ndarray:
+def _int32(name: str, values: list[Any]) -> np.ndarray:
     wide = np.array(values, dtype=np.int64)
     narrow = wide.astype("<i4")
     if (narrow != wide).any():
-        raise ReplayError("an id or a length does not fit int32, which the workload's kernels take")
+        first = tuple(np.argwhere(narrow != wide)[0].tolist())
+        raise ReplayError(
+            f"{name}{list(first)} = {wide[first]} does not fit int32, which the kernels of a "
+            "FlashInfer-Bench workload take: [-2**31, 2**31); export it as pytest or script"
+        )
     return narrow
 
 

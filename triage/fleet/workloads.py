@@ -1,4 +1,4 @@
-"""The workloads of the original report, and prompts of a wanted length for them.
+"""The workloads under which the defects were first seen, and prompts of a wanted length for them.
 
 Prompts are words drawn from a seed, about one token each; what the server counted is what
 the results hold. Every prompt begins differently, so that no prefix cache helps.

@@ -1,7 +1,7 @@
 """Other tools' evidence as our dumps.
 
     FlashInfer level-10 dump (a directory)   -> a dump of its own
-    the first trap's .pt file                -> a dump of its own
+    an earlier page-table trap's .pt file    -> a dump of its own
     kv_canary log lines                      -> `history` of an existing dump
     cuda-gdb or compute-sanitizer text       -> facts of an existing dump's fault
 

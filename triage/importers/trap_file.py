@@ -1,9 +1,9 @@
 """`.pt` files: torch.save of plain tensors and numbers, read with weights_only.
 
-The first page-table trap wrote one of these: the table, the lengths, the K
-cache's shape, page size, window, layer, forward mode, and whether the layer is
-an SWA one. Its keys differ between copies of the patch, so several names are
-accepted for each.
+An earlier page-table trap, a patch of SGLang that was handed around, wrote one of
+these: the table, the lengths, the K cache's shape, page size, window, layer, forward
+mode, and whether the layer is an SWA one. Its keys differ between copies of the
+patch, so several names are accepted for each.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def load_tensors(path: Path) -> dict[str, np.ndarray]:
 
 
 def read_trap_file(path: Path) -> Dump:
-    """The dump of a first-generation trap. Raises DumpError naming what is missing."""
+    """The dump for a file of the earlier trap. Raises DumpError naming what is missing."""
     loaded = load_file(path)
     values = {
         name: next((loaded[each] for each in accepted if each in loaded), None)
@@ -67,7 +67,9 @@ def read_trap_file(path: Path) -> Dump:
     needed = ("page_table", "cache_seqlens", "k_cache_shape", "page_size")
     missing = [name for name in needed if values[name] is None]
     if missing:
-        raise DumpError(f"{path} lacks {', '.join(missing)}: it is not a file of the first trap")
+        raise DumpError(
+            f"{path} lacks {', '.join(missing)}: it is not a file of the earlier page-table trap"
+        )
     table, lengths = _array(values["page_table"]), _array(values["cache_seqlens"]).reshape(-1)
     shape = tuple(int(extent) for extent in values["k_cache_shape"] or ())
     page_size = int(values["page_size"] or 0)
@@ -81,7 +83,9 @@ def read_trap_file(path: Path) -> Dump:
     reads_swa = bool(values["is_swa"])
     facts = _facts(values["page_table"])
     return Dump(
-        fault=Evidence("I1", "recorded by the first trap", "before the launch", forward_mode=mode),
+        fault=Evidence(
+            "I1", "recorded by an earlier page-table trap", "before the launch", forward_mode=mode
+        ),
         launch=Launch(
             api=DECODE,
             launch_id=0,
@@ -102,7 +106,7 @@ def read_trap_file(path: Path) -> Dump:
         pools=Pools((), read="swa" if reads_swa else "full"),
         backend=Backend("unknown", mode, False, len(lengths), len(lengths)),
         provenance={
-            "imported": "first trap",
+            "imported": "page-table trap (.pt)",
             "lacks": ["req_to_token", "mapping", "num_q_heads", "max_seq_len", "swa_state"],
         },
     )

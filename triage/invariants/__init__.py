@@ -1,12 +1,16 @@
 """Pure checks of the paged, hybrid-SWA KV state: tensors in, findings out.
 
-One module per family. None of them knows SGLang or needs a GPU; each runs on
-whatever device its tensors live on. `triage/device.py` repeats the hot ones as
-one Triton kernel and is tested against these.
+One module per thing that is judged; the families that are switched on together
+(`triage/config.py`, INVARIANTS_OF) are cut differently. None of them knows SGLang or
+needs a GPU; each runs on whatever device its tensors live on. `triage/device.py`
+repeats the hot ones as one Triton kernel and is tested against these.
 
     findings   what a check returns: counts for one host read, offenders on demand
     reads      I1 I2 I12 I26            the table and lengths an attention launch reads
-    writes     I3                       the KV slots a forward writes
+    streams    I1 I2 I12 I13            the packed slot stream a Triton launch reads
+    lengths    I12                      lengths and query offsets of the right forward
+    writes     I3 I20                   the KV slots a forward writes
+    rows       I20                      rows of the request table, page by page
     graph      I10 I11                  what a replayed CUDA graph is fed
     allocator  I5 I6 I7 I20             free lists, balances, and what is handed out
     mapping    I4 I6 I8 I9              full-pool slots to SWA slots

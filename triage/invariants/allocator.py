@@ -148,30 +148,6 @@ def check_free_list(
     return Findings(faults)
 
 
-def check_free(slots: Tensor, free_pages: Tensor, *, num_pages: int, page_size: int) -> Findings:
-    """I6: what is about to be freed is allocated: legal, and not in the free list already.
-
-    Args:
-        slots: `(n,)`, integer, the argument of `free`. Several slots of a page are one page.
-        free_pages: `(m,)`, the free list before the call.
-    Returns: I6 faults, row = position in `slots`.
-    Cost: about 15 small launches over `num_pages` bools; no sync until `read()`.
-    """
-    values = slots.to(torch.int64)
-    low = page_size if page_size > 1 else 1
-    high = num_pages * page_size
-    outside = (values < low) | (values >= high)
-    free = torch.zeros(num_pages, dtype=torch.bool, device=values.device)
-    free[free_pages.to(torch.int64).clamp(0, num_pages - 1)] = True
-    twice = ~outside & free[(values // page_size).clamp(0, num_pages - 1)]
-    return Findings(
-        [
-            Fault("I6", "free_index", outside, values, low, high),
-            Fault("I6", "free_index (already free)", twice, values, low, high),
-        ]
-    )
-
-
 def check_conservation(
     pool: str, *, total: int, unit: str = "tokens", where: str = "step boundary", **terms: int
 ) -> Evidence | None:

@@ -73,7 +73,7 @@ def check_cleared(free_index: Tensor, full_to_swa: Tensor, *, page_size: int) ->
 
     Args:
         free_index: `(n,)`, integer, the argument of the call; slots outside the
-            mapping are skipped (`allocator.check_free` names them).
+            mapping are skipped (the ledger's `free` names them).
         full_to_swa: `(slots,)`, the mapping after the call, free groups settled.
     Returns: one I6 fault, `(n, page_size)`: row = position in `free_index`.
     Cost: about 10 launches over n * page_size; no sync until `read()`.

@@ -94,7 +94,7 @@ class Scheduler:
         self.waiting: deque[Any] = deque(self._requests())
         self.running: Any = None
         self.chunked: Any = None
-        self.finished = self.retracted = self.step = 0
+        self.finished = self.step = 0
 
     def _requests(self) -> Iterator[Any]:
         """Prompts that share a prefix, so that the tree has something to match."""
@@ -250,7 +250,6 @@ class Scheduler:
         batch = self.running
         if not batch.check_decode_mem():
             for req in batch.retract_decode(self.runtime.published.server_args)[0]:
-                self.retracted += 1
                 self.waiting.appendleft(req)
         # Up to 0.5.14 the sampled tokens of the step before stand on the batch.
         batch.output_ids = torch.tensor([req.output_ids[-1] for req in batch.reqs])

@@ -2,9 +2,10 @@
 
 Four runs of every bug, each with fresh pools and the same seed: traps off with
 the lab's oracles, which says when the state was first wrong; all families on;
-only the two checks that the first trap of this kind had (range of ids and of
-allocated slots); the fix that removes it, with the traps on. Beside them, for a
-defect that is put back, the same workload without it, in which nothing may fire.
+only the two range checks, of page ids and of allocated slots, that an earlier trap
+of this kind had (a patch of SGLang, see `importers/trap_file.py`); the fix that
+removes it, with the traps on. Beside them, for a defect that is put back, the same
+workload without it, in which nothing may fire.
 
 A moment is one launch or one call of the allocator; a delay of 0 means that the
 alarm came at the very launch or call that was first wrong.
@@ -30,7 +31,7 @@ Progress = Callable[[int, int], None]
 
 EVERYTHING = "reads,writes,allocator,lifecycle,tree,graph,spec,geometry"
 BOUNDS = ("I1", "I20")
-"""The checks of the first trap: page ids and allocated slots within their ranges."""
+"""The checks of the earlier trap: page ids and allocated slots within their ranges."""
 
 
 _BROKEN = (AssertionError, MemoryError, RuntimeError, IndexError, ValueError)

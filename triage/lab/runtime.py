@@ -17,9 +17,6 @@ from triage.lab import builders
 from triage.lab.backends import model_runner, trtllm_mha, trtllm_mha_multi_step
 from triage.lab.settings import Published
 
-DRAFTS = ("frozen", "eagle", "none")
-"""Frozen-KV MTP (reads the target's pool), EAGLE (owns a pool), no speculation."""
-
 REPLACED = (
     "flashinfer.decode.trtllm_batch_decode_with_kv_cache: address emulator",
     "flashinfer.prefill.trtllm_batch_context_with_kv_cache: address emulator",

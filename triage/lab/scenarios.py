@@ -1,4 +1,4 @@
-"""Named workloads. Sizes are the original report's, or the same ratios made smaller.
+"""Named workloads. Sizes are those of a server that crashed, or the same ratios made smaller.
 
 `gemma4-e4b-summarisation` is the workload that crashed: 80 requests of 8k in and
 1k out, 64 at a time, on the pools of Gemma-4-E4B. Dividing page size, window and

@@ -70,7 +70,13 @@ def drop_leading(dump: Dump, columns: int) -> Dump:
 
 
 def cut_lengths(dump: Dump, lengths: np.ndarray, window_left: int) -> Dump:
-    """Shorter rows and another window; the columns that no row needs any more go too."""
+    """Shorter rows and another window; the columns that no row needs any more go too.
+
+    Args:
+        dump: with a launch and tables; not changed.
+        lengths: `(rows,)`, integer, tokens, the queries included; none longer than it is.
+        window_left: keys visible besides a query's own, -1 for all of them.
+    """
     assert dump.launch is not None
     tables, page_size = tables_of(dump), dump.launch.page_size
     columns = -(-lengths.astype(np.int64) // page_size)

@@ -136,7 +136,16 @@ def _attend(
 
 
 def query_blocks(cache_seqlens: Tensor, q_lens: Tensor, limit: int = MAX_QUERY_BLOCK) -> Blocks:
-    """Cut rows into blocks of at most `limit` query tokens."""
+    """Cut rows into blocks of at most `limit` query tokens.
+
+    Args:
+        cache_seqlens: `(rows,)`, int64, tokens, the row's queries included.
+        q_lens: `(rows,)`, int64, query tokens of each row; they lie one row after the
+            other in the query tensor. A row of none has no block.
+    Returns: blocks in the order of the rows, each field `(blocks,)`, int64, on the same
+        device; `first_token` counts from the start of the query tensor.
+    Cost: a dozen small launches; the number of blocks is a host read.
+    """
     counts = -(-q_lens // limit)
     rows = torch.repeat_interleave(torch.arange(len(q_lens), device=q_lens.device), counts)
     index = torch.arange(len(rows), device=q_lens.device)
@@ -175,7 +184,14 @@ def _batches(
 def paged_cache_reader(
     k_cache: Tensor, v_cache: Tensor, k_scale: float = 1.0, v_scale: float = 1.0
 ) -> KVReader:
-    """Read HND caches `(pages, Hkv, page_size, D)` of any float type, fp8 included."""
+    """Read HND caches `(pages, Hkv, page_size, D)` of any float type, fp8 included.
+
+    Args:
+        k_scale, v_scale: what a stored value is multiplied with, in float32.
+    Returns: a reader of page ids `(rows, columns)`, int64, each in [0, pages), which is not
+        checked: torch counts a negative one from the end. The caches are only read.
+    Cost: a gather into two float32 copies of `rows * columns` pages.
+    """
 
     def read(pages: Tensor) -> tuple[Tensor, Tensor]:
         keys, values = k_cache[pages].float(), v_cache[pages].float()

@@ -39,7 +39,7 @@ def emulate(
     columns = columns_read(cache_seqlens, q_lens, page_size=page_size, window_left=window_left)
     clipped = Columns(*(np.minimum(edge, width) for edge in columns))
     extent = 2 * num_pages if separate_kv else num_pages
-    tally = _Tally(clipped, num_pages, extent, max_offenders)
+    tally = _Tally(clipped, extent, max_offenders)
     low, high = int(clipped.may_low.min(initial=width)), int(clipped.may_high.max(initial=0))
     if high > low:
         itemsize = page_table.dtype.itemsize
@@ -72,9 +72,8 @@ def emulate(
 class _Tally:
     """Counts of bad entries by set and band, and the first of each set."""
 
-    def __init__(self, columns: Columns, num_pages: int, extent: int, max_offenders: int) -> None:
+    def __init__(self, columns: Columns, extent: int, max_offenders: int) -> None:
         self.columns = columns
-        self.num_pages = num_pages
         self.extent = extent
         self.max_offenders = max_offenders
         self.counts = np.zeros((len(SETS), len(BANDS)), dtype=np.int64)
@@ -96,7 +95,7 @@ class _Tally:
         in_must = in_likely & (column >= edges.must_low[row])
         inner = np.where(in_must, 0, np.where(in_likely, 1, 2))
         values = page_table[row, column]
-        bands = band_of(values, self.num_pages, self.extent)
+        bands = band_of(values, self.extent)
         tally = np.bincount(inner * len(BANDS) + bands, minlength=self.counts.size)
         self.counts += tally.reshape(self.counts.shape)
         self.rows.update(np.unique(row).tolist())

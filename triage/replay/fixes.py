@@ -43,8 +43,13 @@ def _state_swap(dump: Dump) -> Dump:
         raise ReplayError("state-swap needs the request table, which the dump does not hold")
     starts = tables.req_to_token
     lengths = np.diff(tables.page_table.offsets)
-    if (np.diff(starts.offsets) < lengths).any():
-        raise ReplayError("state-swap needs a request table as wide as the page table")
+    held = np.diff(starts.offsets)
+    if (held < lengths).any():
+        row = int(np.argmax(held < lengths))
+        raise ReplayError(
+            f"state-swap needs a page start for every entry of the page table; in row {row} the "
+            f"dump holds {held[row]} of {lengths[row]}"
+        )
     slots = Ragged.of(starts.padded(), lengths).values.astype(np.int64)
     if reads_target_swa(dump):
         if tables.mapping is None:
@@ -57,9 +62,13 @@ def _state_swap(dump: Dump) -> Dump:
 
 def _lookup_table(mapping: np.ndarray, top: int) -> np.ndarray:
     limit = 1 << 28  # slots; a pool beyond this does not exist, a damaged dump may
-    if max(top, int(mapping[:, 0].max(initial=0))) >= limit or mapping[:, 0].min(initial=0) < 0:
-        raise ReplayError("the mapping names slots that no pool has")
-    lookup = np.zeros(max(top, int(mapping[:, 0].max(initial=0))) + 1, dtype=np.int64)
+    low, high = int(mapping[:, 0].min(initial=0)), max(top, int(mapping[:, 0].max(initial=0)))
+    if low < 0 or high >= limit:
+        raise ReplayError(
+            f"state-swap cannot be applied: the full-to-SWA mapping and the request table name "
+            f"slots from {low} to {high}; a pool has some of [0, {limit})"
+        )
+    lookup = np.zeros(high + 1, dtype=np.int64)
     lookup[mapping[:, 0]] = mapping[:, 1]
     return lookup
 

@@ -83,7 +83,14 @@ def decode_arguments(
 def context_arguments(
     dump: Dump, tensors: CallTensors, parameters: Collection[str]
 ) -> dict[str, Any]:
-    """Keyword arguments for `trtllm_batch_context_with_kv_cache`."""
+    """Keyword arguments for `trtllm_batch_context_with_kv_cache`.
+
+    Args:
+        parameters: the function's parameter names.
+    Raises:
+        ReplayError: if this FlashInfer lacks a parameter that the launch needs, or the dump
+            holds no launch with its tables.
+    """
     launch = _launch(dump)
     assert dump.tables is not None
     arguments = {

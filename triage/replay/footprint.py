@@ -94,11 +94,6 @@ class Footprint:
     def clean(self) -> bool:
         return self.count() == 0 and self.past_width == 0
 
-    @property
-    def would_fault(self) -> bool:
-        """An entry that every launch dereferences lies in the band that leaves the tensor."""
-        return self.count(within="must", band="fault") > 0
-
     def as_dict(self) -> dict[str, Any]:
         return {
             "num_pages": self.num_pages,
@@ -148,7 +143,7 @@ def columns_read(
     )
 
 
-def band_of(values: np.ndarray, num_pages: int, extent: int) -> np.ndarray:
-    """Index into BANDS for each id that is known to be outside `[0, num_pages)`."""
+def band_of(values: np.ndarray, extent: int) -> np.ndarray:
+    """Index into BANDS for each id that is known to lie outside the pool's pages."""
     bands = np.where(values >= extent, BANDS.index("zeros"), BANDS.index("fault"))
     return np.where(values < 0, BANDS.index("negative"), bands)

@@ -35,7 +35,8 @@ DEFECTS = (
     ),
     Defect(
         f"{_FLASHINFER}/issues/4347",
-        "pages of more than 128 tokens give wrong results (fixed after 0.6.16 by #3849)",
+        "pages of more than 128 tokens give wrong results "
+        "(fixed after 0.6.16 by flashinfer-ai/flashinfer#3849)",
         lambda call, _: call.page_size > 128,
     ),
     Defect(

@@ -51,9 +51,9 @@ class Rules:
     """What differs between FlashInfer releases."""
 
     def __init__(self, version: tuple[int, int, int]) -> None:
-        self.has_dynamic_page = version >= (0, 6, 12)  # #3259
-        self.dynamic_page_needs_group = version < (0, 6, 16)  # #4095
-        self.keeps_traits_in_step = version >= (0, 6, 14)  # #3393
+        self.has_dynamic_page = version >= (0, 6, 12)  # flashinfer-ai/flashinfer#3259
+        self.dynamic_page_needs_group = version < (0, 6, 16)  # flashinfer-ai/flashinfer#4095
+        self.keeps_traits_in_step = version >= (0, 6, 14)  # flashinfer-ai/flashinfer#3393
         self.drops_oversized = version >= (0, 6, 17)
         self.keys_grouping = version >= (0, 6, 18)
         self.transforms_mixed_types = version >= (0, 6, 18)

@@ -48,7 +48,9 @@ class FusedLayers:
     def __init__(self, names: tuple[str, ...]) -> None:
         for name in names:
             if name not in OPS and name != AUTO:
-                raise InstallError(f"no fused op {name!r}; known: {', '.join(OPS)}, {AUTO}")
+                raise InstallError(
+                    f"no fused op {name!r}; SGLANG_TRIAGE_FUSED accepts: {', '.join(OPS)}, {AUTO}"
+                )
         if importlib.util.find_spec("triage_kernels") is None:
             raise InstallError("fused ops were asked for, but triage_kernels is not installed")
         self.ops = frozenset(name for name in names if name != AUTO)

@@ -196,13 +196,9 @@ class Lifecycle:
                 found += self._present(f"{owner}.{name}", books.around_alloc, "ledger: pages out")
             for name in PAGES_BACK:
                 found += self._present(f"{owner}.{name}", books.around_free, "ledger: pages back")
-            found += self._present(
-                f"{owner}.free_group_end", books.around_group_end, "ledger: group ends"
-            )
-            found += self._present(f"{owner}.clear", books.around_clear, "ledger: all free")
-            found += self._present(
-                f"{owner}.restore_state", books.around_restore, "ledger: an earlier state"
-            )
+            resets = (books.around_group_end, books.around_clear, books.around_restore)
+            for name, around in zip(PAGES_RESET, resets, strict=True):
+                found += self._present(f"{owner}.{name}", around, "ledger: pages reset")
         found += self._swa_hooks(_FREES, books.around_swa_free, "mapping is cleared (I6)")
         found += self._swa_hooks(
             ("free_group_end",), books.around_swa_group_end, "what a free group kept (I6)"

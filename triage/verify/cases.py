@@ -74,7 +74,7 @@ def optional_kv(chosen: bool = False) -> Outcome:
 
 
 def swa_ratio(chosen: bool = False) -> Outcome:
-    """Pools of the MoE variant on the original report's memory, and of the dense one."""
+    """Pools of the MoE variant on the memory of the 26B server, and of the dense one."""
     from triage.sglang.fixes.swa_ratio import RATIO
 
     moe = stand_ins.pool_owner("Gemma4ForConditionalGeneration", 128, RATIO if chosen else None)

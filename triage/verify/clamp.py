@@ -1,15 +1,15 @@
 """What the clamp costs: it hides the crash and lets the draft read other requests' pages.
 
 The lab runs the workload with the defect and no trap, every page table clamped into the
-cache before the launch, as the original work's first remedy did. Counted over the draft's
-sliding layers: the share of in-window entries that the clamp redirects, and the share that
-is not the right page. On sampled forwards attention is computed over both tables, with
-synthesised queries, keys and values, for the error of the output.
+cache before the launch, as a workaround for the crash did before there was a fix. Counted
+over the draft's sliding layers: the share of in-window entries that the clamp redirects,
+and the share that is not the right page. On sampled forwards attention is computed over
+both tables, with synthesised queries, keys and values, for the error of the output.
 
 The accept length is a first-order estimate and no more: one attention layer, a random
 linear read-out, a draft token taken as lost where that read-out's choice changes. The
 chance of acceptance falls by the share of unchanged choices, from the value that gives the
-original report's accept length; L = 1 + a + a^2 + a^3 for three draft steps.
+accept length measured on the server that crashed; L = 1 + a + a^2 + a^3 for three draft steps.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from triage.replay.synthesis import SynthesisedCache, synthesised_query
 HEADS, HEAD_DIM, CHOICES = 8, 64, 4096
 SAMPLE_EVERY = 6
 ACCEPT_LENGTH = 2.13
-"""Of E4B with the fix, in the original report; with the clamp it measured 1.61."""
+"""Of E4B with the fix, on the server that crashed; with the clamp it had 1.61."""
 
 REPORTED_WITH_CLAMP = 1.61
 

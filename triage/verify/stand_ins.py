@@ -16,7 +16,7 @@ from unittest import mock
 from triage.sglang.fixes.mm_graphs import ARCHITECTURE, BLOCKED, DECISIONS, LISTED
 
 MOE_KV_BYTES = 593_956 * 184_320
-"""KV memory of the original report's 26B server: its full tokens times bytes per token at 0.8."""
+"""KV memory of the 26B server that starved: its full tokens times bytes per token at 0.8."""
 
 KV_SHARED = {"E2B": (35, 20), "E4B": (42, 18)}
 """Layers, and how many of the last share the keys and values of earlier ones."""

@@ -240,5 +240,7 @@ def test_auto_takes_what_the_release_has_no_kernel_for():
 
 
 def test_an_unknown_op_is_answered_with_the_list():
-    with pytest.raises(InstallError, match=f"no fused op 'warp'; known: {next(iter(OPS))}, .*auto"):
+    with pytest.raises(
+        InstallError, match=f"'warp'; SGLANG_TRIAGE_FUSED accepts: {next(iter(OPS))}.*auto"
+    ):
         FusedLayers(("warp",))

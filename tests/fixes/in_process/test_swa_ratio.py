@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from triage.sglang.fixes.swa_ratio import CHOSEN, RATIO, SwaRatio
+from triage.config import SWA_RATIO_CHOSEN
+from triage.sglang.fixes.swa_ratio import RATIO, SwaRatio
 from triage.verify.stand_ins import pool_owner, pool_sizes
 
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch):
-    monkeypatch.setenv(CHOSEN, "0")
+    monkeypatch.setenv(SWA_RATIO_CHOSEN, "0")
 
 
 def owner(architecture, *, experts, ratio=None):

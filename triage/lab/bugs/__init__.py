@@ -12,8 +12,11 @@
                 written by someone who knew the traps and the rules of explain only
                 by the statements of the invariants
 
-Of SGLang's own `SGLANG_DEBUG_REVERT_PR` switch (25015, 26329, 26972, 27338,
-27360, 27460) none is here: they concern kernels and sizing that need a GPU.
+SGLang's own switch `SGLANG_DEBUG_REVERT_PR` puts none of them back. Of the pull
+requests that it knows, 25015 and 26329 change what a draft model computes, 27338,
+27360 and 27460 concern FlashInfer, FA3 and MLA buffers; and the width of the request
+table, 26972, the lab sets itself: `request-table-without-headroom` (`room`) is that
+defect, written anew.
 """
 
 from __future__ import annotations

@@ -45,7 +45,10 @@ def plan(names: tuple[str, ...], known: dict[str, type[Any]] | None = None) -> P
     named = [name for name in dict.fromkeys(names) if name != AUTO]
     for name in named:
         if name not in known:
-            raise InstallError(f"no fix {name!r}; known: {', '.join(known)}, {AUTO}")
+            raise InstallError(
+                f"no fix {name!r}; SGLANG_TRIAGE_FIXES, and --fix of the lab, accept: "
+                f"{', '.join(known)}, {AUTO}"
+            )
     wanted = list(named)
     if AUTO in names:
         wanted += [name for name in known if known[name].automatic and name not in named]

@@ -21,6 +21,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from triage.config import SWA_RATIO_CHOSEN
 from triage.sglang.fixes.fix import Fix, Probe, needed, not_applicable
 from triage.sglang.hooks import Hook
 
@@ -29,9 +30,6 @@ logger = logging.getLogger("triage")
 MODULE = "sglang.srt.model_executor.pool_configurator"
 CONFIGURATOR = "HybridSWAPoolConfigurator"
 FLAG = "--swa-full-tokens-ratio"
-CHOSEN = "SGLANG_TRIAGE_SWA_RATIO_CHOSEN"
-"""Set by us in the launcher for its children; not for users."""
-
 RATIO = 0.15
 
 
@@ -60,7 +58,7 @@ class SwaRatio(Fix):
         super().__init__()
         arguments = sys.argv if arguments is None else arguments
         if any(argument.split("=")[0] == FLAG for argument in arguments):
-            os.environ[CHOSEN] = "1"
+            os.environ[SWA_RATIO_CHOSEN] = "1"
 
     def hooks(self) -> list[Hook]:
         target = f"{MODULE}.{CONFIGURATOR}.__init__"
@@ -92,4 +90,4 @@ def is_moe(model_config: Any) -> bool:
 def is_chosen(server_args: Any) -> bool:
     """Did the user set the ratio: on the command line, or to anything but the default?"""
     default = type(server_args).swa_full_tokens_ratio
-    return os.environ.get(CHOSEN) == "1" or server_args.swa_full_tokens_ratio != default
+    return os.environ.get(SWA_RATIO_CHOSEN) == "1" or server_args.swa_full_tokens_ratio != default
