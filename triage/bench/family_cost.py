@@ -56,7 +56,7 @@ WHEN = {
     "writes: check_own_slots": "forward (I3, I20)",
     "graph: check_padded_tokens": "padded replay (I10)",
     "graph: check_freshness": "forward (I11)",
-    "graph: check_padding": "launch under capture (I10)",
+    "graph: check_padding": "no hook passes it (I10)",
     "allocator: check_allocated": "allocation and pool (I20)",
     "allocator: check_last_slots": "allocation (I20)",
     "allocator: check_free_list": "tests only (I5)",
