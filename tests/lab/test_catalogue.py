@@ -92,6 +92,16 @@ def line(**changed: object) -> dict[str, object]:
     return {**made, **changed}
 
 
+@pytest.mark.slow
+def test_what_the_soak_found_in_the_installed_release_is_caught(tmp_path: Path):
+    command = [sys.executable, "-m", "triage", "lab", "bugs", "leaf-shorter-than-the-window"]
+    done = subprocess.run(
+        [*command, "--json", "--dir", str(tmp_path)], capture_output=True, text=True, timeout=300
+    )
+    (line,) = json.loads(done.stdout.splitlines()[-1])
+    assert (line["caught_by"], line["explained"], line["named"]) == ("I16", "right", "freed-page")
+
+
 def test_the_page_of_the_matrix_escapes_and_counts():
     page = matrix.html([line()])
     assert "a&lt;b" in page and "x &amp; y" in page and "1 of 1 caught" in page

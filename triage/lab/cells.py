@@ -12,6 +12,10 @@ from typing import NamedTuple
 TOKEN_WISE = ("0.5.12.post1", "0.5.13.post1")
 """Releases that clear the mapping of a freed page by token (`free-swa-by-token`)."""
 
+SHORT_LEAVES = ("0.5.18",)
+"""Releases whose unified cache frees a prefill of a window of broken pages under the tree
+(`leaf-shorter-than-the-window`)."""
+
 PAGE_SIZES = (16, 32, 64)
 
 
@@ -61,6 +65,11 @@ def pads(cell: Cell, version: str) -> bool:
     return cell.backend == "trtllm_mha" and version != "0.5.12.post1"
 
 
+def breaks_pages(cell: Cell, version: str) -> bool:
+    """Whether the lab draws windows that are no whole number of pages for this cell."""
+    return cell.kind != "unified" or cell.page == 1 or version not in SHORT_LEAVES
+
+
 def left_out(version: str) -> list[str]:
     """Sentences about what the catalogue has as live defects of this release."""
     known = ["frozen-KV draft without overlap: the page at the window's edge is evicted (I1)"]
@@ -69,4 +78,6 @@ def left_out(version: str) -> list[str]:
     if version == "0.5.12.post1":
         known.append("padded graph inputs: request rows of the batch before stay (I10)")
         known.append("EAGLE draft with its own pool: translated through the target's mapping (I2)")
+    if version in SHORT_LEAVES:
+        known.append("unified cache, a window of broken pages: freed under the tree (I16)")
     return known

@@ -29,7 +29,7 @@ from hypothesis.stateful import (
 
 from triage.errors import LabError, TriageError
 from triage.lab.bench import Bench
-from triage.lab.cells import TOKEN_WISE, Cell, cells, pads
+from triage.lab.cells import TOKEN_WISE, Cell, breaks_pages, cells, pads
 from triage.lab.process import LabProcess, start
 from triage.lab.runtime import Geometry
 from triage.lab.scenarios import Scenario
@@ -132,6 +132,7 @@ class Lifecycles(RuleBasedStateMachine):
         self.cell, page = cell, cell.page
         unit = page if page > 1 else 16
         longest = self._tokens(LONGEST_PROMPT) + LONGEST_OUTPUT + 32
+        breaks = beyond and breaks_pages(cell, _process.version)
         full = -(-longest // page) * (ROWS - 1) + spare_pages + 1
         scenario = Scenario(
             name="machine",
@@ -140,7 +141,7 @@ class Lifecycles(RuleBasedStateMachine):
                 page_size=page,
                 swa_pages=full,
                 full_pages=full + spare_pages,
-                window=unit * window_pages + (unit // 2 if beyond else 0),
+                window=unit * window_pages + (unit // 2 if breaks else 0),
                 num_layers=6,
                 full_every=3,
                 kv_shared_layers=2 if shared_kv else 0,

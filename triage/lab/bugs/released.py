@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import inspect
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from triage.lab.bugs.bug import SGLANG, Bug, Harmed, small
+from triage.lab.bugs.bug import SGLANG, SMALL, Bug, Harmed, small
 from triage.lab.patching import replaced
 from triage.lab.runtime import Geometry
 
@@ -99,6 +100,17 @@ def _keeps_a_view() -> str:
     if "self.free_group.append(free_index)" in free:
         return ""
     return "fixed: the free group owns a copy"
+
+
+def _leaves_less_than_a_window() -> str:
+    from sglang.srt.environ import envs
+
+    name = "SGLANG_OPT_UNIFIED_CACHE_FREE_OUT_OF_WINDOW_SLOTS"
+    if not hasattr(envs, name) or not getattr(envs, name).get():
+        return "this release keeps what a prefill leaves behind the window until it decodes"
+    from sglang.srt.mem_cache.common import free_swa_out_of_window_slots as evict
+
+    return "fixed: the window is rounded up to whole pages" if "ceil_align" in source(evict) else ""
 
 
 def _with_room_behind(harmed: Harmed) -> AbstractContextManager[None]:
@@ -246,6 +258,24 @@ RELEASED = (
         overlap=False,
         released=True,
         applies=keeps_no_margin,
+        cause="freed-page",
+    ),
+    Bug(
+        "leaf-shorter-than-the-window",
+        "unified cache: a prefill's leaf keeps less than a window that is no whole number of "
+        "pages, is not matched, and its request frees it again under the tree",
+        "found here by the soak: 0.5.18, fixed in 0.5.23",
+        ("I16", "I6"),
+        scenario=small(
+            cache="unified",
+            geometry=replace(SMALL.geometry, window=24, kv_shared_layers=0),
+            prompt_tokens=72,
+            output_tokens=2,
+            requests=1,
+            chunk=80,
+        ),
+        released=True,
+        applies=_leaves_less_than_a_window,
         cause="freed-page",
     ),
     Bug(
