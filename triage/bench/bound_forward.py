@@ -28,7 +28,7 @@ from unittest import mock
 
 from triage import config
 
-ROWS, LENGTH, ROUNDS, TURN = 64, 9213, 1200, 400
+ROWS, LENGTH, ROUNDS, TURN = 64, 9213, 4000, 200
 
 
 def flashinfer_function(output: Any) -> Callable[..., Any]:
