@@ -87,18 +87,14 @@ class Steps:
         watch = self.traps.watching.watch
         if watch is None:
             return
-        self._poll(step)
-        while self._reports and (step is None or self._reports[0].step <= step):
-            self._judge(watch, self._reports.popleft())
-
-    def _poll(self, step: int | None) -> None:
-        watch = self.traps.watching.watch
-        if watch is None or self._device_lost:
-            return
-        try:
-            self._reports.extend(watch.checker.poll(wait=step is None, until=step))
-        except RuntimeError as error:
-            self._lose_device(error)
+        reports = self._reports
+        if not self._device_lost:
+            try:
+                reports.extend(watch.checker.poll(wait=step is None, until=step))
+            except RuntimeError as error:
+                self._lose_device(error)
+        while reports and (step is None or reports[0].step <= step):
+            self._judge(watch, reports.popleft())
 
     def _lose_device(self, error: RuntimeError) -> None:
         """A CUDA error is SGLang's to report: it meets the same one at its own next call."""

@@ -86,12 +86,13 @@ class Traps:
 
     @property
     def counts(self) -> Counter[str]:
-        """The seat's count of launches that a check held for is taken over when it is asked."""
-        seat = self.entries.seat
-        if seat.repeated:
-            self._counts["launches"] += seat.repeated
-            seat.repeated = 0
-        return self._counts
+        """The seat's own counts are taken over when they are asked for."""
+        seat, counts = self.entries.seat, self._counts
+        if seat.repeated or seat.again:
+            counts["launches"] += seat.repeated + seat.again
+            counts["tables"] += seat.again
+            seat.repeated = seat.again = 0
+        return counts
 
     @property
     def armed(self) -> bool:
@@ -121,9 +122,10 @@ class Traps:
         graph: of a CUDA graph, whose check runs on the device in every mode.
         launches: attention is to follow.
         """
-        if self.reads_device:
+        reads = self.mode == "raise"
+        if reads:
             self._checked.pop(backend, None)
-        self.watching.forget(expect=launches and (graph or not self.reads_device))
+        self.watching.forget(expect=launches and (graph or not reads))
 
     @property
     def entry(self) -> Entry | None:
@@ -167,7 +169,8 @@ class Traps:
         checked = self._checked_of(entry)
         if key in checked:
             return
-        self.check_fresh(entry)
+        if entry is not None:
+            self.check_fresh(entry.backend, entry.forward_batch)
         form = check_form(
             call.block_tables,
             call.cache_seqlens,
@@ -196,10 +199,10 @@ class Traps:
         if sibling and not self._wrong(sibling[1]):
             checked.add(sibling[0])
 
-    def check_fresh(self, entry: Entry | None) -> None:
+    def check_fresh(self, backend: Any, forward_batch: Any) -> None:
         """I11 at the first launch of a forward: the metadata was built for it. Host only."""
-        if entry is not None and self.is_fresh is not None and "I11" in self.enabled:
-            found = self.is_fresh(entry.backend, entry.forward_batch)
+        if self.is_fresh is not None and "I11" in self.enabled:
+            found = self.is_fresh(backend, forward_batch)
             if found is not None:
                 self.fire_event(found)
 

@@ -197,7 +197,7 @@ finally:
         self, original: Any, backend: Any, forward_batch: Any, *args: Any, **kwargs: Any
     ) -> Any:
         """An idle rank under data parallelism builds metadata of no rows and launches nothing."""
-        if self.traps.armed:
+        if self.traps.entries.seat.armed:
             self.traps.forget_tables(backend, launches=forward_batch.batch_size > 0)
         return original(backend, forward_batch, *args, **kwargs)
 

@@ -239,8 +239,10 @@ class Lifecycle:
         return found
 
     def _armed(self, around: Callable[..., Any]) -> Callable[..., Any]:
+        seat = self.traps.entries.seat
+
         def hook(original: Any, *args: Any, **kwargs: Any) -> Any:
-            if not self.traps.armed:
+            if not seat.armed:
                 return original(*args, **kwargs)
             return around(original, *args, **kwargs)
 

@@ -46,10 +46,9 @@ class Built:
     def serves(self, forward_batch: Any) -> bool:
         """The first batch to be launched may be a copy of the one it was built from."""
         lengths = getattr(forward_batch, "seq_lens", None)
-        known = self.graph or any(
-            batch() is forward_batch or (seen is not None and seen() is lengths)
-            for batch, seen in self.users
-        )
+        known = self.graph
+        for batch, seen in self.users:
+            known = known or batch() is forward_batch or (seen is not None and seen() is lengths)
         if not known and not self.launched:
             self.add(forward_batch)
             known = True

@@ -113,12 +113,18 @@ def stale_state(backend: Any, pool: Any) -> str | None:
     return None
 
 
-def judged_by(backend: Any, pool: Any) -> tuple[Any, ...]:
-    """The objects that `stale_state` and the identity check go by, to compare by identity.
+def judged_by(backend: Any, forward_batch: Any) -> tuple[Any, ...]:
+    """The objects that a launch of this backend is judged by, to compare by identity.
 
-    What this release does not keep stands as None.
+    Its pool, and what `stale_state` and the identity check go by. What this release does
+    not keep stands as None.
     """
+    pool = getattr(backend, "token_to_kv_pool", None)
+    if pool is None:
+        pool = getattr(forward_batch, "token_to_kv_pool", None)
     return (
+        backend,
+        pool,
         getattr(backend, "req_to_token", None),
         getattr(backend, "_swa_kv_pool", None),
         getattr(backend, "_swa_full_to_swa_mapping", None),

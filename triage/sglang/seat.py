@@ -73,16 +73,12 @@ class Written:
 
 
 HOLDS = """
-_checked, _inside = seat.newest, seat.inside
-if (
-    _checked is None
-    or _checked.table is not {block_tables}
-    or _checked.window != {window_left}
-):
-    _checked = seat.turn_to({block_tables}, {window_left})
+_checked, _inside = seat.windowed if {window_left} >= 0 else seat.whole, seat.inside
 if (
     _checked is not None
     and _inside is not None
+    and {block_tables} is _checked.table
+    and {window_left} == _checked.window
     and {seq_lens} is _checked.lengths
     and _inside[2] is _checked.forward_batch
     and _inside[0] is _checked.backend
@@ -122,19 +118,20 @@ class Seat:
         inside: `(backend, layer, forward_batch)` of the entry that is running, or None.
         capturing: what the predicate said at the last entry.
         turned: called where it says something else now.
-        newest: the newest check; `turn_to` has that of the other index space.
+        windowed: the newest check of a launch with a window. whole: without one.
         repeated: launches for which a check held.
+        again: launches that were checked as an earlier one was.
     """
 
     __slots__ = (
-        "_forms",
-        "_other",
+        "again",
         "armed",
         "capturing",
         "inside",
-        "newest",
         "repeated",
         "turned",
+        "whole",
+        "windowed",
         "written",
     )
 
@@ -143,19 +140,10 @@ class Seat:
         self.inside: tuple[Any, Any, Any] | None = None
         self.capturing = False
         self.turned: Callable[[], None] = lambda: None
-        self.repeated = 0
+        self.repeated = self.again = 0
         self.written: Written | None = None
-        self.newest: Checked | None = None
-        self._other: Checked | None = None  # of the other index space
-        self._forms: dict[int, tuple[Tensor, Form]] = {}  # by id, of this forward
-
-    def turn_to(self, block_tables: Any, window_left: Any) -> Checked | None:
-        """The check of the other index space, if it is of this table; it is the newest then."""
-        other = self._other
-        if other is None or other.table is not block_tables or other.window != window_left:
-            return None
-        self.newest, self._other = other, self.newest
-        return other
+        self.windowed: Checked | None = None
+        self.whole: Checked | None = None
 
     @staticmethod
     def serves(checked: Checked, layer: Any) -> bool:
@@ -177,29 +165,19 @@ class Seat:
         )
 
     def keep(self, checked: Checked) -> None:
-        """The newest check of its index space; a copy for containment holds no older one."""
-        newest = self.newest
-        if newest is not None and newest.slides != checked.slides:
-            self._other = newest
-        self.newest = checked
+        """The newest check of its index space: a copy for containment holds no older one."""
+        if checked.window >= 0:
+            self.windowed, other = checked, self.whole
+            if other is not None and other.slides == checked.slides:
+                self.whole = None
+        else:
+            self.whole, other = checked, self.windowed
+            if other is not None and other.slides == checked.slides:
+                self.windowed = None
 
     def forget(self) -> None:
         """Whatever was checked is to be checked again."""
-        self.newest = self._other = self.written = None
-        self._forms.clear()
-
-    def form_of(self, tensor: Tensor | None) -> Form | None:
-        """The form of a tensor that several launches of a forward share. None has none."""
-        if tensor is None:
-            return None
-        known = self._forms.get(id(tensor))
-        if known is None:
-            known = self._forms[id(tensor)] = tensor, form_of(tensor)
-        return known[1]
-
-    @property
-    def empty(self) -> bool:
-        return self.newest is None and self.written is None and not self._forms
+        self.windowed = self.whole = self.written = None
 
     @contextmanager
     def entered(self, backend: Any, layer: Any, forward_batch: Any) -> Iterator[None]:

@@ -69,10 +69,12 @@ FORM = (
 class Known:
     """The newest launch of an index space, and the objects that it was judged by.
 
-    `checked` is brought up to date where the launch is repeated over new tensors.
+    `checked` is brought up to date where the launch is repeated over new tensors, by
+    `layer`, the one that an index space's first launch of a forward is made for.
     """
 
     space: str
+    layer: Any
     form: Form
     checked: Checked
     judged_by: tuple[Any, ...]
@@ -108,7 +110,9 @@ class Watching:
         self._seat = traps.entries.seat
         self._seat.turned = self._turned
         self._known: dict[str, Known] = {}
-        self._graph = 0
+        self._raises = traps.mode == "raise"
+        self._vectors: tuple[Any, Any, Any, Form] | None = None  # of this forward
+        self.graph = 0
         self._captures = 0
         self._expected = False
 
@@ -116,8 +120,9 @@ class Watching:
         """As in a new process; the memory of the last one is given back."""
         self.watch = None
         self._seat.forget()
+        self._vectors = None
         self._known.clear()
-        self._graph = self._captures = 0
+        self.graph = self._captures = 0
         self._expected = False
 
     @property
@@ -163,7 +168,9 @@ class Watching:
         expect: a check on the device is to follow, or the heartbeat stops.
         """
         self._expected = self._expected or expect
-        if not self._seat.empty:
+        seat = self._seat
+        checked = seat.windowed is not None or seat.whole is not None
+        if checked or seat.written is not None or self._vectors is not None:
             self._forget()
 
     def checked_by_host(self) -> None:
@@ -187,6 +194,7 @@ class Watching:
 
     def _forget(self) -> None:
         self._seat.forget()
+        self._vectors = None
         if self.watch is not None:
             self.watch.begin()
 
@@ -200,40 +208,60 @@ class Watching:
         """
         self.traps.counts["launches"] += 1
         graph = self.graph_now()
-        form = self._form(api, graph, *[arguments.get(name) for name in FORM])
+        form = self._form(api, *[arguments.get(name) for name in FORM])
         return self._check(AttentionCall(api, arguments), graph, form)
 
     def repeated(
-        self, api: str, query: Any, kv_cache: Any, table: Any, lengths: Any, *rest: Any
+        self,
+        api: str,
+        query: Any,
+        kv_cache: Any,
+        table: Any,
+        lengths: Any,
+        window: Any,
+        q_len: Any,
+        layout: Any,
+        cumulative: Any,
     ) -> Known | None:
         """The earlier launch that this one differs from in values alone; it is checked as that was.
 
-        None where there is none, and where mode `raise` has to read the answer.
-        Args: the arguments of `FORM`. Building a dict of all thirty costs 1.4 us.
-        Cost: that of `before_launch`.
+        None where there is none, outside a backend's entry, and where mode `raise` has to
+        read the answer. Args: `FORM`. Cost: that of `before_launch`; few calls are made,
+        since what runs once a forward finds no cache warm.
         """
-        graph = self.graph_now()
-        if not graph and self.traps.reads_device:
+        seat, watch = self._seat, self.watch
+        if seat.inside is None or watch is None or (self._raises and not self.graph):
             return None
-        form = self._form(api, graph, query, kv_cache, table, lengths, *rest)
-        if form is None:
-            return None
-        if self._seat.newest is None and self.traps.is_fresh is not None:
-            self.traps.check_fresh(self.traps.entry)
+        backend, layer, batch = seat.inside
         for known in self._known.values():
-            if known.form == form and self._again(known, table, lengths, rest[-1]):
-                counts = self.traps.counts
-                counts["launches"] += 1
-                counts["tables"] += 1
-                if graph:
-                    counts["tables under capture"] += 1
-                return known
-        return None
+            if known.layer is layer:
+                break
+        else:
+            return None
+        form = self._form(api, query, kv_cache, table, lengths, window, q_len, layout, cumulative)
+        if form != known.form:
+            return None
+        if not all(map(is_, judged_by(backend, batch), known.judged_by)):
+            return None
+        if seat.windowed is None and seat.whole is None and self.traps.is_fresh is not None:
+            self.traps.check_fresh(backend, batch)
+        requests = batch.req_pool_indices if known.by_request else None
+        if not watch.again(known.space, table, lengths, cumulative, requests):
+            return None
+        checked = known.checked
+        checked.table, checked.lengths, checked.cumulative = table, lengths, cumulative
+        checked.metadata, checked.forward_batch = backend.forward_metadata, batch
+        if checked.holder is not backend:
+            checked.holder = batch
+        seat.keep(checked)
+        seat.again += 1
+        if self.graph:
+            self.traps.counts["tables under capture"] += 1
+        return known
 
     def _form(
         self,
         api: str,
-        graph: int,
         query: Any,
         kv_cache: Any,
         table: Any,
@@ -245,64 +273,51 @@ class Watching:
     ) -> Form | None:
         """What a launch must share with an earlier one to differ from it in nothing but values.
 
-        Objects that live as long as the server stand here by identity: what they hold
-        is compared where the form is found. None outside a backend's entry.
+        Objects that live as long as the server are compared apart, `judged_by`. None
+        outside a backend's entry.
         """
         inside = self._seat.inside
         if inside is None:
             return None
-        backend, layer, batch = inside
-        shared = self._seat.form_of
+        batch = inside[2]
+        requests = batch.req_pool_indices
+        vectors = self._vectors
+        if (
+            vectors is None
+            or vectors[0] is not lengths
+            or vectors[1] is not cumulative
+            or vectors[2] is not requests
+        ):
+            forms = [None if each is None else form_of(each) for each in (lengths, cumulative)]
+            forms.append(None if requests is None else form_of(requests))
+            vectors = self._vectors = lengths, cumulative, requests, tuple(forms)
         return (
-            id(layer),
-            id(backend),
-            graph,
+            self.graph,
             api,
             batch.forward_mode,
             -1 if window is None else window,
             q_len,
             layout or "HND",
-            shared(lengths),
-            shared(cumulative),
-            shared(batch.req_pool_indices),
-            form_of(table),
+            vectors[3],
+            table.shape,
+            table.stride(),
+            table.dtype,
+            table.device,
             kv_cache[0].shape,
             query.device,
         )
-
-    def _again(self, known: Known, table: Tensor, lengths: Tensor, cumulative: Any) -> bool:
-        """Check this launch as `known` was, if it was judged by the very objects of this one."""
-        assert self._seat.inside is not None
-        backend, _, batch = self._seat.inside
-        watch, checked, pool = self.watch, known.checked, active_pool(backend, batch)
-        if (
-            watch is None
-            or checked.backend is not backend
-            or pool is not checked.pool
-            or not all(map(is_, judged_by(backend, pool), known.judged_by))
-        ):
-            return False
-        requests = batch.req_pool_indices if known.by_request else None
-        if not watch.again(known.space, table, lengths, cumulative, requests):
-            return False
-        checked.table, checked.lengths, checked.cumulative = table, lengths, cumulative
-        checked.metadata, checked.forward_batch = backend.forward_metadata, batch
-        if checked.holder is not backend:
-            checked.holder = batch
-        self._seat.keep(checked)
-        return True
 
     def graph_now(self) -> int:
         """0 outside capture, else a number per capture: warm-up launches do not count for it."""
         if capture.capturing() is not self._seat.capturing:
             self._turned()
-        return self._graph
+        return self.graph
 
     def _turned(self) -> None:
         """A capture has begun or ended: nothing that was checked before holds inside it."""
         self._seat.capturing = not self._seat.capturing
         self._captures += self._seat.capturing
-        self._graph = self._captures if self._seat.capturing else 0
+        self.graph = self._captures if self._seat.capturing else 0
         self._forget()
 
     def _check(self, call: AttentionCall, graph: int, form: Form | None) -> Given | None:
@@ -313,7 +328,8 @@ class Watching:
         entry = self.traps.entry
         pool = None if entry is None else active_pool(entry.backend, entry.forward_batch)
         read = reading(call, pool, None if entry is None else entry.layer_id)
-        self.traps.check_fresh(entry)
+        if entry is not None:
+            self.traps.check_fresh(entry.backend, entry.forward_batch)
         if "I26" in self.traps.enabled:
             self._check_form(call, read)
         refused = sum(watch.refused.values())
@@ -341,8 +357,9 @@ class Watching:
         self._known[space] = Known(
             space=space,
             form=form,
+            layer=entry.layer,
             checked=checked,
-            judged_by=judged_by(entry.backend, read.pool),
+            judged_by=judged_by(entry.backend, entry.forward_batch),
             by_request=entry.rows_match(call),
         )
 

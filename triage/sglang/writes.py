@@ -15,7 +15,7 @@ Not covered: a unified pool's virtual slots (0.5.23), a draft's own pool.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from torch import Tensor
@@ -30,19 +30,6 @@ from triage.sglang.pools import active_pool, is_hybrid, num_pages
 from triage.sglang.seat import Written, first_extent, form_of
 from triage.sglang.wrapping import Function, Parameters, written_out
 from triage.traps import Traps
-
-
-class Write(NamedTuple):
-    """Full and SWA slots of one write as passed, and the SWA slots that the pool keeps itself."""
-
-    loc: Tensor
-    swa_loc: Tensor | None
-    kept: Tensor | None = None
-
-    @property
-    def slots(self) -> tuple[Tensor, Tensor | None]:
-        """Full and SWA slots; the latter None where the pool translates by itself."""
-        return self.loc, self.kept if self.swa_loc is None else self.swa_loc
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +51,11 @@ class WriteTrap:
         )
         self._seat = traps.entries.seat
         self._known: _Known | None = None
+        self._hybrid: Any = None  # the pool that was found to be one
 
     def restart(self) -> None:
         self._seen.clear()
-        self._known = None
+        self._known = self._hybrid = None
 
     # -- where it stands -----------------------------------------------------------------
 
@@ -102,15 +90,18 @@ return original(PASSED)
         )
 
     def before_write(self, pool: Any, layer: Any, where: Any, swa_loc: Tensor | None) -> None:
-        """A layer is about to write to `where`, and `Seat.wrote` does not know it."""
-        if not is_hybrid(pool):
-            return
+        """A layer is about to write to `where`, and the wrapper does not know it yet."""
+        if pool is not self._hybrid:
+            if not is_hybrid(pool):
+                return
+            self._hybrid = pool
         if isinstance(where, Tensor):
-            self._look(pool, layer, Write(where, swa_loc, getattr(pool, "swa_loc", None)))
+            kept = swa_loc if swa_loc is not None else getattr(pool, "swa_loc", None)
+            self._look(pool, layer, where, swa_loc, kept)
         elif getattr(where, "full_loc", None) is not None:
             self.traps.counts["writes not covered: virtual slots"] += 1
         else:
-            self._look(pool, layer, Write(where.loc, where.swa_loc))
+            self._look(pool, layer, where.loc, where.swa_loc, where.swa_loc)
 
     def around_fused(self, original: Any, backend: Any, *args: Any, **kwargs: Any) -> Any:
         """At the backend's fused fp8 store."""
@@ -121,33 +112,34 @@ return original(PASSED)
             if is_hybrid(pool):
                 swa = getattr(backend.forward_metadata, "swa_out_cache_loc", None)
                 swa = getattr(forward_batch, "out_cache_loc_swa", None) if swa is None else swa
-                self._look(pool, layer, Write(forward_batch.out_cache_loc, swa))
+                self._look(pool, layer, forward_batch.out_cache_loc, swa, swa)
         return original(backend, *args, **kwargs)
 
-    def _look(self, pool: Any, layer: Any, write: Write) -> None:
-        if self.traps.reads_device and not self.traps.capturing():
-            self._check(pool, layer, *write.slots)
+    def _look(
+        self, pool: Any, layer: Any, loc: Tensor, passed: Tensor | None, swa_loc: Tensor | None
+    ) -> None:
+        """Look at a write: full slots, SWA slots as passed, and as the pool will write them."""
+        traps = self.traps
+        if traps.mode == "raise" and not traps.capturing():
+            self._check(pool, layer, loc, swa_loc)
         else:
-            self._watch(pool, write)
+            self._watch(pool, loc, passed, swa_loc)
 
     # -- without waiting -----------------------------------------------------------------
 
-    def _watch(self, pool: Any, write: Write) -> None:
-        watching = self.traps.watching
-        graph = watching.graph_now()
+    def _watch(self, pool: Any, loc: Tensor, passed: Tensor | None, swa_loc: Tensor | None) -> None:
+        watching, seat = self.traps.watching, self._seat
+        graph = watching.graph_now() if seat.inside is None else watching.graph
         # The fused store comes here at every layer; the others are known by then.
-        if self._seat.wrote(write.loc, write.swa_loc):
+        if seat.wrote(loc, passed):
             return
-        if self._seat.inside is not None:
-            backend = self._seat.inside[0]
-            self._seat.written = Written(
-                write.loc, write.swa_loc, backend, backend.forward_metadata
-            )
+        if seat.inside is not None:
+            backend = seat.inside[0]
+            seat.written = Written(loc, passed, backend, backend.forward_metadata)
         watch = watching.watch
         if watch is None:
             self.traps.counts["writes not covered"] += 1
             return
-        loc, swa_loc = write.slots
         # The batch's SWA slots keep the padded length where a call writes fewer.
         if swa_loc is not None and first_extent(swa_loc) != first_extent(loc):
             swa_loc = swa_loc[: len(loc)] if len(swa_loc) > len(loc) else None
@@ -198,15 +190,15 @@ return original(PASSED)
         if self._seat.inside is None:
             return None
         _, layer, batch = self._seat.inside
-        requests = self._requests()
+        requests = batch.req_pool_indices
         return (
             id(pool),
             graph,
-            layer.layer_id,
+            id(layer),
             batch.forward_mode,
             form_of(loc),
             None if swa_loc is None else form_of(swa_loc),
-            self._seat.form_of(requests),
+            None if requests is None else form_of(requests),
         )
 
     def _requests(self) -> Tensor | None:
