@@ -16,7 +16,8 @@ import torch
 from tests.watch.forward import Forward, armed, renewed
 from triage import capture
 from triage.bench.trap_cost import WINDOW, Step
-from triage.errors import TableForm
+from triage.dump import read_dump
+from triage.errors import OutOfBounds, TableForm
 from triage.store import DumpStore
 from triage.traps import Traps
 
@@ -130,3 +131,125 @@ def test_a_launch_of_another_form_is_not_taken_for_a_repetition(tmp_path):
     # THEN its form is judged
     with pytest.raises(TableForm, match=r"strides \(24, 1\)"):
         forward.run()
+
+
+def launched(traps):
+    """Its kernels are launched, in the interpreter, so that launches can be repeated."""
+    watch = traps.watching.watch
+    watch.checker._eager = watch.recorder._eager = False
+    return watch
+
+
+class Attention:
+    """Keeps the tables that it was given."""
+
+    def __init__(self) -> None:
+        self.tables: list[torch.Tensor] = []
+
+    def __call__(self, **arguments) -> None:
+        self.tables.append(arguments["block_tables"].clone())
+
+
+@pytest.mark.parametrize("eager", [True, False], ids=["eager", "launched"])
+def test_a_launch_outside_a_backend_takes_no_layers_copy(tmp_path, eager):
+    # GIVEN a full layer that was checked, and a launch by somebody else over another table
+    step = Step(layers=12, rows=2, width=12)
+    traps = armed(step, tmp_path)
+    if not eager:
+        launched(traps)
+    attention = Attention()
+    forward = Forward(step, traps, attention)
+    forward.metadata(step.backend, forward.batch)
+    forward.new_metadata()
+    forward.layers(6)
+    forward.launch(**{**step.calls[5][1].arguments, "block_tables": step.full.flip(0).clone()})
+    # WHEN the next full layer is launched
+    layer, call = step.calls[11]
+    forward.enter(step.backend, layer, forward.batch, forward, call.arguments)
+    # THEN it reads its own table
+    assert torch.equal(attention.tables[-1], step.full)
+
+
+def test_a_launch_outside_a_backend_lends_no_layer_its_form(tmp_path):
+    # GIVEN a launch of one row by somebody else, after forwards of two
+    step = Step(layers=6, rows=2, width=12)
+    traps = armed(step, tmp_path)
+    launched(traps)
+    attention = Attention()
+    forward = Forward(step, traps, attention)
+    forward.run()
+    call = step.calls[5][1]
+    one = {"block_tables": step.full[:1].clone(), "seq_lens": call.cache_seqlens[:1].clone()}
+    forward.launch(**{**call.arguments, **one, "query": call.query[:1]})
+    # WHEN the second row of the next forward has a wild id, THEN it is seen and contained
+    renewed(step)
+    step.full[1, 3] = 10**6
+    with pytest.raises(OutOfBounds):
+        forward.run()
+    assert int(attention.tables[-1].max()) < 10**6
+
+
+def test_a_check_that_was_not_launched_is_not_repeated(tmp_path):
+    # GIVEN one table twice in a forward, the second time for a batch of other rows
+    step = Step(layers=6, rows=2, width=12)
+    traps = armed(step, tmp_path)
+    watch = launched(traps)
+    forward = Forward(step, traps)
+    layer, call = step.calls[0]
+    forward.enter(step.backend, layer, forward.batch, forward, call.arguments)
+    other = Batch(**{**vars(forward.batch), "req_pool_indices": torch.arange(1, 4)})
+    forward.enter(step.backend, layer, other, forward, call.arguments)
+    # THEN nobody takes the kernels of the first for those of the second
+    assert "swa" in watch._repeats and "swa" not in traps.watching._known
+
+
+@pytest.mark.parametrize("eager", [True, False], ids=["eager", "launched"])
+def test_every_batch_on_one_metadata_is_asked_for(tmp_path, eager):
+    step = Step(layers=6, rows=2, width=12)
+    traps = armed(step, tmp_path)
+    if not eager:
+        launched(traps)
+    asked = []
+    traps.is_fresh = lambda backend, batch: asked.append(batch)
+    forward = Forward(step, traps)
+    forward.run()
+    forward.metadata(step.backend, forward.batch)
+    forward.new_metadata()
+    forward.layers(5)
+    forward.batch = Batch(**vars(forward.batch))
+    forward.layers(5)
+    assert any(batch is forward.batch for batch in asked)
+
+
+def test_the_facts_of_a_repetition_are_its_own(tmp_path, monkeypatch):
+    # GIVEN forwards that are known, and then sliding layers that are given the full table
+    step = Step(layers=6, rows=2, width=12)
+    traps = armed(step, tmp_path, "log")
+    watch = launched(traps)
+    forward = Forward(step, traps)
+    forward.run()
+    forward.run()
+    renewed(step)
+    for _, call in step.calls:
+        call.arguments["block_tables"] = step.full
+    told = []
+    evidence = watch.evidence
+    monkeypatch.setattr(watch, "evidence", lambda *a: told.append(evidence(*a)) or told[-1])
+    forward.run()
+    assert told[0].facts["table_space"] == "full"
+
+
+def test_a_dump_of_rows_that_are_not_the_batchs_has_the_table(tmp_path):
+    # GIVEN a table of more rows than the batch has requests (context parallelism)
+    step = Step(layers=6, rows=2, width=12)
+    traps = armed(step, tmp_path, "raise")
+    forward = Forward(step, traps)
+    forward.batch = Batch(**{**vars(forward.batch), "req_pool_indices": torch.tensor([1])})
+    forward.write = lambda *_: None
+    step.full[0, 3] = 10**6
+    layer, call = step.calls[5]
+    # THEN the trap's own error leaves, with a dump
+    with pytest.raises(OutOfBounds):
+        forward.enter(step.backend, layer, forward.batch, forward, call.arguments)
+    dump = read_dump(next(tmp_path.glob("OutOfBounds-*")))
+    assert dump.tables.page_table.row(0)[3] == 10**6

@@ -112,6 +112,7 @@ class Watching:
         self._known: dict[str, Known] = {}
         self._raises = traps.mode == "raise"
         self._vectors: tuple[Any, Any, Any, Form] | None = None  # of this forward
+        self._fresh_for: Any = None  # the batch that the metadata was asked for
         self.graph = 0
         self._captures = 0
         self._expected = False
@@ -120,7 +121,7 @@ class Watching:
         """As in a new process; the memory of the last one is given back."""
         self.watch = None
         self._seat.forget()
-        self._vectors = None
+        self._vectors = self._fresh_for = None
         self._known.clear()
         self.graph = self._captures = 0
         self._expected = False
@@ -194,7 +195,7 @@ class Watching:
 
     def _forget(self) -> None:
         self._seat.forget()
-        self._vectors = None
+        self._vectors = self._fresh_for = None
         if self.watch is not None:
             self.watch.begin()
 
@@ -243,8 +244,9 @@ class Watching:
             return None
         if not all(map(is_, judged_by(backend, batch), known.judged_by)):
             return None
-        if seat.windowed is None and seat.whole is None and self.traps.is_fresh is not None:
+        if self._fresh_for is not batch:
             self.traps.check_fresh(backend, batch)
+            self._fresh_for = batch
         requests = batch.req_pool_indices if known.by_request else None
         if not watch.again(known.space, table, lengths, cumulative, requests):
             return None
@@ -299,6 +301,7 @@ class Watching:
             q_len,
             layout or "HND",
             vectors[3],
+            table is getattr(inside[0].forward_metadata, "page_table", None),
             table.shape,
             table.stride(),
             table.dtype,
@@ -332,7 +335,7 @@ class Watching:
             self.traps.check_fresh(entry.backend, entry.forward_batch)
         if "I26" in self.traps.enabled:
             self._check_form(call, read)
-        refused = sum(watch.refused.values())
+        refused, checks = sum(watch.refused.values()), watch.checks
         given = self._launch(watch, call, entry, read, graph)
         refused_now = sum(watch.refused.values()) > refused
         if refused_now:
@@ -343,7 +346,11 @@ class Watching:
         if entry is not None:
             checked = _checked(call, entry, read, safe)
             self._seat.keep(checked)
-            self._remember(checked, entry, read, call, None if refused_now else form)
+            launched = not refused_now and watch.checks > checks
+            self._remember(checked, entry, read, call, form if launched else None)
+        else:  # it took the space's buffer, and its kernels are those that `again` would launch
+            self._known.pop(read.space.name, None)
+            self._seat.forget()
         return safe
 
     def _remember(

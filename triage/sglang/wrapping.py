@@ -102,7 +102,8 @@ def written_out(original: Function, parameters: Parameters, body: str, **names: 
         "    return wrapper\n"
     )
     scope: dict[str, Any] = {}
-    exec(compile(source, f"<sglang-triage around {original.__qualname__}>", "exec"), scope)
+    name = getattr(original, "__qualname__", type(original).__qualname__)  # a callable object
+    exec(compile(source, f"<sglang-triage around {name}>", "exec"), scope)
     defaults = {f"_default_{name}": value for name, value in parameters.defaults.items()}
     return functools.wraps(original)(scope["make"](original, **names, **defaults))
 
