@@ -32,7 +32,7 @@ def test_a_missing_sglang_is_one_sentence(monkeypatch):
 
     monkeypatch.setattr(importlib.metadata, "version", missing)
     answer = lab("run", "smoke")
-    assert answer.exit_code == 2
+    assert answer.exit_code == 3
     assert "no SGLang is installed" in answer.output and "0.5.18" in answer.output
     assert "Traceback" not in answer.output
 

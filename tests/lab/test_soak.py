@@ -14,7 +14,7 @@ from triage.cli import main
 from triage.errors import LabError
 from triage.lab import versions
 from triage.lab.bootstrap import SUPPORTED
-from triage.lab.cells import Cell, cells, left_out, pads
+from triage.lab.cells import Cell, breaks_pages, cells, left_out, pads
 from triage.lab.soak import SoakReport, lines_of
 
 STEPS = 500  # on each release: 3,000 in all
@@ -50,7 +50,11 @@ def test_known_wrong_combinations_are_not_drawn_and_said():
     drawn = cells("0.5.12.post1", swa_radix=True)
     assert not any(cell.draft == "eagle" and cell.backend == "trtllm_mha" for cell in drawn)
     assert any("I2" in sentence for sentence in left_out("0.5.12.post1"))
-    assert len(left_out("0.5.18")) == 1
+    assert len(left_out("0.5.23")) == 1
+    # AND windows of broken pages where the unified cache gets them wrong
+    unified = Cell("unified", 16, "trtllm_mha")
+    assert not breaks_pages(unified, "0.5.18") and breaks_pages(unified, "0.5.23")
+    assert any("broken pages" in sentence for sentence in left_out("0.5.18"))
     # AND the graph padding that this release gets wrong
     assert not any(pads(cell, "0.5.12.post1") for cell in drawn)
     assert pads(Cell("frozen", 16, "trtllm_mha"), "0.5.13.post1")

@@ -17,7 +17,7 @@ from triage.replay.deduction import deduce
 from triage.replay.eager import run_eager
 from triage.replay.fixes import apply_fix
 from triage.replay.triton_paged import run_triton
-from triage.replay.values import compare_with_right_table
+from triage.replay.values import compare_with_right_table, output_error, q_lens_of
 from triage.replay.verdict import Basis, Outcome, Verdict, exit_code
 
 KERNELS = {"emulator": deduce, "eager": run_eager}
@@ -282,3 +282,16 @@ def test_a_run_that_is_not_repeated_to_the_bit_does_not_make_a_right_table_wrong
 def ragged(table: np.ndarray) -> Ragged:
     rows, width = table.shape
     return Ragged(table.reshape(-1), np.arange(rows + 1) * width)
+
+
+@pytest.mark.parametrize("narrower", ["right", "recorded"])
+def test_tables_of_two_widths_are_compared_in_the_wider(narrower):
+    # GIVEN ids of one column more on one side than on the other
+    dump = dumps.make_dump()
+    right = expected_ids(dump)
+    ids = right[:, :-1] if narrower == "recorded" else right
+    right = right[:, :-1] if narrower == "right" else right
+    tokens = int(q_lens_of(dump).sum())
+    # THEN rows that see that column are unknown or differ, and the rest is compared
+    error = output_error(dump, None, ids, right, lambda *_: torch.zeros(tokens, 1))
+    assert error["rows"] <= len(ids) and error["rows_wrong"] == 0

@@ -151,7 +151,9 @@ def output_error(
     runs on the same inputs differ by is not the table's. On 16 cores torch's products on
     a CPU do differ so, in the last bits.
     """
-    unknown = (visible(dump, right.shape[1]) & (right == UNKNOWN)).any(axis=1)
+    width = max(ids.shape[1], right.shape[1])  # they come from different tables of the dump
+    seen, wide = visible(dump, width), _to_width(right, width)
+    unknown = (seen & (wide == UNKNOWN)).any(axis=1)
     unknown[real_rows(dump) :] = True
     got, reference = run_table(dump, inputs, ids), run_table(dump, inputs, right)
     row_of_token = torch.from_numpy(np.repeat(np.arange(len(unknown)), q_lens_of(dump)))
@@ -159,7 +161,7 @@ def output_error(
     got, reference, row_of_token = got[known], reference[known], row_of_token[known]
     difference = (got - reference).double()
     if tolerance == 0:
-        same = ~(visible(dump, right.shape[1]) & (ids != right)).any(axis=1)
+        same = ~(seen & (_to_width(ids, width) != wide)).any(axis=1)
         difference[torch.from_numpy(same)[row_of_token]] = 0
     norm = float(reference.double().norm())
     wrong = row_of_token[(difference.abs() > tolerance).flatten(1).any(dim=1)]
@@ -169,6 +171,10 @@ def output_error(
         "relative_l2": float(difference.norm()) / norm if norm else 0.0,
         "max_abs": float(difference.abs().max()) if difference.numel() else 0.0,
     }
+
+
+def _to_width(ids: np.ndarray, width: int) -> np.ndarray:
+    return np.pad(ids, ((0, 0), (0, width - ids.shape[1])), constant_values=UNKNOWN)
 
 
 def _error_text(error: dict[str, Any]) -> str:
