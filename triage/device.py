@@ -151,7 +151,7 @@ class DeviceChecker:
         self._free = deque(self._new_snapshot(size) for _ in range(snapshots))
         self._pending: deque[_Snapshot] = deque()
         self._seen = _Progress()
-        self._marks_without_launch = 0
+        self.marks_without_launch = 0  # in a row, as far as polled; the heartbeat
         self._known_slots: Tensor | None = None
         self._known_mapping: Tensor | None = None
 
@@ -397,11 +397,6 @@ class DeviceChecker:
             self.state[FLOOR : FLOOR + 1].copy_(self.state[CURSOR : CURSOR + 1])
         return tuple(reports)
 
-    @property
-    def marks_without_launch(self) -> int:
-        """Marks in a row, as far as polled, between which no check ran. The heartbeat."""
-        return self._marks_without_launch
-
     def _report(self, snapshot: _Snapshot) -> StepReport:
         header: list[int] = snapshot.header.tolist()
         launches, counts = header[LAUNCHES], header[COUNTS : COUNTS + len(INVARIANTS)]
@@ -415,7 +410,7 @@ class DeviceChecker:
             records = snapshot.numbers[HEADER:].reshape(-1, RECORD)[:kept].tolist()
             offenders = tuple(_offender(r) for r in records if r[10] >= before.launches)
         quiet = launches == before.launches
-        self._marks_without_launch = self._marks_without_launch + 1 if quiet else 0
+        self.marks_without_launch = self.marks_without_launch + 1 if quiet else 0
         seen = before.launches, launches
         before.launches, before.counts = launches, counts
         return StepReport(snapshot.step, seen, fresh, offenders)

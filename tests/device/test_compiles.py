@@ -6,47 +6,40 @@ import json
 import os
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
 
-@pytest.mark.slow
-def test_every_kernel_compiles_for_hopper_and_blackwell_within_registers():
-    # GIVEN a process in which Triton compiles
-    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
-    # WHEN it compiles each kernel, all its parts switched on
+def told_by(module: str) -> Any:
+    """What a process in which Triton compiles, not interprets, prints as JSON."""
     child = subprocess.run(
-        [sys.executable, "-m", "tests.device.compile_child"],
+        [sys.executable, "-m", module],
         capture_output=True,
         text=True,
         timeout=300,
-        env=environment,
+        env={k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"},
         check=False,
     )
+    assert child.returncode == 0, child.stderr[-2000:]
+    return json.loads(child.stdout)
+
+
+@pytest.mark.slow
+def test_every_kernel_compiles_for_hopper_and_blackwell_within_registers():
+    # WHEN each kernel is compiled, all its parts switched on
+    stack = told_by("tests.device.compile_child")
     # THEN there is a binary of each for four architectures, and registers hold its values
     # (all but 8 bytes of check_table's on sm_90, with every part switched on)
-    assert child.returncode == 0, child.stderr[-2000:]
-    stack = json.loads(child.stdout)
     assert len(stack) == 16
     assert max(stack.values()) <= 8
 
 
 @pytest.mark.slow
 def test_launches_as_they_are_made_bind_and_compile():
-    # GIVEN a process in which Triton compiles, with a driver that names sm_100
-    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
-    # WHEN two forwards hand it their launches, the second over new tensors
-    child = subprocess.run(
-        [sys.executable, "-m", "tests.device.launch_child"],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env=environment,
-        check=False,
-    )
+    # WHEN two forwards hand their launches to Triton, the second over new tensors
+    made = told_by("tests.device.launch_child")
     # THEN each is compiled, and every constant, passed by position, has its own name
-    assert child.returncode == 0, child.stderr[-2000:]
-    made = json.loads(child.stdout)
     first, second = made[: len(made) // 2], made[len(made) // 2 :]
     names = [launch["kernel"] for launch in first]
     assert names == ["check_writes_kernel", *2 * ["check_table_kernel", "record_kernel"]]
