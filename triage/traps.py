@@ -62,6 +62,8 @@ class Traps:
         self.store = store
         self.kv = kv
         self.mode = mode
+        # May a check wait for the device? Only where raising before the launch was asked for.
+        self.reads_device = mode == "raise"
         self._counts: Counter[str] = Counter()
         self.entries = Entries()
         self.watching = Watching(self, "log" if mode == "log" else "contain", strict=strict)
@@ -103,11 +105,6 @@ class Traps:
     def armed(self, armed: bool) -> None:
         self.entries.seat.armed = armed
 
-    @property
-    def reads_device(self) -> bool:
-        """May a check wait for the device? Only where raising before the launch was asked for."""
-        return self.mode == "raise"
-
     # -- where a launch comes from -----------------------------------------------------
 
     def note_backend(self, backend: Any, model_runner: Any) -> None:
@@ -122,10 +119,9 @@ class Traps:
         graph: of a CUDA graph, whose check runs on the device in every mode.
         launches: attention is to follow.
         """
-        reads = self.mode == "raise"
-        if reads:
+        if self.reads_device:
             self._checked.pop(backend, None)
-        self.watching.forget(expect=launches and (graph or not reads))
+        self.watching.forget(expect=launches and (graph or not self.reads_device))
 
     @property
     def entry(self) -> Entry | None:

@@ -26,6 +26,13 @@ class Batch(SimpleNamespace):
     """One that can be referred to weakly."""
 
 
+def launched(traps):
+    """Its kernels are launched, in the interpreter, so that launches can be repeated."""
+    watch = traps.watching.watch
+    watch.checker._eager = watch.recorder._eager = False
+    return watch
+
+
 @pytest.fixture
 def step():
     """26 layers that begin and end sliding, as --disable-hybrid-swa-memory launches them."""
@@ -88,8 +95,8 @@ def test_forms_do_not_pile_up_where_nothing_is_covered(step, tmp_path):
 def test_every_forward_is_asked_whether_its_metadata_is_its_own(tmp_path, eager):
     step = Step(layers=6, rows=2, width=12)
     traps = armed(step, tmp_path)
-    watch = traps.watching.watch
-    watch.checker._eager = watch.recorder._eager = eager
+    if not eager:
+        launched(traps)
     asked: list[int] = []
     traps.is_fresh = lambda backend, batch: asked.append(traps.steps.current)
     forward = Forward(step, traps)
@@ -102,8 +109,7 @@ def test_every_forward_is_asked_whether_its_metadata_is_its_own(tmp_path, eager)
 def test_a_forward_that_is_done_is_not_kept_alive(tmp_path):
     step = Step(layers=6, rows=2, width=12)
     traps = armed(step, tmp_path)
-    watch = traps.watching.watch
-    watch.checker._eager = watch.recorder._eager = False
+    launched(traps)
     forward = Forward(step, traps)
     forward.batch = Batch(**vars(forward.batch))
     forward.run()
@@ -118,8 +124,7 @@ def test_a_launch_of_another_form_is_not_taken_for_a_repetition(tmp_path):
     # GIVEN launches that are known, and then a table whose rows are a view of wider ones
     step = Step(layers=6, rows=2, width=12)
     traps = armed(step, tmp_path)
-    watch = traps.watching.watch
-    watch.checker._eager = watch.recorder._eager = False
+    launched(traps)
     forward = Forward(step, traps)
     forward.run()
     forward.run()
@@ -131,13 +136,6 @@ def test_a_launch_of_another_form_is_not_taken_for_a_repetition(tmp_path):
     # THEN its form is judged
     with pytest.raises(TableForm, match=r"strides \(24, 1\)"):
         forward.run()
-
-
-def launched(traps):
-    """Its kernels are launched, in the interpreter, so that launches can be repeated."""
-    watch = traps.watching.watch
-    watch.checker._eager = watch.recorder._eager = False
-    return watch
 
 
 class Attention:

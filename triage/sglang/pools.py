@@ -119,9 +119,7 @@ def judged_by(backend: Any, forward_batch: Any) -> tuple[Any, ...]:
     Its pool, and what `stale_state` and the identity check go by. What this release does
     not keep stands as None.
     """
-    pool = getattr(backend, "token_to_kv_pool", None)
-    if pool is None:
-        pool = getattr(forward_batch, "token_to_kv_pool", None)
+    pool = active_pool(backend, forward_batch)
     return (
         backend,
         pool,

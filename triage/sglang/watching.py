@@ -110,7 +110,6 @@ class Watching:
         self._seat = traps.entries.seat
         self._seat.turned = self._turned
         self._known: dict[str, Known] = {}
-        self._raises = traps.mode == "raise"
         self._vectors: tuple[Any, Any, Any, Form] | None = None  # of this forward
         self._fresh_for: Any = None  # the batch that the metadata was asked for
         self.graph = 0
@@ -212,26 +211,15 @@ class Watching:
         form = self._form(api, *[arguments.get(name) for name in FORM])
         return self._check(AttentionCall(api, arguments), graph, form)
 
-    def repeated(
-        self,
-        api: str,
-        query: Any,
-        kv_cache: Any,
-        table: Any,
-        lengths: Any,
-        window: Any,
-        q_len: Any,
-        layout: Any,
-        cumulative: Any,
-    ) -> Known | None:
+    def repeated(self, api: str, *launch: Any) -> Known | None:
         """The earlier launch that this one differs from in values alone; it is checked as that was.
 
         None where there is none, outside a backend's entry, and where mode `raise` has to
-        read the answer. Args: `FORM`. Cost: that of `before_launch`; few calls are made,
-        since what runs once a forward finds no cache warm.
+        read the answer. launch: the arguments of `FORM`. Cost: that of `before_launch`; few
+        calls are made, since what runs once a forward finds no cache warm.
         """
         seat, watch = self._seat, self.watch
-        if seat.inside is None or watch is None or (self._raises and not self.graph):
+        if seat.inside is None or watch is None or (self.traps.reads_device and not self.graph):
             return None
         backend, layer, batch = seat.inside
         for known in self._known.values():
@@ -239,14 +227,14 @@ class Watching:
                 break
         else:
             return None
-        form = self._form(api, query, kv_cache, table, lengths, window, q_len, layout, cumulative)
-        if form != known.form:
+        if self._form(api, *launch) != known.form:
             return None
         if not all(map(is_, judged_by(backend, batch), known.judged_by)):
             return None
         if self._fresh_for is not batch:
             self.traps.check_fresh(backend, batch)
             self._fresh_for = batch
+        _, _, table, lengths, _, _, _, cumulative = launch
         requests = batch.req_pool_indices if known.by_request else None
         if not watch.again(known.space, table, lengths, cumulative, requests):
             return None
