@@ -13,8 +13,6 @@ import logging
 import math
 from typing import IO, TYPE_CHECKING, Any
 
-import click
-
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -39,6 +37,8 @@ def printable_lines(text: object) -> str:
 
 def echo(text: object = "", *, err: bool = False, nl: bool = True) -> None:
     """Print text that may hold parts of a file or of an answer."""
+    import click
+
     click.echo(printable_lines(text), err=err, nl=nl)
 
 
