@@ -6,7 +6,6 @@ which has to be chosen before triton is imported, and `--help` needs neither.
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import click
 
 from triage.commands.resolve import resolve
+from triage.files.text import echo, to_json
 
 _DEVICE = click.option(
     "--device",
@@ -41,7 +41,7 @@ def _prepare(device: str) -> None:
     try:
         use_device(device)
     except InterpreterError as error:
-        click.echo(f"CANNOT_RUN: {error}", err=True)
+        echo(f"CANNOT_RUN: {error}", err=True)
         raise SystemExit(3) from error
 
 
@@ -109,14 +109,14 @@ def list_(device: str, as_json: bool) -> None:
             }
         )
     if as_json:
-        click.echo(json.dumps(records, indent=2))
+        echo(to_json(records, indent=2))
         return
     for record in records:
-        click.echo(f"{record['op']}  {record['formula']}")
-        click.echo(f"    launches {record['launches']}; variants {', '.join(record['variants'])}")
+        echo(f"{record['op']}  {record['formula']}")
+        echo(f"    launches {record['launches']}; variants {', '.join(record['variants'])}")
         for name, state in record["providers"].items():
-            click.echo(f"    {name:7} {state}")
-        click.echo(f"    sglang defines it in: {record['sglang']}")
+            echo(f"    {name:7} {state}")
+        echo(f"    sglang defines it in: {record['sglang']}")
 
 
 @kernels.command()
@@ -168,9 +168,9 @@ def validate(
         if output:
             report.append_line(output, result)
         if not as_json:
-            click.echo(report.result_text(result, details))
+            echo(report.result_text(result, details))
         if budget_seconds and time.monotonic() - started > budget_seconds:
-            click.echo(f"stopped after {budget_seconds:.0f} s", err=True)
+            echo(f"stopped after {budget_seconds:.0f} s", err=True)
             break
     counts = {
         outcome: sum(r.outcome == outcome for r in results)
@@ -179,13 +179,13 @@ def validate(
     seconds = time.monotonic() - started
     if as_json:
         records = [asdict(r) for r in results]
-        click.echo(json.dumps({"counts": counts, "seconds": seconds, "results": records}, indent=1))
+        echo(to_json({"counts": counts, "seconds": seconds, "results": records}, indent=1))
     else:
         tally = ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count)
-        click.echo(f"{tally or 'nothing to run'} in {seconds:.0f} s")
+        echo(f"{tally or 'nothing to run'} in {seconds:.0f} s")
     if junit:
         junit.write_text(report.junit(results))
-        click.echo(f"wrote {junit}", err=True)
+        echo(f"wrote {junit}", err=True)
     raise SystemExit(1 if counts["FAIL"] else 0 if counts["PASS"] else 3)
 
 
@@ -227,12 +227,12 @@ def aot(
     for compiled in compile_all(ops, archs or ARCHITECTURES, wanted, provider, floats):
         results.append(compiled)
         if not as_json:
-            click.echo(report.compiled_text(compiled))
+            echo(report.compiled_text(compiled))
     dirty = sum(not c.clean for c in results)
     if as_json:
-        click.echo(json.dumps([asdict(c) for c in results], indent=1))
+        echo(to_json([asdict(c) for c in results], indent=1))
     else:
-        click.echo(f"{len(results)} compiled, {dirty} with fp64, spills or local memory")
+        echo(f"{len(results)} compiled, {dirty} with fp64, spills or local memory")
     raise SystemExit(1 if dirty else 0 if results else 3)
 
 
@@ -279,32 +279,32 @@ def bench(
     )
     plan.require_known()
     if not torch.cuda.is_available():
-        click.echo("CANNOT_RUN: no CUDA device", err=True)
+        echo("CANNOT_RUN: no CUDA device", err=True)
         raise SystemExit(3)
     earlier = [Measurement(**r) for r in report.json_lines(output)] if output else []
     measured = list(earlier)
     for measurement in run(plan, frozenset(m.key for m in earlier)):
         if not as_json and measured and measured[-1].key[:3] != measurement.key[:3]:
-            click.echo(report.shape_text(report.latest_shape(measured)))
+            echo(report.shape_text(report.latest_shape(measured)))
         measured.append(measurement)
         if output:
             report.append_line(output, measurement)
         if not as_json:
-            click.echo(report.bench_text(measurement))
+            echo(report.bench_text(measurement))
     if measured and not as_json:
-        click.echo(report.shape_text(report.latest_shape(measured)))
+        echo(report.shape_text(report.latest_shape(measured)))
     if as_json:
-        click.echo(json.dumps([asdict(m) for m in measured], indent=1))
+        echo(to_json([asdict(m) for m in measured], indent=1))
     if table:
         table.write_text(report.bench_markdown(measured))
-        click.echo(f"wrote {table}", err=True)
+        echo(f"wrote {table}", err=True)
     if plot:
         try:
             report.bench_plot(measured, plot)
         except ImportError as error:
-            click.echo(f"no plot: {error}", err=True)
+            echo(f"no plot: {error}", err=True)
         else:
-            click.echo(f"wrote {plot}", err=True)
+            echo(f"wrote {plot}", err=True)
     raise SystemExit(0 if measured else 3)
 
 
@@ -334,7 +334,7 @@ def tune(
     from triage_kernels.tune import tune as run
 
     if not torch.cuda.is_available():
-        click.echo("CANNOT_RUN: no CUDA device", err=True)
+        echo("CANNOT_RUN: no CUDA device", err=True)
         raise SystemExit(3)
     trials = []
     for trial in run(rows, _dtypes((dtype,))[0], budget_seconds or 120.0):
@@ -342,13 +342,13 @@ def tune(
         if output:
             report.append_line(output, trial)
         if plans_file:
-            plans_file.write_text(json.dumps(best_plans(trials), indent=4) + "\n")
+            plans_file.write_text(to_json(best_plans(trials), indent=4) + "\n")
         tile = " ".join(f"{number:5}" for number in trial.tile)
-        click.echo(
+        echo(
             f"{trial.op:34} {trial.case:26} M={trial.rows:<6} {tile} "
             f"{trial.microseconds:9.2f} us {trial.of_copy:6.1%} of copy"
         )
-    click.echo(json.dumps(best_plans(trials), indent=4))
+    echo(to_json(best_plans(trials), indent=4))
 
 
 @kernels.command()
@@ -366,7 +366,7 @@ def mutants(names: tuple[str, ...], only_list: bool, markdown: Path | None, as_j
 
     if only_list:
         for mutant in DEFECTS:
-            click.echo(f"{mutant.name:26} {mutant.op:34} {mutant.what}")
+            echo(f"{mutant.name:26} {mutant.op:34} {mutant.what}")
         return
     detections = []
     for detection in detect_all(names):
@@ -374,18 +374,18 @@ def mutants(names: tuple[str, ...], only_list: bool, markdown: Path | None, as_j
         if not as_json:
             state = "caught" if detection.caught_by else "MISSED"
             by = ", ".join(detection.caught_by)
-            click.echo(
+            echo(
                 f"{state} {detection.mutant:26} {detection.op:34} upstream: "
                 f"{detection.upstream:8} {by}"
             )
     if as_json:
-        click.echo(json.dumps([asdict(d) for d in detections], indent=1))
+        echo(to_json([asdict(d) for d in detections], indent=1))
     if markdown:
         markdown.write_text(matrix(detections))
-        click.echo(f"wrote {markdown}", err=True)
+        echo(f"wrote {markdown}", err=True)
     missed = sum(not d.caught_by for d in detections)
     if not as_json:
-        click.echo(f"{len(detections) - missed} of {len(detections)} caught")
+        echo(f"{len(detections) - missed} of {len(detections)} caught")
     raise SystemExit(1 if missed else 0)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import logging
 import os
 import sys
@@ -12,6 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import click
+
+from triage.files.text import echo, to_json
 
 PACKAGES = ("sglang", "flashinfer-python", "torch", "triton", "transformers")
 
@@ -29,7 +30,7 @@ def doctor(release: str | None, as_json: bool) -> None:
     if release is not None and release != bootstrap.sglang_version():
         versions.restart(release, ["doctor", *(["--json"] if as_json else [])])
     found = examine()
-    click.echo(json.dumps(found, indent=2) if as_json else _text(found))
+    echo(to_json(found, indent=2) if as_json else _text(found))
     raise SystemExit(0 if found["traps_active"] else 1)
 
 

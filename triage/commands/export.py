@@ -9,6 +9,7 @@ import click
 from triage.dump.file import read_dump
 from triage.export import export as export_dump
 from triage.export import write_export
+from triage.files.text import echo
 
 
 @click.command()
@@ -29,4 +30,4 @@ def export(dump: Path, kind: str, output: Path, whole: bool) -> None:
     its first lines say how. flashinfer-bench writes a directory.
     """
     for path in write_export(export_dump(read_dump(dump), kind, shrink=not whole), output):
-        click.echo(f"wrote {path}")
+        echo(f"wrote {path}")

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from triage.dump.file import read_dump, write_dump
+from triage.files.text import echo
 from triage.importers import import_path
 
 
@@ -39,11 +40,11 @@ def import_(
     written = write_dump(dump, output.parent, name=output.name)
     lacks = dump.provenance.get("lacks")
     if lacks:
-        click.echo(f"the source does not hold: {', '.join(map(str, lacks))}")
+        echo(f"the source does not hold: {', '.join(map(str, lacks))}")
     faults = dump.fault.facts.get("cuda_faults")
     for fault in faults if isinstance(faults, list) else []:
-        click.echo(_sentence(fault))
-    click.echo(f"wrote {written}")
+        echo(_sentence(fault))
+    echo(f"wrote {written}")
 
 
 def _sentence(fault: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from triage.dump.file import read_dump, write_dump
+from triage.files.text import echo
 from triage.minimise import Size
 from triage.minimise import minimise as minimise_dump
 from triage.replay.deduction import deduce
@@ -26,18 +27,18 @@ def minimise(dump: Path, output: Path) -> None:
     recorded = read_dump(dump)
 
     def progress(size: Size, step: str) -> None:
-        click.echo(f"  {step:<16}{_sentence(size)}", err=True)
+        echo(f"  {step:<16}{_sentence(size)}", err=True)
 
     found = minimise_dump(recorded, progress)
     if found is None:
-        click.echo("this dump does not fail; nothing was written")
+        echo("this dump does not fail; nothing was written")
         raise SystemExit(deduce(recorded).exit_code)
     written = write_dump(found.dump, output.parent, name=output.name)
-    click.echo(f"before: {_sentence(found.before)}")
-    click.echo(f"after:  {_sentence(found.after)}")
+    echo(f"before: {_sentence(found.before)}")
+    echo(f"after:  {_sentence(found.after)}")
     causes = ", ".join(found.signature.causes) or "cause unknown"
-    click.echo(f"kept:   {found.signature.invariant}, {causes} ({found.trials} trials)")
-    click.echo(f"wrote {written}")
+    echo(f"kept:   {found.signature.invariant}, {causes} ({found.trials} trials)")
+    echo(f"wrote {written}")
 
 
 def _sentence(size: Size) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 from triage.errors import ReplayError
 from triage.export import write_export
+from triage.files.text import echo, progress_line, to_json
 from triage.replay.engine import DEFAULT_TIMEOUT_S
 from triage.replay.kernels import KERNELS
 from triage.replay.probe import Geometry
@@ -40,17 +40,17 @@ def probe(kernel: str, timeout: float, jobs: int, output: Path | None, **geometr
         raise ReplayError(f"unknown kernel {kernel!r}; known: {', '.join(KERNELS)}")
 
     def progress(done: int, total: int) -> None:
-        click.echo(f"\r  column {done} of {total}", nl=done == total, err=True)
+        progress_line(f"  column {done} of {total}", last=done == total)
 
     found = probe_kernel(
         kernel, Geometry(**geometry), timeout_s=timeout, jobs=jobs, progress=progress
     )
     for each in found["columns"]:
         answer = {True: "read", False: "not read", None: "unknown"}[each["dereferenced"]]
-        click.echo(f"  column {each['column']:>3}  {each['expected']:<8}{answer}")
-    click.echo(f"{found['reading']} ({found['launches']} launches)")
+        echo(f"  column {each['column']:>3}  {each['expected']:<8}{answer}")
+    echo(f"{found['reading']} ({found['launches']} launches)")
     if output is not None:
-        (written,) = write_export({"": json.dumps(found, indent=1).encode() + b"\n"}, output)
-        click.echo(f"wrote {written}")
+        (written,) = write_export({"": to_json(found, indent=1).encode() + b"\n"}, output)
+        echo(f"wrote {written}")
     if any(each["dereferenced"] is None for each in found["columns"]):
         raise SystemExit(EXIT_CANNOT_RUN)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 from triage.dump.file import read_dump
+from triage.files.text import echo, to_json
 from triage.report.summary import summarise
 
 
@@ -22,11 +22,11 @@ def show(dump: Path, rows: int, history: bool, as_json: bool, picture: Path | No
     if picture is not None:
         from triage.report.picture import draw
 
-        click.echo(f"written: {draw(read_dump(dump), picture)}")
+        echo(f"written: {draw(read_dump(dump), picture)}")
         return
     summary = summarise(read_dump(dump), rows=rows)
     if as_json:
-        click.echo(json.dumps(summary, indent=2))
+        echo(to_json(summary, indent=2))
         return
     from triage.report.show import print_history, print_summary
 

@@ -42,7 +42,14 @@ def echo(text: object = "", *, err: bool = False, nl: bool = True) -> None:
     click.echo(printable_lines(text), err=err, nl=nl)
 
 
-def to_json(value: Any, indent: int | None = 2) -> str:
+def progress_line(text: object, *, last: bool) -> None:
+    """A line on stderr that the next one overwrites, until the last."""
+    import click
+
+    click.echo(f"\r{printable(text)}", nl=last, err=True)
+
+
+def to_json(value: Any, indent: int | None = None) -> str:
     """Valid JSON of `value`: NaN and infinities as text, bytes as hex, arrays as lists."""
     return json.dumps(_plain(value), indent=indent, allow_nan=False)
 
@@ -64,7 +71,7 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
-def console(*, err: bool = False, file: IO[str] | None = None) -> Console:
+def console(*, err: bool = False, soft_wrap: bool = False, file: IO[str] | None = None) -> Console:
     """A rich console whose text, whatever renders it, is printable."""
     from rich.console import Console
     from rich.segment import Segment
@@ -74,7 +81,9 @@ def console(*, err: bool = False, file: IO[str] | None = None) -> Console:
             for text, style, control in super().render(renderable, options):
                 yield Segment(text if control else printable_lines(text), style, control)
 
-    return Printable(stderr=err, file=file, highlight=False, markup=False, emoji=False)
+    return Printable(
+        stderr=err, soft_wrap=soft_wrap, file=file, highlight=False, markup=False, emoji=False
+    )
 
 
 class _Printable(logging.Filter):
