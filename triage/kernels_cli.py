@@ -13,8 +13,10 @@ from typing import Any
 
 import click
 
+from triage.commands.options import force_option
 from triage.commands.resolve import resolve
 from triage.files.text import echo, to_json
+from triage.files.writing import check_output, write_output
 
 _DEVICE = click.option(
     "--device",
@@ -32,6 +34,12 @@ _BUDGET = click.option(
     "--budget-seconds", type=float, default=None, help="Stop before starting what would come later."
 )
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of lines.")
+
+
+def _check_outputs(force: bool, *paths: Path | None) -> None:
+    for path in paths:
+        if path is not None:
+            check_output(path, force=force)
 
 
 def _prepare(device: str) -> None:
@@ -133,6 +141,7 @@ def list_(device: str, as_json: bool) -> None:
 @_OUTPUT
 @_BUDGET
 @click.option("--details", is_flag=True, help="Print every failing finding and how to repeat it.")
+@force_option
 def validate(
     ops: tuple[str, ...],
     provider: str,
@@ -145,8 +154,10 @@ def validate(
     output: Path | None,
     budget_seconds: float | None,
     details: bool,
+    force: bool,
 ) -> None:
     """Hold kernels to the fp64 oracle, the eager twin and their contract."""
+    _check_outputs(force, junit)
     _prepare(device)
     from triage_kernels import report
     from triage_kernels.providers import PROVIDERS
@@ -184,7 +195,7 @@ def validate(
         tally = ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count)
         echo(f"{tally or 'nothing to run'} in {seconds:.0f} s")
     if junit:
-        junit.write_text(report.junit(results))
+        write_output(junit, report.junit(results).encode(), force=force)
         echo(f"wrote {junit}", err=True)
     raise SystemExit(1 if counts["FAIL"] else 0 if counts["PASS"] else 3)
 
@@ -247,6 +258,7 @@ def aot(
 @_BUDGET
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="PNG file.")
 @click.option("--table", type=click.Path(dir_okay=False, path_type=Path), help="Markdown file.")
+@force_option
 @_JSON
 def bench(
     ops: tuple[str, ...],
@@ -259,9 +271,11 @@ def bench(
     budget_seconds: float | None,
     plot: Path | None,
     table: Path | None,
+    force: bool,
     as_json: bool,
 ) -> None:
     """Time kernels on this GPU: bandwidth from 1024 rows on, latency up to 64."""
+    _check_outputs(force, plot, table)
     _prepare("cuda")
     import torch
     from triage_kernels import report
@@ -296,7 +310,7 @@ def bench(
     if as_json:
         echo(to_json([asdict(m) for m in measured], indent=1))
     if table:
-        table.write_text(report.bench_markdown(measured))
+        write_output(table, report.bench_markdown(measured).encode(), force=force)
         echo(f"wrote {table}", err=True)
     if plot:
         try:
@@ -319,14 +333,17 @@ def bench(
     type=click.Path(dir_okay=False, path_type=Path),
     help="JSON: the best tiles, as plans.py holds them.",
 )
+@force_option
 def tune(
     rows: int,
     dtype: str,
     output: Path | None,
     budget_seconds: float | None,
     plans_file: Path | None,
+    force: bool,
 ) -> None:
     """Time every kernel with other tiles than the table holds, and name the best."""
+    _check_outputs(force, plans_file)
     _prepare("cuda")
     import torch
     from triage_kernels import report
@@ -342,7 +359,8 @@ def tune(
         if output:
             report.append_line(output, trial)
         if plans_file:
-            plans_file.write_text(to_json(best_plans(trials), indent=4) + "\n")
+            plans = to_json(best_plans(trials), indent=4) + "\n"
+            write_output(plans_file, plans.encode(), force=True)  # its own, from the last trial
         tile = " ".join(f"{number:5}" for number in trial.tile)
         echo(
             f"{trial.op:34} {trial.case:26} M={trial.rows:<6} {tile} "
@@ -357,9 +375,13 @@ def tune(
 @click.option(
     "--markdown", type=click.Path(dir_okay=False, path_type=Path), help="Write the matrix."
 )
+@force_option
 @_JSON
-def mutants(names: tuple[str, ...], only_list: bool, markdown: Path | None, as_json: bool) -> None:
+def mutants(
+    names: tuple[str, ...], only_list: bool, markdown: Path | None, force: bool, as_json: bool
+) -> None:
     """Plant defects in copies of the kernels and see which checks catch each (CPU)."""
+    _check_outputs(force, markdown)
     _prepare("cpu")
     from triage_kernels.defects import DEFECTS
     from triage_kernels.mutants import detect_all, matrix
@@ -381,7 +403,7 @@ def mutants(names: tuple[str, ...], only_list: bool, markdown: Path | None, as_j
     if as_json:
         echo(to_json([asdict(d) for d in detections], indent=1))
     if markdown:
-        markdown.write_text(matrix(detections))
+        write_output(markdown, matrix(detections).encode(), force=force)
         echo(f"wrote {markdown}", err=True)
     missed = sum(not d.caught_by for d in detections)
     if not as_json:

@@ -10,9 +10,11 @@ from typing import Any
 
 import click
 
+from triage.commands.options import force_option
 from triage.config import DEFAULT_DIRECTORY
 from triage.errors import LabError
 from triage.files.text import console, echo, to_json
+from triage.files.writing import check_output, write_output
 
 
 @click.command()
@@ -77,8 +79,14 @@ def _list(as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--markdown", is_flag=True, help="Print a Markdown table.")
 @click.option("--html", "page", type=click.Path(path_type=Path), help="Write a page here as well.")
+@force_option
 def matrix(
-    releases: tuple[str, ...], directory: Path, as_json: bool, markdown: bool, page: Path | None
+    releases: tuple[str, ...],
+    directory: Path,
+    as_json: bool,
+    markdown: bool,
+    page: Path | None,
+    force: bool,
 ) -> None:
     """Play the whole catalogue: traps on, bounds only, fixes on; false alarms beside it.
 
@@ -86,6 +94,8 @@ def matrix(
     """
     from triage.report import matrix as report
 
+    if page is not None:
+        check_output(page, force=force)
     lines: list[dict[str, Any]] = []
     for release in releases or ("",):
         lines += _lines(release, directory)
@@ -96,7 +106,7 @@ def matrix(
     else:
         _table(lines)
     if page is not None:
-        page.write_text(report.html(lines), encoding="utf-8")
+        write_output(page, report.html(lines).encode(), force=force)
     if not as_json:
         echo(report.summary(lines))
         if page is not None:
