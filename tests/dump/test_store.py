@@ -163,7 +163,8 @@ def test_a_writer_that_was_killed_leaves_nothing_behind_after_the_next_start(tmp
         DumpStore(tmp_path).save(SMALL, "A")
 
     def listening():
-        _listen(tmp_path)
+        held = _listen(tmp_path)
+        assert held
         killed()
 
     in_a_child(listening)
