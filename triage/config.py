@@ -145,7 +145,8 @@ def one_letter_away(name: str, other: str) -> bool:
     """Does one letter more, less, changed, or swapped with its neighbour make them equal?"""
     if abs(len(name) - len(other)) > 1 or name == other:
         return False
-    start = len(os.path.commonprefix([name, other]))
+    differ = (i for i, (one, two) in enumerate(zip(name, other, strict=False)) if one != two)
+    start = next(differ, min(len(name), len(other)))
     left, right = name[start:], other[start:]
     swapped = left[1:2] + left[:1] + left[2:]
     return right in (left[1:], swapped) or left == right[1:] or left[1:] == right[1:]
