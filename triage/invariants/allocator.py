@@ -118,7 +118,8 @@ def check_last_slots(
         last_loc: `(requests,)`, full-pool slot of the last of them; -1 for none.
         req_to_token: `(rows, context)`; without it only the place in the page is judged.
     Returns: two I20 faults over `last_loc`, row = request: its place in the page is not that
-        of the request's last token, or the place is right and no row has the slot there.
+        of the request's last token (`expected` is the slot of the same page that is), or
+        the place is right and no row has the slot there.
     Cost: about 17 small launches over `(rows, requests)`; no sync until `read()`.
     Source: the assertion of `PagedTokenToKVPoolAllocator.alloc_extend` in debug mode.
     """
@@ -126,9 +127,9 @@ def check_last_slots(
     partial = grows & (held.remainder(page_size) != 0)
     place, due = last.remainder(page_size), (held - 1).remainder(page_size)
     misplaced = partial & (place != due)
-    faults = [
-        Fault("I20", "last_loc", misplaced, last, page_size, 2**31, kind=Found.LAST_LOC_PLACE)
-    ]
+    kind = Found.LAST_LOC_PLACE
+    there = last - place + due  # the slot of the same page at the place that is due
+    faults = [Fault("I20", "last_loc", misplaced, last, page_size, 2**31, there, kind=kind)]
     if req_to_token is not None:
         column = (held - 1).clamp(0, req_to_token.shape[1] - 1)
         strange = partial & ~misplaced & ~(req_to_token[:, column] == last).any(dim=0)
@@ -160,7 +161,7 @@ def check_free_list(
     repeated[order[1:]] = ordered[1:] == ordered[:-1]
     outside = (pages < 1) | (pages >= num_pages)
     faults = [
-        Fault("I5", "free_pages", pages == 0, pages, 1, num_pages, kind=Found.DUMMY_PAGE),
+        Fault("I5", "free_pages", pages == 0, pages, 1, num_pages, kind=Found.LISTED_DUMMY),
         Fault(
             "I5",
             "free_pages",

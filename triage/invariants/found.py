@@ -50,8 +50,11 @@ class Found(StrEnum):
     MAPPING_NOT_OF_ALLOCATION = "mapping of a new slot is not what the SWA side returned"
 
     # Pages over time, by the ledger: I4, I5, I6, I7, I17
-    ILLEGAL_PAGE = "page that the pool does not have"
-    DUMMY_PAGE = "the dummy page 0"
+    HANDED_OUT_ILLEGAL = "handed out, a page that the pool does not hand out"
+    FREED_DUMMY = "freed, the dummy page 0"
+    FREED_ILLEGAL = "freed, a page that the pool does not have"
+    USED_ILLEGAL = "used, a page that the pool does not have"
+    MAPPED_ILLEGAL = "mapped, a page that the pool does not have"
     HANDED_OUT_HELD = "handed out while held"
     NEVER_ALLOCATED = "freed, never allocated"
     FREED_TWICE = "freed twice"
@@ -63,6 +66,7 @@ class Found(StrEnum):
     ALIASED_POSITIONS = "alias"
     ALIASED_WITHOUT_PREFIX = "alias without a common prefix"
     LISTED_TWICE = "in the free list twice"
+    LISTED_DUMMY = "free list names the dummy page 0"
     LISTED_ILLEGAL = "free list names a page that the pool does not have"
     LEAKED = "neither free nor held"
     COUNTED_TWICE = "counted in two parts of the balance"
