@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any
 
 from triage.dump.from_ring import Recorded, launch_of
 from triage.dump.history import CRASH, SNAP, first_offence
+from triage.dump.provenance import provenance
 from triage.dump.sections import Dump
 from triage.errors import TrapError
 from triage.evidence import Evidence
 from triage.files.writing import Directory
-from triage.sglang.launch.collect import provenance
 
 if TYPE_CHECKING:
     from triage.sglang.traps import Traps
@@ -99,8 +99,8 @@ class History:
         """
         if isinstance(error, TrapError) or self.traps.watching.watch is None:
             return None
-        text = f"{type(error).__name__}: {error}".splitlines()[0][:300]
-        path, problem = self.save(CRASH, text, where)
+        # Not what it says: that may be a prompt.
+        path, problem = self.save(CRASH, f"{type(error).__name__} left {where}", where)
         what = told(path, problem)
         logger.error("sglang-triage: %s left %s; %s", type(error).__name__, where, what)
         return path
