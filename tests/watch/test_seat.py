@@ -281,7 +281,8 @@ def test_an_exception_that_leaves_the_scheduler_writes_the_ring_and_stays_itself
     traps.history.leaving(RuntimeError("CUDA error: an illegal memory access"), "event loop")
     (path,) = tmp_path.glob("crash-*")
     dump = read_dump(path)
-    assert "illegal memory access" in dump.fault.summary
+    # what it said may be a prompt: its type is kept
+    assert dump.fault.summary.endswith("left Scheduler.run_event_loop")
     assert len(dump.history) == 2 and dump.history[0]["step"] == 1
 
 
