@@ -288,7 +288,7 @@ def gemma_attention_preamble(
         num_q_heads, num_kv_heads, head_dim, rotary_angles, reads,
     )  # fmt: skip
     m = q.shape[0]
-    plan = head_plan("packed", num_q_heads, head_dim, q.dtype, parts=2)
+    plan = head_plan(head_dim, q.dtype, parts=2)
     q_tile, kv_tile = plan.per_token(num_q_heads), plan.per_token(max(1, num_kv_heads))
     tokens = max(q_tile.tokens, kv_tile.tokens)
     q_parts = tokens // q_tile.tokens * cdiv(num_q_heads, q_tile.heads)

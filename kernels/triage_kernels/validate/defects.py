@@ -66,6 +66,7 @@ _INV = "inv = inv_rms(x, N, EPS)"
 _TILE = "rows, cols, masks = tile(M, N, ROWS, BLOCK)"
 _STORE = "store(out_ptr, stride_out, rows, cols[i], masks[i], y)"
 _ROUNDED = "to(out_ptr.dtype.element_ty).to(tl.float32)"
+_TORCH = ("import triton\n", "import torch\nimport triton\n")
 _SUM = "e = tl.where(lanes < K, tl.exp(top - largest), 0.0)"
 
 DEFECTS: tuple[Mutant, ...] = (
@@ -112,7 +113,11 @@ DEFECTS: tuple[Mutant, ...] = (
         (_TILE, _TILE.replace("N,", "N + 1,")),
         checks=("sentinel-guards",),
     ),
-    _tail("lost-last-row", "grid one short", ("(cdiv(m, plan.rows),)", "(max(m - 1, 0),)")),
+    _tail(
+        "lost-last-row",
+        "grid one short",
+        ("_kernel,\n        x,\n", "_kernel,\n        x[: max(len(x) - 1, 0)],\n"),
+    ),
     _tail(
         "row-offset-32-bit",
         "row offsets in 32 bits",
@@ -151,6 +156,7 @@ DEFECTS: tuple[Mutant, ...] = (
             "out = output(out, x, x=x, residual=residual)",
             "out = torch.empty_like(x) if out is None else out",
         ),
+        _TORCH,
     ),
     _tail(
         "unchecked-residual",
@@ -160,7 +166,7 @@ DEFECTS: tuple[Mutant, ...] = (
     _tail(
         "unchecked-weight",
         "weight not checked",
-        ('    check_vector("weight", weight, x.shape[1], x)\n', ""),
+        ("    check_vectors(x, weight=weight)\n", ""),
     ),
     _tail(
         "hard-cast-output",
@@ -169,20 +175,21 @@ DEFECTS: tuple[Mutant, ...] = (
             "out = output(out, x, x=x, residual=residual)",
             "out = torch.empty(x.shape, dtype=torch.bfloat16, device=x.device)",
         ),
+        _TORCH,
     ),
     _tail(
         "stale-scalar",
         "scalar read once and kept",
         (
-            "    m, n = x.shape\n",
-            "    scalar = _KEPT.setdefault(id(scalar), scalar.clone())\n    m, n = x.shape\n",
+            "    work = aligned(out)\n",
+            "    scalar = _KEPT.setdefault(id(scalar), scalar.clone())\n    work = aligned(out)\n",
         ),
         ("SPEC = KernelSpec(", "_KEPT: dict = {}\nSPEC = KernelSpec("),
     ),
     _tail(
         "rejects-empty",
         "no rows refused",
-        ("    m, n = x.shape\n", "    m, n = x.shape\n    assert m > 0\n"),
+        ("    work = aligned(out)\n", "    work = aligned(out)\n    assert len(x) > 0\n"),
     ),
     _tail(
         "neighbour-leaks",
@@ -195,7 +202,6 @@ DEFECTS: tuple[Mutant, ...] = (
             "        squares += x[i] * x[i]\n"
             "    inv = tl.rsqrt(tl.sum(squares) / (2 * N) + EPS)",
         ),
-        ("(cdiv(m, plan.rows),)", "(cdiv(m, 2),)"),
     ),
     _add(
         "layer-norm",
@@ -221,18 +227,18 @@ DEFECTS: tuple[Mutant, ...] = (
         "third-norm-reads-rounded",
         "sum of the norms rounded",
         (
-            "    inv = inv_rms(y, N, EPS3)",
+            "    inv = inv_rms(y, N, EPS[2])",
             "    t = ()\n"
             "    for i in tl.static_range(len(cols)):\n"
             f"        t = t + (y[i].{_ROUNDED},)\n"
             "    y = t\n"
-            "    inv = inv_rms(y, N, EPS3)",
+            "    inv = inv_rms(y, N, EPS[2])",
         ),
     ),
     _dual(
         "weights-swapped",
         "w1 and w2 exchanged",
-        ("sum_of_norms(x1, w1, x2, w2, N, EPS1", "sum_of_norms(x1, w2, x2, w1, N, EPS1"),
+        ("sum_of_norms(x1, w1, x2, w2, N, EPS[0]", "sum_of_norms(x1, w2, x2, w1, N, EPS[0]"),
     ),
     _dual(
         "shared-variance",
@@ -293,9 +299,9 @@ DEFECTS: tuple[Mutant, ...] = (
         ('        check_disjoint("k", k, v=v)\n', ""),
     ),
     _qkv(
-        "grid-dependent",
-        "another eps on the grid of single heads",
-        ("inv_rms((x,), D, EPS)", "inv_rms((x,), D, EPS if UNITS > 1 else 1e-3)"),
+        "head-dependent",
+        "another eps in the heads of query than in those of key and value",
+        ("inv_rms((x,), D, EPS)", "inv_rms((x,), D, EPS if HEADS > 1 else 1e-3)"),
     ),
     _qkv(
         "half-head",
@@ -398,7 +404,7 @@ DEFECTS: tuple[Mutant, ...] = (
         "gemma_moe_layer_tail_next_norm",
         "layer_tail_moe",
         "eps 1e-2 in the second stage",
-        (("inv_rms(hs, N, NEXT_EPS)", "inv_rms(hs, N, 1e-2)"),),
+        (("hs, next_w, N, NEXT_EPS)", "hs, next_w, N, 1e-2)"),),
     ),
     _preamble(
         "sine-sign",
