@@ -160,7 +160,8 @@ def gemma_moe_layer_tail_next_norm(
 
 
 def _moe_tail(*given: Any, eps: float = EPS, **named: Any) -> Tensor:
-    return gemma_dual_rmsnorm_residual_scalar_unfused(*given, eps1=eps, eps2=eps, eps3=eps, **named)
+    named |= {"eps1": eps, "eps2": eps, "eps3": eps}
+    return gemma_dual_rmsnorm_residual_scalar_unfused(*given, **named)
 
 
 # Seven roundings unfused: two norms, add, norm, add, multiply, norm.
