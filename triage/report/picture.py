@@ -21,14 +21,10 @@ WRONG, RIGHT, BAND = "#c0392b", "#7f8c8d", "#f5d6d2"
 def draw(dump: Dump, path: Path) -> Path:
     """Write the picture of `dump` to `path` (PNG or SVG by its ending) and return the path.
 
-    Raises ReplayError if matplotlib is missing or the dump holds no table to draw.
+    Raises ReplayError if the dump holds no table to draw.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise ReplayError(
-            "a picture needs matplotlib: pip install 'sglang-triage[report]'"
-        ) from error
+    from matplotlib.figure import Figure
+
     launch, tables, expected = dump.launch, dump.tables, expected_ids(dump)
     if launch is None or tables is None or expected is None:
         raise ReplayError("this dump holds no page table with its request table; nothing to draw")
