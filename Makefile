@@ -26,7 +26,7 @@ lint: env  ## format and style
 types: env  ## static types
 	@$(BIN)/mypy
 
-bench: env  ## the figures of TRIAGE.md, as ratios in one run: table and JSON
+bench: env  ## the figures of docs/results, as ratios in one run: table and JSON
 	@$(BIN)/python -m triage.bench --json $(OUT)/bench.json
 
 clean:
