@@ -303,7 +303,7 @@ def test_more_slots_than_a_graphs_buffer_holds_are_seen_before_the_replay(forwar
 
 def test_a_replay_is_a_step_boundary_for_the_ledger_and_a_capture_is_not(forwards, runtime, traps):
     # GIVEN a captured graph, and a request whose first page was freed behind the scheduler
-    from triage.sglang.binding.lifecycle import Lifecycle
+    from triage.sglang.state_hooks import Lifecycle
 
     made, lifecycle = forwards(80), Lifecycle(traps)
     allocator = runtime.token_to_kv_pool_allocator
@@ -323,7 +323,7 @@ def test_a_replay_is_a_step_boundary_for_the_ledger_and_a_capture_is_not(forward
 
 
 def test_what_no_hook_can_see_is_said_when_it_is_asked_for(traps):
-    from triage.sglang.binding.lifecycle import Lifecycle
+    from triage.sglang.state_hooks import Lifecycle
 
     asked = Lifecycle(traps)
     asked.hooks()

@@ -40,7 +40,7 @@ def examine() -> dict[str, Any]:
     from triage.lab import bootstrap
     from triage.lab.flashinfer_stub import StandInFlashInfer
     from triage.lab.matrix import EVERYTHING
-    from triage.sglang.binding.install import install
+    from triage.sglang.install import install
 
     installed = bootstrap.prepare()
     gpu = _gpu()
@@ -86,7 +86,7 @@ def _left_out() -> list[str]:
     """What the modes that wait for nothing cannot check: it reads back from the device."""
     from triage.config import invariants_of
     from triage.lab.matrix import EVERYTHING
-    from triage.sglang.binding.lifecycle import READS_DEVICE
+    from triage.sglang.state_hooks import READS_DEVICE
 
     return sorted(invariants_of(tuple(EVERYTHING.split(","))) & READS_DEVICE)
 

@@ -12,6 +12,7 @@ import click
 
 from triage.config import DEFAULT_DIRECTORY
 from triage.errors import LabError
+from triage.lab.console import counted, under
 
 
 @click.command()
@@ -24,8 +25,6 @@ def bugs(names: tuple[str, ...], version: str | None, directory: Path, as_json: 
 
     Exit code: 0 listed, or every one played was caught; 1 one was missed; 2 usage.
     """
-    from triage.lab.cli import under
-
     if not names:
         _list(as_json)
         return
@@ -124,8 +123,6 @@ def _lines(release: str, directory: Path) -> list[dict[str, Any]]:
             raise LabError(f"the matrix failed on SGLang {release}: {why}")
         made: list[dict[str, Any]] = json.loads(done.stdout.strip().splitlines()[-1])
         return made
-    from triage.lab.cli import counted, under
-
     under(None)
     from triage.lab.bugs import CATALOGUE
     from triage.lab.matrix import run
