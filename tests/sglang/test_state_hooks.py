@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from triage.config import INVARIANTS_OF
 from triage.dump.store import DumpStore
 from triage.errors import BrokenLifecycle, TrapError
+from triage.invariants.catalogue import FAMILIES
 from triage.sglang.allocator.allocation_checks import HandingOut
 from triage.sglang.allocator.frontier import Frontier
 from triage.sglang.allocator.ledger_hooks import Books
@@ -27,7 +27,7 @@ PAGE = 16
 
 @pytest.fixture
 def traps(dumps):
-    return Traps(DumpStore(dumps), tuple(INVARIANTS_OF))
+    return Traps(DumpStore(dumps), tuple(FAMILIES))
 
 
 @contextmanager
