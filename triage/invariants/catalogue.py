@@ -11,7 +11,7 @@ Needs neither torch nor SGLang: the plugin reads it in every process of a server
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 from triage.errors import BrokenLifecycle, OutOfBounds, TableForm, TrapError, WrongIndexSpace
@@ -87,6 +87,10 @@ class Invariant:
         if self.raise_only:
             return f"all, but {self.raise_only} in `raise` alone"
         return "`raise`" if self.reads_device else "all"
+
+    def as_dict(self) -> dict[str, object]:
+        """The row for JSON, the exception by its name."""
+        return {**asdict(self), "error": self.error.__name__, "modes": self.modes}
 
 
 _LAUNCH = ("FlashInfer's decode and context call",)
@@ -527,3 +531,7 @@ def page(row: Invariant) -> str:
         f"What to try:    {row.try_this}"
     )
     return text.replace("`", "")
+
+
+if __name__ == "__main__":
+    print(markdown_table())

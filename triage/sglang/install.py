@@ -137,10 +137,10 @@ def _trap_hooks(made: Installed) -> tuple[list[Hook], list[Patch]]:
     from triage.sglang.allocator.last_loc_checks import last_slots
     from triage.sglang.launch.attention import AttentionHooks
     from triage.sglang.scheduler.scheduling import Scheduling
-    from triage.sglang.state_hooks import Lifecycle
+    from triage.sglang.state_hooks import StateHooks
 
     scheduling = made.scheduling = Scheduling(traps)
-    lifecycle = made.lifecycle = Lifecycle(traps, config.every)
+    lifecycle = made.lifecycle = StateHooks(traps, config.every)
     allocator = swa_allocator_path()
     attention = made.attention = AttentionHooks(traps)
     hooks = [

@@ -64,7 +64,7 @@ _FREES = (
 )
 
 
-class Lifecycle:
+class StateHooks:
     """The hooks of the families beyond `reads`. `absent`: target -> why this release has none."""
 
     def __init__(self, traps: Traps, every: int = 1) -> None:
