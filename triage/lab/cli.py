@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
 from triage.config import DEFAULT_DIRECTORY, MODES
+from triage.files.text import console, echo, to_json
 from triage.lab.catalogue_cli import bugs, matrix, releases
 from triage.lab.console import counted, under
 from triage.lab.scenarios import BACKENDS
@@ -36,8 +36,8 @@ def list_scenarios(as_json: bool) -> None:
     from triage.lab.scenarios import SCENARIOS
 
     if as_json:
-        click.echo(
-            json.dumps(
+        echo(
+            to_json(
                 {
                     "scenarios": {s.name: s.what for s in SCENARIOS.values()},
                     "defects": list(REINJECTIONS),
@@ -47,9 +47,9 @@ def list_scenarios(as_json: bool) -> None:
         )
         return
     for scenario in SCENARIOS.values():
-        click.echo(f"{scenario.name:32} {scenario.what}")
-    click.echo(f"defects: {', '.join(REINJECTIONS)}")
-    click.echo(f"further SGLang releases: {', '.join(versions.available()) or 'none'}")
+        echo(f"{scenario.name:32} {scenario.what}")
+    echo(f"defects: {', '.join(REINJECTIONS)}")
+    echo(f"further SGLang releases: {', '.join(versions.available()) or 'none'}")
 
 
 @lab.command()
@@ -117,7 +117,7 @@ def run(
         mode=mode,
     )
     report = counted(f"{scenario}: requests done", lambda progress: drive(request, progress))
-    click.echo(json.dumps(report.json()) if as_json else _text(report.json()))
+    echo(to_json(report.json()) if as_json else _text(report.json()))
     raise SystemExit(0 if report.outcome == "clean" else 1)
 
 

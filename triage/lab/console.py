@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from triage.files.text import console
+
 
 def under(version: str | None) -> None:
     """Go on under SGLang `version`, restarting this process if another one is installed."""
@@ -17,12 +19,10 @@ def under(version: str | None) -> None:
 
 def counted(what: str, work: Any) -> Any:
     """Run `work(progress)` with a bar on stderr; none where stderr is not a terminal."""
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as bar:
+    with Progress(*columns, TimeElapsedColumn(), console=console(err=True), transient=True) as bar:
         task = bar.add_task(what, total=None)
         return work(lambda done, total: bar.update(task, completed=done, total=total))
 

@@ -1,0 +1,55 @@
+"""`triage kernels mutants`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from triage.commands.kernels_options import JSON, check_outputs, prepare
+from triage.commands.options import force_option
+from triage.files.text import echo, to_json
+from triage.files.writing import write_output
+
+
+@click.command()
+@click.argument("names", nargs=-1)
+@click.option("--list", "only_list", is_flag=True, help="Name the planted defects, run nothing.")
+@click.option(
+    "--markdown", type=click.Path(dir_okay=False, path_type=Path), help="Write the matrix."
+)
+@force_option
+@JSON
+def mutants(
+    names: tuple[str, ...], only_list: bool, markdown: Path | None, force: bool, as_json: bool
+) -> None:
+    """Plant defects in copies of the kernels and see which checks catch each (CPU)."""
+    check_outputs(force, markdown)
+    prepare("cpu")
+    from triage_kernels.validate.defects import DEFECTS
+    from triage_kernels.validate.mutants import detect_all, matrix
+
+    if only_list:
+        for mutant in DEFECTS:
+            echo(f"{mutant.name:26} {mutant.op:34} {mutant.what}")
+        return
+    detections = []
+    for detection in detect_all(names):
+        detections.append(detection)
+        if not as_json:
+            state = "caught" if detection.caught_by else "MISSED"
+            by = ", ".join(detection.caught_by)
+            echo(
+                f"{state} {detection.mutant:26} {detection.op:34} upstream: "
+                f"{detection.upstream:8} {by}"
+            )
+    if as_json:
+        echo(to_json([asdict(d) for d in detections], indent=1))
+    if markdown:
+        write_output(markdown, matrix(detections).encode(), force=force)
+        echo(f"wrote {markdown}", err=True)
+    missed = sum(not d.caught_by for d in detections)
+    if not as_json:
+        echo(f"{len(detections) - missed} of {len(detections)} caught")
+    raise SystemExit(1 if missed else 0)
