@@ -10,12 +10,12 @@ from typing import Any
 
 import click
 
+from triage.commands.lab_options import counted, under
 from triage.commands.options import force_option
 from triage.config import DEFAULT_DIRECTORY
 from triage.errors import LabError
 from triage.files.text import console, echo, to_json
 from triage.files.writing import check_output, write_output
-from triage.lab.console import counted, under
 
 
 @click.command()

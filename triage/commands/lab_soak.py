@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
+from triage.commands.lab_options import counted, under
 from triage.config import DEFAULT_DIRECTORY
 from triage.errors import LabError
 from triage.files.text import echo, to_json
-from triage.lab.console import counted, under
 
 NEEDS = "drawn lifecycles need hypothesis: pip install 'sglang-triage[test]'"
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
+from triage.commands.lab_catalogue import bugs, matrix, releases
+from triage.commands.lab_options import counted, under
+from triage.commands.lab_soak import machine, soak
 from triage.config import DEFAULT_DIRECTORY, MODES
-from triage.files.text import console, echo, to_json
-from triage.lab.catalogue_cli import bugs, matrix, releases
-from triage.lab.console import counted, under
+from triage.files.text import echo, to_json
 from triage.lab.scenarios import BACKENDS
-from triage.lab.soak_cli import machine, soak
 
 OUTCOME = {
     "clean": "clean: every launch read what it should",
