@@ -135,12 +135,12 @@ def _trap_hooks(made: Installed) -> tuple[list[Hook], list[Patch]]:
         return after
 
     from triage.sglang.allocator.last_loc_checks import last_slots
-    from triage.sglang.binding.lifecycle import Lifecycle
     from triage.sglang.launch.attention import AttentionHooks
     from triage.sglang.scheduler.scheduling import Scheduling
+    from triage.sglang.state_hooks import StateHooks
 
     scheduling = made.scheduling = Scheduling(traps)
-    lifecycle = made.lifecycle = Lifecycle(traps, config.every)
+    lifecycle = made.lifecycle = StateHooks(traps, config.every)
     allocator = swa_allocator_path()
     attention = made.attention = AttentionHooks(traps)
     hooks = [
