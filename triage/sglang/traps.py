@@ -49,7 +49,7 @@ from triage.sglang.launch.pools import (
     stale_state,
 )
 from triage.sglang.launch.watching import Watching
-from triage.sglang.scheduler.history import History
+from triage.sglang.scheduler.history import History, told
 from triage.sglang.scheduler.steps import Steps
 
 logger = logging.getLogger("triage")
@@ -321,8 +321,8 @@ class Traps:
     def save(self, dump: Dump, error: type[TrapError]) -> str:
         path, problem = self.store.save(dump, f"{error.__name__}-{dump.fault.pool or 'any'}")
         if path is None:
-            return f"no dump was written: {problem}"
-        return f"dump: {path}\nnext: triage explain {path}"
+            return told(path, problem)
+        return f"{told(path, problem)}\nnext: triage explain {path}"
 
     def _where(self, call: AttentionCall) -> str:
         kind = "decode" if "decode" in call.api else "context"
