@@ -69,7 +69,7 @@ class Traps:
         self.store = store
         self.kv = kv
         self.mode = mode
-        # May a check wait for the device? Only where raising before the launch was asked for.
+        # Does any check wait for the device? Only where raising before the launch was asked for.
         self.reads_device = mode == "raise"
         self._counts: Counter[str] = Counter()
         self.entries = Entries()
@@ -112,6 +112,11 @@ class Traps:
     def armed(self, armed: bool) -> None:
         self.entries.seat.armed = armed
 
+    @property
+    def may_wait(self) -> bool:
+        """May a check wait for the device now? In mode `raise`, and never under a capture."""
+        return self.reads_device and not capture.capturing()
+
     # -- where a launch comes from -----------------------------------------------------
 
     def note_backend(self, backend: Any, model_runner: Any) -> None:
@@ -150,7 +155,7 @@ class Traps:
 
         Raises a TrapError, in mode `raise` outside capture, as `before_launch` says.
         """
-        if self.mode == "raise" and not capture.capturing():
+        if self.may_wait:
             self.before_launch(AttentionCall(api, arguments))
             return None
         return self.watching.before_launch(api, arguments)
@@ -343,7 +348,7 @@ class Traps:
     @property
     def judges_allocs(self) -> bool:
         """Is the next allocator call looked at? Not where nothing may wait for the device."""
-        return "I20" in self.enabled and self.reads_device and not capture.capturing()
+        return "I20" in self.enabled and self.may_wait
 
     def after_alloc(
         self, allocator: Any, slots: Tensor | None, where: str, beside: Findings | None = None
@@ -410,8 +415,8 @@ class Traps:
     def fire_findings(
         self, found: Findings, invariant: str, summary: str, pool: str, where: str
     ) -> None:
-        """The same for findings of a check; one host read."""
-        if invariant not in self.enabled or not found.total:
+        """The same for findings of a check; one host read. Under a capture none: nothing is told."""
+        if invariant not in self.enabled or capture.capturing() or not found.total:
             return
         self.fire_event(
             Evidence(

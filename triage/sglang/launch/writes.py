@@ -119,7 +119,7 @@ return original(PASSED)
         self, pool: Any, layer: Any, loc: Tensor, passed: Tensor | None, swa_loc: Tensor | None
     ) -> None:
         """Look at a write: full slots, SWA slots as passed, and as the pool will write them."""
-        if self.traps.reads_device and not self.traps.capturing():
+        if self.traps.may_wait:
             self._check(pool, layer, loc, swa_loc)
         else:
             self._watch(pool, loc, passed, swa_loc)
