@@ -133,7 +133,7 @@ class Traps:
         """
         if self.reads_device:
             self._checked.pop(backend, None)
-        self.watching.forget(expect=launches and (graph or not self.reads_device))
+        self.watching.forget(backend, expect=launches and (graph or not self.reads_device))
 
     @property
     def entry(self) -> Entry | None:
@@ -194,7 +194,7 @@ class Traps:
         read_together([mine, *beside, *([sibling[1]] if sibling else [])])
         self.counts["tables"] += 1
         self.counts["host reads"] += 1
-        self.watching.checked_by_host()
+        self.watching.checked_by_host(None if entry is None else entry.backend)
         for found in beside:
             if wrong := self._wrong(found):
                 self._fire_table(found, wrong, None, call, entry, read)

@@ -30,8 +30,10 @@ class Scheduling:
 
     def hooks(self) -> list[Hook]:
         return [
-            *self._present(f"{RUNNER}.forward", self.forward, "mark behind the forward"),
-            *self._present(f"{SCHEDULER}.run_batch", self.run_batch, "number of a step"),
+            *self._present(f"{RUNNER}.forward", self.forward, "stream of the forward"),
+            *self._present(
+                f"{SCHEDULER}.run_batch", self.run_batch, "number of a step, and its mark"
+            ),
             *self._present(
                 f"{SCHEDULER}.process_batch_result",
                 self.process_batch_result,
@@ -61,6 +63,7 @@ class Scheduling:
             return original(scheduler, *args, **kwargs)
         step = self.traps.steps.begin()
         result = original(scheduler, *args, **kwargs)
+        self.traps.steps.end()
         if result is not None:
             setattr(result, _STEP, step)
         return result
