@@ -9,12 +9,16 @@ findings says its codes in its help; 2 and 3 mean the same in all of them.
 from __future__ import annotations
 
 import importlib
+import os
+import sys
+import traceback
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
 
-from triage.dump.printable import printable
 from triage.errors import TriageError, UnsupportedSGLang
+from triage.files.text import printable_lines
 
 EXIT_CODES = """\b
 Exit codes of replay and minimise; 2 and 3 are those of every command:
@@ -25,6 +29,12 @@ Exit codes of replay and minimise; 2 and 3 are those of every command:
   4  a different fault
   5  not reproduced, although the dump records a fault
 """
+
+
+TRACEBACK = "TRIAGE_TRACEBACK"
+"""Set to 1 in the environment of the command line: a mistake of ours shows where it is."""
+
+INTERRUPTED = 130  # as a shell says it of Ctrl-C
 
 
 class Command(NamedTuple):
@@ -82,9 +92,24 @@ class LazyGroup(click.Group):
     def invoke(self, context: click.Context) -> Any:
         try:
             return super().invoke(context)
+        except (click.exceptions.Exit, click.Abort):
+            raise
+        except click.ClickException as error:
+            if (shown := printable_lines(error.message)) == error.message:
+                raise
+            raise click.UsageError(shown) from error
         except TriageError as error:
             refusal = CannotRun if isinstance(error, UnsupportedSGLang) else Refusal
-            raise refusal(printable(str(error).rstrip("\n"))) from error
+            raise refusal(printable_lines(str(error).rstrip("\n"))) from error
+        except KeyboardInterrupt:
+            raise click.exceptions.Exit(INTERRUPTED) from None
+        except BrokenPipeError:
+            sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 (what is left has no reader)
+            raise click.exceptions.Exit(Refusal.exit_code) from None
+        except Exception as error:
+            if os.environ.get(TRACEBACK) == "1":
+                traceback.print_exc()
+            raise Defect(_where(error)) from error
 
 
 class Refusal(click.ClickException):
@@ -93,10 +118,24 @@ class Refusal(click.ClickException):
     exit_code = 2
 
 
+class Defect(Refusal):
+    """A mistake of ours, told like any refusal: an error is never taken for a finding."""
+
+
 class CannotRun(Refusal):
     """There is no SGLang to ask."""
 
     exit_code = 3
+
+
+def _where(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if "triage" in Path(frame.filename).parts] or frames
+    first = next(iter(str(error).splitlines()), "")[:200]
+    return printable_lines(
+        f"triage itself failed: {type(error).__name__}: {first} "
+        f"({Path(ours[-1].filename).name}:{ours[-1].lineno}); {TRACEBACK}=1 shows where"
+    )
 
 
 def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 
 import click
+
+from triage.files.text import echo, to_json
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -40,5 +41,5 @@ def doctor(
     from triage.report.doctor import text
 
     found = examine(os.environ, release=release, arch=arch, flags=flags, timeout_s=timeout_s)
-    click.echo(json.dumps(found.json(), indent=2) if as_json else text(found, verbose))
+    echo(to_json(found.json(), indent=2) if as_json else text(found, verbose))
     raise SystemExit(found.exit_code)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 from triage.dump.file import read_dump
 from triage.explain import explain as explain_dump
+from triage.files.text import echo, to_json
 
 
 @click.command()
@@ -21,7 +21,7 @@ def explain(dump: Path, as_json: bool) -> None:
     """
     explanation = explain_dump(read_dump(dump))
     if as_json:
-        click.echo(json.dumps(explanation.as_dict(), indent=2))
+        echo(to_json(explanation.as_dict(), indent=2))
         return
     from triage.report.explain import print_explanation
 

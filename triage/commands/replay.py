@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 from triage.dump.file import read_dump
+from triage.files.text import echo, to_json
 from triage.replay.engine import DEFAULT_TIMEOUT_S, replay_file
 from triage.replay.verdict import exit_code
 
@@ -36,7 +36,7 @@ def replay(dump: Path, kernels: tuple[str, ...], fix: str, timeout: float, as_js
     code = exit_code(verdicts)
     if as_json:
         report = {"exit_code": code, "verdicts": [verdict.as_dict() for verdict in verdicts]}
-        click.echo(json.dumps(report, indent=2))
+        echo(to_json(report, indent=2))
     else:
         from triage.report.replay import print_verdicts
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import click
 
 from triage.config import DEFAULT_DIRECTORY, MODES
+from triage.files.text import console, echo, to_json
 from triage.lab.catalogue_cli import bugs, matrix, releases
 from triage.lab.scenarios import BACKENDS
 from triage.lab.soak_cli import machine, soak
@@ -36,8 +36,8 @@ def list_scenarios(as_json: bool) -> None:
     from triage.lab.scenarios import SCENARIOS
 
     if as_json:
-        click.echo(
-            json.dumps(
+        echo(
+            to_json(
                 {
                     "scenarios": {s.name: s.what for s in SCENARIOS.values()},
                     "defects": list(REINJECTIONS),
@@ -47,9 +47,9 @@ def list_scenarios(as_json: bool) -> None:
         )
         return
     for scenario in SCENARIOS.values():
-        click.echo(f"{scenario.name:32} {scenario.what}")
-    click.echo(f"defects: {', '.join(REINJECTIONS)}")
-    click.echo(f"further SGLang releases: {', '.join(versions.available()) or 'none'}")
+        echo(f"{scenario.name:32} {scenario.what}")
+    echo(f"defects: {', '.join(REINJECTIONS)}")
+    echo(f"further SGLang releases: {', '.join(versions.available()) or 'none'}")
 
 
 @lab.command()
@@ -117,7 +117,7 @@ def run(
         mode=mode,
     )
     report = counted(f"{scenario}: requests done", lambda progress: drive(request, progress))
-    click.echo(json.dumps(report.json()) if as_json else _text(report.json()))
+    echo(to_json(report.json()) if as_json else _text(report.json()))
     raise SystemExit(0 if report.outcome == "clean" else 1)
 
 
@@ -132,12 +132,10 @@ def under(version: str | None) -> None:
 
 def counted(what: str, work: Any) -> Any:
     """Run `work(progress)` with a bar on stderr; none where stderr is not a terminal."""
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as bar:
+    with Progress(*columns, TimeElapsedColumn(), console=console(err=True), transient=True) as bar:
         task = bar.add_task(what, total=None)
         return work(lambda done, total: bar.update(task, completed=done, total=total))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ import click
 
 from triage.config import DEFAULT_DIRECTORY
 from triage.errors import LabError
+from triage.files.text import echo, to_json
 
 NEEDS = "drawn lifecycles need hypothesis: pip install 'sglang-triage[test]'"
 
@@ -57,9 +57,9 @@ def soak(
         report = SoakReport.of(line for line in lines_of(output) if line["sglang"] in wanted)
     else:
         report = _run_here(wanted[0] if wanted else None, steps, seed, directory, output)
-    click.echo(json.dumps(report.json()) if as_json else text(report.json()))
+    echo(to_json(report.json()) if as_json else text(report.json()))
     if output is not None and not as_json:
-        click.echo(f"wrote {output}")
+        echo(f"wrote {output}")
     raise SystemExit(1 if report.alarms or report.findings else 0)
 
 
@@ -84,7 +84,7 @@ def _run_under(version: str, steps: int, seed: int, directory: Path, output: Pat
 
     command = [sys.executable, "-m", "triage", "lab", "soak", "--steps", str(steps)]
     command += ["--seed", str(seed), "--dir", str(directory), "--output", str(output), "--json"]
-    click.echo(f"SGLang {version}: {steps} steps", err=True)
+    echo(f"SGLang {version}: {steps} steps", err=True)
     done = subprocess.run(command, env=versions.environment(version), stdout=subprocess.PIPE)
     if done.returncode not in (0, 1):
         raise LabError(f"the run under SGLang {version} ended with exit code {done.returncode}")
@@ -136,10 +136,10 @@ def machine(examples: int, steps: int, seed: int, version: str | None, directory
     tally, failure = search(examples, steps, directory, number=seed)
     played = f"{tally.examples} lifecycles, {sum(tally.steps.values())} decode steps"
     if failure is None:
-        click.echo(f"{played}: nothing fired")
+        echo(f"{played}: nothing fired")
         return
-    click.echo(failure.error)
-    click.echo(f"oracle: {failure.oracle}")
-    click.echo("shortest script found:")
-    click.echo(failure.script)
+    echo(failure.error)
+    echo(f"oracle: {failure.oracle}")
+    echo("shortest script found:")
+    echo(failure.script)
     raise SystemExit(1)
