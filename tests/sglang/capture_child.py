@@ -3,10 +3,12 @@
     python -m tests.sglang.capture_child KIND[,KIND] DIRECTORY MODE [DEFECT [FIX]]
 
 KIND is frozen, multi-step, decode or verify; the last two are the target's. Inside the capture
-a read of the device by our code raises. Stubs, below the missing hardware: the capture itself (`torch.cuda.CUDAGraph` and SGLang's
-graph backend: two warm-ups, then once with the predicate of `triage/device/capture.py` true), the
-FlashInfer call, FlashInfer's autotuning, the draft worker (its module needs a server's
-dependencies) and the model of a draft. SGLang's own are `FrozenKVMTPCudaGraphRunner.
+a read of the device by our code raises.
+
+Stubs, below the missing hardware: the capture itself (`torch.cuda.CUDAGraph` and SGLang's
+graph backend: two warm-ups, then once with the predicate of `triage/device/capture.py` true),
+the FlashInfer call, FlashInfer's autotuning, the draft worker (its module needs a server's
+dependencies) and the models. SGLang's own are `FrozenKVMTPCudaGraphRunner.
 capture_one_shape` without its constructor, the two frozen-KV views,
 `TRTLLMHAAttnMultiStepDraftBackend`, `TRTLLMHAAttnBackend`, pools and metadata kernels.
 """

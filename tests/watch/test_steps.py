@@ -9,6 +9,7 @@ import pytest
 from tests.watch.forward import Forward, armed
 from triage.bench.trap_cost import WINDOW, Step
 from triage.errors import OutOfBounds
+from triage.sglang.scheduler.scheduling import Scheduling
 
 
 @pytest.fixture
@@ -80,3 +81,15 @@ def test_one_step_is_marked_once(step, traps):
     assert len(checker._pending) == 1
     traps.steps.release(number)
     assert len(checker._pending) == 0
+
+
+def test_an_armed_scheduler_says_what_it_leaves_uncovered_once_its_flags_are_known(traps, caplog):
+    flags = SimpleNamespace(attention_backend="triton", disable_cuda_graph=True)
+    Scheduling(traps).run_event_loop(lambda _: None, SimpleNamespace(server_args=flags))
+    told = [record.message for record in caplog.records if "does not cover" in record.message]
+    assert [message.partition(" does not cover ")[2].partition(":")[0] for message in told] == [
+        "prefill launches",
+        "decode launches",
+    ]
+    # AND a scheduler that keeps them elsewhere ends in nothing worse than a guess
+    Scheduling(traps).run_event_loop(lambda _: None, SimpleNamespace())

@@ -415,7 +415,7 @@ class Traps:
     def fire_findings(
         self, found: Findings, invariant: str, summary: str, pool: str, where: str
     ) -> None:
-        """The same for findings of a check; one host read. Under a capture none: nothing is told."""
+        """The same for findings of a check; one host read, and nothing under a capture."""
         if invariant not in self.enabled or capture.capturing() or not found.total:
             return
         self.fire_event(

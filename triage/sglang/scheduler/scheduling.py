@@ -8,15 +8,21 @@ to come before.
 
 from __future__ import annotations
 
+import logging
 import pkgutil
 from collections.abc import Callable
 from typing import Any
 
+import torch
+
 from triage.sglang.binding.hooks import Hook
+from triage.sglang.launch.coverage import served_by, uncovered
 from triage.sglang.traps import Traps
 
 SCHEDULER = "sglang.srt.managers.scheduler.Scheduler"
 RUNNER = "sglang.srt.model_executor.model_runner.ModelRunner"
+
+logger = logging.getLogger("triage")
 
 _STEP = "_sglang_triage_step"
 
@@ -76,9 +82,19 @@ class Scheduling:
             self.traps.steps.release(getattr(result, _STEP, None))
         return original(scheduler, batch, result, *args, **kwargs)
 
+    def say_what_is_uncovered(self, scheduler: Any) -> None:
+        """One line of the log each, now that the server's flags are resolved.
+
+        What the mode leaves out everywhere was said when the traps were armed.
+        """
+        server = served_by(getattr(scheduler, "server_args", None), gpu_arch())
+        for sentence in uncovered(server, self.traps.mode, self.traps.enabled, frozenset()):
+            logger.warning("sglang-triage does not cover %s", sentence)
+
     def run_event_loop(self, original: Any, scheduler: Any, *args: Any, **kwargs: Any) -> Any:
         if not self.traps.armed:
             return original(scheduler, *args, **kwargs)
+        self.say_what_is_uncovered(scheduler)
         try:
             with self.traps.history.listening():
                 return original(scheduler, *args, **kwargs)
@@ -87,3 +103,11 @@ class Scheduling:
         except BaseException as error:
             self.traps.history.leaving(error, "Scheduler.run_event_loop")
             raise
+
+
+def gpu_arch() -> str:
+    """ "sm_90" and so on of the current GPU; "" without one."""
+    if not torch.cuda.is_available():
+        return ""
+    major, minor = torch.cuda.get_device_capability()
+    return f"sm_{major}{minor}"
