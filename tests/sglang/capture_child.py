@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -32,6 +33,7 @@ class Log:
 
     def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []
+        self.writes: Counter[str] = Counter()
         self.capturing = False
         self.backend: Any = None
 
@@ -94,7 +96,15 @@ class Log:
 
             return around
 
+        def written(original: Any) -> Any:
+            def around(*args: Any, **kwargs: Any) -> Any:
+                self.writes["captured" if self.capturing else "warm-up"] += 1
+                return original(*args, **kwargs)
+
+            return around
+
         self.held = [
+            replaced(DeviceChecker, "check_writes", written),
             replaced(TRTLLMHAAttnBackend, "_apply_cuda_graph_metadata", refilled),
             replaced(DeviceChecker, "check_table", checked),
         ]
@@ -258,12 +268,13 @@ def main() -> None:
         process.arm(traps=True, fixes=fixes, directory=Path(directory))
         draft = DRAFTS.get(kind, "frozen")
         runtime = Runtime(find("smoke").geometry, draft_tokens=4, draft_steps=3, draft=draft)
-        log.events = []
+        log.events, log.writes = [], Counter()
         PLAYED[kind](runtime, log)
         runtime.close()
         found[kind] = {
             "sglang": process.version,
             "events": log.events,
+            "writes": log.writes,
             "counts": dict(process.traps.counts),
             "fixes": {name: fix.uses for name, fix in process.fixes.items()},
         }

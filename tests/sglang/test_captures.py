@@ -51,6 +51,12 @@ def recorded(found):
     return [event for event in found["events"] if event["captured"]]
 
 
+def warmed_up(found):
+    """Were the kernels of every recorded check launched outside the capture first?"""
+    kinds = [event["kind"] for event in found["events"] if not event["captured"]]
+    return kinds.count("check") >= [e["kind"] for e in recorded(found)].count("check")
+
+
 def check_order(events, refills):
     """Each launch reads the copy that its table's check fills, checked behind the refill."""
     checked = {}
@@ -81,6 +87,7 @@ def test_a_frozen_draft_is_checked_once_per_table_in_its_graph(captured, version
     assert {event["graph"] for event in checks} == {1}
     check_order(events, refills=int(REFILLS_IN_GRAPH[version]))
     assert "launches not covered" not in found["counts"]
+    assert warmed_up(found)
 
 
 @pytest.mark.parametrize("mode", ["contain", "raise"])
@@ -97,6 +104,10 @@ def test_the_targets_graph_is_contained_in_the_default_mode_too(captured, versio
     assert found["counts"]["tables under capture"] == 2
     assert "launches not covered" not in found["counts"]
     assert "writes not covered" not in found["counts"]
+    # AND both kernels ran in a warm-up: none may be compiled or loaded under a capture
+    assert warmed_up(found)
+    if kind == "decode":
+        assert found["writes"]["warm-up"] >= found["writes"]["captured"] > 0
 
 
 @pytest.mark.parametrize("mode", ["contain", "raise"])
@@ -111,6 +122,7 @@ def test_each_step_of_a_multi_step_draft_has_its_own_check(captured, version, mo
     assert behind == ["check", "attention"] * 2
     check_order(events, refills=2 * REFILLS_IN_GRAPH[version])
     assert "launches not covered" not in found["counts"]
+    assert warmed_up(found)
 
 
 def test_a_stale_draft_is_captured_with_the_full_table_and_the_check_says_so(captured):

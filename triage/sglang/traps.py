@@ -133,7 +133,8 @@ class Traps:
         """
         if self.reads_device:
             self._checked.pop(backend, None)
-        self.watching.forget(backend, expect=launches and (graph or not self.reads_device))
+        expect = launches and (graph or not self.reads_device)
+        self.watching.forget(backend, graph=graph, expect=expect)
 
     @property
     def entry(self) -> Entry | None:
@@ -153,12 +154,25 @@ class Traps:
     def replacements(self, api: str, arguments: Mapping[str, Any]) -> Given | None:
         """The table and lengths the launch must be given instead of its own; None for its own.
 
-        Raises a TrapError, in mode `raise` outside capture, as `before_launch` says.
+        Raises a TrapError, in mode `raise` outside capture, as `before_launch` says. A run that
+        warms up for a capture is watched besides, as the capture will be.
         """
         if self.may_wait:
+            warms_up = self.warms_up
             self.before_launch(AttentionCall(api, arguments))
-            return None
+            if not warms_up:
+                return None
         return self.watching.before_launch(api, arguments)
+
+    @property
+    def warms_up(self) -> bool:
+        """Does a forward run outside a capture over the metadata of a graph?
+
+        Before each capture SGLang runs it so. Our kernels have to be compiled and loaded by
+        then: neither is legal while a stream is captured.
+        """
+        inside = self.entries.seat.inside
+        return inside is not None and id(inside[0]) in self.watching.of_graph
 
     def before_launch(self, call: AttentionCall) -> None:
         """Raise a TrapError if this launch would read what it must not.

@@ -115,6 +115,8 @@ class Watching:
         self.graph = 0
         self._captures = 0
         self._expected: set[int] = set()  # backends
+        self.of_graph: set[int] = set()
+        """Backends whose newest metadata is that of a graph, by `id`."""
 
     def restart(self) -> None:
         """As in a new process; the memory of the last one is given back."""
@@ -124,6 +126,7 @@ class Watching:
         self._known.clear()
         self.graph = self._captures = 0
         self._expected.clear()
+        self.of_graph.clear()
 
     @property
     def refused(self) -> dict[str, int]:
@@ -162,11 +165,16 @@ class Watching:
                 recorder.device_bytes / 2**20,
             )
 
-    def forget(self, backend: Any, *, expect: bool = True) -> None:
+    def forget(self, backend: Any, *, graph: bool = False, expect: bool = True) -> None:
         """New metadata of `backend`, or the same refilled: its tables are to be checked again.
 
+        graph: it is a graph's.
         expect: a check on the device is to follow, or the heartbeat stops.
         """
+        if graph:
+            self.of_graph.add(id(backend))
+        elif self.of_graph:
+            self.of_graph.discard(id(backend))
         if expect:
             self._expected.add(id(backend))
         seat = self._seat

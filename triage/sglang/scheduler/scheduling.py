@@ -87,8 +87,13 @@ class Scheduling:
 
         What the mode leaves out everywhere was said when the traps were armed.
         """
+        from triage.sglang.binding.lifecycle import READS_DEVICE  # imports the traps
+
+        enabled = self.traps.enabled
+        if not self.traps.reads_device:
+            enabled = enabled - READS_DEVICE
         server = served_by(getattr(scheduler, "server_args", None), gpu_arch())
-        for sentence in uncovered(server, self.traps.mode, self.traps.enabled, frozenset()):
+        for sentence in uncovered(server, self.traps.mode, enabled, READS_DEVICE):
             logger.warning("sglang-triage does not cover %s", sentence)
 
     def run_event_loop(self, original: Any, scheduler: Any, *args: Any, **kwargs: Any) -> Any:
