@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import click
 
+from triage.dump.printable import printable
 from triage.errors import TriageError, UnsupportedSGLang
-from triage.printable import printable
 
 EXIT_CODES = """\b
 Exit codes of replay and minimise; 2 and 3 are those of every command:

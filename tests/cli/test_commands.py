@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from tests import dumps_fixture as dumps
 from triage.cli import COMMANDS, main
-from triage.dump import FORMAT_VERSION, MAGIC, encode, write_dump
+from triage.dump.file import FORMAT_VERSION, MAGIC, encode, write_dump
 from triage.errors import UnsupportedSGLang
 from triage.evidence import Evidence
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from tests import dumps_fixture as dumps
+from triage.dump.sections import Dump, Ragged
 from triage.evidence import Evidence, Violation
 from triage.explain import RULES, explain
 from triage.explain.cause import Confidence
-from triage.ledger import ALIASED, USED_AFTER_FREE
-from triage.record import Dump, Ragged
+from triage.invariants.ledger import ALIASED, USED_AFTER_FREE
 
 SOUND_STATE = {"use_sliding_window_kv_pool": "True", "_swa_kv_pool": "SWAKVPool@7f00"}
 

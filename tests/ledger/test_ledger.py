@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from triage.ledger import FREED_TWICE, TREE, USED_AFTER_FREE, PageLedger, RequestLedger
+from triage.invariants.ledger import FREED_TWICE, TREE, USED_AFTER_FREE, PageLedger, RequestLedger
 
 PAGE = 4
 

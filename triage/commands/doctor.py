@@ -38,9 +38,9 @@ def examine() -> dict[str, Any]:
     from triage import config
     from triage.errors import InstallError
     from triage.lab import bootstrap
-    from triage.lab.gpu import StandInFlashInfer
+    from triage.lab.flashinfer_stub import StandInFlashInfer
     from triage.lab.matrix import EVERYTHING
-    from triage.sglang.install import install
+    from triage.sglang.binding.install import install
 
     installed = bootstrap.prepare()
     gpu = _gpu()
@@ -86,7 +86,7 @@ def _left_out() -> list[str]:
     """What the modes that wait for nothing cannot check: it reads back from the device."""
     from triage.config import invariants_of
     from triage.lab.matrix import EVERYTHING
-    from triage.sglang.lifecycle import READS_DEVICE
+    from triage.sglang.binding.lifecycle import READS_DEVICE
 
     return sorted(invariants_of(tuple(EVERYTHING.split(","))) & READS_DEVICE)
 

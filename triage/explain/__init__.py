@@ -12,6 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from triage.dump.history import since
+from triage.dump.sections import Dump
 from triage.explain.case import Case
 from triage.explain.cause import Cause, Confidence
 from triage.explain.rules_allocation import freed_page, page_owned_twice
@@ -35,8 +37,6 @@ from triage.explain.rules_space import (
     stale_swa_state,
 )
 from triage.explain.rules_state import sized_wrongly
-from triage.record import Dump
-from triage.timeline import since
 
 RULES = (
     misread_table,

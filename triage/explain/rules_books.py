@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from triage.dump.sections import Dump
 from triage.evidence import Evidence
 from triage.explain.cause import Cause, Confidence
 from triage.explain.rules_fault import freed_by_strangers
-from triage.ledger import ALIASED, USED_AFTER_FREE
-from triage.record import Dump
+from triage.invariants.ledger import ALIASED, USED_AFTER_FREE
 
 _SGLANG = "https://github.com/sgl-project/sglang"
 

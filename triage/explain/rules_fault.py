@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from triage.dump.sections import Dump
 from triage.evidence import Evidence
 from triage.explain.cause import Cause, Citation, Confidence
-from triage.record import Dump
 
 
 def illegal_allocation(dump: Dump) -> Cause | None:

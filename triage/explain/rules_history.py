@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from triage.dump.history import since, stale_state
+from triage.dump.sections import Dump
 from triage.explain.cause import Cause, Citation, Confidence
-from triage.record import Dump
-from triage.timeline import since, stale_state
 
 _ISSUES = "https://github.com/sgl-project/sglang"
 _PLAIN = ("", "I1", "I2")  # a crash, or a wrong id

@@ -6,10 +6,10 @@ contradiction.
 
 from __future__ import annotations
 
+from triage.dump.sections import Dump
 from triage.explain.cause import Cause
 from triage.explain.rules_books import Kind, always, finding, named, shown, summary
-from triage.ledger import USED_AFTER_FREE
-from triage.record import Dump
+from triage.invariants.ledger import USED_AFTER_FREE
 
 _SGLANG = "https://github.com/sgl-project/sglang"
 

@@ -4,7 +4,7 @@ The failure: the SWA side of a token is evicted while a query can still see it,
 or a request grows past its row. The rule: the eviction frontier stays behind
 every window in flight, and lengths stay inside what was allocated for them.
 
-I17, release once and never under a forward, needs history: `triage/ledger.py`.
+I17, release once and never under a forward, needs history: `triage/invariants/ledger.py`.
 """
 
 from __future__ import annotations

@@ -152,7 +152,7 @@ def check_table(
         num_real_rows: a number, or a one-element tensor on the table's device.
     Cost: 49 small launches, 95 with I2 and a mapping, over `(rows, width)` int64
         temporaries; no sync until `Findings.read()`. Legal under capture (it allocates
-        from the graph's pool), but `triage/device.py` does the same in one launch.
+        from the graph's pool), but `triage/device/checker.py` does the same in one launch.
         A slot table that the scheduler rewrites between table build and check (radix
         deduplication on its own stream, I18) shows as I2: call it on the stream that
         built the table.

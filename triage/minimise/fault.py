@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from triage.dump.expected_ids import UNKNOWN
+from triage.dump.sections import Dump
 from triage.evidence import Violation
 from triage.explain.case import Case
-from triage.index_space import UNKNOWN
-from triage.record import Dump
 
 MAX_VIOLATIONS = 4
 
