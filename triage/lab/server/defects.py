@@ -58,13 +58,13 @@ def plugin(name: str, directory: Path, *, control: Path | None = None) -> Path:
         raise LabError("clamp is a comparison from the start of a server; leave the control out")
     call = f"{__name__}:insert"
     return plugin_folder.write(
-        directory, name, call, name=name, control=None if control is None else str(control)
+        directory, name, call, defect=name, control=None if control is None else str(control)
     )
 
 
-def insert(name: str, control: str | None = None) -> None:
+def insert(defect: str, control: str | None = None) -> None:
     """Called by the plugin in every process of the server."""
-    DEFECTS[name](Switch(None if control is None else Path(control)))
+    DEFECTS[defect](Switch(None if control is None else Path(control)))
 
 
 class Switch:

@@ -79,6 +79,9 @@ class Observer:
     def settle(self, step: Step) -> None:
         """The step's result is about to be processed; the device has done its work by then."""
 
+    def raised(self, step: Step, place: str, error: BaseException) -> None:
+        """`error` left the step: at its "launch", or when its "result" was processed."""
+
 
 class Moments:
     """The observers of one process and the moments they are told of. One thread."""
@@ -145,11 +148,12 @@ class Moments:
         step = self.begin(list(getattr(batch, "reqs", None) or ()))
         try:
             result = original(scheduler, batch, *a, **k)
-        except BaseException:
+        except BaseException as error:
             # A check raised before a launch: what was copied is the evidence, and nobody
             # will process a result.
             self.step = None
             self.settle(step)
+            self._tell("raised", step, "launch", error)
             raise
         self.launched(step, result)
         return result
@@ -158,9 +162,14 @@ class Moments:
         self, original: Any, scheduler: Any, batch: Any, result: Any, *a: Any, **k: Any
     ) -> Any:
         _, step = self._waiting.pop(id(result), (None, None))
-        if step is not None:
-            self.settle(step)
-        return original(scheduler, batch, result, *a, **k)
+        if step is None:
+            return original(scheduler, batch, result, *a, **k)
+        self.settle(step)
+        try:
+            return original(scheduler, batch, result, *a, **k)
+        except BaseException as error:
+            self._tell("raised", step, "result", error)
+            raise
 
     def _draft(self, original: Any, worker: Any, batch: Any, *a: Any, **k: Any) -> Any:
         before, self.role = self.role, "draft"

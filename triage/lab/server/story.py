@@ -72,6 +72,4 @@ def mapped_bytes(*, layers: int = 12, element_bytes: int = 2) -> int:
     full = sum(kind == "full_attention" for kind in shape().layer_types[:layers])
     swa = layers - full
     per_head = 2 * HEAD_DIM * element_bytes
-    return int(
-        FULL_TOKENS * per_head * (full * KV_HEADS[1] + SWA_RATIO * swa * KV_HEADS[0])
-    )
+    return int(FULL_TOKENS * per_head * (full * KV_HEADS[1] + SWA_RATIO * swa * KV_HEADS[0]))
