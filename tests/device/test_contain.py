@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.device.batches import random_batch
-from triage.contain import Containment
-from triage.device import CheckRefused, DeviceChecker
+from triage.device.checker import CheckRefused, DeviceChecker
+from triage.device.contain import Containment
 from triage.invariants.reads import IndexSpace
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

@@ -15,12 +15,12 @@ import pytest
 import torch
 
 from tests.device.batches import Batch, random_batch
-from triage.contain import Containment
-from triage.device import DeviceChecker
+from triage.device.checker import DeviceChecker
+from triage.device.contain import Containment
+from triage.device.recorder import FlightRecorder, LaneSpec, window_columns
+from triage.device.watch import Watch
 from triage.invariants.findings import Findings
 from triage.invariants.reads import IndexSpace, check_table
-from triage.recorder import FlightRecorder, LaneSpec, window_columns
-from triage.watch import Watch
 
 pytestmark = [
     pytest.mark.gpu,

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from tests import dumps_fixture as dumps
-from triage.dtypes import PLAIN, RAW_STORAGE, dtype_name, from_raw
-from triage.dump import FORMAT_VERSION, MAGIC, decode, encode, read_dump, write_dump
+from triage.dump.dtypes import PLAIN, RAW_STORAGE, dtype_name, from_raw
+from triage.dump.file import FORMAT_VERSION, MAGIC, decode, encode, read_dump, write_dump
+from triage.dump.sections import Dump, Ragged, Tables
 from triage.errors import DumpError
 from triage.evidence import Evidence
-from triage.record import Dump, Ragged, Tables
 
 
 def same(left, right) -> bool:
@@ -162,7 +162,7 @@ def test_a_full_disk_leaves_no_partial_file(tmp_path, monkeypatch):
     def no_space(handle):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("triage.dump.os.fsync", no_space)
+    monkeypatch.setattr("triage.dump.file.os.fsync", no_space)
 
     with pytest.raises(DumpError, match="No space left on device"):
         write_dump(dumps.make_dump(dumps.SMALL), tmp_path)

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from tests import dumps_fixture as dumps
 from tests.explain.test_explain import CASES
 from triage.cli import main
-from triage.dump import write_dump
+from triage.dump.file import write_dump
 from triage.errors import ReplayError
 from triage.export import FORMATS, export, write_export
 

@@ -17,7 +17,7 @@ from tests import dumps_fixture as dumps
 from tests.dump.test_dump_round_trip import same
 from tests.importers.flashinfer_capture import SIZES
 from triage.cli import main
-from triage.dump import decode, encode, read_dump, write_dump
+from triage.dump.file import decode, encode, read_dump, write_dump
 from triage.errors import DumpError
 from triage.export.bench import safetensors_bytes
 from triage.importers import canary, cuda_text, import_path

@@ -21,9 +21,9 @@ from triage.invariants.allocator import (
     check_failed_alloc,
     check_free_list,
 )
+from triage.invariants.ledger import PageLedger
 from triage.invariants.mapping import check_cleared, check_mapped, check_mapping
 from triage.lab.bootstrap import prepare
-from triage.ledger import PageLedger
 
 pytestmark = pytest.mark.skipif(find_spec("sglang") is None, reason="needs SGLang installed")
 
@@ -34,7 +34,7 @@ def allocator() -> Any:
     prepare()
     from sglang.srt.mem_cache.swa_memory_pool import SWAKVPool
 
-    from triage.sglang.names import swa_allocator_class
+    from triage.sglang.binding.names import swa_allocator_class
 
     takes = inspect.signature(SWAKVPool.__init__).parameters
     older = {name: False for name in ("enable_kvcache_transpose",) if name in takes}

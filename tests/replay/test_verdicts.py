@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from tests import dumps_fixture as dumps
+from triage.dump.expected_ids import UNKNOWN, expected_ids, visible
+from triage.dump.sections import Ragged
 from triage.errors import ReplayError
 from triage.evidence import Evidence
-from triage.index_space import UNKNOWN, expected_ids, visible
-from triage.record import Ragged
 from triage.replay.deduction import deduce
 from triage.replay.eager import run_eager
 from triage.replay.fixes import apply_fix

@@ -14,7 +14,7 @@ from tests import dumps_fixture as dumps
 from tests.resolver.flashinfer_pins import pin_of
 from triage.cli import main
 from triage.commands.resolve import resolve as resolve_command
-from triage.dump import write_dump
+from triage.dump.file import write_dump
 from triage.errors import ReplayError
 from triage.resolver import call_of, extract, known_versions, pins, recorded_version, resolve
 from triage.resolver.defects import DEFECTS, defects_of

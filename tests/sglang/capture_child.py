@@ -3,7 +3,7 @@
     python -m tests.sglang.capture_child frozen[,multi-step] DIRECTORY [DEFECT [FIX]]
 
 Stubs, below the missing hardware: the capture itself (`torch.cuda.CUDAGraph` and SGLang's
-graph backend: two warm-ups, then once with the predicate of `triage/capture.py` true), the
+graph backend: two warm-ups, then once with the predicate of `triage/device/capture.py` true), the
 FlashInfer call, FlashInfer's autotuning, the draft worker (its module needs a server's
 dependencies) and the model of a draft. SGLang's own are `FrozenKVMTPCudaGraphRunner.
 capture_one_shape` without its constructor, the two frozen-KV views,
@@ -61,11 +61,11 @@ class Log:
     def listen(self) -> None:
         from sglang.srt.layers.attention.trtllm_mha_backend import TRTLLMHAAttnBackend
 
-        import triage.capture
-        from triage.device import DeviceChecker
+        import triage.device.capture
+        from triage.device.checker import DeviceChecker
         from triage.lab.patching import replaced
 
-        triage.capture.capturing = lambda: self.capturing
+        triage.device.capture.capturing = lambda: self.capturing
 
         def refilled(original: Any) -> Any:
             def around(backend: Any, *args: Any, **kwargs: Any) -> Any:
@@ -97,7 +97,7 @@ class Log:
             each.__enter__()
 
     def facts(self, tag: int) -> dict[str, Any]:
-        from triage.sglang.install import state
+        from triage.sglang.binding.install import state
 
         return state().traps.watching.watch.facts_of(tag)
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from triage.config import INVARIANTS_OF
+from triage.dump.store import DumpStore
 from triage.errors import TrapError
-from triage.sglang.books import Books
-from triage.sglang.continuing import RowsWritten, last_slots
-from triage.sglang.tree import Flat, TreeTrap
-from triage.store import DumpStore
-from triage.traps import Traps
+from triage.sglang.allocator.last_loc_checks import RowsWritten, last_slots
+from triage.sglang.allocator.ledger_hooks import Books
+from triage.sglang.allocator.tree import Flat, TreeTrap
+from triage.sglang.traps import Traps
 
 PAGE = 16
 

@@ -21,13 +21,13 @@ def child(queue):
     from triage.lab import bootstrap
     bootstrap.prepare()
     import torch
-    from triage.lab.gpu import StandInFlashInfer
+    from triage.lab.flashinfer_stub import StandInFlashInfer
     StandInFlashInfer(lambda call: torch.zeros_like(call.arguments["query"])).install()
     import flashinfer.decode
     before = flashinfer.decode.trtllm_batch_decode_with_kv_cache
     from sglang.srt.plugins import load_plugins
     load_plugins()
-    from triage.sglang.install import state
+    from triage.sglang.binding.install import state
     made = state()
     bound = flashinfer.decode.trtllm_batch_decode_with_kv_cache
     if made is not None:

@@ -12,15 +12,15 @@ import pytest
 import torch
 
 from triage.config import INVARIANTS_OF
+from triage.dump.store import DumpStore
 from triage.errors import BrokenLifecycle, TrapError
-from triage.sglang.admission import Admission
-from triage.sglang.books import Books
-from triage.sglang.frontier import Frontier
-from triage.sglang.graph_inputs import GraphInputs
-from triage.sglang.handing_out import HandingOut
-from triage.sglang.metadata import Metadata, offsets
-from triage.store import DumpStore
-from triage.traps import Traps
+from triage.sglang.allocator.allocation_checks import HandingOut
+from triage.sglang.allocator.frontier import Frontier
+from triage.sglang.allocator.ledger_hooks import Books
+from triage.sglang.launch.graph_inputs import GraphInputs
+from triage.sglang.launch.metadata import Metadata, offsets
+from triage.sglang.scheduler.admission import Admission
+from triage.sglang.traps import Traps
 
 PAGE = 16
 
@@ -303,7 +303,7 @@ def test_more_slots_than_a_graphs_buffer_holds_are_seen_before_the_replay(forwar
 
 def test_a_replay_is_a_step_boundary_for_the_ledger_and_a_capture_is_not(forwards, runtime, traps):
     # GIVEN a captured graph, and a request whose first page was freed behind the scheduler
-    from triage.sglang.lifecycle import Lifecycle
+    from triage.sglang.binding.lifecycle import Lifecycle
 
     made, lifecycle = forwards(80), Lifecycle(traps)
     allocator = runtime.token_to_kv_pool_allocator
@@ -323,7 +323,7 @@ def test_a_replay_is_a_step_boundary_for_the_ledger_and_a_capture_is_not(forward
 
 
 def test_what_no_hook_can_see_is_said_when_it_is_asked_for(traps):
-    from triage.sglang.lifecycle import Lifecycle
+    from triage.sglang.binding.lifecycle import Lifecycle
 
     asked = Lifecycle(traps)
     asked.hooks()

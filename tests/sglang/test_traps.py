@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from triage.call import DECODE, AttentionCall
-from triage.dump import read_dump
+from triage.dump.file import read_dump
+from triage.dump.store import DumpStore
 from triage.errors import BrokenLifecycle, OutOfBounds, StaleSWAState, TableForm, WrongIndexSpace
 from triage.replay.eager import run_eager
-from triage.store import DumpStore
-from triage.traps import Traps
+from triage.sglang.launch.call import DECODE, AttentionCall
+from triage.sglang.traps import Traps
 
 PAGE = 16
 SWA_PAGES = 34
@@ -257,7 +257,7 @@ def test_layers_of_one_forward_share_one_host_read(batch):
 
 
 def test_the_check_makes_exactly_one_host_read(batch):
-    from triage.syncs import count_syncs
+    from triage.device.syncs import count_syncs
 
     with count_syncs() as counts:
         batch.launch(int32(RIGHT))
@@ -267,7 +267,7 @@ def test_the_check_makes_exactly_one_host_read(batch):
 def test_a_launch_under_simulated_capture_is_contained_not_raised(batch, monkeypatch):
     # GIVEN a launch that is recorded into a graph, with a table of another pool
     batch.traps.watching.prepare(batch.backend)
-    monkeypatch.setattr("triage.capture.capturing", lambda: True)
+    monkeypatch.setattr("triage.device.capture.capturing", lambda: True)
     wrong = int32([[5, 6, 7, 0, 0], [11, 12, 13, 14, 15]])
     call = batch.launched(wrong)
     # WHEN it is asked what the launch must be given
@@ -278,7 +278,7 @@ def test_a_launch_under_simulated_capture_is_contained_not_raised(batch, monkeyp
 
 
 def test_a_launch_under_simulated_capture_without_a_watch_is_not_covered(batch, monkeypatch):
-    monkeypatch.setattr("triage.capture.capturing", lambda: True)
+    monkeypatch.setattr("triage.device.capture.capturing", lambda: True)
     call = batch.launched(int32([[5, 6, 7, 0, 0], [11, 12, 13, 14, 15]]))
     assert batch.replacements(call) is None
     assert batch.traps.counts["launches not covered"] == 1

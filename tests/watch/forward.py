@@ -14,11 +14,11 @@ from typing import Any
 import torch
 
 from triage.bench.trap_cost import WINDOW, Step
-from triage.call import DECODE
-from triage.sglang.attention import AttentionHooks
-from triage.sglang.writes import WriteTrap
-from triage.store import DumpStore
-from triage.traps import Traps
+from triage.dump.store import DumpStore
+from triage.sglang.launch.attention import AttentionHooks
+from triage.sglang.launch.call import DECODE
+from triage.sglang.launch.writes import WriteTrap
+from triage.sglang.traps import Traps
 
 OWN_KV_LAYERS = 24
 

@@ -15,9 +15,9 @@ import torch
 
 from tests.watch.forward import Forward, armed
 from triage.bench.trap_cost import Step
-from triage.dump import read_dump
+from triage.dump.file import read_dump
+from triage.dump.history import moments
 from triage.errors import OutOfBounds
-from triage.timeline import moments
 
 LAYERS, PAGES = 42, 40
 

@@ -14,12 +14,12 @@ import pytest
 import torch
 
 from tests.watch.forward import Forward, armed, renewed
-from triage import capture
 from triage.bench.trap_cost import WINDOW, Step
-from triage.dump import read_dump
+from triage.device import capture
+from triage.dump.file import read_dump
+from triage.dump.store import DumpStore
 from triage.errors import OutOfBounds, TableForm
-from triage.store import DumpStore
-from triage.traps import Traps
+from triage.sglang.traps import Traps
 
 
 class Batch(SimpleNamespace):

@@ -1,7 +1,7 @@
 """Launches at the hooks: once per index space and forward, again for every capture, never silent.
 
 Backend, pool and batch are plain objects with SGLang's attribute names. Capture is
-simulated by replacing the one predicate, `triage.capture.capturing`.
+simulated by replacing the one predicate, `triage.device.capture.capturing`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,13 @@ import pytest
 import torch
 
 from tests.watch.forward import Forward, armed
-from triage import capture
 from triage.bench.trap_cost import WINDOW, Step
-from triage.dump import read_dump
+from triage.device import capture
+from triage.device.watch import CheckerSilent
+from triage.dump.expected_ids import expected_ids, visible
+from triage.dump.file import read_dump
+from triage.dump.history import since
+from triage.dump.store import DumpStore
 from triage.errors import (
     BrokenLifecycle,
     InstallError,
@@ -24,15 +28,11 @@ from triage.errors import (
     StaleSWAState,
     WrongIndexSpace,
 )
-from triage.index_space import expected_ids, visible
 from triage.minimise.cuts import keep_rows
 from triage.replay.deduction import deduce
 from triage.replay.fixes import apply_fix
 from triage.replay.verdict import Outcome
-from triage.store import DumpStore
-from triage.timeline import since
-from triage.traps import Traps
-from triage.watch import CheckerSilent
+from triage.sglang.traps import Traps
 
 PAGES = 40  # columns of the small tables here
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from triage.dump.history import moments, since
+from triage.dump.sections import Dump
 from triage.evidence import Evidence
 from triage.explain import explain
-from triage.record import Dump
-from triage.timeline import moments, since
 
 
 def entry(launch, offenders, **more):

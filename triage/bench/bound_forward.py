@@ -153,9 +153,9 @@ def measure(mode: str, layers: int = 42, rounds: int = ROUNDS) -> dict[str, Any]
     import torch
 
     from triage.bench.watch_cost import no_kernels
-    from triage.lab.gpu import StandInFlashInfer
+    from triage.device.syncs import count_syncs
+    from triage.lab.flashinfer_stub import StandInFlashInfer
     from triage.lab.runtime import Geometry, Runtime
-    from triage.syncs import count_syncs
 
     stand_in = StandInFlashInfer(lambda call: None)
     stand_in.install()
@@ -211,7 +211,7 @@ def measure(mode: str, layers: int = 42, rounds: int = ROUNDS) -> dict[str, Any]
 def _load_plugins() -> Any:
     from sglang.srt.plugins import load_plugins
 
-    from triage.sglang.install import state
+    from triage.sglang.binding.install import state
 
     load_plugins()
     installed = state()

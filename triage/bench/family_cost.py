@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from triage.bench.figure import Figure
+from triage.device.syncs import count_syncs
 from triage.invariants import (
     allocator,
     geometry,
@@ -36,9 +37,8 @@ from triage.invariants import (
 )
 from triage.invariants import tree as trees
 from triage.invariants.findings import Findings
+from triage.invariants.ledger import PageLedger
 from triage.invariants.reads import IndexSpace
-from triage.ledger import PageLedger
-from triage.syncs import count_syncs
 
 PAGE, ROWS, CONTEXT, WINDOW_LEFT = 64, 64, 9216, 511
 SWA_PAGES, FULL_PAGES = 8658, 10822

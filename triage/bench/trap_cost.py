@@ -1,7 +1,7 @@
 """Host reads and host time of one decode step of 42 layers, beside the naive per-layer trap.
 
 A CPU shows no cost for a host read, so reads are counted as if every tensor
-lived on a GPU (`triage/syncs.py`). The naive trap is the original's: maximum
+lived on a GPU (`triage/device/syncs.py`). The naive trap is the original's: maximum
 and minimum of the whole table, read at every layer. Host microseconds stand
 beside for the record; here they contain the checks' arithmetic too. Backend,
 pool and batch are plain objects with SGLang's attribute names: the subject is
@@ -19,10 +19,10 @@ from typing import Any
 import torch
 
 from triage.bench.figure import Figure, at_most, median_seconds
-from triage.call import DECODE, AttentionCall
-from triage.store import DumpStore
-from triage.syncs import count_syncs
-from triage.traps import Traps
+from triage.device.syncs import count_syncs
+from triage.dump.store import DumpStore
+from triage.sglang.launch.call import DECODE, AttentionCall
+from triage.sglang.traps import Traps
 
 LAYERS, ROWS, PAGE, WIDTH, WINDOW, SWA_PAGES_PER_ROW = 42, 64, 64, 144, 512, 10
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from triage.dump import read_dump
+from triage.dump.file import read_dump
 from triage.explain import explain as explain_dump
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from triage.dump import read_dump
+from triage.dump.file import read_dump
 from triage.export import export as export_dump
 from triage.export import write_export
 

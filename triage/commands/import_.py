@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from triage.dump import read_dump, write_dump
+from triage.dump.file import read_dump, write_dump
 from triage.importers import import_path
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from triage.dump import read_dump, write_dump
+from triage.dump.file import read_dump, write_dump
 from triage.minimise import Size
 from triage.minimise import minimise as minimise_dump
 from triage.replay.deduction import deduce

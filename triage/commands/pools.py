@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from triage.pool_sizes import (
+from triage.fleet.pool_sizes import (
     DTYPE_BYTES,
     PoolError,
     Workload,

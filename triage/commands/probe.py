@@ -9,10 +9,10 @@ import click
 
 from triage.errors import ReplayError
 from triage.export import write_export
-from triage.probe import Geometry
-from triage.probe import probe as probe_kernel
 from triage.replay.engine import DEFAULT_TIMEOUT_S
 from triage.replay.kernels import KERNELS
+from triage.replay.probe import Geometry
+from triage.replay.probe import probe as probe_kernel
 from triage.replay.verdict import EXIT_CANNOT_RUN
 
 _USUAL = Geometry()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from triage.dump import read_dump
+from triage.dump.file import read_dump
 from triage.replay.engine import DEFAULT_TIMEOUT_S, replay_file
 from triage.replay.verdict import exit_code
 

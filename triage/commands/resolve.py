@@ -39,7 +39,7 @@ def resolve(
     is in no package is answered from the nearest one, which is said. The lab
     gives its pools one tiny head: name the model's own with --heads and --head-dim.
     """
-    from triage.dump import read_dump
+    from triage.dump.file import read_dump
     from triage.errors import ReplayError
     from triage.resolver import call_of, known_versions, recorded_version
     from triage.resolver import resolve as resolve_call

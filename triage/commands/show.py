@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from triage.dump import read_dump
-from triage.show import summarise
+from triage.dump.file import read_dump
+from triage.report.summary import summarise
 
 
 @click.command()

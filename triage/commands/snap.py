@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from triage.config import DEFAULT_DIRECTORY
-from triage.snap import directory_of
-from triage.snap import snap as take
+from triage.dump.snap import directory_of
+from triage.dump.snap import snap as take
 
 
 @click.command()

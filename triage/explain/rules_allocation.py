@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from triage.dump.expected_ids import UNKNOWN
 from triage.explain.case import Case
 from triage.explain.cause import Cause, Confidence
-from triage.index_space import UNKNOWN
 
 _SGLANG = "https://github.com/sgl-project/sglang"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from triage.dump.expected_ids import UNKNOWN
 from triage.explain.case import MATCH_SHARE, Case
 from triage.explain.cause import Cause, Citation, Confidence
-from triage.index_space import UNKNOWN
 
 
 def padded_row(case: Case) -> Cause | None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from triage.dump.expected_ids import UNKNOWN, translate
 from triage.explain.case import Case, Match
 from triage.explain.cause import Cause, Confidence
-from triage.index_space import UNKNOWN, translate
 
 _SGLANG = "https://github.com/sgl-project/sglang"
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from triage.dump.sections import Dump
 from triage.errors import ReplayError
 from triage.export.bench import bench_files
 from triage.export.literals import Literals
@@ -17,7 +18,6 @@ from triage.export.pytest_file import pytest_file
 from triage.export.script import script_file
 from triage.export.sglang_test import sglang_test_file
 from triage.minimise import minimise
-from triage.record import Dump
 
 MAX_ENTRIES = 100_000
 

@@ -14,13 +14,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from triage.fleet import colours
+from triage.fleet import colour_task
 from triage.fleet.client import Answer, Server
 from triage.fleet.journal import Journal
 from triage.fleet.workloads import FleetError
 
 COLOURS = "colours"
-"""The task file's name that stands for the set of `colours.py`."""
+"""The task file's name that stands for the set of `colour_task.py`."""
 
 LETTERS = "ABCDEFGHIJ"
 
@@ -42,7 +42,7 @@ class Task:
             text = "\n".join([text, *options, "Answer with the letter only."])
         if self.rgb is None:
             return text
-        return [colours.image_part(self.rgb), {"type": "text", "text": text}]
+        return [colour_task.image_part(self.rgb), {"type": "text", "text": text}]
 
     def is_right(self, text: str) -> bool:
         if self.choices:
@@ -55,7 +55,7 @@ class Task:
 def load_tasks(source: str) -> list[Task]:
     """The tasks of a file, or the colour set. Raises FleetError naming file and line."""
     if source == COLOURS:
-        return [_task(plain) for plain in colours.tasks()]
+        return [_task(plain) for plain in colour_task.tasks()]
     try:
         lines = Path(source).read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from triage.dump.sections import Dump
 from triage.errors import DumpError
 from triage.importers import canary, cuda_text
-from triage.record import Dump
 
 MAX_TEXT_BYTES = 256 << 20
 

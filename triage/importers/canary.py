@@ -10,7 +10,7 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from triage.record import Dump
+from triage.dump.sections import Dump
 
 _LINE = re.compile(
     r"kv_canary violation: launch_tag=(?P<launch_tag>\S+) fail_reason=(?P<fail_reason>\S+) "

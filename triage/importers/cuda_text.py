@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from triage.record import Dump
+from triage.dump.sections import Dump
 
 _ADDRESS = re.compile(
     r"(?:illegal address(?: detected)? at|illegal access to address|fault address:?|errorAddress"

@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from triage.dtypes import PLAIN
+from triage.dump.dtypes import PLAIN
+from triage.dump.sections import KERNEL_TILE_TOKENS, Dump, Launch, Ragged, Tables
 from triage.errors import DumpError
 from triage.evidence import Evidence, TensorFacts
-from triage.record import KERNEL_TILE_TOKENS, Dump, Launch, Ragged, Tables
 from triage.replay.flashinfer_call import CONTEXT, DECODE
 
 MAX_METADATA_BYTES = 16 << 20

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from triage.dump.sections import KERNEL_TILE_TOKENS, Backend, Dump, Launch, Pools, Ragged, Tables
 from triage.errors import DumpError
 from triage.evidence import Evidence, TensorFacts
-from triage.record import KERNEL_TILE_TOKENS, Backend, Dump, Launch, Pools, Ragged, Tables
 from triage.replay.flashinfer_call import DECODE
 
 _NAMES = {

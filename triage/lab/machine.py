@@ -28,9 +28,9 @@ from hypothesis.stateful import (
 )
 
 from triage.errors import LabError, TriageError
-from triage.lab.bench import Bench
-from triage.lab.cells import TOKEN_WISE, Cell, breaks_pages, cells, pads
+from triage.lab.combinations import TOKEN_WISE, Cell, breaks_pages, cells, pads
 from triage.lab.process import LabProcess, start
+from triage.lab.rig import Bench
 from triage.lab.runtime import Geometry
 from triage.lab.scenarios import Scenario
 
@@ -38,7 +38,7 @@ ROWS = 4
 LONGEST_PROMPT, LONGEST_OUTPUT = 96, 48  # of drawn units; see Lifecycles._tokens
 
 _HEADER = """from pathlib import Path
-from triage.lab.cells import Cell
+from triage.lab.combinations import Cell
 from triage.lab.machine import Lifecycles, begin
 begin(Path("/tmp/trtllm_mha_debug"))
 """

@@ -18,14 +18,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from triage.dump import read_dump
+from triage.dump.file import read_dump
 from triage.errors import InstallError, TrapError
 from triage.explain import explain
-from triage.lab.bench import Bench
 from triage.lab.bugs.bug import Bug, untouched
-from triage.lab.gpu import EmulatedFault
+from triage.lab.flashinfer_stub import EmulatedFault
 from triage.lab.process import LabProcess, start
 from triage.lab.reinject import stale_swa_state
+from triage.lab.rig import Bench
 
 Progress = Callable[[int, int], None]
 

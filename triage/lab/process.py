@@ -25,7 +25,7 @@ class LabProcess:
     """Get it with `start`. `gpu` receives every FlashInfer call; replace it before each run."""
 
     def __init__(self, version: str) -> None:
-        from triage.lab.gpu import StandInFlashInfer
+        from triage.lab.flashinfer_stub import StandInFlashInfer
 
         self.version = version
         self.gpu: Any = None
@@ -123,7 +123,7 @@ def _load_plugins(
     logging.getLogger("sglang.srt.plugins").setLevel(logging.WARNING)
     from sglang.srt.plugins import load_plugins
 
-    from triage.sglang.install import state
+    from triage.sglang.binding.install import state
 
     # What the lab replaces anyway (the scheduler) is no news; findings are errors.
     logging.getLogger("triage").setLevel(logging.ERROR)

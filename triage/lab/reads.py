@@ -19,16 +19,16 @@ from torch import Tensor
 
 from triage.errors import OutOfBounds, TableForm, TrapError, WrongIndexSpace
 from triage.evidence import Evidence
-from triage.faults import first_of
+from triage.invariants.error_map import first_of
 from triage.invariants.findings import Findings
 from triage.invariants.lengths import check_lengths
 from triage.invariants.reads import IndexSpace, check_form, check_table
 from triage.invariants.streams import check_slot_stream
 from triage.lab.builders import SlotRead, TableRead
-from triage.lab.gpu import EmulatedFault
+from triage.lab.emulated_gpu import EmulatedGpu
+from triage.lab.flashinfer_stub import EmulatedFault
 from triage.lab.request import LabRequest
 from triage.lab.runtime import Runtime
-from triage.lab.watch import EmulatedGpu
 
 _ERRORS: dict[str, type[TrapError]] = {"I1": OutOfBounds, "I2": WrongIndexSpace}
 _SUMMARY = {

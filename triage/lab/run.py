@@ -10,10 +10,10 @@ from typing import Any
 
 from triage import config
 from triage.errors import TrapError
-from triage.lab.bench import Bench
 from triage.lab.builders import REPLACED as REPLACED_BY
-from triage.lab.gpu import EmulatedFault
+from triage.lab.flashinfer_stub import EmulatedFault
 from triage.lab.process import start
+from triage.lab.rig import Bench
 from triage.lab.runtime import REPLACED
 from triage.lab.scenarios import Scenario
 

@@ -23,7 +23,7 @@ REPLACED = (
     "ModelRunner: a namespace with the attributes the backends read",
     "FlashInfer wrapper and index-updater classes built by FlashInferAttnBackend.__init__: inert",
     "_multi_ctas_kv_counter_bytes: a constant, it asks CUDA for the number of SMs",
-    "scheduler loop, Req and sampling: driven by hand in triage/lab/drive.py",
+    "scheduler loop, Req and sampling: driven by hand in triage/lab/drivers/pools.py",
 )
 
 
@@ -122,7 +122,7 @@ class Runtime:
         from sglang.srt.mem_cache.memory_pool import ReqToTokenPool
         from sglang.srt.mem_cache.swa_memory_pool import SWAKVPool
 
-        from triage.sglang.names import swa_allocator_class
+        from triage.sglang.binding.names import swa_allocator_class
 
         g = self.geometry
         kinds = g.layer_kinds[: g.own_kv_layers]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from triage.errors import LabError
-from triage.lab.cells import Cell
+from triage.lab.combinations import Cell
 
 Progress = Callable[[int, int], None]
 

@@ -92,7 +92,7 @@ def _run_under(version: str, steps: int, seed: int, directory: Path, output: Pat
 
 def text(report: dict[str, Any]) -> str:
     """The report for a terminal: totals, steps by combination, what fired and its script."""
-    from triage.lab.cells import left_out
+    from triage.lab.combinations import left_out
 
     lines = [
         f"{report['steps']} decode steps of {report['examples']} lifecycles in "

@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class StepGuard(Protocol):
-    """`triage/steps.py: Steps` is one."""
+    """`triage/sglang/scheduler/steps.py: Steps` is one."""
 
     def begin(self) -> int:
         """Scheduler.run_batch is entered."""

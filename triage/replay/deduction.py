@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from triage.index_space import (
+from triage.dump.expected_ids import (
     UNKNOWN,
     expected_ids,
     query_lens,
@@ -19,12 +19,12 @@ from triage.index_space import (
     real_rows,
     visible,
 )
-from triage.record import Dump
+from triage.dump.footprint import BAND_EFFECTS, BANDS, SETS, Footprint
+from triage.dump.sections import Dump
+from triage.dump.table_form import table_as_read
 from triage.replay import placement
 from triage.replay.emulator import emulate
 from triage.replay.fixes import apply_fix, redirected_share
-from triage.replay.footprint import BAND_EFFECTS, BANDS, SETS, Footprint
-from triage.replay.table_form import table_as_read
 from triage.replay.verdict import (
     ADDRESS_INVARIANTS,
     Basis,

@@ -13,8 +13,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
+from triage.dump.sections import Dump, Launch
 from triage.errors import ReplayError
-from triage.record import Dump, Launch
 
 DECODE = "trtllm_batch_decode_with_kv_cache"
 CONTEXT = "trtllm_batch_context_with_kv_cache"

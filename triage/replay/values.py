@@ -13,11 +13,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from triage.index_space import UNKNOWN, expected_ids, query_lens, real_rows, tables_of, visible
-from triage.record import Dump
+from triage.dump.expected_ids import (
+    UNKNOWN,
+    expected_ids,
+    query_lens,
+    real_rows,
+    tables_of,
+    visible,
+)
+from triage.dump.sections import Dump
+from triage.dump.table_form import table_as_read
 from triage.replay.fixes import apply_fix, redirected_share
 from triage.replay.kv_source import Inputs, inputs_of
-from triage.replay.table_form import table_as_read
 from triage.replay.verdict import Basis, Outcome, Verdict, outcome_of, records_fault
 
 MAX_WORK = 1 << 36  # multiply-adds; about a minute on one core

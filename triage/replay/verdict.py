@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from triage.record import Dump
+from triage.dump.sections import Dump
 
 EXIT_CLEAN = 0
 EXIT_CANNOT_RUN = 3

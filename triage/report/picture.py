@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from triage.dump.expected_ids import expected_ids, visible
+from triage.dump.sections import Dump
 from triage.errors import ReplayError
-from triage.index_space import expected_ids, visible
-from triage.record import Dump
 
 WRONG, RIGHT, BAND = "#c0392b", "#7f8c8d", "#f5d6d2"
 

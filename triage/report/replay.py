@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.text import Text
 
-from triage.record import Dump
+from triage.dump.sections import Dump
 from triage.replay.verdict import Outcome, Verdict
 from triage.report.text import line
 

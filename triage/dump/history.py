@@ -1,0 +1,133 @@
+"""What a dump's history says: the launches in order, and since when ids were wrong.
+
+The ring's entries are plain maps out of a file, so nothing about them is taken for
+granted: what is missing or of another type reads as not known. Needs no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from triage.dump.sections import Dump
+
+CRASH, SNAP = "crash", "snap"
+"""Kinds of dump that are the ring alone: what took the server down, what was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One recorded launch. `fresh` counts the entries that were wrong for the first time."""
+
+    sequence: int
+    check: int | None
+    step: int | None
+    space: str
+    layer_id: int | None
+    role: str
+    forward_mode: str
+    graph: int
+    rows: int
+    longest: int
+    fresh: int
+    stale: str
+    reads: str
+    torn: bool
+    lost: str
+
+    @property
+    def name(self) -> str:
+        """What to call it: the checker's launch number where there is one."""
+        launch = (
+            f"recorded launch {self.sequence}" if self.check is None else f"launch {self.check}"
+        )
+        return launch if self.step is None else f"{launch} (step {self.step})"
+
+
+def first_offence(entries: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """The oldest entry at which the device checker had seen more offenders than before it.
+
+    None if no entry has one, or the ring had no checker. An offence older than the
+    ring shows at its oldest entry: then `sequence` is not 0.
+    """
+    before = 0
+    for entry in entries:
+        seen = entry.get("offenders")
+        if not isinstance(seen, int):
+            continue
+        if seen > before:
+            return entry
+        before = seen
+    return None
+
+
+def moments(history: Sequence[dict[str, Any]]) -> tuple[Moment, ...]:
+    """The launches of a `history` section, oldest first."""
+    found, before = [], 0
+    for entry in history:
+        seen = _number(entry, "offenders")
+        found.append(_moment(entry, 0 if seen is None else max(seen - before, 0)))
+        before = before if seen is None else seen
+    return tuple(found)
+
+
+def since(dump: Dump) -> str:
+    """Since when ids were wrong and where the ring ends, in one sentence; empty without a ring."""
+    history = dump.history
+    launches = moments(history)
+    if not launches:
+        return ""
+    last = launches[-1]
+    if all(_number(entry, "offenders") is None for entry in history):
+        return f"{len(launches)} launches are recorded, unchecked, to {last.name}"
+    first = next((moment for moment in launches if moment.fresh), None)
+    if first is None:
+        return f"no id was wrong in the {len(launches)} launches to the end, {last.name}"
+    older = " or earlier" if first is launches[0] and first.sequence else ""
+    if first is last:
+        return f"ids were wrong at {first.name}{older}, the last one recorded"
+    end = "the fault came after" if dump.fault.facts.get("kind") == CRASH else "the ring ends at"
+    return f"ids were wrong since {first.name}{older}, {end} {last.name}"
+
+
+def stale_state(history: Sequence[dict[str, Any]]) -> tuple[Moment, str] | None:
+    """The first launch with a wrong id whose backend's SWA state was stale, and why it was."""
+    return next(
+        ((moment, moment.stale) for moment in moments(history) if moment.fresh and moment.stale),
+        None,
+    )
+
+
+def _moment(entry: dict[str, Any], fresh: int) -> Moment:
+    lengths = entry.get("cache_seqlens")
+    known = isinstance(lengths, np.ndarray) and lengths.size and lengths.dtype.kind in "iu"
+    return Moment(
+        sequence=_number(entry, "sequence") or 0,
+        check=_number(entry, "checker_launch"),
+        step=_number(entry, "step"),
+        space=_text(entry, "space"),
+        layer_id=_number(entry, "layer_id"),
+        role=_text(entry, "role"),
+        forward_mode=_text(entry, "forward_mode"),
+        graph=_number(entry, "graph") or 0,
+        rows=_number(entry, "rows") or 0,
+        longest=int(lengths.max()) if known else 0,  # type: ignore[union-attr]
+        fresh=fresh,
+        stale=_text(entry, "stale"),
+        reads=_text(entry, "reads"),
+        torn=entry.get("torn") is True,
+        lost=_text(entry, "lost"),
+    )
+
+
+def _number(entry: dict[str, Any], name: str) -> int | None:
+    value = entry.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _text(entry: dict[str, Any], name: str) -> str:
+    value = entry.get(name)
+    return value if isinstance(value, str) else ""

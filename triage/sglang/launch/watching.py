@@ -1,0 +1,450 @@
+"""Where SGLang's launches meet `device/watch.py`: modes `contain` and `log`, and every capture.
+
+The failure: a check that waits for the device costs two syncs a layer and is
+blind under CUDA graphs, so nobody leaves it on. The rule: one check and one
+recording per index space and forward, launched at the FlashInfer call itself, so
+that a capture records them between the refill of the table and the attention;
+per layer only host comparisons (`seat.py`). What the checks found comes to the host with the
+step's mark (`triage/sglang/scheduler/steps.py`).
+
+Not covered: launches of one process on two streams at once, a launch whose form
+the checker does not know (counted under its reason, never as clean), and I12
+against the forward batch's own lengths, which only mode `raise` has.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from operator import is_
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from triage.device import capture
+from triage.device.checker import CheckRefused
+from triage.errors import InstallError
+from triage.invariants.reads import check_form
+from triage.sglang.launch.call import AttentionCall
+from triage.sglang.launch.collect import provenance
+from triage.sglang.launch.entry import Entry
+from triage.sglang.launch.hot_state import Checked, Form, Given, form_of
+from triage.sglang.launch.pools import (
+    Reading,
+    active_pool,
+    is_hybrid,
+    judged_by,
+    num_pages,
+    owner_of,
+    reading,
+    stale_state,
+    sub_pools,
+    swa_state,
+)
+from triage.sglang.scheduler.sizing import watch_for
+
+if TYPE_CHECKING:
+    from triage.device.watch import Mode, Watch
+    from triage.sglang.traps import Traps
+
+logger = logging.getLogger("triage")
+
+HEARTBEAT = 100
+
+FORM = (
+    "query",
+    "kv_cache",
+    "block_tables",
+    "seq_lens",
+    "window_left",
+    "q_len_per_req",
+    "kv_layout",
+    "cum_seq_lens_q",
+)
+"""The arguments of a FlashInfer call that say whether it is like an earlier one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The newest launch of an index space, and the objects that it was judged by.
+
+    `checked` is brought up to date where the launch is repeated over new tensors, by
+    `layer`, the one that an index space's first launch of a forward is made for.
+    """
+
+    space: str
+    layer: Any
+    form: Form
+    checked: Checked
+    judged_by: tuple[Any, ...]
+    by_request: bool
+
+
+class _EveryLayerFull(dict[int, tuple[int, bool]]):
+    """The layers of a pool that is not hybrid."""
+
+    def __missing__(self, layer_id: int) -> tuple[int, bool]:
+        return layer_id, False
+
+
+_FULL = _EveryLayerFull()
+
+
+class Watching:
+    """The launches of one process, seen by one Watch.
+
+    Args:
+        traps: counts, enabled invariants and entries are its own.
+        mode: of the Watch.
+        strict: refuse to start where nothing could be checked.
+    """
+
+    def __init__(self, traps: Traps, mode: Mode, *, strict: bool = True) -> None:
+        self.traps = traps
+        self.mode: Mode = mode
+        self.strict = strict
+        self.watch: Watch | None = None
+        self.heartbeat = HEARTBEAT
+        self.refused_to_arm = ""
+        self._seat = traps.entries.seat
+        self._seat.turned = self._turned
+        self._known: dict[str, Known] = {}
+        self._vectors: tuple[Any, Any, Any, Form] | None = None  # of this forward
+        self._fresh_for: Any = None  # the batch that the metadata was asked for
+        self.graph = 0
+        self._captures = 0
+        self._expected = False
+
+    def restart(self) -> None:
+        """As in a new process; the memory of the last one is given back."""
+        self.watch = None
+        self._seat.forget()
+        self._vectors = self._fresh_for = None
+        self._known.clear()
+        self.graph = self._captures = 0
+        self._expected = False
+
+    @property
+    def refused(self) -> dict[str, int]:
+        """Why launches were not covered, and how many; empty if all were."""
+        found: dict[str, int] = {} if self.watch is None else dict(self.watch.refused)
+        if self.refused_to_arm:
+            found[self.refused_to_arm] = self.traps.counts["launches not covered"]
+        return found
+
+    # -- arming ------------------------------------------------------------------------
+
+    def prepare(self, backend: Any) -> None:
+        """Take all memory, at the first backend's construction; later backends share it.
+
+        Raises InstallError where the form of `backend` is not known and `strict` is
+        set; else every launch is counted as not covered.
+        """
+        if self.watch is not None or self.refused_to_arm:
+            return
+        window = self.traps.entries.origin_of(backend).sliding_window
+        try:
+            self.watch = watch_for(backend, window, self.mode, self.heartbeat)
+        except CheckRefused as refusal:
+            if self.strict:
+                raise InstallError(f"launches cannot be checked: {refusal}") from refusal
+            self.refused_to_arm = str(refusal)
+            logger.error("sglang-triage: launches are NOT covered: %s", refusal)
+            return
+        provenance()  # asks for the GPU's name while it can be asked
+        recorder = self.watch.recorder
+        if recorder is not None:
+            logger.info(
+                "sglang-triage: watching %s; recorder %.1f MiB on the host, %.1f MiB on it",
+                self.watch.checker.device,
+                recorder.host_bytes / 2**20,
+                recorder.device_bytes / 2**20,
+            )
+
+    def forget(self, *, expect: bool = True) -> None:
+        """New metadata, or the same refilled: its tables are to be checked again.
+
+        expect: a check on the device is to follow, or the heartbeat stops.
+        """
+        self._expected = self._expected or expect
+        seat = self._seat
+        checked = seat.windowed is not None or seat.whole is not None
+        if checked or seat.written is not None or self._vectors is not None:
+            self._forget()
+
+    def checked_by_host(self) -> None:
+        """Mode `raise` read a table before its launch: none of the device is to follow.
+
+        A graph's metadata announces one; where its forward then runs outside a graph,
+        waiting for it would end in a heartbeat missed.
+        """
+        self._expected = False
+
+    def forward_done(self) -> bool:
+        """The target's forward has been launched; was metadata built for it, so that a check ran?
+
+        What was kept to recognise its later layers is let go.
+        """
+        self._forget()
+        for known in self._known.values():
+            known.checked.let_go()
+        expected, self._expected = self._expected, False
+        return expected
+
+    def _forget(self) -> None:
+        self._seat.forget()
+        self._vectors = self._fresh_for = None
+        if self.watch is not None:
+            self.watch.begin()
+
+    # -- the launch --------------------------------------------------------------------
+
+    def before_launch(self, api: str, arguments: Mapping[str, Any]) -> Given | None:
+        """Check and record the launch; the table and lengths it must be given instead of its own.
+
+        Call it where no check holds (`seat.HOLDS`) and `repeated` knows no such launch.
+        Cost: one check and one recording. No sync, no allocation, legal under capture.
+        """
+        self.traps.counts["launches"] += 1
+        graph = self.graph_now()
+        form = self._form(api, *[arguments.get(name) for name in FORM])
+        return self._check(AttentionCall(api, arguments), graph, form)
+
+    def repeated(self, api: str, *launch: Any) -> Known | None:
+        """The earlier launch that this one differs from in values alone; it is checked as that was.
+
+        None where there is none, outside a backend's entry, and where mode `raise` has to
+        read the answer. launch: the arguments of `FORM`. Cost: that of `before_launch`; few
+        calls are made, since what runs once a forward finds no cache warm.
+        """
+        seat, watch = self._seat, self.watch
+        if seat.inside is None or watch is None or (self.traps.reads_device and not self.graph):
+            return None
+        backend, layer, batch = seat.inside
+        for known in self._known.values():
+            if known.layer is layer:
+                break
+        else:
+            return None
+        if self._form(api, *launch) != known.form:
+            return None
+        if not all(map(is_, judged_by(backend, batch), known.judged_by)):
+            return None
+        if self._fresh_for is not batch:
+            self.traps.check_fresh(backend, batch)
+            self._fresh_for = batch
+        _, _, table, lengths, _, _, _, cumulative = launch
+        requests = batch.req_pool_indices if known.by_request else None
+        if not watch.again(known.space, table, lengths, cumulative, requests):
+            return None
+        checked = known.checked
+        checked.table, checked.lengths, checked.cumulative = table, lengths, cumulative
+        checked.metadata, checked.forward_batch = backend.forward_metadata, batch
+        if checked.holder is not backend:
+            checked.holder = batch
+        seat.keep(checked)
+        seat.again += 1
+        if self.graph:
+            self.traps.counts["tables under capture"] += 1
+        return known
+
+    def _form(
+        self,
+        api: str,
+        query: Any,
+        kv_cache: Any,
+        table: Any,
+        lengths: Any,
+        window: Any,
+        q_len: Any,
+        layout: Any,
+        cumulative: Any,
+    ) -> Form | None:
+        """What a launch must share with an earlier one to differ from it in nothing but values.
+
+        Objects that live as long as the server are compared apart, `judged_by`. None
+        outside a backend's entry.
+        """
+        inside = self._seat.inside
+        if inside is None:
+            return None
+        batch = inside[2]
+        requests = batch.req_pool_indices
+        vectors = self._vectors
+        if (
+            vectors is None
+            or vectors[0] is not lengths
+            or vectors[1] is not cumulative
+            or vectors[2] is not requests
+        ):
+            forms = [None if each is None else form_of(each) for each in (lengths, cumulative)]
+            forms.append(None if requests is None else form_of(requests))
+            vectors = self._vectors = lengths, cumulative, requests, tuple(forms)
+        return (
+            self.graph,
+            api,
+            batch.forward_mode,
+            -1 if window is None else window,
+            q_len,
+            layout or "HND",
+            vectors[3],
+            table is getattr(inside[0].forward_metadata, "page_table", None),
+            table.shape,
+            table.stride(),
+            table.dtype,
+            table.device,
+            kv_cache[0].shape,
+            query.device,
+        )
+
+    def graph_now(self) -> int:
+        """0 outside capture, else a number per capture: warm-up launches do not count for it."""
+        if capture.capturing() is not self._seat.capturing:
+            self._turned()
+        return self.graph
+
+    def _turned(self) -> None:
+        """A capture has begun or ended: nothing that was checked before holds inside it."""
+        self._seat.capturing = not self._seat.capturing
+        self._captures += self._seat.capturing
+        self.graph = self._captures if self._seat.capturing else 0
+        self._forget()
+
+    def _check(self, call: AttentionCall, graph: int, form: Form | None) -> Given | None:
+        watch, counts = self.watch, self.traps.counts
+        if watch is None:
+            counts["launches not covered"] += 1
+            return None
+        entry = self.traps.entry
+        pool = None if entry is None else active_pool(entry.backend, entry.forward_batch)
+        read = reading(call, pool, None if entry is None else entry.layer_id)
+        if entry is not None:
+            self.traps.check_fresh(entry.backend, entry.forward_batch)
+        if "I26" in self.traps.enabled:
+            self._check_form(call, read)
+        refused, checks = sum(watch.refused.values()), watch.checks
+        given = self._launch(watch, call, entry, read, graph)
+        refused_now = sum(watch.refused.values()) > refused
+        if refused_now:
+            counts["launches not covered"] += 1
+        counts["tables"] += 1
+        counts["tables under capture"] += graph > 0
+        safe = None if given[0] is call.block_tables else given
+        if entry is not None:
+            checked = _checked(call, entry, read, safe)
+            self._seat.keep(checked)
+            launched = not refused_now and watch.checks > checks
+            self._remember(checked, entry, read, call, form if launched else None)
+        else:  # it took the space's buffer, and its kernels are those that `again` would launch
+            self._known.pop(read.space.name, None)
+            self._seat.forget()
+        return safe
+
+    def _remember(
+        self, checked: Checked, entry: Entry, read: Reading, call: AttentionCall, form: Form | None
+    ) -> None:
+        """The launch, for those that differ from it in values alone."""
+        space = read.space.name
+        self._known.pop(space, None)
+        if form is None:
+            return
+        self._known[space] = Known(
+            space=space,
+            form=form,
+            layer=entry.layer,
+            checked=checked,
+            judged_by=judged_by(entry.backend, entry.forward_batch),
+            by_request=entry.rows_match(call),
+        )
+
+    def _launch(
+        self, watch: Watch, call: AttentionCall, entry: Entry | None, read: Reading, graph: int
+    ) -> tuple[Tensor, Tensor]:
+        rows = entry if entry is not None and entry.rows_match(call) else None
+        identity = rows is not None and "I2" in self.traps.enabled
+        return watch.launch(
+            read.space.name,
+            call.block_tables,
+            call.cache_seqlens,
+            read.space,
+            facts=_facts(call, entry, read, graph, identity),
+            window_left=call.window_left,
+            q_len=max(call.q_len_per_req, 1),
+            cum_seq_lens_q=call.cum_seq_lens_q,
+            req_pool_indices=None if rows is None else rows.req_pool_indices,
+            req_to_token=rows.req_to_token if identity and rows is not None else None,
+            full_to_swa=read.full_to_swa,
+        )
+
+    def _check_form(self, call: AttentionCall, read: Reading) -> None:
+        form = check_form(
+            call.block_tables,
+            call.cache_seqlens,
+            page_size=call.page_size,
+            device_of_kernel=call.query.device,
+            where=f"launch {self.traps.counts['launches']}, {read.space.name} pool",
+        )
+        if form:
+            self.traps.fire_event(form[0])
+
+
+def _checked(call: AttentionCall, entry: Entry, read: Reading, given: Given | None) -> Checked:
+    arguments = call.arguments
+    pool = read.pool
+    return Checked(
+        table=call.block_tables,
+        lengths=call.cache_seqlens,
+        cumulative=call.cum_seq_lens_q,
+        q_len=arguments.get("q_len_per_req"),
+        window=call.window_left,
+        pages=call.num_pages,
+        backend=entry.backend,
+        metadata=entry.metadata,
+        forward_batch=entry.forward_batch,
+        pool=pool,
+        holder=entry.backend if hasattr(entry.backend, "token_to_kv_pool") else entry.forward_batch,
+        kinds=pool.layers_mapping if is_hybrid(pool) else _FULL,
+        slides=read.space.name == "swa",
+        given=given,
+    )
+
+
+def _facts(
+    call: AttentionCall, entry: Entry | None, read: Reading, graph: int, identity: bool
+) -> dict[str, int | str]:
+    """What the host knows of a launch; comes back with every offender and ring entry."""
+    facts: dict[str, int | str] = {
+        "space": read.space.name,
+        "kind": "decode" if "decode" in call.api else "context",
+        "graph": graph,
+        "window_left": call.window_left,
+        "num_pages": read.space.num_pages,
+        "num_q_heads": int(call.query.shape[-2]),
+        "num_kv_heads": call.num_kv_heads,
+        "head_dim": int(call.query.shape[-1]),
+        "kv_layout": call.layout,
+        "separate_kv": call.kv[0].data_ptr() != call.kv[1].data_ptr(),
+        "ragged": call.cum_seq_lens_q is not None,
+        "table_dtype": str(call.block_tables.dtype).removeprefix("torch."),
+        "table_stride": int(call.block_tables.stride(0)),
+        "pool_class": type(read.pool).__name__,
+        "reads": owner_of(entry, read) + read.space.name,
+        "table_space": "",
+        "identity": False,
+        **{
+            f"{name}_pages": num_pages(pool, call.page_size)
+            for name, pool, _ in (() if read.pool is None else sub_pools(read.pool))
+        },
+    }
+    if entry is not None:
+        facts["table_space"] = entry.table_space(call)
+        facts["identity"] = identity
+        state = swa_state(entry.backend).items()
+        facts["swa_state"] = ", ".join(f"{name} = {value}" for name, value in state)
+        facts["init_pool_class"] = entry.origin.pool_class
+        facts["layer_id"] = entry.layer_id
+        facts["role"] = entry.origin.role
+        facts["forward_mode"] = entry.forward_mode
+        facts["stale"] = stale_state(entry.backend, read.pool) or ""
+    return facts

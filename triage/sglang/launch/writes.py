@@ -1,0 +1,253 @@
+"""The write trap (I3): the slots a forward is about to write, at `SWAKVPool.set_kv_buffer`.
+
+All layers write the same slots, so the first write of a forward is checked, both
+index spaces in one go, and the others cost a few comparisons of object identity. How
+the location is passed changed: a tensor that the pool translates (0.5.12.post1), two
+tensors (0.5.13.post1), a `KVWriteLoc` that carries both (0.5.14 on). The fused fp8
+store takes it from the batch and goes past the pool's method.
+
+Mode `raise` reads the answer before the write; otherwise, and under capture, the
+device checker has it for the step's mark. A write is never redirected.
+
+Not covered: a unified pool's virtual slots (0.5.23), a draft's own pool.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from torch import Tensor
+
+from triage.device.checker import CheckRefused
+from triage.device.launches import WriteLaunch
+from triage.errors import InstallError
+from triage.invariants.reads import IndexSpace
+from triage.invariants.writes import check_writes
+from triage.sglang.binding.wrapping import Function, Parameters, written_out
+from triage.sglang.launch.entry import Entry
+from triage.sglang.launch.hot_state import Written, first_extent, form_of
+from triage.sglang.launch.pools import active_pool, is_hybrid, num_pages
+from triage.sglang.traps import Traps
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """The newest write that was checked on the device, and whether by its batch's requests."""
+
+    form: tuple[Any, ...]
+    launch: WriteLaunch
+    by_request: bool
+
+
+class WriteTrap:
+    """Checks the first write of a forward."""
+
+    def __init__(self, traps: Traps) -> None:
+        self.traps = traps
+        self._seen: WeakKeyDictionary[Any, tuple[Any, set[tuple[int, int, bool]]]] = (
+            WeakKeyDictionary()
+        )
+        self._seat = traps.entries.seat
+        self._known: _Known | None = None
+        self._hybrid: Any = None  # the pool that was found to be one
+
+    def restart(self) -> None:
+        self._seen.clear()
+        self._known = self._hybrid = None
+
+    # -- where it stands -----------------------------------------------------------------
+
+    def around(self, original: Function) -> Function:
+        """Makes the wrapper of `set_kv_buffer(self, layer, loc or loc_info, k, v, ...)`."""
+        parameters = Parameters.of(original)
+        pool, layer, where = parameters.names[:3]
+        if not where.startswith("loc"):
+            raise InstallError(
+                f"{original.__qualname__} takes {where} where a location is expected"
+            )
+        swa_loc = "swa_loc" if "swa_loc" in parameters.names else "None"
+        same = (
+            f"{where} is _written.loc and {swa_loc} is _written.swa_loc"
+            if where == "loc"
+            else f"{where}.loc is _written.loc and {where}.swa_loc is _written.swa_loc"
+        )
+        # `Seat.wrote` without a call: every layer with KV of its own comes here.
+        body = f"""
+_written = seat.written
+if seat.armed and (
+    _written is None
+    or seat.inside is None
+    or not ({same})
+    or _written.backend.forward_metadata is not _written.metadata
+):
+    before_write({pool}, {layer}, {where}, {swa_loc})
+return original(PASSED)
+"""
+        return written_out(
+            original, parameters, body, seat=self._seat, before_write=self.before_write
+        )
+
+    def before_write(self, pool: Any, layer: Any, where: Any, swa_loc: Tensor | None) -> None:
+        """A layer is about to write to `where`, and the wrapper does not know it yet."""
+        if pool is not self._hybrid:
+            if not is_hybrid(pool):
+                return
+            self._hybrid = pool
+        if isinstance(where, Tensor):
+            kept = swa_loc if swa_loc is not None else getattr(pool, "swa_loc", None)
+            self._look(pool, layer, where, swa_loc, kept)
+        elif getattr(where, "full_loc", None) is not None:
+            self.traps.counts["writes not covered: virtual slots"] += 1
+        else:
+            self._look(pool, layer, where.loc, where.swa_loc, where.swa_loc)
+
+    def around_fused(self, original: Any, backend: Any, *args: Any, **kwargs: Any) -> Any:
+        """At the backend's fused fp8 store."""
+        call = self._seat.inside
+        if call is not None:
+            _, layer, forward_batch = call
+            pool = active_pool(backend, forward_batch)
+            if is_hybrid(pool):
+                swa = getattr(backend.forward_metadata, "swa_out_cache_loc", None)
+                swa = getattr(forward_batch, "out_cache_loc_swa", None) if swa is None else swa
+                self._look(pool, layer, forward_batch.out_cache_loc, swa, swa)
+        return original(backend, *args, **kwargs)
+
+    def _look(
+        self, pool: Any, layer: Any, loc: Tensor, passed: Tensor | None, swa_loc: Tensor | None
+    ) -> None:
+        """Look at a write: full slots, SWA slots as passed, and as the pool will write them."""
+        if self.traps.reads_device and not self.traps.capturing():
+            self._check(pool, layer, loc, swa_loc)
+        else:
+            self._watch(pool, loc, passed, swa_loc)
+
+    # -- without waiting -----------------------------------------------------------------
+
+    def _watch(self, pool: Any, loc: Tensor, passed: Tensor | None, swa_loc: Tensor | None) -> None:
+        watching, seat = self.traps.watching, self._seat
+        graph = watching.graph_now() if seat.inside is None else watching.graph
+        # The fused store comes here at every layer; the others are known by then.
+        if seat.wrote(loc, passed):
+            return
+        if seat.inside is not None:
+            backend = seat.inside[0]
+            seat.written = Written(loc, passed, backend, backend.forward_metadata)
+        watch = watching.watch
+        if watch is None:
+            self.traps.counts["writes not covered"] += 1
+            return
+        # The batch's SWA slots keep the padded length where a call writes fewer.
+        if swa_loc is not None and first_extent(swa_loc) != first_extent(loc):
+            swa_loc = swa_loc[: len(loc)] if len(swa_loc) > len(loc) else None
+        form = self._form(pool, loc, swa_loc, graph)
+        known = self._known
+        if (
+            known is not None
+            and known.form == form
+            and pool.full_to_swa_index_mapping is known.launch.mapping
+        ):
+            known.launch(loc, swa_loc, self._requests() if known.by_request else None)
+            self.traps.counts["writes"] += 1
+            return
+        entry = self.traps.entry
+        requests, each = _rows(entry, loc)
+        full, swa = _spaces(pool)
+        tag = watch.tag(
+            space="full and swa" if swa_loc is not None else "full",
+            kind="write",
+            graph=graph,
+            layer_id=None if entry is None else entry.layer_id,
+            forward_mode="" if entry is None else entry.forward_mode,
+        )
+        try:
+            launch = watch.checker.check_writes(
+                loc,
+                full,
+                swa_loc=swa_loc,
+                swa_space=swa,
+                full_to_swa=pool.full_to_swa_index_mapping,
+                req_pool_indices=requests,
+                tokens_per_row=each,
+                tag=tag,
+            )
+        except CheckRefused as refusal:
+            self.traps.counts["writes not covered"] += 1
+            watch.refuse(f"write: {refusal}")
+            return
+        self.traps.counts["writes"] += 1
+        self._known = None
+        if launch is not None and form is not None:
+            self._known = _Known(form, launch, requests is not None)
+
+    def _form(
+        self, pool: Any, loc: Tensor, swa_loc: Tensor | None, graph: int
+    ) -> tuple[Any, ...] | None:
+        """What a write must share with an earlier one to differ from it in nothing but values."""
+        if self._seat.inside is None:
+            return None
+        _, layer, batch = self._seat.inside
+        requests = batch.req_pool_indices
+        return (
+            id(pool),
+            graph,
+            id(layer),
+            batch.forward_mode,
+            form_of(loc),
+            None if swa_loc is None else form_of(swa_loc),
+            None if requests is None else form_of(requests),
+        )
+
+    def _requests(self) -> Tensor | None:
+        assert self._seat.inside is not None
+        requests: Tensor | None = getattr(self._seat.inside[2], "req_pool_indices", None)
+        return requests
+
+    # -- before the write, in mode `raise` -------------------------------------------------
+
+    def _check(self, pool: Any, layer: Any, loc: Tensor, swa_loc: Tensor | None) -> None:
+        entry = self.traps.entry
+        slides = bool(pool.layers_mapping[layer.layer_id][1])
+        key = (loc.data_ptr(), 0 if swa_loc is None else swa_loc.data_ptr(), slides)
+        metadata = None if entry is None else entry.metadata
+        known = self._seen.get(pool)
+        if known is None or known[0] is not metadata:
+            known = self._seen[pool] = (metadata, set())
+        if metadata is not None and key in known[1]:
+            return
+        known[1].add(key)
+        requests, each = _rows(entry, loc)
+        full, swa = _spaces(pool)
+        found = check_writes(
+            loc,
+            full,
+            swa_loc=swa_loc if slides else None,
+            swa_space=swa,
+            full_to_swa=pool.full_to_swa_index_mapping,
+            req_pool_indices=requests,
+            tokens_per_row=each,
+        )
+        self.traps.fire_findings(
+            found,
+            "I3",
+            "a token is written to a slot that is not its own",
+            "swa" if slides else "full",
+            "set_kv_buffer",
+        )
+
+
+def _spaces(pool: Any) -> tuple[IndexSpace, IndexSpace]:
+    page = int(pool.page_size)
+    full, swa = num_pages(pool.full_kv_pool, page), num_pages(pool.swa_kv_pool, page)
+    return IndexSpace("full", page, full), IndexSpace("swa", page, swa)
+
+
+def _rows(entry: Entry | None, loc: Tensor) -> tuple[Tensor | None, int]:
+    """The batch's requests and the tokens of each, where every row has as many."""
+    requests = None if entry is None else entry.req_pool_indices
+    rows = 0 if requests is None else len(requests)
+    if rows == 0 or len(loc) % rows or entry is None or not entry.uniform:
+        return None, 1
+    return requests, len(loc) // rows

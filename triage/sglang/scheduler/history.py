@@ -1,0 +1,152 @@
+"""The flight recorder's ring as the `history` section of a dump.
+
+The failure: a sticky CUDA error ends the process, and nothing can be asked of the
+device any more. The ring is in host memory already; writing it touches no device.
+A ring of full tables would unfold to gigabytes, so an entry's columns are written
+out for the newest launches of each space and for the first that was wrong; of the
+others the dump keeps lengths, rows and facts.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from triage.dump.from_ring import Recorded, launch_of
+from triage.dump.history import CRASH, SNAP, first_offence
+from triage.dump.sections import Dump
+from triage.errors import TrapError
+from triage.evidence import Evidence
+from triage.sglang.launch.collect import provenance
+
+if TYPE_CHECKING:
+    from triage.sglang.traps import Traps
+
+logger = logging.getLogger("triage")
+
+SIGNAL = signal.SIGUSR2
+WITH_COLUMNS = 8
+
+
+class History:
+    """The ring of one process, and the dumps that are made of it."""
+
+    def __init__(self, traps: Traps) -> None:
+        self.traps = traps
+
+    def entries(self, check: int | None = None) -> tuple[dict[str, Any], ...]:
+        """Oldest first; empty where nothing is recorded or the ring cannot be read.
+
+        check: a launch of the checker whose table is wanted whatever its age.
+        """
+        watch = self.traps.watching.watch
+        if watch is None or watch.recorder is None:
+            return ()
+        try:
+            found = watch.recorder.entries(columns_of=WITH_COLUMNS, and_of=check)
+        except Exception as error:  # evidence is second to the fault, whatever is wrong with it
+            logger.error("sglang-triage: the flight recorder cannot be read: %s", error)
+            return ()
+        steps = self.traps.steps
+        return tuple({**entry, "step": steps.step_of(entry["checker_launch"])} for entry in found)
+
+    def save(self, kind: str, summary: str, where: str) -> tuple[Path | None, str]:
+        """Write the ring as a dump, no device touched: (path, "") or (None, why not)."""
+        history = self.entries()
+        wrong = first_offence(history)
+        facts: dict[str, object] = {"kind": kind, "launches": len(history)}
+        if wrong is not None:
+            facts["first wrong"] = {
+                "sequence": wrong["sequence"],
+                "check": wrong["checker_launch"],
+                "step": wrong["step"],
+            }
+        evidence = Evidence("", summary, where, facts=facts)
+        dump = self.dump(evidence, history, None if wrong is None else launch_of(wrong))
+        return self.traps.store.save(dump, kind)
+
+    @staticmethod
+    def dump(
+        evidence: Evidence, history: tuple[dict[str, Any], ...], recorded: Recorded | None
+    ) -> Dump:
+        """Of the ring, and of one launch in it where there is one to show."""
+        if recorded is None:
+            return Dump(evidence, history=history, provenance=provenance())
+        return Dump(
+            evidence,
+            recorded.launch,
+            recorded.tables,
+            recorded.pools,
+            recorded.backend,
+            history=history,
+            provenance=provenance(),
+        )
+
+    def leaving(self, error: BaseException, where: str) -> Path | None:
+        """An exception leaves the scheduler: write the ring, and let it go on.
+
+        Not for a trap's error, whose own dump holds the ring already.
+        """
+        if isinstance(error, TrapError) or self.traps.watching.watch is None:
+            return None
+        text = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+        path, problem = self.save(CRASH, text, where)
+        told = f"dump: {path}" if path else f"no dump was written: {problem}"
+        logger.error("sglang-triage: %s left %s; %s", type(error).__name__, where, told)
+        return path
+
+    # -- on request ------------------------------------------------------------------------
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Inside, SIGUSR2 writes the ring; a handler that was there before runs too.
+
+        A file `armed.PID` beside the dumps tells `triage snap` that this process may be
+        asked. Only in the main thread, where Python delivers signals; elsewhere nothing.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            logger.warning("sglang-triage: not in the main thread, SIGUSR2 is not listened to")
+            yield
+            return
+        before = signal.getsignal(SIGNAL)
+
+        def snap(number: int, frame: FrameType | None) -> None:
+            self._snap()
+            if callable(before):
+                before(number, frame)
+
+        signal.signal(SIGNAL, snap)
+        marker = armed_marker(self.traps.store.directory, os.getpid())
+        self._mark(marker)
+        try:
+            yield
+        finally:
+            marker.unlink(missing_ok=True)
+            signal.signal(SIGNAL, before if before is not None else signal.SIG_DFL)
+
+    def _mark(self, marker: Path) -> None:
+        try:
+            marker.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            marker.touch()
+        except OSError as error:
+            logger.error("sglang-triage: `triage snap` will not find this process: %s", error)
+
+    def _snap(self) -> None:
+        try:
+            path, problem = self.save(SNAP, "a snapshot that was asked for", "SIGUSR2")
+        except Exception as error:  # a request must not end the server it looks at
+            path, problem = None, str(error)
+        told = f"dump: {path}" if path else f"no dump was written: {problem}"
+        logger.warning("sglang-triage: SIGUSR2; %s", told)
+
+
+def armed_marker(directory: Path, pid: int) -> Path:
+    """Where a process that listens to SIGUSR2 says so."""
+    return directory / f"armed.{pid}"

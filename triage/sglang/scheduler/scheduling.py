@@ -1,0 +1,86 @@
+"""Where the scheduler's steps are: launch, forward, result, and the loop an exception leaves.
+
+The same four names stand in every release read (0.5.12.post1 to 0.5.23). A target
+that cannot be found, as in a process without SGLang's server dependencies, is
+listed in `absent` with the reason: the exception of mode `contain` then has nobody
+to come before.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Callable
+from typing import Any
+
+from triage.sglang.binding.hooks import Hook
+from triage.sglang.traps import Traps
+
+SCHEDULER = "sglang.srt.managers.scheduler.Scheduler"
+RUNNER = "sglang.srt.model_executor.model_runner.ModelRunner"
+
+_STEP = "_sglang_triage_step"
+
+
+class Scheduling:
+    """The hooks of `Traps.steps` and `Traps.history`. `absent`: target -> why there is none."""
+
+    def __init__(self, traps: Traps) -> None:
+        self.traps = traps
+        self.absent: dict[str, str] = {}
+
+    def hooks(self) -> list[Hook]:
+        return [
+            *self._present(f"{RUNNER}.forward", self.forward, "mark behind the forward"),
+            *self._present(f"{SCHEDULER}.run_batch", self.run_batch, "number of a step"),
+            *self._present(
+                f"{SCHEDULER}.process_batch_result",
+                self.process_batch_result,
+                "verdict before a step's tokens leave",
+            ),
+            *self._present(
+                f"{SCHEDULER}.run_event_loop", self.run_event_loop, "ring dump on an exception"
+            ),
+        ]
+
+    def _present(self, target: str, around: Callable[..., Any], why: str) -> list[Hook]:
+        try:
+            pkgutil.resolve_name(target)
+        except (ImportError, AttributeError) as error:
+            self.absent[target] = f"{why}: {error}"
+            return []
+        return [Hook(target, around, why)]
+
+    def forward(self, original: Any, runner: Any, *args: Any, **kwargs: Any) -> Any:
+        output = original(runner, *args, **kwargs)
+        if self.traps.armed and not runner.is_draft_worker:
+            self.traps.steps.forward_done()
+        return output
+
+    def run_batch(self, original: Any, scheduler: Any, *args: Any, **kwargs: Any) -> Any:
+        if not self.traps.armed:
+            return original(scheduler, *args, **kwargs)
+        step = self.traps.steps.begin()
+        result = original(scheduler, *args, **kwargs)
+        if result is not None:
+            setattr(result, _STEP, step)
+        return result
+
+    def process_batch_result(
+        self, original: Any, scheduler: Any, batch: Any, result: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Under pipeline parallelism the result is another object: every mark is waited for."""
+        if self.traps.armed:
+            self.traps.steps.release(getattr(result, _STEP, None))
+        return original(scheduler, batch, result, *args, **kwargs)
+
+    def run_event_loop(self, original: Any, scheduler: Any, *args: Any, **kwargs: Any) -> Any:
+        if not self.traps.armed:
+            return original(scheduler, *args, **kwargs)
+        try:
+            with self.traps.history.listening():
+                return original(scheduler, *args, **kwargs)
+        # Whatever ends the server, SystemExit and a sticky CUDA error included: the ring is
+        # written from host memory and the very same exception goes on.
+        except BaseException as error:
+            self.traps.history.leaving(error, "Scheduler.run_event_loop")
+            raise

@@ -1,0 +1,173 @@
+"""What the device found, brought to the host before a step's tokens leave the scheduler.
+
+The scheduler launches a step and looks at its result later (one step later under
+overlap). In between, SGLang itself waits for the event behind the copy of that
+result to the host; the mark of a step lies before that event on the same stream.
+
+    begin         a step is about to be launched: its number
+    forward_done  behind the target's forward, on its stream: the mark
+    release       before the step's tokens are looked at: waits for that mark, then
+                  raises the step's TrapError, or logs it in mode `log`
+
+Not covered: what a draft reads after the target's forward of its step shows in the
+next step's mark; its tokens are proposals that the target verifies.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, deque
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from triage.device import capture
+from triage.device.checker import StepReport
+from triage.device.watch import CheckerSilent, Watch
+from triage.dump.from_ring import launch_of
+from triage.errors import StaleSWAState, TrapError
+from triage.evidence import Evidence
+from triage.invariants.error_map import typed
+
+if TYPE_CHECKING:
+    from triage.sglang.traps import Traps
+
+logger = logging.getLogger("triage")
+
+REMEMBERED = 1024
+_BY_IDS = ("I1", "I2")  # what stale SWA state leads to
+INVALID = "the output of this step is invalid"
+
+
+class Steps:
+    """The steps of one scheduler. One thread."""
+
+    def __init__(self, traps: Traps) -> None:
+        self.traps = traps
+        self.current = 0
+        self.launches: deque[tuple[int, int, int]] = deque(maxlen=REMEMBERED)
+        self._reports: deque[StepReport] = deque()
+        self._logged: Counter[tuple[str, str]] = Counter()
+        self._device_lost = False
+
+    # -- what the scheduler does -----------------------------------------------------------
+
+    def begin(self) -> int:
+        """A step is about to be launched. The first one drops what warm-up left behind."""
+        if self.current == 0:
+            self._absorb_warm_up()
+        self.current += 1
+        return self.current
+
+    def forward_done(self) -> None:
+        """Send the checker's state to the host behind the target's forward.
+
+        Call it on the stream the forward ran on. Cost: one async copy and one event;
+        a wait only if eight marks are on their way, SGLang has two at most.
+        """
+        watch = self.traps.watching.watch
+        if watch is None or capture.capturing() or self._device_lost:
+            return
+        if not self.traps.watching.forward_done():
+            return
+        try:
+            if not watch.end(self.current):
+                self.traps.counts["marks that waited"] += 1
+                self._reports.extend(watch.checker.poll(until=watch.checker.oldest_step))
+                watch.end(self.current)
+        except RuntimeError as error:
+            self._lose_device(error)
+
+    def release(self, step: int | None) -> None:
+        """Raise what the checks of `step` and of the steps before it found.
+
+        Waits for the mark of that step: SGLang waits for the later copy of its result
+        right after, so no sync is added. None, a result of unknown origin, waits for
+        every mark.
+        """
+        watch = self.traps.watching.watch
+        if watch is None:
+            return
+        reports = self._reports
+        if not self._device_lost:
+            try:
+                reports.extend(watch.checker.poll(wait=step is None, until=step))
+            except RuntimeError as error:
+                self._lose_device(error)
+        while reports and (step is None or reports[0].step <= step):
+            self._judge(watch, reports.popleft())
+
+    def _lose_device(self, error: RuntimeError) -> None:
+        """A CUDA error is SGLang's to report: it meets the same one at its own next call."""
+        self._device_lost = True
+        logger.error("sglang-triage: the device is lost, checks end here: %s", error)
+
+    def _absorb_warm_up(self) -> None:
+        """Warm-up and capture run on dummy batches; what they left is logged, not raised."""
+        watch, counts = self.traps.watching.watch, self.traps.counts
+        if watch is None or not counts["tables"] + counts["writes"]:
+            return
+        watch.end(0)
+        for report in watch.checker.poll(wait=True):
+            if report.total:
+                logger.warning("sglang-triage: during warm-up: %s", report.counts)
+
+    def step_of(self, check: int | None) -> int | None:
+        """The step that the checker's launch belongs to; None if not known yet, or any more."""
+        if check is None:
+            return None
+        for step, low, high in self.launches:
+            if low <= check < high:
+                return step
+        return None
+
+    # -- what a step's report means ----------------------------------------------------------
+
+    def _judge(self, watch: Watch, report: StepReport) -> None:
+        self.launches.append((report.step, *report.launches))
+        if report.counts:
+            # What was redirected is told, whatever is enabled: containment is never silent.
+            only = self.traps.enabled | ({"I1", "I26"} if watch.mode == "contain" else set())
+            if any(name in only for name in report.counts):
+                self._fire(watch.evidence(report, only), report)
+        try:
+            watch.listen()
+        except CheckerSilent as silence:
+            self.traps.counts["heartbeats missed"] += 1
+            if self.traps.mode != "log":
+                raise
+            logger.error("sglang-triage: %s", silence)
+
+    def _fire(self, evidence: Evidence, report: StepReport) -> None:
+        self.traps.counts["violations"] += 1
+        stale = str(evidence.facts.get("stale") or "") if evidence.invariant in _BY_IDS else ""
+        if stale:
+            _, _, counted = evidence.summary.partition("; ")
+            evidence = replace(evidence, summary=f"{stale}; {counted}")
+        error = StaleSWAState if stale else typed(evidence.invariant)
+        if self.traps.mode == "log":
+            self._log(error, evidence, report)
+            return
+        evidence.facts["output"] = INVALID
+        raise error(
+            evidence, f"{INVALID} and was not released\n{self._save(evidence, error, report)}"
+        )
+
+    def _log(self, error: type[TrapError], evidence: Evidence, report: StepReport) -> None:
+        """The first of each kind with a dump, then the 2nd, 4th, 8th ... in one line."""
+        kind = (evidence.invariant, evidence.pool)
+        self._logged[kind] += 1
+        seen = self._logged[kind]
+        if seen == 1:
+            logger.error("sglang-triage: %s", error(evidence, self._save(evidence, error, report)))
+        elif seen & (seen - 1) == 0:
+            logger.error("sglang-triage: %d steps with: %s", seen, evidence.headline())
+
+    def _save(self, evidence: Evidence, error: type[TrapError], report: StepReport) -> str:
+        """The dump of the first launch that was wrong, as the ring has it."""
+        first = evidence.facts["launch"]
+        history = self.traps.history.entries(check=first if isinstance(first, int) else None)
+        entry = next((each for each in history if each["checker_launch"] == first), None)
+        offenders = [each.violation for each in report.offenders if each.launch == first]
+        complete = len(report.offenders) == report.total
+        recorded = None if entry is None else launch_of(entry, offenders, complete=complete)
+        return self.traps.save(self.traps.history.dump(evidence, history, recorded), error)
