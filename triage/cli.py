@@ -47,7 +47,9 @@ COMMANDS = {
     "import": Command("triage.commands.import_:import_", "Read other tools' dumps and logs."),
     "probe": Command("triage.commands.probe:probe", "Find out which columns a GPU kernel reads."),
     "lab": Command("triage.lab.cli:lab", "SGLang's real classes on a CPU, kernel emulated."),
-    "kernels": Command("triage.kernels_cli:kernels", "Resolve, validate and bench kernels."),
+    "kernels": Command(
+        "triage.commands.kernels_group:kernels", "Resolve, validate and bench kernels."
+    ),
     "doctor": Command("triage.commands.doctor:doctor", "Check this machine and its SGLang."),
     "snap": Command("triage.commands.snap:snap", "Take a dump of a running server."),
     "fixes": Command("triage.commands.fixes:fixes", "List the fixes and whether they are needed."),

@@ -120,6 +120,38 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Config:
     )
 
 
+def warnings(environment: Mapping[str, str] | None = None) -> list[str]:
+    """What is set and will have no effect, one sentence each; nothing here stops a server.
+
+    A variable of the traps while they are not armed, and a name that differs from one of
+    ours in one letter. Values are not looked at: `from_environment` refuses bad ones.
+    """
+    env = os.environ if environment is None else environment
+    found = []
+    if env.get(DEBUG, "").strip().lower() in _FALSE:
+        found = [
+            f"{name}={env[name]!r} has no effect: the traps are armed by {DEBUG}=1 only"
+            for name in _FOR_USERS
+            if name in env and name.startswith(f"{DEBUG}_")
+        ]
+    for name in sorted(env):
+        meant = next((ours for ours in _FOR_USERS if one_letter_away(name, ours)), "")
+        if meant and name not in _FOR_USERS:
+            found.append(f"{name}={env[name]!r} has no effect: is {meant} meant?")
+    return found
+
+
+def one_letter_away(name: str, other: str) -> bool:
+    """Does one letter more, less, changed, or swapped with its neighbour make them equal?"""
+    if abs(len(name) - len(other)) > 1 or name == other:
+        return False
+    differ = (i for i, (one, two) in enumerate(zip(name, other, strict=False)) if one != two)
+    start = next(differ, min(len(name), len(other)))
+    left, right = name[start:], other[start:]
+    swapped = left[1:2] + left[:1] + left[2:]
+    return right in (left[1:], swapped) or left == right[1:] or left[1:] == right[1:]
+
+
 def invariants_of(checks: tuple[str, ...]) -> frozenset[str]:
     """The invariants that families and single names stand for."""
     return frozenset(name for check in checks for name in INVARIANTS_OF.get(check, (check,)))

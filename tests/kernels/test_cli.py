@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner
-from triage_kernels.registry import KERNELS
+from triage_kernels.validate.registry import KERNELS
 
-from triage.kernels_cli import kernels
+from triage.commands.kernels_group import kernels
 
 on_cpu = pytest.mark.skipif(torch.cuda.is_available(), reason="this process has compiled kernels")
 
@@ -54,12 +54,12 @@ def test_validate_prints_a_line_a_check_and_writes_what_it_is_asked_to(tmp_path:
 def test_a_failing_kernel_gives_exit_code_1_and_a_line_to_repeat_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from triage_kernels.rmsnorm_add import gemma_rmsnorm_add
+    from triage_kernels.ops.rmsnorm_add import gemma_rmsnorm_add
 
     def off(**args: torch.Tensor) -> torch.Tensor:
         return gemma_rmsnorm_add(**args) * 1.01  # type: ignore[arg-type]
 
-    monkeypatch.setattr("triage_kernels.validate.resolve", lambda *_: off)
+    monkeypatch.setattr("triage_kernels.validate.runner.resolve", lambda *_: off)
     run = invoke("validate", "gemma_rmsnorm_add", "--check", "error-bound", "--details")
     assert run.exit_code == 1
     assert "triage kernels validate gemma_rmsnorm_add --provider ours" in run.output
@@ -99,7 +99,8 @@ def test_an_absent_provider_is_cannot_run() -> None:
 
 def test_help_needs_neither_torch_nor_triton() -> None:
     program = (
-        "import sys; from click.testing import CliRunner; from triage.kernels_cli import kernels\n"
+        "import sys; from click.testing import CliRunner\n"
+        "from triage.commands.kernels_group import kernels\n"
         "for c in ('--help', 'validate --help', 'bench --help'):\n"
         "    assert CliRunner().invoke(kernels, c.split()).exit_code == 0\n"
         "assert not {'torch', 'triton'} & set(sys.modules), 'imported too early'"
@@ -110,7 +111,7 @@ def test_help_needs_neither_torch_nor_triton() -> None:
 def test_the_device_is_refused_once_triton_is_loaded_for_the_other() -> None:
     program = (
         "import triton\n"
-        "from click.testing import CliRunner; from triage.kernels_cli import kernels\n"
+        "from click.testing import CliRunner; from triage.commands.kernels_group import kernels\n"
         "run = CliRunner().invoke(kernels, ['list', '--device', 'cpu'])\n"
         "assert run.exit_code == 3 and 'start a fresh process' in run.output, run.output"
     )
@@ -122,7 +123,7 @@ def test_the_device_is_refused_once_triton_is_loaded_for_the_other() -> None:
 def test_aot_compiles_for_hopper_and_blackwell_and_reports_what_it_found() -> None:
     # The interpreter's choice is per process, so this one is not ours.
     program = (
-        "from triage.kernels_cli import kernels\n"
+        "from triage.commands.kernels_group import kernels\n"
         "kernels(['aot', 'gemma_gelu_tanh_mul', 'gemma_routing_post_topk', '--arch', '90',"
         " '--arch', '120', '--json'])"
     )

@@ -8,8 +8,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from triage_kernels.compare import against_exact, floor_of, same_bits, same_specials, ulp
-from triage_kernels.spec import Exact
+from triage_kernels.core.spec import Exact
+from triage_kernels.validate.compare import against_exact, floor_of, same_bits, same_specials, ulp
 
 NARROW = [torch.float16, torch.bfloat16]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from triage_kernels.registry import OURS
-from triage_kernels.spec import KernelSpec, as_tuple, copy_args, to_device
-from triage_kernels.validate import Request, validate
+from triage_kernels.core.spec import KernelSpec, as_tuple, copy_args, to_device
+from triage_kernels.validate.registry import OURS
+from triage_kernels.validate.runner import Request, validate
 
 pytestmark = [
     pytest.mark.gpu,
@@ -55,7 +55,7 @@ def test_a_captured_launch_sees_what_its_inputs_hold_at_replay(spec: KernelSpec)
 
 @pytest.mark.parametrize("spec", BY_NAME)
 def test_the_compiled_kernel_does_no_fp64(spec: KernelSpec) -> None:
-    from triage_kernels.aot import compile_launch, launches
+    from triage_kernels.perf.aot import compile_launch, launches
 
     major, minor = torch.cuda.get_device_capability()
     for launch in launches(spec, spec.cases[0].dims, torch.bfloat16):
@@ -64,7 +64,7 @@ def test_the_compiled_kernel_does_no_fp64(spec: KernelSpec) -> None:
 
 
 def test_a_bench_shape_gives_a_time_for_ours_and_for_the_copy() -> None:
-    from triage_kernels.bench import Plan, bench
+    from triage_kernels.perf.bench import Plan, bench
 
     plan = Plan(ops=("gemma_rmsnorm_add",), rows=(1024, 1), contenders=("ours", "copy", "empty"))
     measured = {(m.rows, m.contender): m for m in bench(plan)}

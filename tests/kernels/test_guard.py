@@ -6,8 +6,8 @@ import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from triage_kernels.errors import ContractError
-from triage_kernels.guard import check_disjoint, check_writable, output, overlap
+from triage_kernels.core.errors import ContractError
+from triage_kernels.core.guard import check_disjoint, check_writable, output, overlap
 
 view = st.tuples(
     st.integers(0, 60),  # offset

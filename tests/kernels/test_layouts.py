@@ -8,10 +8,10 @@ import sys
 
 import pytest
 import torch
-from triage_kernels.alignment import aligned, is_aligned, written_back
-from triage_kernels.heads import GRIDS, head_plan
-from triage_kernels.plans import PLANS
-from triage_kernels.tune import Trial, best_plans, shapes, tiles
+from triage_kernels.core.alignment import aligned, is_aligned, written_back
+from triage_kernels.core.heads import GRIDS, head_plan
+from triage_kernels.core.plans import PLANS
+from triage_kernels.perf.tune import Trial, best_plans, shapes, tiles
 
 COMPILED = (
     "gemma_qkv_rmsnorm",
@@ -26,7 +26,7 @@ def test_a_row_is_summed_in_one_order_whatever_the_grid_or_the_stride() -> None:
     # The interpreter's choice is per process, so this one is not ours.
     environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join(sys.path), "HOME": "/tmp"}
     run = subprocess.run(
-        [sys.executable, "-m", "triage_kernels.layouts", *COMPILED],
+        [sys.executable, "-m", "triage_kernels.perf.layouts", *COMPILED],
         capture_output=True,
         text=True,
         env=environment,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from triage_kernels.defects import DEFECTS, Mutant
-from triage_kernels.errors import MutantError
-from triage_kernels.interpreter import interpreting
-from triage_kernels.mutants import UPSTREAM, detect, matrix, source_of
-from triage_kernels.registry import OURS
+from triage_kernels.core.errors import MutantError
+from triage_kernels.core.interpreter import interpreting
+from triage_kernels.validate.defects import DEFECTS, Mutant
+from triage_kernels.validate.mutants import UPSTREAM, detect, matrix, source_of
+from triage_kernels.validate.registry import OURS
 
 needs_interpreter = pytest.mark.skipif(
     not interpreting(), reason="a stray access of a compiled mutant would end the process"
@@ -24,7 +24,7 @@ def test_there_are_at_least_25_and_every_one_is_of_a_kernel_in_the_registry() ->
 
 @pytest.mark.parametrize("mutant", [pytest.param(m, id=m.name) for m in DEFECTS])
 def test_its_edits_fit_the_source_and_change_it(mutant: Mutant) -> None:
-    original = Path(__file__).parents[2] / f"kernels/triage_kernels/{mutant.module}.py"
+    original = Path(__file__).parents[2] / f"kernels/triage_kernels/ops/{mutant.module}.py"
     assert source_of(mutant) != original.read_text()
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from triage_kernels.checks import ALL
-from triage_kernels.errors import UnknownNameError
-from triage_kernels.registry import KERNELS, OURS, select
-from triage_kernels.spec import KernelSpec, as_tuple, copy_args
-from triage_kernels.validate import DEFAULT_DTYPES, Request, validate
+from triage_kernels.core.errors import UnknownNameError
+from triage_kernels.core.spec import KernelSpec, as_tuple, copy_args
+from triage_kernels.validate.checks import ALL
+from triage_kernels.validate.registry import KERNELS, OURS, select
+from triage_kernels.validate.runner import DEFAULT_DTYPES, Request, validate
 
 BY_NAME = [pytest.param(spec, id=spec.name) for spec in OURS]
 # Slow in the interpreter, and run whole by `triage kernels validate`.
@@ -84,7 +84,7 @@ def test_a_kernel_that_raises_is_a_failed_check_and_the_rest_still_run(
     def broken(**args: object) -> torch.Tensor:
         raise RuntimeError("device-side assert\nand more")
 
-    monkeypatch.setattr("triage_kernels.validate.resolve", lambda *_: broken)
+    monkeypatch.setattr("triage_kernels.validate.runner.resolve", lambda *_: broken)
     # WHEN two checks run on it
     request = Request(
         ops=("gemma_rmsnorm_add",),

@@ -10,22 +10,22 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor, nn
-from triage_kernels.attention_preamble import gemma_attention_preamble_eager
-from triage_kernels.dual_rmsnorm import gemma_dual_rmsnorm_residual_scalar_eager
-from triage_kernels.gelu_tanh_mul import gemma_gelu_tanh_mul_eager
-from triage_kernels.layer_tail import gemma_layer_tail_next_norm_eager
-from triage_kernels.models import EPS, HEAD_DIM
-from triage_kernels.post_attn_triple import (
+from triage_kernels.core.models import EPS, HEAD_DIM
+from triage_kernels.core.reference import norm_eager
+from triage_kernels.core.rope import cos_sin_cache, rotary_angles
+from triage_kernels.ops.attention_preamble import gemma_attention_preamble_eager
+from triage_kernels.ops.dual_rmsnorm import gemma_dual_rmsnorm_residual_scalar_eager
+from triage_kernels.ops.gelu_tanh_mul import gemma_gelu_tanh_mul_eager
+from triage_kernels.ops.layer_tail import gemma_layer_tail_next_norm_eager
+from triage_kernels.ops.post_attn_triple import (
     gemma_post_attn_triple_rmsnorm_eager,
     router_norm_weight,
 )
-from triage_kernels.providers import declare_torchvision_operators
-from triage_kernels.qkv_rmsnorm import gemma_qkv_rmsnorm_eager
-from triage_kernels.reference import norm_eager
-from triage_kernels.rmsnorm_add import gemma_rmsnorm_add_eager
-from triage_kernels.rmsnorm_residual_scalar import gemma_rmsnorm_residual_scalar_eager
-from triage_kernels.rope import cos_sin_cache, rotary_angles
-from triage_kernels.routing import gemma4_fused_routing_eager
+from triage_kernels.ops.qkv_rmsnorm import gemma_qkv_rmsnorm_eager
+from triage_kernels.ops.rmsnorm_add import gemma_rmsnorm_add_eager
+from triage_kernels.ops.rmsnorm_residual_scalar import gemma_rmsnorm_residual_scalar_eager
+from triage_kernels.ops.routing import gemma4_fused_routing_eager
+from triage_kernels.validate.providers import declare_torchvision_operators
 
 declare_torchvision_operators()
 gemma4 = pytest.importorskip("transformers.models.gemma4.modeling_gemma4")

@@ -7,7 +7,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from triage.invariants.ledger import FREED_TWICE, TREE, USED_AFTER_FREE, PageLedger, RequestLedger
+from triage.invariants.found import Found
+from triage.invariants.ledger import TREE, PageLedger, RequestLedger
 
 PAGE = 4
 
@@ -56,7 +57,7 @@ def test_a_second_free_says_whose_the_page_was_and_whose_came_with_it():
     # WHEN request 1 frees both, as it does where its row names page 2 too
     (evidence,) = books.free([8, 20], where="finish")
     # THEN an alias can be told from a call that is made twice
-    assert evidence.facts["finding"] == FREED_TWICE
+    assert evidence.kind == Found.FREED_TWICE
     assert evidence.facts["freed before as pages of"] == [3]
     assert evidence.facts["freed now with pages of"] == [1]
     (again,) = books.free([20], where="finish")
@@ -70,7 +71,7 @@ def test_a_use_after_free_says_so_in_its_facts():
     assert books.check_use([8], where="forward") == ()
     books.free([8], where="abort")
     (evidence,) = books.check_use([8], where="forward")
-    assert evidence.facts["finding"] == USED_AFTER_FREE
+    assert evidence.kind == Found.USED_AFTER_FREE
 
 
 def test_a_free_in_an_open_group_counts_as_freed_until_it_is_settled():

@@ -41,11 +41,28 @@ from triage.device.checker_kernels import (
 from triage.device.launches import TableLaunch, WriteLaunch
 from triage.errors import TriageError
 from triage.evidence import Violation
+from triage.invariants.found import Found
 from triage.invariants.reads import IndexSpace
 
 INTEGERS = (torch.int32, torch.int64)
 COLUMNS_PER_BLOCK = 1024
 TOKENS_PER_BLOCK = 1024
+
+
+FOUND_BY_RECORD = {
+    ("I1", "block_tables"): Found.PAGE_OUTSIDE_POOL,
+    ("I2", "block_tables"): Found.WRONG_PAGE,
+    ("I2", "req_pool_indices"): Found.NO_SUCH_REQUEST,
+    ("I3", "out_cache_loc"): Found.WRITE_OUTSIDE_POOL,
+    ("I3", "swa_loc"): Found.WRITE_NOT_MAPPED_SLOT,
+    ("I10", "block_tables"): Found.PADDING_NOT_INERT,
+    ("I10", "cache_seqlens"): Found.PADDING_NOT_INERT,
+    ("I10", "req_pool_indices"): Found.PADDING_NOT_INERT,
+    ("I12", "cache_seqlens"): Found.ILLEGAL_LENGTH,
+    ("I12", "q_len"): Found.ILLEGAL_QUERIES,
+    ("I26", "cache_seqlens"): Found.TABLE_TOO_NARROW,
+}
+"""What a record of the device is: it holds an invariant and a tensor, which tell it."""
 
 
 class CheckRefused(TriageError):
@@ -495,5 +512,6 @@ def _offender(record: list[int]) -> Offender:
         expected=known(expected),
         req_pool_index=known(request),
         in_window=None if seen == UNKNOWN else bool(seen),
+        kind=FOUND_BY_RECORD.get((INVARIANTS[invariant], TENSORS[tensor]), ""),
     )
     return Offender(violation, launch, tag)

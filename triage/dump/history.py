@@ -34,6 +34,7 @@ class Moment:
     longest: int
     fresh: int
     stale: str
+    reads: str
     torn: bool
     lost: str
 
@@ -116,6 +117,7 @@ def _moment(entry: dict[str, Any], fresh: int) -> Moment:
         longest=int(lengths.max()) if known else 0,  # type: ignore[union-attr]
         fresh=fresh,
         stale=_text(entry, "stale"),
+        reads=_text(entry, "reads"),
         torn=entry.get("torn") is True,
         lost=_text(entry, "lost"),
     )

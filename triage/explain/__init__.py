@@ -17,15 +17,17 @@ from triage.dump.sections import Dump
 from triage.explain.case import Case
 from triage.explain.cause import Cause, Confidence
 from triage.explain.rules_allocation import freed_page, page_owned_twice
-from triage.explain.rules_books import moved_wrongly
 from triage.explain.rules_fault import (
     freed_by_two,
     goes_on_elsewhere,
+    goes_on_too_early,
     illegal_allocation,
     lengths_disagree,
     misread_lengths,
+    row_written_wrongly,
 )
 from triage.explain.rules_form import misread_table, narrow_table
+from triage.explain.rules_found import found_by_a_check
 from triage.explain.rules_history import stale_state_on_record
 from triage.explain.rules_kernel import known_kernel_defect
 from triage.explain.rules_rows import other_requests_row, padded_row
@@ -36,7 +38,6 @@ from triage.explain.rules_space import (
     slots_as_pages,
     stale_swa_state,
 )
-from triage.explain.rules_state import sized_wrongly
 
 RULES = (
     misread_table,
@@ -56,11 +57,12 @@ RULES = (
 FAULT_RULES = (
     illegal_allocation,
     goes_on_elsewhere,
+    goes_on_too_early,
+    row_written_wrongly,
     lengths_disagree,
     misread_lengths,
     freed_by_two,
-    moved_wrongly,
-    sized_wrongly,
+    found_by_a_check,
     stale_state_on_record,
 )
 """Rules that go by the recorded fault and the history alone: the launch may be absent."""
@@ -103,12 +105,28 @@ def explain(dump: Dump) -> Explanation:
     answers = [rule(dump) for rule in FAULT_RULES]
     if case is not None:
         answers += [rule(case) for rule in RULES]
-    found = [cause for cause in answers if cause is not None]
-    found.sort(key=lambda cause: -cause.confidence)
+    found = _one_of_each([cause for cause in answers if cause is not None])
     told = tuple(filter(None, (since(dump),)))
     if case is None:
-        return Explanation(tuple(found), ("the dump holds no launch with its tables", *told))
+        nothing = "the dump holds no launch with its tables"
+        return Explanation(tuple(found), (nothing, *told, *_not_recorded(dump)))
     seen = case.observed()
+    told = (*told, *_not_recorded(dump))
     if not seen and dump.fault.invariant not in _SHOWN_BY_THE_TABLE:
         seen = (f"{dump.fault.invariant}: {dump.fault.summary}",)
     return Explanation(tuple(found), (*seen, *(told if seen else ())))
+
+
+def _not_recorded(dump: Dump) -> tuple[str, ...]:
+    """A fault of an older writer says what was found in a sentence only, which no rule reads."""
+    if dump.fault.found or dump.fault.invariant in _SHOWN_BY_THE_TABLE:
+        return ()
+    return ("what was found is not recorded as a value: an older writer made this dump",)
+
+
+def _one_of_each(causes: list[Cause]) -> list[Cause]:
+    """Best first; a class that two rules name stands once, as the more certain of them."""
+    best: dict[str, Cause] = {}
+    for cause in sorted(causes, key=lambda cause: -cause.confidence):
+        best.setdefault(cause.key, cause)
+    return list(best.values())

@@ -16,12 +16,13 @@ class Confidence(IntEnum):
 
 
 class Citation(NamedTuple):
-    """One table entry that shows the cause; `expected` is None where it is not known."""
+    """One entry that shows the cause; `expected` is None where it is not known."""
 
     row: int
     column: int
     value: int
     expected: int | None
+    tensor: str = "page_table"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from triage.evidence import Evidence
 from triage.invariants.findings import Fault, Findings
+from triage.invariants.found import Found
 
 
 def check_allocated(slots: Tensor, *, size: int, page_size: int, tensor: str = "slots") -> Findings:
@@ -37,8 +38,24 @@ def check_allocated(slots: Tensor, *, size: int, page_size: int, tensor: str = "
     repeated[order[1:]] = ordered[1:] == ordered[:-1]
     return Findings(
         [
-            Fault("I20", tensor, (values < low) | (values >= high), values, low, high),
-            Fault("I20", f"{tensor} (repeated)", repeated, values, low, high),
+            Fault(
+                "I20",
+                tensor,
+                (values < low) | (values >= high),
+                values,
+                low,
+                high,
+                kind=Found.SLOT_OUTSIDE_POOL,
+            ),
+            Fault(
+                "I20",
+                f"{tensor} (repeated)",
+                repeated,
+                values,
+                low,
+                high,
+                kind=Found.SLOT_REPEATED,
+            ),
         ]
     )
 
@@ -74,6 +91,7 @@ def check_continuation(
                 swa,
                 page_size,
                 size_swa + page_size,
+                kind=Found.CONTINUES_EVICTED_PAGE,
             )
         ]
     )
@@ -99,17 +117,28 @@ def check_last_slots(
         grows: `(requests,)`, bool: the call adds tokens to this request.
         last_loc: `(requests,)`, full-pool slot of the last of them; -1 for none.
         req_to_token: `(rows, context)`; without it only the place in the page is judged.
-    Returns: one I20 fault over `last_loc`, row = request.
-    Cost: about 15 small launches over `(rows, requests)`; no sync until `read()`.
+    Returns: two I20 faults over `last_loc`, row = request: its place in the page is not that
+        of the request's last token (`expected` is the slot of the same page that is), or
+        the place is right and no row has the slot there.
+    Cost: about 17 small launches over `(rows, requests)`; no sync until `read()`.
     Source: the assertion of `PagedTokenToKVPoolAllocator.alloc_extend` in debug mode.
     """
     last, held = last_loc.to(torch.int64), held_tokens.to(torch.int64)
     partial = grows & (held.remainder(page_size) != 0)
-    wrong = last.remainder(page_size) != (held - 1).remainder(page_size)
+    place, due = last.remainder(page_size), (held - 1).remainder(page_size)
+    misplaced = partial & (place != due)
+    kind = Found.LAST_LOC_PLACE
+    there = last - place + due  # the slot of the same page at the place that is due
+    faults = [Fault("I20", "last_loc", misplaced, last, page_size, 2**31, there, kind=kind)]
     if req_to_token is not None:
         column = (held - 1).clamp(0, req_to_token.shape[1] - 1)
-        wrong = wrong | ~(req_to_token[:, column] == last).any(dim=0)
-    return Findings([Fault("I20", "last_loc", partial & wrong, last, page_size, 2**31)])
+        strange = partial & ~misplaced & ~(req_to_token[:, column] == last).any(dim=0)
+        faults.append(
+            Fault(
+                "I20", "last_loc", strange, last, page_size, 2**31, kind=Found.LAST_LOC_NOT_IN_ROWS
+            )
+        )
+    return Findings(faults)
 
 
 def check_free_list(
@@ -132,19 +161,40 @@ def check_free_list(
     repeated[order[1:]] = ordered[1:] == ordered[:-1]
     outside = (pages < 1) | (pages >= num_pages)
     faults = [
-        Fault("I5", "free_pages", outside, pages, 1, num_pages),
-        Fault("I5", "free_pages (repeated)", repeated, pages, 1, num_pages),
+        Fault("I5", "free_pages", pages == 0, pages, 1, num_pages, kind=Found.LISTED_DUMMY),
+        Fault(
+            "I5",
+            "free_pages",
+            outside & (pages != 0),
+            pages,
+            1,
+            num_pages,
+            kind=Found.LISTED_ILLEGAL,
+        ),
+        Fault(
+            "I5", "free_pages (repeated)", repeated, pages, 1, num_pages, kind=Found.LISTED_TWICE
+        ),
     ]
     if held_pages is not None:
         at = pages.clamp(0, num_pages - 1)
         faults.append(
-            Fault("I5", "free_pages (held)", held_pages[at] & ~outside, pages, 1, num_pages)
+            Fault(
+                "I5",
+                "free_pages (held)",
+                held_pages[at] & ~outside,
+                pages,
+                1,
+                num_pages,
+                kind=Found.LISTED_AND_HELD,
+            )
         )
         number = torch.arange(num_pages, device=pages.device)
         free = torch.zeros(num_pages, dtype=torch.bool, device=pages.device)
         free[torch.where(outside, 0, at)] = True
         leaked = ~free & ~held_pages & (number > 0)
-        faults.append(Fault("I5", "pages (leaked)", leaked, number, 1, num_pages))
+        faults.append(
+            Fault("I5", "pages (leaked)", leaked, number, 1, num_pages, kind=Found.LEAKED)
+        )
     return Findings(faults)
 
 
@@ -170,7 +220,8 @@ def check_conservation(
         where=where,
         pool=pool,
         total=abs(total - seen),
-        facts={"terms": dict(terms), "total": total},
+        facts={"terms": dict(terms), "total": total, "unit": unit},
+        kind=Found.LEAKED if seen < total else Found.COUNTED_TWICE,
     )
 
 
@@ -190,5 +241,11 @@ def check_failed_alloc(
     lost = abs(free_before - free_after)
     facts: dict[str, object] = {"free_before": free_before, "free_after": free_after}
     return Evidence(
-        invariant="I7", summary=summary, where=where, pool=pool, total=lost, facts=facts
+        invariant="I7",
+        summary=summary,
+        where=where,
+        pool=pool,
+        total=lost,
+        facts=facts,
+        kind=Found.LEAKED_BY_FAILED_ALLOC,
     )

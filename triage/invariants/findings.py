@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from triage.evidence import Violation
+from triage.invariants.found import Found
 
 Bound = int | Tensor
 """A bound that holds for every entry, or one per entry, broadcastable to the mask."""
@@ -31,6 +33,7 @@ class Fault:
     known: where `expected` holds; None means everywhere.
     in_window: whether a query of the launch can see the entry, same shape.
     request: `(rows,)`, `req_pool_indices` of the row.
+    kind: what these entries are, as a value.
     """
 
     invariant: str
@@ -43,6 +46,7 @@ class Fault:
     known: Tensor | None = None
     in_window: Tensor | None = None
     request: Tensor | None = None
+    kind: Found | Literal[""] = ""
 
     def first(self, limit: int) -> tuple[Violation, ...]:
         """The first `limit` offenders in row-major order. Synchronises."""
@@ -67,6 +71,7 @@ class Fault:
             expected=int(self.expected[spot]) if self.expected is not None and known else None,
             req_pool_index=None if self.request is None else int(self.request[spot[0]]),
             in_window=None if self.in_window is None else bool(self.in_window[spot]),
+            kind=str(self.kind),
         )
 
 

@@ -23,6 +23,7 @@ from types import MappingProxyType
 import numpy as np
 
 from triage.evidence import Evidence, Violation
+from triage.invariants.found import Found
 
 FREE, HELD, DEFERRED = 0, 1, 2
 STATES = ("free", "held", "freed, group open")
@@ -30,8 +31,10 @@ STATES = ("free", "held", "freed, group open")
 NOBODY, TREE, UNKNOWN = -1, -2, -3
 """Owners that are no request: nobody, the radix tree, a request not known yet."""
 
-USED_AFTER_FREE, ALIASED, FREED_TWICE = "use after free", "alias", "freed twice"
-"""What a finding is, in the fact "finding" of its evidence; explain goes by these."""
+_OF_THE_DUMMY = {
+    Found.FREED_ILLEGAL: Found.FREED_DUMMY,
+    Found.LISTED_ILLEGAL: Found.LISTED_DUMMY,
+}
 
 Pages = np.ndarray | Iterable[int]
 _NO_FACTS: Mapping[str, object] = MappingProxyType({})
@@ -89,12 +92,14 @@ class PageLedger:
         """
         pages, illegal = self._pages(slots)
         event = self._note("alloc", where, len(pages))
-        found = self._illegal("I20", illegal, event, "handed out")
+        found = self._illegal("I20", Found.HANDED_OUT_ILLEGAL, illegal, event, "handed out")
         carried, _ = self._pages(continued)
         held = pages[self.state[pages] != FREE]
         fresh = pages[self.state[pages] == FREE]
         stolen = held[~np.isin(held, carried) | (self.state[held] == DEFERRED)]
-        found += self._evidence("I5", stolen, event, "handed out, but it is {state}")
+        found += self._evidence(
+            "I5", Found.HANDED_OUT_HELD, stolen, event, "handed out, but it is {state}"
+        )
         self._hold(fresh, owner, event.number)
         self._hold(stolen, owner, event.number)
         return found
@@ -109,19 +114,21 @@ class PageLedger:
         """
         pages, illegal = self._pages(slots)
         event = self._note("free", where, len(pages))
-        found = self._illegal("I6", illegal, event, "freed")
+        found = self._illegal("I6", Found.FREED_ILLEGAL, illegal, event, "freed")
         wrong = pages[self.state[pages] != HELD]
         never = wrong[self.generation[wrong] == 0]
         twice = wrong[self.generation[wrong] > 0]
-        found += self._evidence("I6", never, event, "freed, but it was never allocated")
+        found += self._evidence(
+            "I6", Found.NEVER_ALLOCATED, never, event, "freed, but it was never allocated"
+        )
         mine = self.owner[pages[self.state[pages] == HELD]]
         found += self._evidence(
             "I6",
+            Found.FREED_TWICE,
             twice,
             event,
             "freed, but it is {state} since {freed}",
             facts={
-                "finding": FREED_TWICE,
                 "freed before as pages of": np.unique(self._freed_of[twice]).tolist(),
                 "freed now with pages of": np.unique(mine).tolist(),
             },
@@ -138,8 +145,11 @@ class PageLedger:
 
     def clear(self) -> None:
         """The allocator was cleared: every page is free, generations go on."""
+        held = np.flatnonzero(self.state != FREE)
+        event = self._note("clear", "clear", len(held))
         self.state[:] = FREE
         self.owner[:] = NOBODY
+        self._freed_at[held] = event.number
 
     def restore(self, free_pages: Pages, *, where: str) -> None:
         """The allocator put an earlier free list back: what it lists is free, the rest is held."""
@@ -170,11 +180,24 @@ class PageLedger:
         """
         pages, illegal = self._pages(slots, dummy_allowed=True)
         event = Event(self._next - 1, "use", where, len(pages))
-        found = self._illegal("I17", illegal, event, "used")
-        freed = pages[self.state[pages] != HELD]
-        facts: dict[str, object] = {"finding": USED_AFTER_FREE}
+        found = self._illegal("I17", Found.USED_ILLEGAL, illegal, event, "used")
+        gone = pages[self.state[pages] != HELD]
+        freed, never = gone[self.generation[gone] > 0], gone[self.generation[gone] == 0]
+        found += self._evidence(
+            "I17",
+            Found.USED_AFTER_FREE,
+            freed,
+            event,
+            "used after it was freed by {freed}",
+            request,
+        )
         return found + self._evidence(
-            "I17", freed, event, "used after it was freed by {freed}", request, facts
+            "I17",
+            Found.USED_NEVER_ALLOCATED,
+            never,
+            event,
+            "used, but nobody was given it",
+            request,
         )
 
     def check_mapping(
@@ -184,8 +207,8 @@ class PageLedger:
         pages, illegal = self._pages(mapped_pages, slots=False)
         event = Event(self._next - 1, "mapping", where, len(pages))
         stale = pages[self.state[pages] == FREE]
-        return self._illegal("I4", illegal, event, "mapped") + self._evidence(
-            "I4", stale, event, "mapped, but it was freed by {freed}"
+        return self._illegal("I4", Found.MAPPED_ILLEGAL, illegal, event, "mapped") + self._evidence(
+            "I4", Found.MAPPED_AFTER_FREE, stale, event, "mapped, but it was freed by {freed}"
         )
 
     # -- the balance ----------------------------------------------------------------------
@@ -204,16 +227,22 @@ class PageLedger:
         """
         listed, illegal = self._pages(free_pages, slots=False)
         event = Event(self._next - 1, "audit", where, len(listed))
-        found = self._illegal("I5", illegal, event, "listed as free")
+        found = self._illegal("I5", Found.LISTED_ILLEGAL, illegal, event, "listed as free")
         free = np.zeros(self.num_pages, dtype=bool)
         free[listed] = True
         mine = self.state == FREE
         mine[0] = False
         numbers = np.arange(self.num_pages)
         surplus, missing = numbers[free & ~mine], numbers[mine & ~free]
-        found += self._evidence("I5", surplus, event, "listed as free, but it is {state}")
+        found += self._evidence(
+            "I5", Found.LISTED_AND_HELD, surplus, event, "listed as free, but it is {state}"
+        )
         return found + self._evidence(
-            "I5", missing, event, "freed by {freed}, but it is not in the free list"
+            "I5",
+            Found.MISSING_FROM_FREE_LIST,
+            missing,
+            event,
+            "freed by {freed}, but it is not in the free list",
         )
 
     # -- helpers ----------------------------------------------------------------------------
@@ -249,16 +278,19 @@ class PageLedger:
         return f"event {number}"
 
     def _illegal(
-        self, invariant: str, pages: np.ndarray, event: Event, verb: str
+        self, invariant: str, kind: Found, pages: np.ndarray, event: Event, verb: str
     ) -> tuple[Evidence, ...]:
         if not len(pages):
             return ()
+        if int(pages[0]) == 0:
+            kind = _OF_THE_DUMMY.get(kind, kind)
         summary = f"page {pages[0]} was {verb} by {event.where}, legal are [1, {self.num_pages})"
-        return (self._record(invariant, summary, pages, event),)
+        return (self._record(invariant, kind, summary, pages, event),)
 
     def _evidence(
         self,
         invariant: str,
+        kind: Found,
         pages: np.ndarray,
         event: Event,
         what: str,
@@ -270,7 +302,7 @@ class PageLedger:
         page = int(pages[0])
         text = what.format(state=self._state(page), freed=self._name(int(self._freed_at[page])))
         summary = f"page {page} was {text}"
-        return (self._record(invariant, summary, pages, event, request, facts),)
+        return (self._record(invariant, kind, summary, pages, event, request, facts),)
 
     def _state(self, page: int) -> str:
         state = STATES[self.state[page]]
@@ -285,6 +317,7 @@ class PageLedger:
     def _record(
         self,
         invariant: str,
+        kind: Found,
         summary: str,
         pages: np.ndarray,
         event: Event,
@@ -301,13 +334,17 @@ class PageLedger:
                 low=1,
                 high=self.num_pages,
                 req_pool_index=request,
+                kind=kind,
             )
             for position, page in enumerate(pages[:8])
         )
+        legal = pages[(pages > 0) & (pages < self.num_pages)][:8]
         known: dict[str, object] = {
             **facts,
             "event": event.number,
-            "owners": self.owner[pages[(pages > 0) & (pages < self.num_pages)][:8]].tolist(),
+            "owners": self.owner[legal].tolist(),
+            "states": [STATES[state] for state in self.state[legal].tolist()],
+            "freed by": [self._name(number) for number in self._freed_at[legal].tolist()],
         }
         return Evidence(
             invariant,
@@ -318,6 +355,7 @@ class PageLedger:
             rows_affected=len(pages),
             violations=violations,
             facts=known,
+            kind=kind,
         )
 
 
@@ -333,7 +371,8 @@ class RequestLedger:
         """A request got this row."""
         found: tuple[Evidence, ...] = ()
         if row in self._held:
-            found = (_row(row, f"given out by {where}, but {self._held[row]} holds it", where),)
+            text = f"given out by {where}, but {self._held[row]} holds it"
+            found = (_row(row, Found.ROW_GIVEN_TWICE, text, where),)
         self._held[row] = where
         self._released.pop(row, None)
         return found
@@ -343,10 +382,12 @@ class RequestLedger:
         found: tuple[Evidence, ...] = ()
         if row not in self._held:
             before = self._released.get(row, "nobody: it was never given out")
-            found = (_row(row, f"released by {where}, but it was by {before}", where),)
+            kind = Found.ROW_RELEASED_TWICE if row in self._released else Found.ROW_NEVER_GIVEN
+            found = (_row(row, kind, f"released by {where}, but it was by {before}", where),)
         users = sorted(forward for forward, rows in self._in_flight.items() if row in rows)
         if users:
-            found += (_row(row, f"released by {where} while forward {users[0]} uses it", where),)
+            text = f"released by {where} while forward {users[0]} uses it"
+            found += (_row(row, Found.ROW_RELEASED_IN_USE, text, where),)
         self._held.pop(row, None)
         self._released[row] = where
         return found
@@ -360,14 +401,21 @@ class RequestLedger:
             return ()
         before = self._released.get(lost[0], "nobody: it was never given out")
         text = f"used by forward {forward}, but it was released by {before}"
-        return (_row(lost[0], text, f"forward {forward}", total=len(lost)),)
+        kind = Found.ROW_USED_AFTER_RELEASE
+        return (_row(lost[0], kind, text, f"forward {forward}", total=len(lost)),)
 
     def end(self, forward: int) -> None:
         """The forward is done with its rows."""
         self._in_flight.pop(forward, None)
 
 
-def _row(row: int, text: str, where: str, total: int = 1) -> Evidence:
+def _row(row: int, kind: Found, text: str, where: str, total: int = 1) -> Evidence:
     return Evidence(
-        "I17", f"row {row} of req_to_token was {text}", where, total=total, rows_affected=total
+        "I17",
+        f"row {row} of req_to_token was {text}",
+        where,
+        total=total,
+        rows_affected=total,
+        facts={"row": row},
+        kind=kind,
     )

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from triage.evidence import Evidence
 from triage.invariants.findings import Fault, Findings
+from triage.invariants.found import Found
 from triage.invariants.reads import IndexSpace
 
 
@@ -62,7 +63,16 @@ def check_granularity(
     pages = space.num_pages
     return Findings(
         [
-            Fault("I22", "block_tables (slots)", live & (table == slot), table, 1, pages, right),
+            Fault(
+                "I22",
+                "block_tables (slots)",
+                live & (table == slot),
+                table,
+                1,
+                pages,
+                right,
+                kind=Found.SLOT_AS_PAGE,
+            ),
             Fault(
                 "I22",
                 "block_tables (divided twice)",
@@ -71,6 +81,7 @@ def check_granularity(
                 1,
                 pages,
                 right,
+                kind=Found.DIVIDED_TWICE,
             ),
         ]
     )
@@ -95,7 +106,9 @@ def check_restored(
     facts: dict[str, object] = {
         name: [_name(before.get(name)), _name(after.get(name))] for name in changed
     }
-    return Evidence("I23", summary, where, total=len(changed), facts=facts)
+    return Evidence(
+        "I23", summary, where, total=len(changed), facts=facts, kind=Found.STATE_NOT_RESTORED
+    )
 
 
 def check_spec_kind(
@@ -110,7 +123,10 @@ def check_spec_kind(
     if seen is None or any(base.__name__ in allowed for base in type(seen).__mro__):
         return None
     summary = f"spec_info is a {type(seen).__name__}, {' or '.join(allowed)} was expected"
-    return Evidence("I23", summary, where, total=1)
+    facts: dict[str, object] = {"class": type(seen).__name__, "allowed": list(allowed)}
+    return Evidence(
+        "I23", summary, where, total=1, facts=facts, kind=Found.SPEC_INFO_OF_ANOTHER_KIND
+    )
 
 
 def _name(value: object) -> str:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from triage.evidence import Evidence
 from triage.invariants.findings import Fault, Findings
+from triage.invariants.found import Found
 
 
 def check_nodes(
@@ -38,8 +39,8 @@ def check_nodes(
     left = gone & legal & (entry != 0)
     return Findings(
         [
-            Fault("I16", "live node", missing, entry, 1, 2**31),
-            Fault("I16", "tombstone", left, entry, 0, 1),
+            Fault("I16", "live node", missing, entry, 1, 2**31, kind=Found.LIVE_NODE_NOT_MAPPED),
+            Fault("I16", "tombstone", left, entry, 0, 1, kind=Found.TOMBSTONE_MAPPED),
         ]
     )
 
@@ -78,9 +79,34 @@ def check_locks(
         broken = ~root & (full != wanted)
     return Findings(
         [
-            Fault("I16", "lock_ref (negative)", negative, torch.minimum(full, swa), 0, 2**31),
-            Fault("I16", "swa_lock_ref", inverted, swa, 0, full + 1),
-            Fault("I16", "full_lock_ref", broken, full, below, 2**31, expected=wanted),
+            Fault(
+                "I16",
+                "lock_ref (negative)",
+                negative,
+                torch.minimum(full, swa),
+                0,
+                2**31,
+                kind=Found.LOCK_NEGATIVE,
+            ),
+            Fault(
+                "I16",
+                "swa_lock_ref",
+                inverted,
+                swa,
+                0,
+                full + 1,
+                kind=Found.LOCK_SWA_ABOVE_FULL,
+            ),
+            Fault(
+                "I16",
+                "full_lock_ref",
+                broken,
+                full,
+                below,
+                2**31,
+                expected=wanted,
+                kind=Found.LOCK_BELOW_CHILDREN,
+            ),
         ]
     )
 
@@ -108,4 +134,4 @@ def check_match(
     total = sum(lengths)
     summary = f"a match of {total} tokens ends with {live} live ones, the window is {window}"
     facts: dict[str, object] = {"live": live, "matched": total, "window": window}
-    return Evidence(invariant="I16", summary=summary, where=where, total=1, facts=facts)
+    return Evidence("I16", summary, where, total=1, facts=facts, kind=Found.MATCH_TOO_SHORT)

@@ -46,5 +46,5 @@ def _print_cause(console: Console, cause: Cause) -> None:
 
 
 def _citation(citation: Citation) -> str:
-    text = f"page_table[{citation.row}, {citation.column}] = {citation.value}"
+    text = f"{citation.tensor}[{citation.row}, {citation.column}] = {citation.value}"
     return text if citation.expected is None else f"{text}, expected {citation.expected}"

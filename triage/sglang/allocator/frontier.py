@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from triage.evidence import Evidence
+from triage.invariants.found import Found
 from triage.invariants.lifecycle import check_frontier
 from triage.sglang.traps import Traps
 
@@ -98,6 +99,8 @@ class Frontier:
                     "Req.reset_for_retract",
                     pool="swa",
                     total=1,
+                    facts={"frontier": left},
+                    kind=Found.FRONTIER_NOT_RESET,
                 )
             )
         return result

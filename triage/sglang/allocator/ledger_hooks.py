@@ -25,7 +25,8 @@ from torch import Tensor
 from triage.evidence import Evidence
 from triage.invariants.allocator import check_failed_alloc
 from triage.invariants.findings import Findings, read_together
-from triage.invariants.ledger import ALIASED, DEFERRED, FREE, HELD, PageLedger, RequestLedger
+from triage.invariants.found import Found
+from triage.invariants.ledger import DEFERRED, FREE, HELD, PageLedger, RequestLedger
 from triage.invariants.mapping import check_cleared, check_left_alone, check_mapping
 
 Report = Callable[[Evidence], None]
@@ -186,7 +187,21 @@ class Books:
                     f"slot {int(now[first])} is freed at the end of the group, "
                     f"but it was {int(then[first])} that was given back: the group kept a view"
                 )
-                self.report(Evidence("I6", summary, "free_group_end", pool="full", total=1))
+                facts: dict[str, object] = {
+                    "given back": int(then[first]),
+                    "freed": int(now[first]),
+                }
+                self.report(
+                    Evidence(
+                        "I6",
+                        summary,
+                        "free_group_end",
+                        pool="full",
+                        total=1,
+                        facts=facts,
+                        kind=Found.GROUP_KEPT_A_VIEW,
+                    )
+                )
         return original(allocator)
 
     def _name(self, allocator: Any) -> None:
@@ -237,7 +252,18 @@ class Books:
                     f"pool, first page {mine[0]}; nobody else can free them"
                 )
                 where = "ReqToTokenPool.free"
-                self.report(Evidence("I7", summary, where, pool=ledger.pool, total=len(mine)))
+                facts: dict[str, object] = {"request": row, "pages": mine[:8].tolist()}
+                self.report(
+                    Evidence(
+                        "I7",
+                        summary,
+                        where,
+                        pool=ledger.pool,
+                        total=len(mine),
+                        facts=facts,
+                        kind=Found.LEAKED_BY_REQUEST,
+                    )
+                )
 
     # -- a forward, and the boundary before it -------------------------------------------------
 
@@ -265,20 +291,27 @@ class Books:
                 other, where = owners.setdefault(held, (request, column))
                 if where != column:
                     self._aliased(
+                        Found.ALIASED_POSITIONS,
+                        (held, request, other),
                         f"page {held} is page {column} of request {request} and page {where} of "
-                        f"request {other}"
+                        f"request {other}",
                     )
                 elif other != request and not (self._trees and prefix == column):
                     self._aliased(
+                        Found.ALIASED_WITHOUT_PREFIX,
+                        (held, request, other),
                         f"page {held} is page {column} of requests {other} and {request}, which "
-                        "share no prefix that ends with it"
+                        "share no prefix that ends with it",
                     )
                 elif other != request:
                     prefix = column + 1
 
-    def _aliased(self, summary: str) -> None:
-        facts: dict[str, object] = {"finding": ALIASED}
-        self.report(Evidence("I5", summary, "forward", pool="full", total=1, facts=facts))
+    def _aliased(self, kind: Found, held: tuple[int, int, int], summary: str) -> None:
+        """held: the page and the two requests that hold it, which may be one."""
+        facts: dict[str, object] = {"page": held[0], "requests": list(held[1:])}
+        self.report(
+            Evidence("I5", summary, "forward", pool="full", total=1, facts=facts, kind=kind)
+        )
 
     def boundary(self, allocator: Any) -> None:
         """I4, I5 over both pools, every `every` calls; nothing may be half done now."""

@@ -76,12 +76,13 @@ class TreeTrap:
         violations = found.violations(limit=16)
         summary = "a tree node and the mapping disagree"
         facts: dict[str, object] = {}
+        kind = ""
         ledger = self.books.of(cache.token_to_kv_pool_allocator.full_attn_allocator).ledger
         slots = [int(flat.slots[each.row]) for each in violations if "live" in each.tensor]
         used = ledger.check_use(slots, where=where)
         if used:
             summary = f"a live tree node, and {used[-1].summary}"
-            facts = used[-1].facts
+            facts, kind = used[-1].facts, used[-1].kind
         self.traps.fire_event(
             Evidence(
                 "I16",
@@ -92,6 +93,7 @@ class TreeTrap:
                 rows_affected=found.rows_affected,
                 violations=violations,
                 facts=facts,
+                kind=kind,
             )
         )
 

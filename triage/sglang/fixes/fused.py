@@ -105,7 +105,7 @@ class FusedLayers:
             layer.post_feedforward_layernorm,
         )
         if not layer.has_ple and self._takes("moe-tail", norms, one, two, residual):
-            from triage_kernels.dual_rmsnorm import gemma_dual_rmsnorm_residual_scalar
+            from triage_kernels.ops.dual_rmsnorm import gemma_dual_rmsnorm_residual_scalar
 
             return gemma_dual_rmsnorm_residual_scalar(
                 one,
@@ -136,7 +136,7 @@ class FusedLayers:
             layer.router.norm,
         )
         if self._takes("post-attn-triple", norms, attended, residual, same_eps=True):
-            from triage_kernels.post_attn_triple import gemma_post_attn_triple_rmsnorm
+            from triage_kernels.ops.post_attn_triple import gemma_post_attn_triple_rmsnorm
 
             summed, routed, dense, experts = gemma_post_attn_triple_rmsnorm(
                 attended,
@@ -167,7 +167,7 @@ class FusedLayers:
             contribution, _ = layer.per_layer_projection(gated)
             return (h + last(contribution)) * layer.layer_scalar
         if self._takes("dense-tail", (norm,), h, residual):
-            from triage_kernels.rmsnorm_residual_scalar import gemma_rmsnorm_residual_scalar
+            from triage_kernels.ops.rmsnorm_residual_scalar import gemma_rmsnorm_residual_scalar
 
             return gemma_rmsnorm_residual_scalar(
                 h, norm.weight, residual, layer.layer_scalar, _eps(norm)
@@ -193,7 +193,7 @@ class FusedLayers:
             hidden_states: Tensor, gating_output: Tensor, topk: int, renormalize: bool
         ) -> Any:
             if self.armed and self._takes("routing", (), gating_output):
-                from triage_kernels.routing import gemma4_fused_routing
+                from triage_kernels.ops.routing import gemma4_fused_routing
 
                 return gemma4_fused_routing(gating_output, moe.per_expert_scale, topk)
             return otherwise(hidden_states, gating_output, topk, renormalize)
@@ -217,7 +217,7 @@ class FusedLayers:
         return True
 
     def _refused(self, op: str, *tensors: Tensor) -> bool:
-        from triage_kernels.interpreter import interpreting
+        from triage_kernels.core.interpreter import interpreting
 
         for tensor in tensors:
             reason = ""
@@ -239,7 +239,7 @@ class FusedLayers:
 
     def _router_weight(self, router: Any) -> Tensor:
         """The router's norm weight, computed anew when its scale was written or replaced."""
-        from triage_kernels.post_attn_triple import router_norm_weight
+        from triage_kernels.ops.post_attn_triple import router_norm_weight
 
         scale = router.scale
         stamp = scale._version + scale.data_ptr()
@@ -271,9 +271,9 @@ def _sglangs(op: str, tensor: Tensor) -> Any:
 
 
 def _ple_tail(layer: Any, h: Tensor, residual: Tensor, ple: Tensor) -> Tensor:
-    from triage_kernels.gelu_tanh_mul import gemma_gelu_tanh_mul
-    from triage_kernels.rmsnorm_add import gemma_rmsnorm_add
-    from triage_kernels.rmsnorm_residual_scalar import gemma_rmsnorm_residual_scalar
+    from triage_kernels.ops.gelu_tanh_mul import gemma_gelu_tanh_mul
+    from triage_kernels.ops.rmsnorm_add import gemma_rmsnorm_add
+    from triage_kernels.ops.rmsnorm_residual_scalar import gemma_rmsnorm_residual_scalar
 
     norm, last = layer.post_feedforward_layernorm, layer.post_per_layer_input_norm
     h = gemma_rmsnorm_add(h, norm.weight, residual, _eps(norm))

@@ -18,6 +18,7 @@ from typing import Any
 from torch import Tensor
 
 from triage.invariants.findings import Fault, Findings, read_together
+from triage.invariants.found import Found
 from triage.invariants.graph import check_padded_tokens
 from triage.sglang.traps import Traps
 
@@ -89,7 +90,10 @@ class GraphInputs:
             )
         if lengths is not None and fill is not None:
             tail = lengths[rows[0] : rows[1]]
-            found.append(Findings([Fault("I10", "seq_lens", tail != fill, tail, fill, fill + 1)]))
+            kind = Found.PADDING_NOT_INERT
+            unlike = tail != fill
+            fault = Fault("I10", "seq_lens", unlike, tail, fill, fill + 1, kind=kind)
+            found.append(Findings([fault]))
         read_together(found)
         self.traps.counts["padded replays"] += 1
         for each in found:

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from triage.evidence import Evidence
+from triage.invariants.found import Found
 from triage.invariants.geometry import check_capacity, check_offset
 from triage.invariants.graph import MetadataStamp, check_freshness
 from triage.invariants.lifecycle import check_window_mapped
@@ -133,6 +134,7 @@ class Metadata:
                 "a row of the page table",
                 needed=-(-longest // int(backend.page_size)),
                 capacity=int(columns),
+                kind=Found.TABLE_TOO_NARROW,
                 where=f"metadata of {getattr(mode, 'name', mode)}",
             )
         )

@@ -1,0 +1,1 @@
+"""What every kernel shares: launching, tiles of rows and heads, argument checks, references."""

@@ -1,0 +1,36 @@
+"""The validator's checks, one subject a module; `ALL` names them in the order they run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
+
+from triage_kernels.validate.checks import memory, misuse, numeric, routing, rows, semantics
+from triage_kernels.validate.checks.subject import Finding, Subject
+
+Check: TypeAlias = Callable[[Subject], Iterator[Finding]]
+
+ALL: dict[str, Check] = {
+    "error-bound": numeric.error_bound,
+    "relative-l2-floor": numeric.relative_l2_floor,
+    "no-worse-than-unfused": numeric.no_worse_than_unfused,
+    "eager-twin": numeric.eager_twin,
+    "outliers": numeric.outliers,
+    "mixed-weights": numeric.mixed_weights,
+    "dtype-follows-input": semantics.dtype_follows_input,
+    "specials": semantics.specials,
+    "gelu-tail": semantics.gelu_tail,
+    "stateless": semantics.stateless,
+    "empty-batch": semantics.empty_batch,
+    "row-invariance": rows.row_invariance,
+    "grid-invariance": rows.grid_invariance,
+    "stride-invariance": rows.stride_invariance,
+    "nan-padding": memory.nan_padding,
+    "sentinel-guards": memory.sentinel_guards,
+    "aliasing": memory.aliasing,
+    "in-place-out": memory.in_place_out,
+    "slot-bounds": memory.slot_bounds,
+    "int32-overflow": memory.int32_overflow,
+    "refuses-misuse": misuse.refuses_misuse,
+    "selection-contract": routing.selection_contract,
+}

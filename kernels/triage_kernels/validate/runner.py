@@ -1,0 +1,120 @@
+"""Run the checks over kernels, providers and dtypes, one result at a time.
+
+A result is made whether the kernel passes, fails, raises or cannot run, and is handed
+on at once, so a run that is cut short keeps what it has.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from triage_kernels.core.errors import UnknownNameError
+from triage_kernels.core.models import VARIANTS
+from triage_kernels.core.spec import KernelSpec
+from triage_kernels.validate.checks import ALL, Check
+from triage_kernels.validate.checks.subject import Subject
+from triage_kernels.validate.isolated import in_a_process
+from triage_kernels.validate.providers import Unavailable, resolve
+from triage_kernels.validate.registry import select
+from triage_kernels.validate.results import DTYPES, CheckResult, repeat_line, run_check
+
+# Checks in which a foreign kernel may read or write outside what we mapped for it.
+MAY_FAULT = frozenset({"int32-overflow"})
+
+# The interpreter truncates when it casts to bf16, so bf16 is for a GPU only.
+DEFAULT_DTYPES = {"cpu": ("float16", "float32"), "cuda": ("bfloat16", "float16", "float32")}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to validate; empty means everything there is."""
+
+    ops: tuple[str, ...] = ()
+    providers: tuple[str, ...] = ("ours",)
+    variants: tuple[str, ...] = ()
+    device: str = "cpu"
+    dtypes: tuple[str, ...] = ()
+    checks: tuple[str, ...] = ()
+
+
+def _check_names(request: Request) -> dict[str, Check]:
+    for name in request.checks:
+        if name not in ALL:
+            raise UnknownNameError(f"no check {name!r}; there are: {', '.join(ALL)}")
+    return {n: c for n, c in ALL.items() if not request.checks or n in request.checks}
+
+
+def _check_variants(request: Request) -> None:
+    known = [v.name for v in VARIANTS]
+    for name in request.variants:
+        if name not in known:
+            raise UnknownNameError(f"no variant {name!r}; there are: {', '.join(known)}")
+
+
+def _isolated(subject: Subject, provider: str, name: str) -> CheckResult:
+    """Run one check in a process of its own; its death is the result."""
+    start = time.perf_counter()
+    dtype = str(subject.dtype).removeprefix("torch.")
+    names = tuple(c.name for c in subject.cases)
+    record = in_a_process(subject.spec.name, provider, name, dtype, subject.device, names)
+    if not isinstance(record, str):
+        return CheckResult(**{**record, "failures": tuple(record["failures"])})
+    return CheckResult(
+        op=subject.spec.name,
+        provider=provider,
+        check=name,
+        device=subject.device,
+        dtype=dtype,
+        outcome="FAIL",
+        worst=record,
+        findings=1,
+        failures=(record,),
+        repro=repeat_line(subject.spec.name, provider, name, dtype, subject.device),
+        seconds=time.perf_counter() - start,
+    )
+
+
+def _cannot_run(spec: KernelSpec, provider: str, device: str, reason: str) -> CheckResult:
+    repro = f"triage kernels validate {spec.name} --provider {provider} --device {device}"
+    return CheckResult(
+        spec.name, provider, "-", device, "-", "CANNOT_RUN", reason, 0, (), repro, 0.0
+    )
+
+
+def validate(
+    request: Request, *, done: frozenset[tuple[str, ...]] = frozenset()
+) -> Iterator[CheckResult]:
+    """Yield results as they are made, skipping those whose key is in `done`.
+
+    Raises:
+        UnknownNameError: an op, provider, variant or check there is not.
+    """
+    checks = _check_names(request)
+    _check_variants(request)
+    if request.device == "cpu":
+        # Tensors are small, and threads that wait for each other are slow on a busy machine.
+        torch.set_num_threads(1)
+    for spec in select(request.ops):
+        cases = tuple(
+            c for c in spec.cases if not request.variants or c.variant in request.variants
+        )
+        if not cases:
+            continue
+        for provider in request.providers:
+            call = resolve(provider, spec, request.device)
+            if isinstance(call, Unavailable):
+                yield _cannot_run(spec, provider, request.device, call.reason)
+                continue
+            for dtype in request.dtypes or DEFAULT_DTYPES[request.device]:
+                subject = Subject(spec, call, request.device, DTYPES[dtype], cases)
+                for name, check in checks.items():
+                    if (spec.name, provider, name, request.device, dtype) in done:
+                        continue
+                    if provider != "ours" and name in MAY_FAULT:
+                        yield _isolated(subject, provider, name)
+                    else:
+                        yield run_check(subject, provider, name, check)

@@ -1,0 +1,49 @@
+"""`triage kernels aot`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import click
+
+from triage.commands.kernels_options import DTYPE, JSON, dtypes_of, prepare
+
+
+@click.command()
+@click.argument("ops", nargs=-1)
+@click.option("--arch", "archs", multiple=True, type=int, help="90, 100, 103 or 120; all of them.")
+@click.option("--dtype", "dtypes", multiple=True, type=DTYPE)
+@click.option("--provider", type=click.Choice(["ours", "sglang"]), default="ours")
+@click.option(
+    "--floats",
+    type=click.Choice(["fp32", "fp64"]),
+    default="fp32",
+    help="Type of runtime floats: fp64 is what a launch made by Inductor passes.",
+)
+@JSON
+def aot(
+    ops: tuple[str, ...],
+    archs: tuple[int, ...],
+    dtypes: tuple[str, ...],
+    provider: str,
+    floats: str,
+    as_json: bool,
+) -> None:
+    """Compile for sm_90, sm_100, sm_103 and sm_120 without a GPU; refuse fp64 and spills."""
+    prepare("cuda")
+    from triage_kernels.perf.aot import ARCHITECTURES, compile_all
+    from triage_kernels.perf.report import compiled_text
+
+    wanted = dtypes_of(dtypes or ("bfloat16",))
+    results = []
+    for compiled in compile_all(ops, archs or ARCHITECTURES, wanted, provider, floats):
+        results.append(compiled)
+        if not as_json:
+            click.echo(compiled_text(compiled))
+    dirty = sum(not c.clean for c in results)
+    if as_json:
+        click.echo(json.dumps([asdict(c) for c in results], indent=1))
+    else:
+        click.echo(f"{len(results)} compiled, {dirty} with fp64, spills or local memory")
+    raise SystemExit(1 if dirty else 0 if results else 3)

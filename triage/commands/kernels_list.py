@@ -1,0 +1,51 @@
+"""`triage kernels list`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from triage.commands.kernels_options import DEVICE, JSON, prepare
+
+
+@click.command("list")
+@DEVICE
+@JSON
+def list_(device: str, as_json: bool) -> None:
+    """Kernels, their providers and variants, and where the installed SGLang defines them."""
+    prepare(device)
+    from triage_kernels.validate.providers import PROVIDERS, Unavailable, locate, resolve
+    from triage_kernels.validate.registry import KERNELS
+
+    records: list[dict[str, Any]] = []
+    for spec in KERNELS:
+        found = {name: resolve(name, spec, device) for name in PROVIDERS}
+        place = locate(spec.name)
+        records.append(
+            {
+                "op": spec.name,
+                "formula": spec.summary,
+                "launches": spec.launches_replaced,
+                "variants": sorted({c.variant for c in spec.cases}),
+                "cases": [c.name for c in spec.cases],
+                "outputs": {o.name: o.rounding for o in spec.outputs},
+                "providers": {
+                    name: f"CANNOT_RUN: {f.reason}" if isinstance(f, Unavailable) else "ready"
+                    for name, f in found.items()
+                },
+                "sglang": place.reason
+                if isinstance(place, Unavailable)
+                else f"{place.relative} ({place.version})",
+            }
+        )
+    if as_json:
+        click.echo(json.dumps(records, indent=2))
+        return
+    for record in records:
+        click.echo(f"{record['op']}  {record['formula']}")
+        click.echo(f"    launches {record['launches']}; variants {', '.join(record['variants'])}")
+        for name, state in record["providers"].items():
+            click.echo(f"    {name:7} {state}")
+        click.echo(f"    sglang defines it in: {record['sglang']}")

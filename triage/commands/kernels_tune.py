@@ -1,0 +1,53 @@
+"""`triage kernels tune`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from triage.commands.kernels_options import BUDGET, DTYPE, OUTPUT, dtypes_of, prepare
+
+
+@click.command()
+@click.option("--rows", type=int, default=8192, show_default=True)
+@click.option("--dtype", type=DTYPE, default="bfloat16")
+@OUTPUT
+@BUDGET
+@click.option(
+    "--plans",
+    "plans_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="JSON: the best tiles, as plans.py holds them.",
+)
+def tune(
+    rows: int,
+    dtype: str,
+    output: Path | None,
+    budget_seconds: float | None,
+    plans_file: Path | None,
+) -> None:
+    """Time every kernel with other tiles than the table holds, and name the best."""
+    prepare("cuda")
+    import torch
+    from triage_kernels.core.records import append_line
+    from triage_kernels.perf.tune import best_plans
+    from triage_kernels.perf.tune import tune as run
+
+    if not torch.cuda.is_available():
+        click.echo("CANNOT_RUN: no CUDA device", err=True)
+        raise SystemExit(3)
+    trials = []
+    for trial in run(rows, dtypes_of((dtype,))[0], budget_seconds or 120.0):
+        trials.append(trial)
+        if output:
+            append_line(output, trial)
+        if plans_file:
+            plans_file.write_text(json.dumps(best_plans(trials), indent=4) + "\n")
+        tile = " ".join(f"{number:5}" for number in trial.tile)
+        click.echo(
+            f"{trial.op:34} {trial.case:26} M={trial.rows:<6} {tile} "
+            f"{trial.microseconds:9.2f} us {trial.of_copy:6.1%} of copy"
+        )
+    click.echo(json.dumps(best_plans(trials), indent=4))
