@@ -11,7 +11,6 @@ is no GPU or SGLang, or another run is needed.
 
 from __future__ import annotations
 
-import contextlib
 import importlib.metadata
 import json
 import os
@@ -27,7 +26,7 @@ import click
 
 from triage.lab.server import flags, plugin_folder, shapes, story
 from triage.lab.server.smoke import archive
-from triage.lab.server.smoke.jobs import JOBS, sizes
+from triage.lab.server.smoke.jobs import JOBS
 from triage.lab.server.smoke.play import CLOSING_S, play
 from triage.lab.server.smoke.results import Cell, Clock, Results
 from triage.lab.server.smoke.rig import Job, Rig
@@ -42,8 +41,8 @@ def machine() -> dict[str, Any]:
     """The GPU and the versions; `error` says why there is none."""
     found: dict[str, Any] = {"python": sys.version.split()[0]}
     for name in ("sglang", "flashinfer-python", "torch", "triton", "transformers"):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
+        if (installed := version(name)) is not None:
+            found[name] = installed
     try:
         import torch
 
@@ -61,7 +60,7 @@ def machine() -> dict[str, Any]:
 
 def models(directory: Path, capability: tuple[int, int]) -> dict[str, tuple[Path, Path]]:
     """Targets and assistants of the jobs, by `Job.model`."""
-    limit = None if capability[0] == 10 else story.HEAD_DIM
+    limit = flags.head_dim_limit(capability, "trtllm_mha", version("flashinfer-python"))
     small = directory / "small"
     return {
         "small": (
@@ -91,8 +90,21 @@ def product_plugin(directory: Path) -> list[Path]:
 
 
 def server_flags(job: Job, capability: tuple[int, int], draft: Path) -> list[str]:
-    chosen = flags.choose(capability, mtp=job.mtp, draft_path=str(draft) if job.mtp else "")
-    return flags.command_line(chosen, list(sizes(job)))
+    chosen = flags.choose(
+        capability,
+        mtp=job.mtp,
+        draft_path=draft if job.mtp else "",
+        small=job.model != "story",
+        sglang=version("sglang") or "",
+    )
+    return flags.command_line(chosen, [*(story.FLAGS if job.model == "story" else ()), *job.flags])
+
+
+def version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def ask_doctor(results: Results) -> None:

@@ -65,7 +65,7 @@ def answered(count: int = 3, output: int = 1) -> Any:
         SimpleNamespace(status="ok", error="", output_ids=(output, i)) for i in range(count)
     )
     return SimpleNamespace(
-        requests=count, ok=count, aborted=0, failed=0, tokens_per_s=10.0, accept_length=1.0,
+        requests=count, ok=count, aborted=0, failed=0, unsent=0, tokens_per_s=10.0, accept_length=1.0,
         digest="d", seconds=0.1, results=results,
         outputs={i: r.output_ids for i, r in enumerate(results)},
     )  # fmt: skip

@@ -31,6 +31,10 @@ import torch
 from torch import Tensor
 
 
+AT_ONCE = 64
+"""Steps whose results are awaited; overlap scheduling has two."""
+
+
 @dataclass(slots=True)
 class Row:
     """One request of a step, in batch order. `ended`: before the step's result was processed."""
@@ -112,7 +116,10 @@ class Moments:
         self.pools.append(pool)
         if not self._bound:
             self._bound = True
-            self._bind_scheduler()
+            try:
+                self._bind_scheduler()
+            except Exception as error:
+                complain(f"no scheduler to observe: {type(error).__name__}: {error}")
             self._tell("bind", self)
 
     def _bind_scheduler(self) -> None:
@@ -138,6 +145,8 @@ class Moments:
         self.step = None
         if result is not None:
             self._waiting[id(result)] = (result, step)
+            if len(self._waiting) > AT_ONCE:  # results that nobody processes
+                del self._waiting[next(iter(self._waiting))]
 
     def settle(self, step: Step) -> None:
         self._tell("settle", step)

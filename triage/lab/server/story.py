@@ -29,14 +29,10 @@ KV_HEADS = (8, 1)  # SWA, full
 HEAD_DIM = 256  # the largest that XQA of FlashInfer before 0.7.2 takes
 
 FLAGS = (
-    "--max-total-tokens",
-    str(FULL_TOKENS),
-    "--swa-full-tokens-ratio",
-    str(SWA_RATIO),
-    "--max-running-requests",
-    "8",
-    "--load-format",
-    "dummy",
+    *("--max-total-tokens", str(FULL_TOKENS)),
+    *("--swa-full-tokens-ratio", str(SWA_RATIO)),
+    *("--max-running-requests", "8"),
+    *("--mem-fraction-static", "0.3"),  # a third of a large GPU: others may be there
 )
 
 

@@ -6,23 +6,12 @@ Every server has frozen-KV MTP, CUDA graphs and overlap scheduling, unless it sa
 
 from __future__ import annotations
 
-from triage.lab.server import story
 from triage.lab.server.smoke.rig import Job
 
 DEFAULT = {"SGLANG_TRTLLM_MHA_DEBUG": "1"}
 CONTAIN = {**DEFAULT, "SGLANG_TRTLLM_MHA_DEBUG_MODE": "contain"}
 FIX = {**CONTAIN, "SGLANG_TRIAGE_FIXES": "state-swap"}
 STALE = "stale-swa-state"
-
-SIZES = (
-    "--context-length", "9216", "--max-total-tokens", "40000", "--mem-fraction-static", "0.3",
-    "--max-running-requests", "32", "--cuda-graph-max-bs", "32", "--page-size", "64",
-    "--swa-full-tokens-ratio", "0.4", "--random-seed", "1",
-)  # fmt: skip
-STORY_SIZES = (
-    "--context-length", "9216", "--mem-fraction-static", "0.3", "--cuda-graph-max-bs", "8",
-    "--page-size", "64", "--random-seed", "1", *story.FLAGS,
-)  # fmt: skip
 
 JOBS = (
     Job(
@@ -103,8 +92,3 @@ JOBS = (
         flags=("--disable-cuda-graph",),
     ),
 )
-
-
-def sizes(job: Job) -> tuple[str, ...]:
-    """Server flags that a job's model needs on any GPU; they leave room for other servers."""
-    return STORY_SIZES if job.model == "story" else SIZES

@@ -77,7 +77,7 @@ class Rig:
     ) -> None:
         self.job, self.folder, self.port, self.model = job, folder, port, model
         self.results, self.clock, self.product = results, clock, product
-        self.flags = [*flags, *job.flags]
+        self.flags = list(flags)
         self.control = folder / "control"
         self.dumps = folder / "dumps"
         self.make_server = server
@@ -204,13 +204,15 @@ class Rig:
 
     def plain(self, suffix: str = "") -> tuple[bool, str, dict[str, Any]]:
         """The repeatable load: every request answered; what it answered is compared later."""
-        found = self.within(PLAIN_S, lambda: load.plain(self.port, vocab_size=VOCAB, **PLAIN))
+        found = self.within(
+            PLAIN_S, lambda: load.plain(self.port, vocab_size=VOCAB, alive=self.alive, **PLAIN)
+        )
         figures = self.loaded(found)
         figures["outputs"] = {
             str(index): zlib.crc32(" ".join(map(str, ids)).encode())
             for index, ids in found.outputs.items()
         }
-        held = found.failed == 0 and self.server.alive
+        held = found.failed == 0 and found.unsent == 0 and self.server.alive
         return held, "" if held else self.unhappy(found), figures
 
     plain_again = plain
@@ -224,12 +226,14 @@ class Rig:
         """Aborts, shared prefixes, edges: nobody may raise an alarm."""
         count = int(requests)
         found = self.within(
-            MIXED_S, lambda: load.mixed(self.port, requests=count, vocab_size=VOCAB)
+            MIXED_S,
+            lambda: load.mixed(self.port, requests=count, vocab_size=VOCAB, alive=self.alive),
         )
         figures = self.loaded(found)
         figures["dumps"] = [path.name for path in self.dump_files()]
         figures["oracle"] = self.account()
-        held = self.server.alive and not figures["dumps"] and found.failed == 0
+        answered = found.failed == 0 and found.unsent == 0
+        held = answered and self.server.alive and not figures["dumps"]
         return held, "" if held else self.unhappy(found), figures
 
     def alarm(self, cause: str = "") -> tuple[bool, str, dict[str, Any]]:
@@ -276,7 +280,7 @@ class Rig:
 
         def play() -> None:
             try:
-                load.plain(self.port, vocab_size=VOCAB, seed=7, **PROVOKED)
+                load.plain(self.port, vocab_size=VOCAB, seed=7, alive=self.alive, **PROVOKED)
             except Exception:  # the server is expected to die under it
                 pass
             finally:
@@ -290,6 +294,9 @@ class Rig:
         grace = time.monotonic() + min(20.0, self.clock.left)
         while time.monotonic() < grace and self.server.alive:
             time.sleep(0.25)
+
+    def alive(self) -> bool:
+        return bool(self.server.alive)
 
     # -- what it left ------------------------------------------------------------------
 
@@ -322,6 +329,7 @@ class Rig:
             "ok": found.ok,
             "aborted": found.aborted,
             "failed": found.failed,
+            "unsent": found.unsent,
             "tokens_per_s": round(found.tokens_per_s, 1),
             "accept_length": found.accept_length,
             "digest": found.digest,
@@ -330,7 +338,10 @@ class Rig:
 
     def unhappy(self, found: Any) -> str:
         first = next((r.error for r in found.results if r.status == "failed"), "")
-        return f"{found.failed} requests failed ({first[:200]}); {self.death()}"
+        return (
+            f"{found.failed} requests failed ({first[:200]}), {found.unsent} were not sent; "
+            f"dumps: {[path.name for path in self.dump_files()]}; {self.death()}"
+        )
 
     def account(self) -> dict[str, Any]:
         return asdict(oracle.read_account(self.oracle_path))
