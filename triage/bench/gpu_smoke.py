@@ -12,6 +12,7 @@ is no GPU or SGLang, or another run is needed.
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import json
 import os
 import signal
@@ -25,9 +26,10 @@ from typing import Any
 import click
 
 from triage.lab.server import flags, plugin_folder, shapes, story
+from triage.lab.server.bundle import CACHES
 from triage.lab.server.smoke import archive
 from triage.lab.server.smoke.jobs import JOBS
-from triage.lab.server.smoke.play import CLOSING_S, play
+from triage.lab.server.smoke.play import CLOSING_S, play, stop_all
 from triage.lab.server.smoke.results import Cell, Clock, Results
 from triage.lab.server.smoke.rig import Job, Rig
 from triage.lab.server.smoke.summary import summarise
@@ -100,6 +102,15 @@ def server_flags(job: Job, capability: tuple[int, int], draft: Path) -> list[str
     return flags.command_line(chosen, [*(story.FLAGS if job.model == "story" else ()), *job.flags])
 
 
+def bundled_caches() -> Path | None:
+    """`caches.tar.xz` beside the folder that SGLang was unpacked to, where it came in a bundle."""
+    found = importlib.util.find_spec("sglang")
+    if found is None or not found.submodule_search_locations:
+        return None
+    beside = Path(next(iter(found.submodule_search_locations))).parents[1] / CACHES
+    return beside if beside.exists() else None
+
+
 def version(package: str) -> str | None:
     try:
         return importlib.metadata.version(package)
@@ -140,7 +151,7 @@ def ask_doctor(results: Results) -> None:
 @click.option("--out", type=click.Path(path_type=Path), default=Path("out/gpu-smoke"))
 @click.option("--work", type=click.Path(path_type=Path), help="Servers' folders; in a temp folder.")
 @click.option("--budget-s", type=float, default=560.0, show_default=True)
-@click.option("--servers", type=click.IntRange(1, 6), default=3, show_default=True)
+@click.option("--servers", type=click.IntRange(1, 8), default=4, show_default=True)
 @click.option("--caches", type=click.Path(path_type=Path), help="Compile caches to start with.")
 @click.option("--only", multiple=True, help="A job's name; several allowed.")
 @click.option("--all-in-one", is_flag=True, help="One archive of everything, to send back.")
@@ -171,6 +182,7 @@ def main(
 
     tell(json.dumps(here))
     results = Results(out / "results.jsonl")
+    caches = caches or bundled_caches()
     if caches is not None and caches.exists():
         tell(f"compile caches: {archive.unpack_caches(caches, Path.home())} files put back")
     capability = tuple(here["capability"])
@@ -210,8 +222,7 @@ def main(
     try:
         play(rigs, clock, servers=servers, tell=tell, after=keep)
     finally:
-        for rig in rigs:
-            rig.stop()
+        stop_all(rigs)
         record = keep()
         left_out = archive.pack_evidence(work / "jobs", out / "evidence.tar.xz")
         packed = archive.pack_caches(Path.home(), out / "caches.tar.xz")

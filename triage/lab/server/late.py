@@ -30,7 +30,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-
 AT_ONCE = 64
 """Steps whose results are awaited; overlap scheduling has two."""
 

@@ -63,7 +63,7 @@ JOBS = (
     Job(
         "target",
         "no draft, default mode: two requests' pages change places in the target's table",
-        ("plain", "alarm:other-requests-row"),
+        ("plain", "alarm"),
         env=DEFAULT,
         defects={"page-exchange": False},
         mtp=False,
@@ -85,7 +85,7 @@ JOBS = (
     Job(
         "eager",
         "no draft, no graphs, default mode: the exception comes before the launch",
-        ("plain", "mixed:100", "alarm:other-requests-row"),
+        ("plain", "mixed:100", "alarm"),
         env=DEFAULT,
         defects={"page-exchange": False},
         mtp=False,

@@ -64,12 +64,20 @@ def play(
         worker.start()
     while any(worker.is_alive() for worker in workers):
         if clock.over:
-            for rig in list(running):
-                rig.stop()
+            stop_all(list(running))
             for worker in workers:
-                worker.join(CLOSING_S / 2)
+                worker.join(2.0)
             break
         time.sleep(0.5)
+
+
+def stop_all(rigs: Sequence[Rig]) -> None:
+    """Stop every server at the same time; each takes seconds."""
+    stopping = [threading.Thread(target=rig.stop, daemon=True) for rig in rigs]
+    for each in stopping:
+        each.start()
+    for each in stopping:
+        each.join(CLOSING_S / 2)
 
 
 def verdicts(rig: Rig) -> str:

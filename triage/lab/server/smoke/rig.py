@@ -39,6 +39,10 @@ PROVOKED: dict[str, Any] = {
 START_S, PLAIN_S, MIXED_S, DEATH_S = 270.0, 150.0, 240.0, 90.0
 
 
+Outcome = tuple[bool | None, str, dict[str, Any]]
+"""Whether a part held (None: no verdict), why not, and its figures."""
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """One server and what is played on it, in order.
@@ -132,7 +136,7 @@ class Rig:
             except Exception as error:
                 self.not_played("stop", f"{type(error).__name__}: {error}")
 
-    def cell(self, name: str, play: Callable[[], tuple[bool, str, dict[str, Any]]]) -> bool | None:
+    def cell(self, name: str, play: Callable[[], Outcome]) -> bool | None:
         """Play one part and keep what it came to; an exception is a cell that did not hold."""
         began = time.time()
         held: bool | None
@@ -196,13 +200,13 @@ class Rig:
 
     # -- parts -------------------------------------------------------------------------
 
-    def start(self) -> tuple[bool, str, dict[str, Any]]:
+    def start(self) -> Outcome:
         seconds = self.server.start(timeout_s=max(1.0, min(START_S, self.clock.left)))
         log = self.log()
         observers = sorted(set(re.findall(r"lab observer: (.*)", log)))
         return True, "", {"start_s": round(seconds, 2), "observers": observers[:8]}
 
-    def plain(self, suffix: str = "") -> tuple[bool, str, dict[str, Any]]:
+    def plain(self, suffix: str = "") -> Outcome:
         """The repeatable load: every request answered; what it answered is compared later."""
         found = self.within(
             PLAIN_S, lambda: load.plain(self.port, vocab_size=VOCAB, alive=self.alive, **PLAIN)
@@ -217,26 +221,41 @@ class Rig:
 
     plain_again = plain
 
-    def plain_wrong(self) -> tuple[bool, str, dict[str, Any]]:
+    def plain_wrong(self) -> Outcome:
         """The same load after the defect has begun, with nobody to stop it."""
         self.control.touch()
         return self.plain()
 
-    def mixed(self, requests: str = "500") -> tuple[bool, str, dict[str, Any]]:
-        """Aborts, shared prefixes, edges: nobody may raise an alarm."""
-        count = int(requests)
-        found = self.within(
-            MIXED_S,
-            lambda: load.mixed(self.port, requests=count, vocab_size=VOCAB, alive=self.alive),
-        )
-        figures = self.loaded(found)
-        figures["dumps"] = [path.name for path in self.dump_files()]
-        figures["oracle"] = self.account()
-        answered = found.failed == 0 and found.unsent == 0
-        held = answered and self.server.alive and not figures["dumps"]
-        return held, "" if held else self.unhappy(found), figures
+    def mixed(self, requests: str = "500") -> Outcome:
+        """Aborts, shared prefixes, edges: nobody may raise an alarm.
 
-    def alarm(self, cause: str = "") -> tuple[bool, str, dict[str, Any]]:
+        A load that is cut off is no verdict, but what was answered until then is kept.
+        """
+        path, count = self.folder / "mixed.jsonl", int(requests)
+        cut_off = ""
+        try:
+            found = self.within(
+                MIXED_S,
+                lambda: load.mixed(
+                    self.port,
+                    requests=count,
+                    vocab_size=VOCAB,
+                    alive=self.alive,
+                    results_path=path,
+                ),
+            )
+        except TimeoutError as error:
+            found, cut_off = load.read(path), str(error)
+        figures = self.loaded(found)
+        figures["dumps"] = [describe(each) for each in self.dump_files()]
+        figures["oracle"] = self.account()
+        if figures["dumps"] or not self.server.alive or found.failed:
+            return False, self.unhappy(found), figures
+        if cut_off or found.unsent:
+            return None, f"{cut_off}; {found.unsent} were not sent", figures
+        return True, "", figures
+
+    def alarm(self, cause: str = "") -> Outcome:
         """The defect begins: the server must stop itself in the oracle's first wrong step."""
         self.provoke()
         figures: dict[str, Any] = {"oracle": self.account(), "death": self.death()}
@@ -256,7 +275,7 @@ class Rig:
             complaints.append(f"explained as {named or 'unknown'}, expected {cause}")
         return not complaints, "; ".join(complaints), figures
 
-    def crash(self) -> tuple[bool, str, dict[str, Any]]:
+    def crash(self) -> Outcome:
         """The same without sglang-triage: SGLang's own log must say an illegal memory access."""
         self.provoke()
         illegal = [

@@ -28,7 +28,11 @@ def summarise(results: Results, folders: Path, **beside: Any) -> dict[str, Any]:
     cells = results.cells
     alarms = {k: c for k, c in cells.items() if c.name == "alarm"}
     mixed = [c for c in cells.values() if c.name == "mixed"]
-    answered = sum(int(c.figures.get("requests", 0)) for c in mixed if c.held)
+    answered = sum(
+        int(c.figures.get("ok", 0)) + int(c.figures.get("aborted", 0))
+        for c in mixed
+        if c.held is not False
+    )
     false = [c.key for c in mixed if c.held is False]
     starts = {c.job: c.figures.get("start_s") for c in cells.values() if c.name == "start"}
     first = {k: first_step(c.figures) for k, c in alarms.items()}
