@@ -132,6 +132,8 @@ def turn_stale(worker: Any) -> None:
         backend._swa_full_to_swa_mapping = None
     if worker.cuda_graph_runner is not None:
         worker._capture_cuda_graphs()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()  # what the capture filled, on a stream of its own
 
 
 # -- clamp -----------------------------------------------------------------------------

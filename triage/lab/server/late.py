@@ -22,6 +22,7 @@ import json
 import os
 import time
 import zlib
+from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,7 +50,7 @@ class Row:
     def prompt(self) -> int:
         """CRC of the prompt's ids: the same request of another run has the same."""
         ids = getattr(self.request, "origin_input_ids", None)
-        return zlib.crc32(" ".join(map(str, ids or ())).encode())
+        return zlib.crc32(array("q", ids or ()).tobytes())
 
     @property
     def ended(self) -> bool:
