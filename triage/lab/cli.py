@@ -12,6 +12,7 @@ import click
 from triage.config import DEFAULT_DIRECTORY, MODES
 from triage.lab.catalogue_cli import bugs, matrix, releases
 from triage.lab.scenarios import BACKENDS
+from triage.lab.server.cli import serve
 from triage.lab.soak_cli import machine, soak
 
 OUTCOME = {
@@ -24,7 +25,7 @@ OUTCOME = {
 
 @click.group()
 def lab() -> None:
-    """Reproduce KV-cache faults in SGLang's real classes, on a CPU."""
+    """Reproduce KV-cache faults in SGLang's real classes, on a CPU; `serve` on a GPU."""
 
 
 @lab.command("list")
@@ -193,4 +194,5 @@ lab.add_command(bugs)
 lab.add_command(machine)
 lab.add_command(matrix)
 lab.add_command(releases)
+lab.add_command(serve)
 lab.add_command(soak)

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import hashlib
 import json
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -255,6 +256,7 @@ class _Player:
         self.url = f"http://127.0.0.1:{port}"
         self.concurrency, self.alive, self.keep = concurrency, alive, keep
         self.refused = 0
+        self.token = os.urandom(4).hex()  # two loads on one server must not share request ids
 
     async def play(self, asked: Sequence[Asked]) -> None:
         import aiohttp
@@ -277,7 +279,7 @@ class _Player:
         import aiohttp
 
         began = time.perf_counter()
-        rid = f"lab-{one.index}"
+        rid = f"lab-{self.token}-{one.index}"
         body = {
             "rid": rid,
             "input_ids": list(one.input_ids),
