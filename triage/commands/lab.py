@@ -13,6 +13,7 @@ from triage.commands.lab_soak import machine, soak
 from triage.config import DEFAULT_DIRECTORY, MODES
 from triage.files.text import echo, to_json
 from triage.lab.scenarios import BACKENDS
+from triage.lab.server.cli import serve
 
 OUTCOME = {
     "clean": "clean: every launch read what it should",
@@ -24,7 +25,7 @@ OUTCOME = {
 
 @click.group()
 def lab() -> None:
-    """Reproduce KV-cache faults in SGLang's real classes, on a CPU."""
+    """Reproduce KV-cache faults in SGLang's real classes, on a CPU; `serve` on a GPU."""
 
 
 @lab.command("list")
@@ -158,4 +159,5 @@ lab.add_command(bugs)
 lab.add_command(machine)
 lab.add_command(matrix)
 lab.add_command(releases)
+lab.add_command(serve)
 lab.add_command(soak)
