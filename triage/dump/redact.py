@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from triage.dump import known_errors
 from triage.dump.history import CRASH
 from triage.dump.provenance import (
     PACKAGES,
-    WORD,
     command_name,
     environment,
     server_arguments,
@@ -93,7 +93,8 @@ def _fault(fault: Evidence) -> Evidence:
     if not fault.invariant and fault.facts.get("kind") == CRASH:
         # Older dumps hold what the exception said; its type is enough.
         kind = fault.summary.split(":")[0].strip()
-        summary = kind if WORD.fullmatch(kind) or _LEFT.fullmatch(kind) else REMOVED
+        if not known_errors.is_told(fault.summary):
+            summary = known_errors.told(kind, fault.summary, "the scheduler")
     return replace(
         fault,
         summary=summary,
@@ -102,9 +103,6 @@ def _fault(fault: Evidence) -> Evidence:
         forward_mode=_name(fault.forward_mode),
         facts=_texts(fault.facts),
     )
-
-
-_LEFT = re.compile(r"[A-Za-z_]\w{0,60} left [A-Za-z_][\w.]{0,80}")
 
 
 def _launch(launch: Launch) -> Launch:

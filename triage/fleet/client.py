@@ -1,7 +1,8 @@
 """One timed request to an OpenAI-compatible server, through the `openai` client.
 
 Times are from the moment the request is sent to the first token, and to the last. Retries
-are off: a retried request is two requests, and the harness wants to see the first fail. An
+are off: a retried request is two requests, and the harness wants to see the first fail. The
+clients are imported where a server is asked: results are read and compared without. An
 answer has a deadline as a whole, a size, a content type and a form; one that is none is an error.
 """
 
@@ -14,16 +15,15 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-import httpx
-import openai
-
-from triage.fleet.limits import MAX_INFO_BYTES, Limited, NoAnswer, reason_of
-
 INFO_TIMEOUT_S = 10.0
 MAX_NAME, MAX_ERROR, MAX_TOKENS = 200, 200, 1 << 31
 
 GONE = "connection"
 """`Answer.error` begins so where the server could not be reached at all."""
+
+
+class NoAnswer(Exception):
+    """What came is not an answer of this API; says what it is instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,11 @@ class Server:
     """
 
     def __init__(self, base_url: str, model: str = "", timeout_s: float = 600) -> None:
+        import httpx
+        import openai
+
+        from triage.fleet.limits import Limited
+
         parts = urlsplit(base_url if "//" in base_url else f"http://{base_url}")
         path = parts.path.rstrip("/").removesuffix("/v1")
         self.root = urlunsplit((parts.scheme, parts.netloc, path, "", ""))
@@ -100,6 +105,8 @@ class Server:
 
     async def accept_length(self) -> float | None:
         """Average accepted tokens per speculative step, where SGLang reports it."""
+        import httpx
+
         for path in ("/get_server_info", "/server_info"):
             try:
                 async with asyncio.timeout(INFO_TIMEOUT_S):
@@ -119,6 +126,10 @@ class Server:
 
     async def _info(self, path: str) -> Any:
         """The JSON that the server answers a GET with; NoAnswer where it is none."""
+        import httpx
+
+        from triage.fleet.limits import MAX_INFO_BYTES, Limited
+
         async with httpx.AsyncClient(transport=Limited(MAX_INFO_BYTES), timeout=10) as client:
             reply = await client.get(self.root + path)
             if not reply.is_success:
@@ -189,6 +200,9 @@ class Server:
 
 def _told(failure: Exception) -> str:
     """Why there is no answer; begins with GONE where the server could not be reached at all."""
+    import httpx
+    import openai
+
     none = reason_of(failure)
     if none is not None:
         return f"no answer: {none}"
@@ -201,6 +215,18 @@ def _told(failure: Exception) -> str:
     if isinstance(failure, (httpx.HTTPError, openai.OpenAIError)):
         return f"{type(failure).__name__}: {failure}"[:MAX_ERROR]
     return f"no answer: not of this API's form ({type(failure).__name__})"
+
+
+def reason_of(failure: BaseException) -> NoAnswer | None:
+    """The NoAnswer that a client's error was raised for, if it was."""
+    seen: set[int] = set()
+    error: Any = failure
+    while error is not None and id(error) not in seen:
+        if isinstance(error, NoAnswer):
+            return error
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _usage(chunk: Any) -> tuple[int, int] | None:

@@ -143,14 +143,10 @@ def text_of(deltas: list[Delta]) -> str:
 def plot(deltas: list[Delta], ending: str) -> bytes:
     """One bar per metric and label, the change with its band, as a file of that ending.
 
-    Raises FleetError without matplotlib, ReplayError for an ending that is no picture.
+    Needs matplotlib. Raises ReplayError for an ending that is no picture.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise FleetError(
-            "plotting needs matplotlib: pip install 'sglang-triage[report]'"
-        ) from error
+    from matplotlib.figure import Figure
+
     labels = list(dict.fromkeys(delta.label for delta in deltas))
     metrics = list(dict.fromkeys(delta.metric.name for delta in deltas))
     figure = Figure(figsize=(1.6 * len(metrics) + 2, 4), layout="constrained")

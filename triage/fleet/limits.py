@@ -8,18 +8,15 @@ bytes come in, so nothing above has to be trusted with them.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
 
 import httpx
+
+from triage.fleet.client import NoAnswer
 
 MAX_ANSWER_BYTES = 32 << 20
 """Of one answer as it comes over the wire: 100,000 tokens are a tenth of it."""
 
 MAX_INFO_BYTES = 4 << 20
-
-
-class NoAnswer(Exception):
-    """What came is not an answer of this API; says what it is instead."""
 
 
 class Limited(httpx.AsyncBaseTransport):
@@ -57,15 +54,3 @@ class _Counted(httpx.AsyncByteStream):
 
     async def aclose(self) -> None:
         await self._stream.aclose()
-
-
-def reason_of(failure: BaseException) -> NoAnswer | None:
-    """The NoAnswer that a client's error was raised for, if it was."""
-    seen: set[int] = set()
-    error: Any = failure
-    while error is not None and id(error) not in seen:
-        if isinstance(error, NoAnswer):
-            return error
-        seen.add(id(error))
-        error = error.__cause__ or error.__context__
-    return None

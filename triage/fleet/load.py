@@ -11,12 +11,8 @@ import time
 from collections.abc import Awaitable, Callable
 from enum import IntEnum
 
-import httpx
-import openai
-
-from triage.fleet.client import GONE, Answer, Server
+from triage.fleet.client import GONE, Answer, NoAnswer, Server, reason_of
 from triage.fleet.journal import Journal
-from triage.fleet.limits import NoAnswer, reason_of
 
 GIVE_UP = 5
 
@@ -79,6 +75,9 @@ async def run(
 
 async def reachable(server: Server) -> str:
     """ "" if the server answers and names a model, else why not, in one sentence."""
+    import httpx
+    import openai
+
     try:
         await server.find_model()
     except (openai.OpenAIError, httpx.HTTPError, NoAnswer, TimeoutError) as error:

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from triage.dump import known_errors
 from triage.dump.from_ring import Recorded, launch_of
 from triage.dump.history import CRASH, SNAP, first_offence
 from triage.dump.provenance import provenance
@@ -99,8 +100,8 @@ class History:
         """
         if isinstance(error, TrapError) or self.traps.watching.watch is None:
             return None
-        # Not what it says: that may be a prompt.
-        path, problem = self.save(CRASH, f"{type(error).__name__} left {where}", where)
+        summary = known_errors.told(type(error).__name__, str(error), where)
+        path, problem = self.save(CRASH, summary, where)
         what = told(path, problem)
         logger.error("sglang-triage: %s left %s; %s", type(error).__name__, where, what)
         return path
