@@ -12,9 +12,10 @@ from typing import Any
 
 from triage.config import DIRECTORY, Config
 from triage.errors import InstallError, UnsupportedSGLang
-from triage.sglang.binding.hooks import Binding, Hook, register
+from triage.sglang.binding.hooks import Binding, Hook, inside, register
 from triage.sglang.binding.names import swa_allocator_path
 from triage.sglang.binding.patches import Patch, Patches
+from triage.sglang.binding.shell import Shells
 
 logger = logging.getLogger("triage")
 
@@ -34,17 +35,24 @@ class Installed:
     patches: Patches = field(default_factory=lambda: Patches(()))
     bindings: list[Binding] = field(default_factory=list)
     applied: bool = False
+    own_shells: Shells = field(default_factory=Shells)
+
+    @property
+    def shells(self) -> Shells:
+        """Of every hook of this process: the traps' where there are traps."""
+        found: Shells = self.own_shells if self.traps is None else self.traps.shells
+        return found
 
     @property
     def not_covered(self) -> dict[str, str]:
         """What is asked for and cannot be watched here: target, check or form -> why."""
         if self.traps is None:
-            return {}
+            return dict(self.shells.failures)
         refused = {reason: f"{n} launches" for reason, n in self.traps.watching.refused.items()}
         if self.config.kv != "none" and self.config.mode != "raise":
             refused["KV pages in dumps"] = f"mode {self.config.mode} reads nothing back"
         absent = self.attention.absent | self.lifecycle.absent | self.scheduling.absent
-        return {**absent, **refused}
+        return {**absent, **refused, **self.shells.failures}
 
     @property
     def active(self) -> bool:
@@ -54,6 +62,10 @@ class Installed:
         """Put back what we patched; SGLang's hooks stay bound and cost one attribute test each."""
         for target in self.patches.put_back():
             logger.info("sglang-triage: %s was wrapped since and stays, disarmed", target)
+        self.disarm()
+
+    def disarm(self) -> None:
+        """Every hook goes straight on to SGLang."""
         if self.traps is not None:
             self.traps.armed = False
         for fix in self.fixes.values():
@@ -94,14 +106,14 @@ def install(config: Config) -> Installed:
 
         planned = plan(wanted)
         made.fixes, made.skipped = planned.fixes, planned.skipped
-        for fix in made.fixes.values():
-            hooks += fix.hooks()
+        for name, fix in made.fixes.items():
+            hooks += inside(made.shells.of(f"fix {name}"), fix.hooks())
 
     if config.fused:
         from triage.sglang.fixes.fused import FusedLayers
 
         made.fused = FusedLayers(config.fused)
-        hooks += made.fused.hooks()
+        hooks += made.fused.hooks()  # compiled with the model: nothing may stand around them
 
     def verified(found: list[Binding]) -> None:
         made.bindings, made.applied = found, True
@@ -115,7 +127,7 @@ def install(config: Config) -> Installed:
 
 def _trap_hooks(made: Installed) -> tuple[list[Hook], list[Patch]]:
     from triage.dump.store import DumpStore
-    from triage.sglang.traps import Traps
+    from triage.sglang.traps import ALLOCATOR, SNAPSHOTS, Traps
 
     config = made.config
     store = DumpStore(config.directory, config.max_dumps, config.max_bytes, config.identity)
@@ -147,12 +159,19 @@ def _trap_hooks(made: Installed) -> tuple[list[Hook], list[Patch]]:
     lifecycle = made.lifecycle = StateHooks(traps, config.every)
     allocator = swa_allocator_path()
     attention = made.attention = AttentionHooks(traps)
+    shells = traps.shells
     hooks = [
-        *attention.hooks(),
-        Hook(f"{allocator}.alloc_extend", allocated("alloc_extend"), "allocator trap"),
-        Hook(f"{allocator}.alloc_decode", allocated("alloc_decode"), "allocator trap"),
-        *lifecycle.hooks(),
-        *scheduling.hooks(),
+        *inside(traps.launch_shell, attention.hooks()),
+        *inside(
+            shells.of(ALLOCATOR),
+            [
+                Hook(f"{allocator}.alloc_extend", allocated("alloc_extend"), "allocator trap"),
+                Hook(f"{allocator}.alloc_decode", allocated("alloc_decode"), "allocator trap"),
+                *lifecycle.hooks(),
+            ],
+        ),
+        *inside(traps.launch_shell, scheduling.hooks()),
+        *inside(shells.of(SNAPSHOTS), scheduling.loop_hooks()),
     ]
     return hooks, [*attention.patches(), *lifecycle.patches()]
 
@@ -164,6 +183,7 @@ def _report(made: Installed, version: str) -> None:
         logger.error("sglang-triage is NOT active on SGLang %s: %s", version, text)
         if made.config.strict:
             raise SystemExit(f"sglang-triage: {text}")
+        made.disarm()
         return
     if made.traps is not None:
         logger.info(

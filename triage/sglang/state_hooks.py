@@ -251,10 +251,10 @@ class StateHooks:
         return found
 
     def _armed(self, around: Callable[..., Any]) -> Callable[..., Any]:
-        seat = self.traps.entries.seat
+        traps = self.traps
 
         def hook(original: Any, *args: Any, **kwargs: Any) -> Any:
-            if not seat.armed:
+            if not traps.armed:
                 return original(*args, **kwargs)
             return around(original, *args, **kwargs)
 
@@ -265,10 +265,10 @@ class StateHooks:
 
         What moved meanwhile the ledger did not see: it begins anew from SGLang's free lists.
         """
-        seat = self.traps.entries.seat
+        traps = self.traps
 
         def hook(original: Any, *args: Any, **kwargs: Any) -> Any:
-            if not seat.armed:
+            if not traps.armed:
                 return original(*args, **kwargs)
             if capture.capturing():
                 self.traps.counts["hooks passed over under capture"] += 1

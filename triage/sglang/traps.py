@@ -36,6 +36,7 @@ from triage.invariants.findings import Findings, read_together
 from triage.invariants.geometry import check_workspace
 from triage.invariants.reads import IndexSpace, check_form, check_table
 from triage.sglang.allocator.last_loc_checks import holders
+from triage.sglang.binding.shell import Shell, Shells, attempt
 from triage.sglang.launch.call import AttentionCall
 from triage.sglang.launch.collect import collect
 from triage.sglang.launch.companion_checks import judged_beside
@@ -55,6 +56,9 @@ from triage.sglang.scheduler.steps import Steps
 
 logger = logging.getLogger("triage")
 
+LAUNCHES, ALLOCATOR, SNAPSHOTS = "launches", "allocator and state", "snapshots"
+"""The groups of hooks that share state, as `Shells` names them."""
+
 WRONG_LAST_SLOT = "a request goes on behind a slot that is not its own last one"
 
 
@@ -70,6 +74,8 @@ class Traps:
         kv: str = "none",
     ) -> None:
         self.store = store
+        self.shells = Shells()
+        self._armed = True
         self.kv = kv
         self.mode = mode
         # Does any check wait for the device? Only where raising before the launch was asked for.
@@ -89,6 +95,7 @@ class Traps:
     def restart(self, directory: Path) -> None:
         """Forget every backend, table and count, as in a new process; dumps go to `directory`."""
         self.store = replace(self.store, directory=directory)
+        self.shells.restart()
         self.counts.clear()
         self.entries.forget()
         self._checked.clear()
@@ -109,11 +116,21 @@ class Traps:
     @property
     def armed(self) -> bool:
         """False: every hook and wrapper goes straight on."""
-        return self.entries.seat.armed
+        return self._armed
 
     @armed.setter
     def armed(self, armed: bool) -> None:
-        self.entries.seat.armed = armed
+        self._armed = armed
+        self.entries.seat.armed = armed and self.launch_shell.on
+
+    @property
+    def launch_shell(self) -> Shell:
+        """Of all that looks at launches, tables and writes."""
+        return self.shells.of(LAUNCHES, self._launches_off)
+
+    def _launches_off(self) -> None:
+        self.counts["internal errors"] += 1
+        self.entries.seat.armed = False
 
     @property
     def may_wait(self) -> bool:
@@ -304,12 +321,17 @@ class Traps:
         read: Reading,
     ) -> None:
         first = first_of(counts)
-        seen = [v for v in found.violations(limit=64) if v.invariant in counts]
+        violations = attempt("listing the offenders", lambda: found.violations(limit=64), ())
+        seen = [v for v in violations if v.invariant in counts]
         seen.sort(key=lambda v: (v.invariant != first, v.row, v.column))
         facts: dict[str, object] = {"counts": counts}
-        if first == "I20" and entry is not None and entry.req_to_token is not None:
-            facts["rows_with_that_page"] = holders(
-                entry.req_to_token, seen[0].value, call.page_size, seen[0].req_pool_index
+        table = None if entry is None else entry.req_to_token
+        if first == "I20" and table is not None and seen:
+            value, request = seen[0].value, seen[0].req_pool_index
+            facts["rows_with_that_page"] = attempt(
+                "finding who holds the page",
+                lambda: holders(table, value, call.page_size, request),
+                None,
             )
         evidence = Evidence(
             invariant=first,
@@ -335,11 +357,19 @@ class Traps:
     ) -> None:
         self.counts["violations"] += 1
         launches, with_kv = self.counts["launches"], self.kv == "touched"
-        dump = collect(evidence, call, entry, read, launches, with_kv=with_kv)
+        dump = attempt(
+            "collecting the launch",
+            lambda: collect(evidence, call, entry, read, launches, with_kv=with_kv),
+            Dump(fault=evidence),
+        )
         raise error(evidence, self.save(dump, error))
 
     def save(self, dump: Dump, error: type[TrapError]) -> str:
-        path, problem = self.store.save(dump, f"{error.__name__}-{dump.fault.pool or 'any'}")
+        """What to say of the dump: its path, or why there is none."""
+        signature = f"{error.__name__}-{dump.fault.pool or 'any'}"
+        path, problem = attempt(
+            "writing the dump", lambda: self.store.save(dump, signature), (None, "see the log")
+        )
         if path is None:
             return told(path, problem)
         return f"{told(path, problem)}\nnext: triage explain {path}"
@@ -398,10 +428,15 @@ class Traps:
     def _fire_alloc(self, pool: str, found: Findings, where: str, page: int = 0) -> None:
         """page: its size, where the slot to go on from is what is wrong."""
         self.counts["violations"] += 1
-        violations, table = found.violations(limit=64), self.entries.request_table()
+        violations = attempt("listing the offenders", lambda: found.violations(limit=64), ())
+        table = attempt("finding the request table", self.entries.request_table, None)
         facts: dict[str, object] = {}
-        if page and table is not None:
-            facts["rows_with_that_page"] = holders(table, violations[0].value, page)
+        if page and table is not None and violations:
+            facts["rows_with_that_page"] = attempt(
+                "finding who holds the page",
+                lambda: holders(table, violations[0].value, page),
+                None,
+            )
         evidence = Evidence(
             invariant="I20",
             summary=WRONG_LAST_SLOT if page else sentence("I20"),
@@ -412,7 +447,7 @@ class Traps:
             violations=violations,
             facts=facts,
         )
-        dump = Dump(fault=evidence, provenance=provenance())
+        dump = Dump(fault=evidence, provenance=attempt("provenance", provenance, {}))
         raise OutOfBounds(evidence, self.save(dump, OutOfBounds))
 
     # -- events without a launch -----------------------------------------------------------
@@ -423,7 +458,8 @@ class Traps:
             return
         self.counts["violations"] += 1
         error = error_of(evidence.invariant)
-        note = self.save(Dump(fault=evidence, provenance=provenance()), error)
+        known = attempt("provenance", provenance, {})
+        note = self.save(Dump(fault=evidence, provenance=known), error)
         if self.mode == "log":
             logger.error("sglang-triage: %s", error(evidence, note))
             return

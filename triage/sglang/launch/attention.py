@@ -7,11 +7,13 @@ patched by ourselves (`patches.py`), the rest goes through SGLang's registry.
 from __future__ import annotations
 
 import importlib
+import textwrap
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from triage.device import capture
 from triage.dump.flashinfer_api import CONTEXT, DECODE
+from triage.errors import TrapError
 from triage.sglang.binding.hooks import Hook
 from triage.sglang.binding.patches import Patch
 from triage.sglang.binding.wrapping import Function, Parameters, written_out
@@ -97,11 +99,16 @@ class AttentionHooks:
             body = f"""
 if not seat.armed:
     return original(PASSED)
-{HOLDS.format(**names).rstrip()}
-    _given = _checked.given
-else:
-    _known = repeated(api, {form})
-    _given = _known.checked.given if _known is not None else ask({passed})
+try:
+{_indented(HOLDS.format(**names))}
+        _given = _checked.given
+    else:
+        _known = repeated(api, {form})
+        _given = _known.checked.given if _known is not None else ask({passed})
+except TrapError:
+    raise
+except Exception as _problem:
+    _given = failed(_problem)
 if _given is not None:
     block_tables, seq_lens = _given
 return original(PASSED)
@@ -121,6 +128,8 @@ return original(PASSED)
                 ask=ask,
                 extent=first_extent,
                 repeated=self.traps.watching.repeated,
+                failed=self.traps.launch_shell.failed,
+                TrapError=TrapError,
                 api=api,
             )
 
@@ -134,14 +143,20 @@ return original(PASSED)
         body = f"""
 if not seat.armed:
     return original(PASSED)
-_named = by_name(args, kwargs) if args else kwargs
-{HOLDS.format(**names).rstrip()}
-    _given = _checked.given
-else:
-    _known = repeated(api, {form})
-    _given = _known.checked.given if _known is not None else ask(_named)
-if _given is not None:
-    _named["block_tables"], _named["seq_lens"] = _given
+try:
+    _named = by_name(args, kwargs) if args else kwargs
+{_indented(HOLDS.format(**names))}
+        _given = _checked.given
+    else:
+        _known = repeated(api, {form})
+        _given = _known.checked.given if _known is not None else ask(_named)
+except TrapError:
+    raise
+except Exception as _problem:
+    _given = failed(_problem)
+if _given is None:
+    return original(PASSED)
+_named["block_tables"], _named["seq_lens"] = _given
 return original(**_named)
 """
 
@@ -161,27 +176,48 @@ return original(**_named)
             by_name=by_name,
             extent=first_extent,
             repeated=self.traps.watching.repeated,
+            failed=self.traps.launch_shell.failed,
+            TrapError=TrapError,
             api=api,
         )
 
     def entered(self, original: Function) -> Function:
         """Makes the wrapper of a backend's forward: notes whose launches come from inside."""
         parameters = Parameters.of(original)
-        parameters.require(original, "layer", "forward_batch")
+        inside = f"({parameters.names[0] if parameters.names else None}, layer, forward_batch)"
+        names: dict[str, Any] = {}
+        if not parameters.named and not {"layer", "forward_batch"} <= set(parameters.names):
+            # Another plugin's wrapper, which takes what comes.
+            parameters = Parameters("*args, **kwargs", "*args, **kwargs", (), {})
+            inside, names = "entry_of(args, kwargs)", {"entry_of": entry_of}
+        else:
+            parameters.require(original, "layer", "forward_batch")
         body = f"""
 if not seat.armed:
     return original(PASSED)
 before = seat.inside
-seat.inside = ({parameters.names[0]}, layer, forward_batch)
-if capture.capturing() is not seat.capturing:
-    seat.turned()
+try:
+    seat.inside = {inside}
+    if capture.capturing() is not seat.capturing:
+        seat.turned()
+except TrapError:
+    raise
+except Exception as _problem:
+    failed(_problem)
 try:
     return original(PASSED)
 finally:
     seat.inside = before
 """
         return written_out(
-            original, parameters, body, seat=self.traps.entries.seat, capture=capture
+            original,
+            parameters,
+            body,
+            seat=self.traps.entries.seat,
+            capture=capture,
+            failed=self.traps.launch_shell.failed,
+            TrapError=TrapError,
+            **names,
         )
 
     def constructed(
@@ -206,6 +242,20 @@ finally:
         if self.traps.armed:
             self.traps.forget_tables(backend, graph=True)
         return original(backend, *args, **kwargs)
+
+
+def entry_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any, Any]:
+    """Backend, layer and batch of a forward that is called through another's wrapper.
+
+    SGLang's own order is `(self, q, k, v, layer, forward_batch, ...)` in every release read.
+    """
+    layer = kwargs["layer"] if "layer" in kwargs else args[4]
+    batch = kwargs["forward_batch"] if "forward_batch" in kwargs else args[5]
+    return args[0], layer, batch
+
+
+def _indented(source: str) -> str:
+    return textwrap.indent(source.strip("\n"), "    ")
 
 
 def _by_name(names: Iterable[str]) -> str:

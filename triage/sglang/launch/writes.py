@@ -14,6 +14,7 @@ Not covered: a unified pool's virtual slots (0.5.23), a draft's own pool.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -22,7 +23,7 @@ from torch import Tensor
 
 from triage.device.checker import CheckRefused
 from triage.device.launches import WriteLaunch
-from triage.errors import InstallError
+from triage.errors import InstallError, TrapError
 from triage.invariants.reads import IndexSpace
 from triage.invariants.writes import check_writes
 from triage.sglang.binding.wrapping import Function, Parameters, written_out
@@ -62,6 +63,8 @@ class WriteTrap:
     def around(self, original: Function) -> Function:
         """Makes the wrapper of `set_kv_buffer(self, layer, loc or loc_info, k, v, ...)`."""
         parameters = Parameters.of(original)
+        if len(parameters.names) < 3:
+            return self._around_any(original)
         pool, layer, where = parameters.names[:3]
         if not where.startswith("loc"):
             raise InstallError(
@@ -75,19 +78,45 @@ class WriteTrap:
         )
         # `Seat.wrote` without a call: every layer with KV of its own comes here.
         body = f"""
-_written = seat.written
-if seat.armed and (
-    _written is None
-    or seat.inside is None
-    or not ({same})
-    or _written.backend.forward_metadata is not _written.metadata
-):
-    before_write({pool}, {layer}, {where}, {swa_loc})
+try:
+    _written = seat.written
+    if seat.armed and (
+        _written is None
+        or seat.inside is None
+        or not ({same})
+        or _written.backend.forward_metadata is not _written.metadata
+    ):
+        before_write({pool}, {layer}, {where}, {swa_loc})
+except TrapError:
+    raise
+except Exception as _problem:
+    failed(_problem)
 return original(PASSED)
 """
         return written_out(
-            original, parameters, body, seat=self._seat, before_write=self.before_write
+            original,
+            parameters,
+            body,
+            seat=self._seat,
+            before_write=self.before_write,
+            failed=self.traps.launch_shell.failed,
+            TrapError=TrapError,
         )
+
+    def _around_any(self, original: Function) -> Function:
+        """For another plugin's wrapper, which takes what comes: every write is looked at."""
+
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            if self._seat.armed:
+                try:
+                    self.before_write(*_written_to(args, kwargs))
+                except TrapError:
+                    raise
+                except Exception as error:
+                    self.traps.launch_shell.failed(error)
+            return original(*args, **kwargs)
+
+        return functools.wraps(original)(wrapper)
 
     def before_write(self, pool: Any, layer: Any, where: Any, swa_loc: Tensor | None) -> None:
         """A layer is about to write to `where`, and the wrapper does not know it yet."""
@@ -252,3 +281,10 @@ def _rows(entry: Entry | None, loc: Tensor) -> tuple[Tensor | None, int]:
     if rows == 0 or len(loc) % rows or entry is None or not entry.uniform:
         return None, 1
     return requests, len(loc) // rows
+
+
+def _written_to(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any, Any, Any]:
+    """Pool, layer, location and SWA location of `set_kv_buffer(self, layer, loc, ...)`."""
+    layer = kwargs["layer"] if "layer" in kwargs else args[1]
+    named = next((kwargs[name] for name in ("loc", "loc_info") if name in kwargs), None)
+    return args[0], layer, args[2] if named is None else named, kwargs.get("swa_loc")

@@ -27,6 +27,7 @@ from triage.dump.sections import Dump
 from triage.errors import TrapError
 from triage.evidence import Evidence
 from triage.files.writing import Directory
+from triage.sglang.binding.shell import attempt
 
 if TYPE_CHECKING:
     from triage.sglang.traps import Traps
@@ -56,7 +57,9 @@ class History:
         try:
             found = watch.recorder.entries(columns_of=WITH_COLUMNS, and_of=check)
         except Exception as error:  # evidence is second to the fault, whatever is wrong with it
-            logger.error("sglang-triage: the flight recorder cannot be read: %s", error)
+            logger.error(
+                "sglang-triage: the flight recorder cannot be read: %s", type(error).__name__
+            )
             return ()
         steps = self.traps.steps
         return tuple({**entry, "step": steps.step_of(entry["checker_launch"])} for entry in found)
@@ -73,8 +76,12 @@ class History:
                 "step": wrong["step"],
             }
         evidence = Evidence("", summary, where, facts=facts)
-        dump = self.dump(evidence, history, None if wrong is None else launch_of(wrong))
-        return self.traps.store.save(dump, kind)
+        recorded = attempt(
+            "reading a launch out of the ring",
+            lambda: None if wrong is None else launch_of(wrong),
+            None,
+        )
+        return self.traps.store.save(self.dump(evidence, history, recorded), kind)
 
     @staticmethod
     def dump(
@@ -82,7 +89,7 @@ class History:
     ) -> Dump:
         """Of the ring, and of one launch in it where there is one to show."""
         if recorded is None:
-            return Dump(evidence, history=history, provenance=provenance())
+            return Dump(evidence, history=history, provenance=attempt("provenance", provenance, {}))
         return Dump(
             evidence,
             recorded.launch,
@@ -90,7 +97,7 @@ class History:
             recorded.pools,
             recorded.backend,
             history=history,
-            provenance=provenance(),
+            provenance=attempt("provenance", provenance, {}),
         )
 
     def leaving(self, error: BaseException, where: str) -> Path | None:
@@ -101,7 +108,9 @@ class History:
         if isinstance(error, TrapError) or self.traps.watching.watch is None:
             return None
         summary = known_errors.told(type(error).__name__, str(error), where)
-        path, problem = self.save(CRASH, summary, where)
+        path, problem = attempt(
+            "writing the ring", lambda: self.save(CRASH, summary, where), (None, "see the log")
+        )
         what = told(path, problem)
         logger.error("sglang-triage: %s left %s; %s", type(error).__name__, where, what)
         return path

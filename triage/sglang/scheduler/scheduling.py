@@ -46,10 +46,13 @@ class Scheduling:
                 self.process_batch_result,
                 "verdict before a step's tokens leave",
             ),
-            *self._present(
-                f"{SCHEDULER}.run_event_loop", self.run_event_loop, "ring dump on an exception"
-            ),
         ]
+
+    def loop_hooks(self) -> list[Hook]:
+        """What stands around the whole loop."""
+        return self._present(
+            f"{SCHEDULER}.run_event_loop", self.run_event_loop, "ring dump on an exception"
+        )
 
     def _present(self, target: str, around: Callable[..., Any], why: str) -> list[Hook]:
         try:

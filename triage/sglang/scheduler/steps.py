@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
+from collections.abc import Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,15 @@ from triage.device.watch import CheckerSilent, Watch
 from triage.dump.from_ring import launch_of
 from triage.errors import StaleSWAState, TrapError
 from triage.evidence import Evidence
-from triage.invariants.catalogue import CATALOGUE, SHOWN_BY_ADDRESSES, SHOWN_BY_IDS, error_of
+from triage.invariants.catalogue import (
+    CATALOGUE,
+    SHOWN_BY_ADDRESSES,
+    SHOWN_BY_IDS,
+    error_of,
+    first_of,
+    sentence,
+)
+from triage.sglang.binding.shell import attempt
 
 if TYPE_CHECKING:
     from triage.sglang.traps import Traps
@@ -157,13 +166,20 @@ class Steps:
             # What was redirected is told, whatever is enabled: containment is never silent.
             only = self.traps.enabled | (_ALTERED if watch.mode == "contain" else set())
             if any(name in only for name in report.counts):
-                self._fire(watch.evidence(report, only), report)
+                self._fire(
+                    attempt(
+                        "reading the offenders",
+                        lambda: watch.evidence(report, only),
+                        _bare_evidence(report, only),
+                    ),
+                    report,
+                )
         try:
             watch.listen()
         except CheckerSilent as silence:
+            # A checker that does not run is ours to mend, not the server's to die of.
             self.traps.counts["heartbeats missed"] += 1
-            if self.traps.mode != "log":
-                raise
+            self.traps.shells.failures["device checker"] = str(silence)
             logger.error("sglang-triage: %s", silence)
 
     def _fire(self, evidence: Evidence, report: StepReport) -> None:
@@ -193,10 +209,34 @@ class Steps:
 
     def _save(self, evidence: Evidence, error: type[TrapError], report: StepReport) -> str:
         """The dump of the first launch that was wrong, as the ring has it."""
-        first = evidence.facts["launch"]
+        return attempt(
+            "writing the dump",
+            lambda: self._dumped(evidence, error, report),
+            "no dump was written: see the log",
+        )
+
+    def _dumped(self, evidence: Evidence, error: type[TrapError], report: StepReport) -> str:
+        first = evidence.facts.get("launch")
         history = self.traps.history.entries(check=first if isinstance(first, int) else None)
         entry = next((each for each in history if each["checker_launch"] == first), None)
         offenders = [each.violation for each in report.offenders if each.launch == first]
         complete = len(report.offenders) == report.total
-        recorded = None if entry is None else launch_of(entry, offenders, complete=complete)
+        recorded = attempt(
+            "reading the launch out of the ring",
+            lambda: None if entry is None else launch_of(entry, offenders, complete=complete),
+            None,
+        )
         return self.traps.save(self.traps.history.dump(evidence, history, recorded), error)
+
+
+def _bare_evidence(report: StepReport, only: Collection[str]) -> Evidence:
+    """What the counts alone say, for where the offenders cannot be read."""
+    counts = {name: count for name, count in report.counts.items() if name in only}
+    first = first_of(counts)
+    return Evidence(
+        first,
+        sentence(first),
+        f"step {report.step}",
+        total=sum(counts.values()),
+        facts={"counts": counts},
+    )
