@@ -127,7 +127,7 @@ def install(config: Config) -> Installed:
 
 def _trap_hooks(made: Installed) -> tuple[list[Hook], list[Patch]]:
     from triage.dump.store import DumpStore
-    from triage.sglang.traps import ALLOCATOR, SNAPSHOTS, Traps
+    from triage.sglang.traps import SNAPSHOTS, Traps
 
     config = made.config
     store = DumpStore(config.directory, config.max_dumps, config.max_bytes, config.identity)
@@ -163,7 +163,7 @@ def _trap_hooks(made: Installed) -> tuple[list[Hook], list[Patch]]:
     hooks = [
         *inside(traps.launch_shell, attention.hooks()),
         *inside(
-            shells.of(ALLOCATOR),
+            traps.allocator_shell,
             [
                 Hook(f"{allocator}.alloc_extend", allocated("alloc_extend"), "allocator trap"),
                 Hook(f"{allocator}.alloc_decode", allocated("alloc_decode"), "allocator trap"),

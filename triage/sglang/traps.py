@@ -128,6 +128,16 @@ class Traps:
         """Of all that looks at launches, tables and writes."""
         return self.shells.of(LAUNCHES, self._launches_off)
 
+    @property
+    def allocator_shell(self) -> Shell:
+        """Of the ledger and of all that looks at pools, rows and requests."""
+        return self.shells.of(ALLOCATOR, self._allocator_off)
+
+    def _allocator_off(self) -> None:
+        """What is under way in an outer hook must not fire on half of the events."""
+        self.counts["internal errors"] += 1
+        self.enabled &= invariants_of(("reads", "writes", "graph"))
+
     def _launches_off(self) -> None:
         self.counts["internal errors"] += 1
         self.entries.seat.armed = False
@@ -427,6 +437,8 @@ class Traps:
 
     def _fire_alloc(self, pool: str, found: Findings, where: str, page: int = 0) -> None:
         """page: its size, where the slot to go on from is what is wrong."""
+        if "I20" not in self.enabled:
+            return
         self.counts["violations"] += 1
         violations = attempt("listing the offenders", lambda: found.violations(limit=64), ())
         table = attempt("finding the request table", self.entries.request_table, None)

@@ -64,8 +64,10 @@ class Shell:
             call = Original(original)
             try:
                 return hook(call, *args, **kwargs)
-            except TrapError:
-                raise
+            except TrapError as error:
+                if self.on or error is call.error:
+                    raise
+                # The group was switched off below: what it found since rests on half of it.
             except Exception as error:
                 if error is call.error:
                     raise
