@@ -10,6 +10,10 @@ import subprocess
 import time
 
 import pytest
+from click.testing import CliRunner
+
+from triage.cli import main
+from triage.lab.server import machine as machine_module
 
 
 def test_a_sound_server_is_served_loaded_and_stopped(machine):
@@ -124,25 +128,27 @@ def test_a_port_in_use_is_refused_by_name_before_anything_starts(machine):
         ([], {"FAKE_GPU": "Tesla T4, 7.5, 15000, 15360"}, 2, "trtllm_mha does not run on sm_75"),
         ([], {"FAKE_GPU": "NVIDIA H200, 9.0, 1000, 143771"}, 3, "1.0 of 140.4 GiB free"),
         ([], {"CUDA_VISIBLE_DEVICES": ""}, 3, "no NVIDIA GPU is visible here"),
+        ([], {"SGLANG_IS": "0.5.9"}, 3, "SGLang 0.5.9 is too old"),
+        ([], {"SGLANG_IS": ""}, 3, "no SGLang is installed here"),
     ],
-    ids=["mode", "load", "fix", "defect", "gpu", "memory", "no gpu"],
+    ids=["mode", "load", "fix", "defect", "gpu", "memory", "no gpu", "too old", "no sglang"],
 )
-def test_what_cannot_be_served_is_one_sentence(machine, options, variables, code, sentence):
-    done = machine.serve(*options, **variables)
-    assert done.returncode == code, done.stderr
+def test_what_cannot_be_served_is_one_sentence(
+    machine, monkeypatch, options, variables, code, sentence
+):
+    # GIVEN a machine on which SHAPE cannot be served, or a wish nobody knows
+    for name, value in {**machine.environment, **variables}.items():
+        monkeypatch.setenv(name, value)
+    release = variables.get("SGLANG_IS", "0.5.14") or None
+    monkeypatch.setattr(machine_module, "_version", {"sglang": release}.get)
+    monkeypatch.setattr(machine_module, "_from_torch", lambda: None)
+    # WHEN it is asked for
+    done = CliRunner().invoke(main, machine.command(*options)[3:])
+    # THEN one sentence says why, and nothing was started
+    assert done.exit_code == code, done.output
     assert sentence in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
     assert not (machine.state / "launcher.pid").exists()
-
-
-def test_a_release_without_gemma4_mtp_is_too_old(machine, tmp_path):
-    old = tmp_path / "old" / "sglang-0.5.9.dist-info"
-    old.mkdir(parents=True)
-    (old / "METADATA").write_text("Metadata-Version: 2.1\nName: sglang\nVersion: 0.5.9\n")
-    path = f"{old.parent}{os.pathsep}{machine.environment['PYTHONPATH']}"
-    done = machine.serve(PYTHONPATH=path)
-    assert done.returncode == 3
-    assert "SGLang 0.5.9 is too old" in done.stderr
 
 
 @pytest.mark.parametrize(
