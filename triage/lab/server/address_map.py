@@ -74,9 +74,7 @@ def ids_outside(buffer: Buffer, ids: int, mapped: Sequence[Span]) -> list[Span]:
 
 def common(first: Sequence[Span], second: Sequence[Span]) -> list[Span]:
     """What lies in both; each given in ascending order without overlaps."""
-    return [
-        (max(a, c), min(b, d)) for a, b in first for c, d in second if max(a, c) < min(b, d)
-    ]
+    return [(max(a, c), min(b, d)) for a, b in first for c, d in second if max(a, c) < min(b, d)]
 
 
 def beyond(buffers: Sequence[Buffer], ids: int, mapped: Sequence[Span]) -> list[Span]:

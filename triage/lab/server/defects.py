@@ -58,13 +58,13 @@ def plugin(name: str, directory: Path, *, control: Path | None = None) -> Path:
         raise LabError("clamp is a comparison from the start of a server; leave the control out")
     call = f"{__name__}:insert"
     return plugin_folder.write(
-        directory, name, call, name=name, control=None if control is None else str(control)
+        directory, name, call, defect=name, control=None if control is None else str(control)
     )
 
 
-def insert(name: str, control: str | None = None) -> None:
+def insert(defect: str, control: str | None = None) -> None:
     """Called by the plugin in every process of the server."""
-    DEFECTS[name](Switch(None if control is None else Path(control)))
+    DEFECTS[defect](Switch(None if control is None else Path(control)))
 
 
 class Switch:
@@ -132,6 +132,8 @@ def turn_stale(worker: Any) -> None:
         backend._swa_full_to_swa_mapping = None
     if worker.cuda_graph_runner is not None:
         worker._capture_cuda_graphs()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()  # what the capture filled, on a stream of its own
 
 
 # -- clamp -----------------------------------------------------------------------------

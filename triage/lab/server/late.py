@@ -22,6 +22,7 @@ import json
 import os
 import time
 import zlib
+from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+AT_ONCE = 64
+"""Steps whose results are awaited; overlap scheduling has two."""
 
 
 @dataclass(slots=True)
@@ -46,7 +50,7 @@ class Row:
     def prompt(self) -> int:
         """CRC of the prompt's ids: the same request of another run has the same."""
         ids = getattr(self.request, "origin_input_ids", None)
-        return zlib.crc32(" ".join(map(str, ids or ())).encode())
+        return zlib.crc32(array("q", ids or ()).tobytes())
 
     @property
     def ended(self) -> bool:
@@ -79,6 +83,9 @@ class Observer:
     def settle(self, step: Step) -> None:
         """The step's result is about to be processed; the device has done its work by then."""
 
+    def raised(self, step: Step, place: str, error: BaseException) -> None:
+        """`error` left the step: at its "launch", or when its "result" was processed."""
+
 
 class Moments:
     """The observers of one process and the moments they are told of. One thread."""
@@ -109,7 +116,10 @@ class Moments:
         self.pools.append(pool)
         if not self._bound:
             self._bound = True
-            self._bind_scheduler()
+            try:
+                self._bind_scheduler()
+            except Exception as error:
+                complain(f"no scheduler to observe: {type(error).__name__}: {error}")
             self._tell("bind", self)
 
     def _bind_scheduler(self) -> None:
@@ -135,6 +145,8 @@ class Moments:
         self.step = None
         if result is not None:
             self._waiting[id(result)] = (result, step)
+            if len(self._waiting) > AT_ONCE:  # results that nobody processes
+                del self._waiting[next(iter(self._waiting))]
 
     def settle(self, step: Step) -> None:
         self._tell("settle", step)
@@ -145,11 +157,12 @@ class Moments:
         step = self.begin(list(getattr(batch, "reqs", None) or ()))
         try:
             result = original(scheduler, batch, *a, **k)
-        except BaseException:
+        except BaseException as error:
             # A check raised before a launch: what was copied is the evidence, and nobody
             # will process a result.
             self.step = None
             self.settle(step)
+            self._tell("raised", step, "launch", error)
             raise
         self.launched(step, result)
         return result
@@ -158,9 +171,14 @@ class Moments:
         self, original: Any, scheduler: Any, batch: Any, result: Any, *a: Any, **k: Any
     ) -> Any:
         _, step = self._waiting.pop(id(result), (None, None))
-        if step is not None:
-            self.settle(step)
-        return original(scheduler, batch, result, *a, **k)
+        if step is None:
+            return original(scheduler, batch, result, *a, **k)
+        self.settle(step)
+        try:
+            return original(scheduler, batch, result, *a, **k)
+        except BaseException as error:
+            self._tell("raised", step, "result", error)
+            raise
 
     def _draft(self, original: Any, worker: Any, batch: Any, *a: Any, **k: Any) -> Any:
         before, self.role = self.role, "draft"

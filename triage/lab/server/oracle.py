@@ -14,7 +14,8 @@ and after are nobody's business. A row of a request that had ended when the step
 came is counted apart: SGLang throws its result away, and its slots may be free already.
 
 Written, one JSON object a line: `bound`, `wrong` for every table of a step that is wrong
-anywhere, `count` now and then, `lost` when the device could not be read any more.
+anywhere, `raised` for an exception that left a step (the alarm, by the same count of
+steps), `count` now and then, `lost` when the device could not be read any more.
 """
 
 from __future__ import annotations
@@ -43,12 +44,15 @@ from triage.lab.server.late import (
 DECODE = ("flashinfer.decode", "trtllm_batch_decode_with_kv_cache")
 CONTEXT = ("flashinfer.prefill", "trtllm_batch_context_with_kv_cache")
 COUNT_EVERY = 50
+TOLD = 300
+"""Wrong tables that are written out; a server that is left to go on has thousands."""
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What one launch reads: its tensors as passed, and host facts. Shapes `(rows, pages)`, `(rows,)`.
+    """What one launch reads: its tensors as passed, and host facts.
 
+    table `(rows, pages)`, lengths `(rows,)` in tokens.
     k_address: of the first byte of the K cache that was passed; says whose pool it is.
     queries: tokens a row, or None where `query_starts` `(rows + 1,)` has them.
     """
@@ -109,7 +113,10 @@ class Wrong:
 
 
 def judge(taken: Taken) -> Wrong:
-    """Compare every visible entry with the request table and the mapping."""
+    """Compare every visible entry with the request table and the mapping.
+
+    The dummy page is nobody's: an entry that should be it is wrong, whatever it holds.
+    """
     page, found = taken.page_size, Wrong()
     for row, (length, queries) in enumerate(zip(taken.lengths, taken.queries, strict=True)):
         length, queries = int(length), int(queries)
@@ -124,10 +131,8 @@ def judge(taken: Taken) -> Wrong:
             slots = np.where(inside, taken.mapping[np.where(inside, slots, 0)], -1)
         expected = slots // page
         got = taken.table[row, columns].astype(np.int64)
-        for place in np.flatnonzero(got != expected):
-            found.entries.append(
-                (row, int(columns[place]), int(got[place]), int(expected[place]))
-            )
+        for place in np.flatnonzero((got != expected) | (expected <= 0)):
+            found.entries.append((row, int(columns[place]), int(got[place]), int(expected[place])))
     return found
 
 
@@ -153,7 +158,7 @@ class Oracle(Observer):
     def __init__(self, out: Path) -> None:
         self.lines = Lines(out)
         self.first: int | None = None
-        self.tables = self.launches = self.skipped = 0
+        self.tables = self.launches = self.skipped = self.wrong = 0
         self.recording: dict[tuple[Any, ...], Read] | None = None  # of the graph being captured
         self.lost = False
         self.moments: Moments
@@ -252,9 +257,7 @@ class Oracle(Observer):
                     None if read.query_starts is None else side_copy(read.query_starts[: rows + 1])
                 ),
                 slots=side_copy(self._slots(step, rows, read)),
-                mapping=(
-                    side_copy(pool.full_to_swa_index_mapping) if space == "swa" else None
-                ),
+                mapping=(side_copy(pool.full_to_swa_index_mapping) if space == "swa" else None),
                 done=_event(read.table),
             )
         )
@@ -297,6 +300,11 @@ class Oracle(Observer):
         if step.number % COUNT_EVERY == 1:
             self.count(step.number)
 
+    def raised(self, step: Step, place: str, error: BaseException) -> None:
+        why = str(error).partition("\n")[0][:300]
+        self.lines.write("raised", step=step.number, at=place, error=type(error).__name__, why=why)
+        self.count(step.number)
+
     def count(self, step: int) -> None:
         self.lines.write(
             "count",
@@ -304,6 +312,7 @@ class Oracle(Observer):
             tables=self.tables,
             launches=self.launches,
             skipped=self.skipped,
+            wrong=self.wrong,
             first=self.first,
         )
 
@@ -314,6 +323,9 @@ class Oracle(Observer):
         alive = [entry for entry in wrong.entries if entry[0] not in over]
         if alive and self.first is None:
             self.first = step.number
+        self.wrong += 1
+        if self.wrong > TOLD:
+            return
         row, column, got, expected = (alive or wrong.entries)[0]
         self.lines.write(
             "wrong",
@@ -381,6 +393,7 @@ class Account:
     """What an oracle's file says.
 
     first_wrong: the first step with a wrong entry of a living request; None for none.
+    raised: the step that an exception left, and its class; None and "" for none.
     wrong_tables: tables with one. of_ended: wrong entries of requests that had ended.
     steps: the last step of which it is known that it was judged.
     """
@@ -390,6 +403,8 @@ class Account:
     role: str
     form: str
     space: str
+    raised: int | None
+    error: str
     wrong_tables: int
     of_ended: int
     steps: int
@@ -404,6 +419,7 @@ def read_account(path: Path) -> Account:
     wrong = [line for line in lines if line["kind"] == "wrong"]
     alive = [line for line in wrong if line["entries"]]
     first: dict[str, Any] = alive[0] if alive else {}
+    raised = next((line for line in lines if line["kind"] == "raised"), {})
     counts = [line for line in lines if line["kind"] == "count"]
     return Account(
         bound=any(line["kind"] == "bound" for line in lines),
@@ -411,6 +427,8 @@ def read_account(path: Path) -> Account:
         role=first.get("role", ""),
         form=first.get("form", ""),
         space=first.get("space", ""),
+        raised=raised.get("step"),
+        error=raised.get("error", ""),
         wrong_tables=len(alive),
         of_ended=sum(line["entries_of_ended"] for line in wrong),
         steps=max([line["step"] for line in [*counts, *wrong]], default=0),

@@ -29,14 +29,10 @@ KV_HEADS = (8, 1)  # SWA, full
 HEAD_DIM = 256  # the largest that XQA of FlashInfer before 0.7.2 takes
 
 FLAGS = (
-    "--max-total-tokens",
-    str(FULL_TOKENS),
-    "--swa-full-tokens-ratio",
-    str(SWA_RATIO),
-    "--max-running-requests",
-    "8",
-    "--load-format",
-    "dummy",
+    *("--max-total-tokens", str(FULL_TOKENS)),
+    *("--swa-full-tokens-ratio", str(SWA_RATIO)),
+    *("--max-running-requests", "8"),
+    *("--mem-fraction-static", "0.3"),  # a third of a large GPU: others may be there
 )
 
 
@@ -72,6 +68,4 @@ def mapped_bytes(*, layers: int = 12, element_bytes: int = 2) -> int:
     full = sum(kind == "full_attention" for kind in shape().layer_types[:layers])
     swa = layers - full
     per_head = 2 * HEAD_DIM * element_bytes
-    return int(
-        FULL_TOKENS * per_head * (full * KV_HEADS[1] + SWA_RATIO * swa * KV_HEADS[0])
-    )
+    return int(FULL_TOKENS * per_head * (full * KV_HEADS[1] + SWA_RATIO * swa * KV_HEADS[0]))
