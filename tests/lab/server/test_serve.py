@@ -31,7 +31,7 @@ def test_a_sound_server_is_served_loaded_and_stopped(machine):
 
 
 def test_the_server_gets_a_model_flags_and_the_traps_by_one_variable_alone(machine):
-    machine.serve("--mtp", SGLANG_TRTLLM_MHA_DEBUG_MODE="log")
+    machine.serve("--small", "--mtp", SGLANG_TRTLLM_MHA_DEBUG_MODE="log")
     arguments, environment = machine.told("arguments"), machine.told("environment")
     target, draft = machine.state / "out" / "target", machine.state / "out" / "assistant"
     assert arguments[arguments.index("--model-path") + 1] == str(target)
