@@ -50,6 +50,13 @@ def test_mode_and_fixes_are_handed_on_and_off_takes_the_traps_away(machine):
     assert "SGLANG_TRTLLM_MHA_DEBUG" not in machine.told("environment")
 
 
+def test_a_folder_with_an_earlier_run_is_not_mixed_with_a_new_one(machine):
+    assert machine.serve().returncode == 0
+    again = machine.serve()
+    assert again.returncode == 2
+    assert "holds an earlier run" in again.stderr
+
+
 def test_a_flag_of_the_users_own_wins_and_the_plan_says_so(machine):
     done = machine.serve("--dry-run", "--", "--page-size", "32", "--attention-backend=triton")
     assert done.returncode == 0

@@ -24,6 +24,9 @@ from triage.lab.server.process import Server, ServerDied, ServerNotHealthy
 from triage.lab.server.result import Served, explained
 from triage.lab.server.server_log import activity
 
+LOG, ANSWERS = "server.log", "answers.jsonl"
+"""Of the folder that `Wish.directory` names."""
+
 OFF, DEFAULT = "off", "default"
 MODES = (DEFAULT, OFF, *config.MODES)
 LOADS = ("plain", "mixed", "none")
@@ -163,17 +166,22 @@ def serve(
     say: called with a line at each step.
     progress: (requests done, requests) of the load.
     python: the interpreter that has SGLang; this one by default.
-    Raises PortInUse (nothing was started) and CannotServe (SGLang ended before it was
-    healthy, for another reason than a trap or a fault). KeyboardInterrupt leaves with the
-    server stopped and the answers so far in `answers.jsonl`; see `partial`.
+    Raises LabError where the directory holds an earlier run, PortInUse (nothing was started)
+    and CannotServe (it cannot be written, or SGLang ended before it was healthy, for another
+    reason than a trap or a fault). KeyboardInterrupt leaves with the
+    server stopped and the answers so far in `ANSWERS`; see `partial`.
     """
     wish = plan.wish
-    wish.directory.mkdir(parents=True, exist_ok=True)
-    write_models(plan)
+    if (wish.directory / LOG).exists() or any(plan.dumps.glob("*")):
+        raise LabError(f"{wish.directory} holds an earlier run; give a new one: --dir")
+    try:
+        write_models(plan)
+    except OSError as error:
+        raise CannotServe(f"{wish.directory} cannot be written: {error.strerror}") from error
     server = Server(
         plan.model,
         wish.port,
-        wish.directory / "server.log",
+        wish.directory / LOG,
         plan.environment,
         plan.server_flags,
         plugins(plan),
@@ -203,8 +211,8 @@ def partial(plan: Plan) -> Served:
     """What an interrupted `serve` left: the answers and dumps so far."""
     played = None
     with suppress(OSError, LabError):
-        played = load.read(plan.wish.directory / "answers.jsonl")
-    server = Server(plan.model, plan.wish.port, plan.wish.directory / "server.log")
+        played = load.read(plan.wish.directory / ANSWERS)
+    server = Server(plan.model, plan.wish.port, plan.wish.directory / LOG)
     return _served(plan, server, None, played, "", interrupted=True)
 
 
@@ -255,7 +263,7 @@ def _play(
         asked,
         wish.port,
         wish.concurrency or CONCURRENCY[wish.load],
-        wish.directory / "answers.jsonl",
+        wish.directory / ANSWERS,
         lambda: server.alive,
         progress,
     )
