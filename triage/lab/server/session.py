@@ -33,8 +33,11 @@ LOADS = ("plain", "mixed", "none")
 REQUESTS = {"plain": 96, "mixed": 500}
 CONCURRENCY = {"plain": 32, "mixed": 48}
 PLAIN_INPUT, PLAIN_OUTPUT = 1024, 256
-SPARE_BYTES = 6 * 2**30
-"""Beside the weights: KV pools, CUDA graphs, FlashInfer's workspace, the CUDA context."""
+SETTLE_S = 2.0
+"""After the last answer: time for a server to judge its last step, and to end of it."""
+
+SPARE_BYTES = 5 * 2**30
+"""Beside weights and KV pools: CUDA graphs, FlashInfer's workspace, the CUDA context."""
 
 Say = Callable[[str], None]
 
@@ -141,7 +144,8 @@ def plan(wish: Wish, machine: Machine) -> Plan:
         small=wish.small,
         sglang=machine.sglang,
     )
-    need_memory(machine.gpu, 2 * shapes.parameters(dimensions) + SPARE_BYTES)
+    pools = shapes.pool_bytes(dimensions, flags.TOTAL_TOKENS, flags.SWA_RATIO)
+    need_memory(machine.gpu, 2 * shapes.parameters(dimensions) + pools + SPARE_BYTES)
     return Plan(
         wish,
         machine,
@@ -193,15 +197,15 @@ def serve(
             startup_s = server.start(wish.timeout_s)
             say(f"healthy after {startup_s:.0f} s")
             played = _play(plan, server, say, progress)
-            server.wait_dead(2.0 if played is not None and played.failed else 0.0)
-            if not server.alive:
+            if server.wait_dead(SETTLE_S):
                 death = server.death_reason()
         except ServerDied as error:
             death = server.death_reason()
             say(str(error))
         except ServerNotHealthy as error:
             raise CannotServe(str(error)) from error
-    served = _served(plan, server, startup_s, played, death)
+        # Before it is stopped: what a server says while it ends is no finding.
+        served = _served(plan, server, startup_s, played, death)
     if startup_s is None and served.outcome == "died":
         raise CannotServe(f"the server ended before it was healthy: {death} ({server.log_path})")
     return served
