@@ -19,14 +19,15 @@ demo: env  ## reproduce, trap, dump, replay, explain and fix the Gemma-4 crash
 test: env  ## all tests (GPU tests skip with a reason where there is none)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --durations=15
 
-lint: env  ## format and style
+lint: env  ## format, style and the direction of imports
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
+	@$(BIN)/lint-imports --no-cache
 
 types: env  ## static types
 	@$(BIN)/mypy
 
-bench: env  ## the figures of TRIAGE.md, as ratios in one run: table and JSON
+bench: env  ## the figures of docs/results, as ratios in one run: table and JSON
 	@$(BIN)/python -m triage.bench --json $(OUT)/bench.json
 
 clean:

@@ -7,6 +7,7 @@ from rich.text import Text
 
 from triage.explain import Explanation
 from triage.explain.cause import Cause, Citation
+from triage.files.text import console as make_console
 from triage.report.text import line
 
 _HEADLINES = {
@@ -17,7 +18,7 @@ _HEADLINES = {
 
 
 def print_explanation(explanation: Explanation) -> None:
-    console = Console(highlight=False, soft_wrap=True)
+    console = make_console(soft_wrap=True)
     if explanation.status != "named":
         console.print(line(_HEADLINES[explanation.status], style="bold yellow"))
     if explanation.status == "unknown":

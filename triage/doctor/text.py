@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from triage import config
 from triage.doctor.child import ABSENT, BROKEN, FOUND, SKIPPED, STOOD_IN
 from triage.doctor.examine import Examined
-from triage.dump.printable import printable
+from triage.files.text import printable
 from triage.sglang.launch.coverage import IN_GRAPHS, Launches
 
 MAX_LINES = 40

@@ -10,8 +10,12 @@ from typing import Any
 
 import click
 
+from triage.commands.lab_options import counted, under
+from triage.commands.options import force_option
 from triage.config import DEFAULT_DIRECTORY
 from triage.errors import LabError
+from triage.files.text import console, echo, to_json
+from triage.files.writing import check_output, write_output
 
 
 @click.command()
@@ -24,8 +28,6 @@ def bugs(names: tuple[str, ...], version: str | None, directory: Path, as_json: 
 
     Exit code: 0 listed, or every one played was caught; 1 one was missed; 2 usage.
     """
-    from triage.lab.cli import under
-
     if not names:
         _list(as_json)
         return
@@ -35,16 +37,16 @@ def bugs(names: tuple[str, ...], version: str | None, directory: Path, as_json: 
 
     lines = run([find(name) for name in names], directory).lines
     if as_json:
-        click.echo(json.dumps([line.json() for line in lines]))
+        echo(to_json([line.json() for line in lines]))
     for line in lines if not as_json else ():
-        click.echo(f"{line.bug} (SGLang {line.sglang}): {line.what}")
+        echo(f"{line.bug} (SGLang {line.sglang}): {line.what}")
         if line.not_applicable:
-            click.echo(f"  not played: {line.not_applicable}")
+            echo(f"  not played: {line.not_applicable}")
             continue
-        click.echo(f"  without traps: {line.untrapped}")
+        echo(f"  without traps: {line.untrapped}")
         caught = "caught" if line.caught else "MISSED"
-        click.echo(f"  {caught}: {line.summary or 'nothing fired'}")
-        click.echo(f"  explained: {line.explained or 'no dump'} {line.named}; fix: {line.fixed}")
+        echo(f"  {caught}: {line.summary or 'nothing fired'}")
+        echo(f"  explained: {line.explained or 'no dump'} {line.named}; fix: {line.fixed}")
     raise SystemExit(0 if all(line.not_applicable or line.caught for line in lines) else 1)
 
 
@@ -62,12 +64,12 @@ def _list(as_json: bool) -> None:
             }
             for bug in CATALOGUE.values()
         ]
-        click.echo(json.dumps(known))
+        echo(to_json(known))
         return
     for bug in CATALOGUE.values():
         origin = "released" if bug.released else "put back"
-        click.echo(f"{bug.name:32} {'/'.join(bug.invariants):12} {origin:9} {bug.what}")
-    click.echo(f"{len(CATALOGUE)} bugs; triage lab bugs NAME plays one, triage lab matrix all")
+        echo(f"{bug.name:32} {'/'.join(bug.invariants):12} {origin:9} {bug.what}")
+    echo(f"{len(CATALOGUE)} bugs; triage lab bugs NAME plays one, triage lab matrix all")
 
 
 @click.command()
@@ -76,8 +78,14 @@ def _list(as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--markdown", is_flag=True, help="Print a Markdown table.")
 @click.option("--html", "page", type=click.Path(path_type=Path), help="Write a page here as well.")
+@force_option
 def matrix(
-    releases: tuple[str, ...], directory: Path, as_json: bool, markdown: bool, page: Path | None
+    releases: tuple[str, ...],
+    directory: Path,
+    as_json: bool,
+    markdown: bool,
+    page: Path | None,
+    force: bool,
 ) -> None:
     """Play the whole catalogue: traps on, bounds only, fixes on; false alarms beside it.
 
@@ -85,21 +93,23 @@ def matrix(
     """
     from triage.report import matrix as report
 
+    if page is not None:
+        check_output(page, force=force)
     lines: list[dict[str, Any]] = []
     for release in releases or ("",):
         lines += _lines(release, directory)
     if as_json:
-        click.echo(json.dumps(lines))
+        echo(to_json(lines))
     elif markdown:
-        click.echo(report.markdown(lines))
+        echo(report.markdown(lines))
     else:
         _table(lines)
     if page is not None:
-        page.write_text(report.html(lines), encoding="utf-8")
+        write_output(page, report.html(lines).encode(), force=force)
     if not as_json:
-        click.echo(report.summary(lines))
+        echo(report.summary(lines))
         if page is not None:
-            click.echo(f"wrote {page}")
+            echo(f"wrote {page}")
     good = all(
         line["not_applicable"] or (line["caught"] and not line["false_alarm"]) for line in lines
     )
@@ -124,8 +134,6 @@ def _lines(release: str, directory: Path) -> list[dict[str, Any]]:
             raise LabError(f"the matrix failed on SGLang {release}: {why}")
         made: list[dict[str, Any]] = json.loads(done.stdout.strip().splitlines()[-1])
         return made
-    from triage.lab.cli import counted, under
-
     under(None)
     from triage.lab.bugs import CATALOGUE
     from triage.lab.matrix import run
@@ -135,7 +143,6 @@ def _lines(release: str, directory: Path) -> list[dict[str, Any]]:
 
 
 def _table(lines: list[dict[str, Any]]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from triage.report.matrix import columns, rows
@@ -143,7 +150,7 @@ def _table(lines: list[dict[str, Any]]) -> None:
     table = Table(*columns(lines))
     for row in rows(lines):
         table.add_row(*row)
-    Console().print(table)
+    console().print(table)
 
 
 @click.command("versions")
@@ -163,7 +170,7 @@ def releases(scenario: str, install: tuple[str, ...], as_json: bool) -> None:
     for result in versions.run_all(scenario):
         results.append(result)
         if not as_json:
-            click.echo(f"{result['sglang']:14} {result['outcome']:8} {result['detail']}")
+            echo(f"{result['sglang']:14} {result['outcome']:8} {result['detail']}")
     if as_json:
-        click.echo(json.dumps(results))
+        echo(to_json(results))
     raise SystemExit(0 if all(result["outcome"] == "clean" for result in results) else 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +9,10 @@ from typing import Any
 
 import click
 
+from triage.commands.lab_options import counted, under
 from triage.config import DEFAULT_DIRECTORY
 from triage.errors import LabError
+from triage.files.text import echo, to_json
 
 NEEDS = "drawn lifecycles need hypothesis: pip install 'sglang-triage[test]'"
 
@@ -57,17 +58,15 @@ def soak(
         report = SoakReport.of(line for line in lines_of(output) if line["sglang"] in wanted)
     else:
         report = _run_here(wanted[0] if wanted else None, steps, seed, directory, output)
-    click.echo(json.dumps(report.json()) if as_json else text(report.json()))
+    echo(to_json(report.json()) if as_json else text(report.json()))
     if output is not None and not as_json:
-        click.echo(f"wrote {output}")
+        echo(f"wrote {output}")
     raise SystemExit(1 if report.alarms or report.findings else 0)
 
 
 def _run_here(
     version: str | None, steps: int, seed: int, directory: Path, output: Path | None
 ) -> Any:
-    from triage.lab.cli import counted, under
-
     under(version)
     from triage.lab.soak import soak as run
 
@@ -84,7 +83,7 @@ def _run_under(version: str, steps: int, seed: int, directory: Path, output: Pat
 
     command = [sys.executable, "-m", "triage", "lab", "soak", "--steps", str(steps)]
     command += ["--seed", str(seed), "--dir", str(directory), "--output", str(output), "--json"]
-    click.echo(f"SGLang {version}: {steps} steps", err=True)
+    echo(f"SGLang {version}: {steps} steps", err=True)
     done = subprocess.run(command, env=versions.environment(version), stdout=subprocess.PIPE)
     if done.returncode not in (0, 1):
         raise LabError(f"the run under SGLang {version} ended with exit code {done.returncode}")
@@ -126,8 +125,6 @@ def machine(examples: int, steps: int, seed: int, version: str | None, directory
 
     Exit code: 0 nothing fired, 1 something did, 2 usage.
     """
-    from triage.lab.cli import under
-
     under(version)
     try:
         from triage.lab.machine import search
@@ -136,10 +133,10 @@ def machine(examples: int, steps: int, seed: int, version: str | None, directory
     tally, failure = search(examples, steps, directory, number=seed)
     played = f"{tally.examples} lifecycles, {sum(tally.steps.values())} decode steps"
     if failure is None:
-        click.echo(f"{played}: nothing fired")
+        echo(f"{played}: nothing fired")
         return
-    click.echo(failure.error)
-    click.echo(f"oracle: {failure.oracle}")
-    click.echo("shortest script found:")
-    click.echo(failure.script)
+    echo(failure.error)
+    echo(f"oracle: {failure.oracle}")
+    echo("shortest script found:")
+    echo(failure.script)
     raise SystemExit(1)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
+from triage.commands.lab_catalogue import bugs, matrix, releases
+from triage.commands.lab_options import counted, under
+from triage.commands.lab_soak import machine, soak
 from triage.config import DEFAULT_DIRECTORY, MODES
-from triage.lab.catalogue_cli import bugs, matrix, releases
+from triage.files.text import echo, to_json
 from triage.lab.scenarios import BACKENDS
 from triage.lab.server.cli import serve
-from triage.lab.soak_cli import machine, soak
 
 OUTCOME = {
     "clean": "clean: every launch read what it should",
@@ -37,8 +37,8 @@ def list_scenarios(as_json: bool) -> None:
     from triage.lab.scenarios import SCENARIOS
 
     if as_json:
-        click.echo(
-            json.dumps(
+        echo(
+            to_json(
                 {
                     "scenarios": {s.name: s.what for s in SCENARIOS.values()},
                     "defects": list(REINJECTIONS),
@@ -48,9 +48,9 @@ def list_scenarios(as_json: bool) -> None:
         )
         return
     for scenario in SCENARIOS.values():
-        click.echo(f"{scenario.name:32} {scenario.what}")
-    click.echo(f"defects: {', '.join(REINJECTIONS)}")
-    click.echo(f"further SGLang releases: {', '.join(versions.available()) or 'none'}")
+        echo(f"{scenario.name:32} {scenario.what}")
+    echo(f"defects: {', '.join(REINJECTIONS)}")
+    echo(f"further SGLang releases: {', '.join(versions.available()) or 'none'}")
 
 
 @lab.command()
@@ -118,43 +118,8 @@ def run(
         mode=mode,
     )
     report = counted(f"{scenario}: requests done", lambda progress: drive(request, progress))
-    click.echo(json.dumps(report.json()) if as_json else _text(report.json()))
+    echo(to_json(report.json()) if as_json else _text(report.json()))
     raise SystemExit(0 if report.outcome == "clean" else 1)
-
-
-def under(version: str | None) -> None:
-    """Go on under SGLang `version`, restarting this process if another one is installed."""
-    from triage.lab import bootstrap, versions
-
-    if version is not None and version != bootstrap.sglang_version():
-        versions.restart(version, _without_version(sys.argv[1:]))
-    bootstrap.prepare()
-
-
-def counted(what: str, work: Any) -> Any:
-    """Run `work(progress)` with a bar on stderr; none where stderr is not a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        return work(lambda done, total: bar.update(task, completed=done, total=total))
-
-
-def _without_version(arguments: list[str]) -> list[str]:
-    """The command line less `--sglang VERSION`, for the process that runs under it."""
-    kept: list[str] = []
-    skip = False
-    for argument in arguments:
-        if skip:
-            skip = False
-        elif argument == "--sglang":
-            skip = True
-        elif not argument.startswith("--sglang="):
-            kept.append(argument)
-    return kept
 
 
 def _text(report: dict[str, Any]) -> str:
