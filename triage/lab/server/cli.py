@@ -137,7 +137,7 @@ def serve(
 
 
 def _counted(work: Callable[[Callable[[int, int], None]], Served]) -> Served:
-    from triage.lab.cli import counted
+    from triage.commands.lab_options import counted
 
     served: Served = counted("requests done", work)
     return served
