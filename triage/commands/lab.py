@@ -9,11 +9,11 @@ import click
 
 from triage.commands.lab_catalogue import bugs, matrix, releases
 from triage.commands.lab_options import counted, under
+from triage.commands.lab_serve import serve
 from triage.commands.lab_soak import machine, soak
 from triage.config import DEFAULT_DIRECTORY, MODES
 from triage.files.text import echo, to_json
 from triage.lab.scenarios import BACKENDS
-from triage.lab.server.cli import serve
 
 OUTCOME = {
     "clean": "clean: every launch read what it should",
