@@ -31,7 +31,7 @@ def register() -> None:
     if not config.asks_for_anything:
         return
 
-    from triage.sglang.binding.install import install
+    from triage.sglang.install import install
 
     try:
         install(config)

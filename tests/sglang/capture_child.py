@@ -112,7 +112,7 @@ class Log:
             each.__enter__()
 
     def facts(self, tag: int) -> dict[str, Any]:
-        from triage.sglang.binding.install import state
+        from triage.sglang.install import state
 
         return state().traps.watching.watch.facts_of(tag)
 

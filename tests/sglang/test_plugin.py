@@ -27,7 +27,7 @@ def child(queue):
     before = flashinfer.decode.trtllm_batch_decode_with_kv_cache
     from sglang.srt.plugins import load_plugins
     load_plugins()
-    from triage.sglang.binding.install import state
+    from triage.sglang.install import state
     made = state()
     bound = flashinfer.decode.trtllm_batch_decode_with_kv_cache
     if made is not None:

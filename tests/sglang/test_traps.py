@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from triage.dump.file import read_dump
+from triage.dump.flashinfer_api import DECODE
 from triage.dump.store import DumpStore
 from triage.errors import BrokenLifecycle, OutOfBounds, StaleSWAState, TableForm, WrongIndexSpace
 from triage.replay.eager import run_eager
-from triage.sglang.launch.call import DECODE, AttentionCall
+from triage.sglang.launch.call import AttentionCall
 from triage.sglang.traps import Traps
 
 PAGE = 16

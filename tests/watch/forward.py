@@ -14,9 +14,9 @@ from typing import Any
 import torch
 
 from triage.bench.trap_cost import WINDOW, Step
+from triage.dump.flashinfer_api import DECODE
 from triage.dump.store import DumpStore
 from triage.sglang.launch.attention import AttentionHooks
-from triage.sglang.launch.call import DECODE
 from triage.sglang.launch.writes import WriteTrap
 from triage.sglang.traps import Traps
 

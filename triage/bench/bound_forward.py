@@ -212,7 +212,7 @@ def measure(mode: str, layers: int = 42, rounds: int = ROUNDS) -> dict[str, Any]
 def _load_plugins() -> Any:
     from sglang.srt.plugins import load_plugins
 
-    from triage.sglang.binding.install import state
+    from triage.sglang.install import state
 
     load_plugins()
     installed = state()

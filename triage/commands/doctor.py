@@ -38,7 +38,7 @@ def doctor(
       3  no SGLang to ask
     """
     from triage.doctor.examine import examine
-    from triage.report.doctor import text
+    from triage.doctor.text import text
 
     found = examine(os.environ, release=release, arch=arch, flags=flags, timeout_s=timeout_s)
     echo(to_json(found.json(), indent=2) if as_json else text(found, verbose))

@@ -23,14 +23,14 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from triage.config import DEFAULT_CHECKS, invariants_of
+from triage.config import invariants_of
 from triage.device import capture
 from triage.dump.sections import Dump
 from triage.dump.store import DumpStore
 from triage.errors import OutOfBounds, StaleSWAState, TableForm, TrapError
 from triage.evidence import Evidence
 from triage.invariants.allocator import check_allocated
-from triage.invariants.error_map import SUMMARY, first_of, typed
+from triage.invariants.catalogue import CHEAP_FAMILIES, error_of, first_of, sentence
 from triage.invariants.findings import Findings, read_together
 from triage.invariants.geometry import check_workspace
 from triage.invariants.reads import IndexSpace, check_form, check_table
@@ -49,10 +49,12 @@ from triage.sglang.launch.pools import (
     stale_state,
 )
 from triage.sglang.launch.watching import Watching
-from triage.sglang.scheduler.history import History
+from triage.sglang.scheduler.history import History, told
 from triage.sglang.scheduler.steps import Steps
 
 logger = logging.getLogger("triage")
+
+WRONG_LAST_SLOT = "a request goes on behind a slot that is not its own last one"
 
 
 class Traps:
@@ -61,7 +63,7 @@ class Traps:
     def __init__(
         self,
         store: DumpStore,
-        checks: tuple[str, ...] = DEFAULT_CHECKS,
+        checks: tuple[str, ...] = CHEAP_FAMILIES,
         mode: str = "raise",
         strict: bool = True,
         kv: str = "none",
@@ -310,7 +312,7 @@ class Traps:
             )
         evidence = Evidence(
             invariant=first,
-            summary=stale or SUMMARY[first],
+            summary=stale or sentence(first),
             where=self._where(call),
             pool=read.space.name,
             layer_id=None if entry is None else entry.layer_id,
@@ -320,7 +322,7 @@ class Traps:
             violations=tuple(seen),
             facts=facts,
         )
-        self._fire(typed(first) if stale is None else StaleSWAState, evidence, call, entry, read)
+        self._fire(error_of(first) if stale is None else StaleSWAState, evidence, call, entry, read)
 
     def _fire(
         self,
@@ -338,8 +340,8 @@ class Traps:
     def save(self, dump: Dump, error: type[TrapError]) -> str:
         path, problem = self.store.save(dump, f"{error.__name__}-{dump.fault.pool or 'any'}")
         if path is None:
-            return f"no dump was written: {problem}"
-        return f"dump: {path}\nnext: triage explain {path}"
+            return told(path, problem)
+        return f"{told(path, problem)}\nnext: triage explain {path}"
 
     def _where(self, call: AttentionCall) -> str:
         kind = "decode" if "decode" in call.api else "context"
@@ -401,7 +403,7 @@ class Traps:
             facts["rows_with_that_page"] = holders(table, violations[0].value, page)
         evidence = Evidence(
             invariant="I20",
-            summary=SUMMARY["I20 last_loc" if page else "I20"],
+            summary=WRONG_LAST_SLOT if page else sentence("I20"),
             where=where,
             pool=pool,
             total=found.total,
@@ -419,7 +421,7 @@ class Traps:
         if evidence.invariant not in self.enabled:
             return
         self.counts["violations"] += 1
-        error = typed(evidence.invariant)
+        error = error_of(evidence.invariant)
         note = self.save(Dump(fault=evidence, provenance=provenance()), error)
         if self.mode == "log":
             logger.error("sglang-triage: %s", error(evidence, note))

@@ -42,7 +42,7 @@ from triage.sglang.launch.pools import (
     sub_pools,
     swa_state,
 )
-from triage.sglang.scheduler.sizing import watch_for
+from triage.sglang.launch.sizing import watch_for
 
 if TYPE_CHECKING:
     from triage.device.watch import Mode, Watch

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from triage.invariants.catalogue import READS_DEVICE
 from triage.sglang.binding.hooks import Hook
 from triage.sglang.launch.coverage import served_by, uncovered
 from triage.sglang.traps import Traps
@@ -87,7 +88,6 @@ class Scheduling:
 
         What the mode leaves out everywhere was said when the traps were armed.
         """
-        from triage.sglang.binding.lifecycle import READS_DEVICE  # imports the traps
 
         enabled = self.traps.enabled
         if not self.traps.reads_device:

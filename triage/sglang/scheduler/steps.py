@@ -31,7 +31,7 @@ from triage.device.watch import CheckerSilent, Watch
 from triage.dump.from_ring import launch_of
 from triage.errors import StaleSWAState, TrapError
 from triage.evidence import Evidence
-from triage.invariants.error_map import typed
+from triage.invariants.catalogue import CATALOGUE, SHOWN_BY_ADDRESSES, SHOWN_BY_IDS, error_of
 
 if TYPE_CHECKING:
     from triage.sglang.traps import Traps
@@ -39,7 +39,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger("triage")
 
 REMEMBERED = 1024
-_BY_IDS = ("I1", "I2")  # what stale SWA state leads to
+_BY_IDS = SHOWN_BY_ADDRESSES | SHOWN_BY_IDS  # what stale SWA state leads to
+_ALTERED = {row.name for row in CATALOGUE if row.containment and row.name not in SHOWN_BY_IDS}
+"""What containment changes in the table whatever is enabled; identity is compared if asked for."""
+
 INVALID = "the output of this step is invalid"
 
 
@@ -152,7 +155,7 @@ class Steps:
         self.launches.append((report.step, *report.launches))
         if report.counts:
             # What was redirected is told, whatever is enabled: containment is never silent.
-            only = self.traps.enabled | ({"I1", "I26"} if watch.mode == "contain" else set())
+            only = self.traps.enabled | (_ALTERED if watch.mode == "contain" else set())
             if any(name in only for name in report.counts):
                 self._fire(watch.evidence(report, only), report)
         try:
@@ -169,7 +172,7 @@ class Steps:
         if stale:
             _, _, counted = evidence.summary.partition("; ")
             evidence = replace(evidence, summary=f"{stale}; {counted}")
-        error = StaleSWAState if stale else typed(evidence.invariant)
+        error = StaleSWAState if stale else error_of(evidence.invariant)
         if self.traps.mode == "log":
             self._log(error, evidence, report)
             return

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from triage.config import NOT_CHECKED
 from triage.device import capture
+from triage.invariants.catalogue import CATALOGUE, LEDGER, READS_DEVICE
 from triage.invariants.geometry import check_shared_index_range
 from triage.invariants.mapping import check_translation
 from triage.invariants.spec import check_restored
@@ -34,11 +34,8 @@ from triage.sglang.launch.writes import WriteTrap
 from triage.sglang.scheduler.admission import BUDGET, HOST_CACHE, Admission, pairing_targets
 from triage.sglang.traps import Traps
 
-LEDGER = frozenset({"I4", "I5", "I6", "I7", "I8", "I17"})
-"""Invariants that need the ledger. I7 alone, a failed allocation, costs no device read."""
-
-READS_DEVICE = LEDGER - {"I7"} | {"I9", "I10", "I16", "I20", "I22", "I27"}
-"""Checked on the host: left out where nothing may wait for the device."""
+PAGES_TRACKED = LEDGER & READS_DEVICE
+"""Need the ledger of pages; a failed allocation (I7) shows in counts alone."""
 
 BACKEND = "sglang.srt.layers.attention.trtllm_mha_backend.TRTLLMHAAttnBackend"
 POOL = "sglang.srt.mem_cache.swa_memory_pool.SWAKVPool"
@@ -68,7 +65,7 @@ _FREES = (
 )
 
 
-class Lifecycle:
+class StateHooks:
     """The hooks of the families beyond `reads`. `absent`: target -> why this release has none."""
 
     def __init__(self, traps: Traps, every: int = 1) -> None:
@@ -93,13 +90,15 @@ class Lifecycle:
     def hooks(self) -> list[Hook]:
         """Everything this release can be watched at, for the invariants that are enabled."""
         enabled = self.traps.enabled
-        self.absent |= {name: why for name, why in NOT_CHECKED.items() if name in enabled}
+        self.absent |= {
+            row.name: row.unseen for row in CATALOGUE if row.unseen and row.name in enabled
+        }
         if not self.traps.reads_device:
             for name in sorted(enabled & READS_DEVICE):
                 self.absent[name] = f"mode {self.traps.mode} reads nothing back, {name} would"
             enabled = enabled - READS_DEVICE
         found: list[Hook] = []
-        if enabled & LEDGER - {"I7"}:
+        if enabled & PAGES_TRACKED:
             found += self._ledger_hooks()
         if "I7" in enabled:
             found += self._swa_hooks(
@@ -113,7 +112,7 @@ class Lifecycle:
                 "slots a fused store writes (I3)",
                 captured=True,
             )
-        if "I16" in enabled or enabled & LEDGER - {"I7"}:
+        if "I16" in enabled or enabled & PAGES_TRACKED:
             for cache in CACHES:
                 for name in OPERATIONS:
                     found += self._present(
@@ -140,7 +139,7 @@ class Lifecycle:
             found += self._swa_hooks(
                 ALLOCS, self.handing_out.around_alloc, "what was handed out (I8, I14)"
             )
-        if "I20" in enabled and enabled & LEDGER - {"I7"}:  # a host read a call: not by default
+        if "I20" in enabled and enabled & PAGES_TRACKED:  # a host read a call: not by default
             found += self._present(
                 f"{ROWS}.write", self.rows_written.around_write, "what a row is told (I20)"
             )
