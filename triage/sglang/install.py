@@ -154,7 +154,7 @@ def _trap_hooks(made: Installed) -> tuple[list[Hook], list[Patch]]:
         *lifecycle.hooks(),
         *scheduling.hooks(),
     ]
-    return hooks, [*attention.patches(), *lifecycle.patches()]
+    return hooks, [*attention.patches(), *lifecycle.patches(), *scheduling.patches()]
 
 
 def _report(made: Installed, version: str) -> None:
