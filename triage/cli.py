@@ -71,6 +71,18 @@ COMMANDS = {
 """Every command, in the order of `triage --help`."""
 
 
+_LAB, _FLEET = "'sglang-triage[lab]'", "'sglang-triage[fleet]'"
+INSTALL = {
+    **dict.fromkeys(("torch", "triton", "transformers"), _LAB),
+    "sglang": "--no-deps sglang==0.5.18",
+    **dict.fromkeys(("httpx", "openai"), _FLEET),
+    "matplotlib": "'sglang-triage[report]'",
+    **dict.fromkeys(("flashinfer", "cuda"), "'sglang-triage[gpu]'"),
+    **dict.fromkeys(("numpy", "msgpack", "rich"), "sglang-triage"),
+}
+"""Import name of what a command may need -> what pip is asked for."""
+
+
 class LazyGroup(click.Group):
     """Loads a command's module on its first use, and turns our errors into click's."""
 
@@ -107,9 +119,31 @@ class LazyGroup(click.Group):
             sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 (what is left has no reader)
             raise click.exceptions.Exit(Refusal.exit_code) from None
         except Exception as error:
+            if isinstance(error, ImportError) and (package := _culprit(error)):
+                raise CannotRun(_sentence(package, error)) from error
             if os.environ.get(TRACEBACK) == "1":
                 traceback.print_exc()
             raise Defect(_where(error)) from error
+
+
+def _culprit(error: ImportError) -> str | None:
+    """The package of `INSTALL` that is missing, or in whose import it was raised."""
+    missing = (error.name or "").partition(".")[0]
+    if isinstance(error, ModuleNotFoundError) and missing in INSTALL:
+        return missing
+    frame, package = error.__traceback__, None
+    while frame is not None:
+        name = str(frame.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
+        package = name if name in INSTALL else package
+        frame = frame.tb_next
+    return package
+
+
+def _sentence(package: str, error: ImportError) -> str:
+    if isinstance(error, ModuleNotFoundError) and package == (error.name or "").partition(".")[0]:
+        return f"this needs {package}, which is not installed: pip install {INSTALL[package]}"
+    said = " ".join(printable_lines(str(error)).split())
+    return f"this needs {package}, which cannot be imported here: {said}; `triage doctor` says more"
 
 
 class Refusal(click.ClickException):
@@ -123,7 +157,7 @@ class Defect(Refusal):
 
 
 class CannotRun(Refusal):
-    """There is no SGLang to ask."""
+    """There is no SGLang to ask, or no package that the command is made of."""
 
     exit_code = 3
 

@@ -84,6 +84,7 @@ class Forward:
         self.new_metadata()
         self.layers()
         self.traps.steps.forward_done()
+        self.traps.steps.end()
         self.traps.steps.release(begun)
 
 

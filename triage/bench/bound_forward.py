@@ -134,6 +134,7 @@ class Decode:
     def _close(traps: Any, begun: int) -> None:
         if traps is not None:
             traps.steps.forward_done()
+            traps.steps.end()
             traps.steps.release(begun)
 
 

@@ -9,6 +9,7 @@ import click
 
 from triage.commands.lab_catalogue import bugs, matrix, releases
 from triage.commands.lab_options import counted, under
+from triage.commands.lab_serve import serve
 from triage.commands.lab_soak import machine, soak
 from triage.config import DEFAULT_DIRECTORY, MODES
 from triage.files.text import echo, to_json
@@ -24,7 +25,7 @@ OUTCOME = {
 
 @click.group()
 def lab() -> None:
-    """Reproduce KV-cache faults in SGLang's real classes, on a CPU."""
+    """Reproduce KV-cache faults in SGLang's real classes, on a CPU; `serve` on a GPU."""
 
 
 @lab.command("list")
@@ -158,4 +159,5 @@ lab.add_command(bugs)
 lab.add_command(machine)
 lab.add_command(matrix)
 lab.add_command(releases)
+lab.add_command(serve)
 lab.add_command(soak)

@@ -25,15 +25,10 @@ WRONG, RIGHT, BAND = "#c0392b", "#7f8c8d", "#f5d6d2"
 def draw(dump: Dump, ending: str) -> bytes:
     """The picture of `dump` as a file of that ending (".png", ".svg", ".pdf").
 
-    Raises ReplayError if matplotlib is missing, the dump holds no table to draw, or nobody
-    knows the ending.
+    Raises ReplayError if the dump holds no table to draw, or nobody knows the ending.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise ReplayError(
-            "a picture needs matplotlib: pip install 'sglang-triage[report]'"
-        ) from error
+    from matplotlib.figure import Figure
+
     launch, tables, expected = dump.launch, dump.tables, expected_ids(dump)
     if launch is None or tables is None or expected is None:
         raise ReplayError("this dump holds no page table with its request table; nothing to draw")

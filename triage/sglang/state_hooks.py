@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from triage.device import capture
 from triage.invariants.catalogue import CATALOGUE, LEDGER, READS_DEVICE
 from triage.invariants.geometry import check_shared_index_range
 from triage.invariants.mapping import check_translation
@@ -109,18 +110,23 @@ class StateHooks:
             found += self._any_of(
                 dict.fromkeys(_FUSED_STORES, self.writes.around_fused),
                 "slots a fused store writes (I3)",
+                captured=True,
             )
         if "I16" in enabled or enabled & PAGES_TRACKED:
             for cache in CACHES:
                 for name in OPERATIONS:
-                    found += self._present(f"{cache}.{name}", self.trees.around, "radix tree (I16)")
+                    found += self._present(
+                        f"{cache}.{name}", self.trees.around, "radix tree (I16)", captured=True
+                    )
         if "I9" in enabled:
             found += self._present(
                 f"{POOL}.translate_loc_from_full_to_swa", self._translated, "translation (I9)"
             )
         if "I23" in enabled:
             for view in ("frozen_kv_target_view", "target_kv_pool_view"):
-                found += self._present(f"{VIEWS}.{view}", self._viewed, "views put back (I23)")
+                found += self._present(
+                    f"{VIEWS}.{view}", self._viewed, "views put back (I23)", captured=True
+                )
         if "I19" in enabled:
             found += self._present(f"{BACKEND}.__init__", self._sized, "draft pool size (I19)")
         # The first is outermost: the ledger says who freed a page before I15 sees the hole.
@@ -152,10 +158,12 @@ class StateHooks:
                 f"{BACKEND}.init_forward_metadata",
                 self.metadata.around_eager,
                 "metadata when it is built (I11, I13, I15, I22)",
+                captured=True,
             )
             found += self._any_of(
                 {f"{BACKEND}.{entry}": self.metadata.around_graph for entry in GRAPH_ENTRIES},
                 "a graph's metadata (I11, I13)",
+                captured=True,
             )
         if "I21" in enabled:
             found += self._present(
@@ -218,20 +226,25 @@ class StateHooks:
             found += self._present(f"{owner}.{name}", around, why)
         return found
 
-    def _present(self, target: str, around: Callable[..., Any], why: str) -> list[Hook]:
+    def _present(
+        self, target: str, around: Callable[..., Any], why: str, *, captured: bool = False
+    ) -> list[Hook]:
+        """captured: it reads nothing of the device, and has to stand under a capture too."""
         try:
             pkgutil.resolve_name(target)
         except (AttributeError, ModuleNotFoundError):
             self.absent[target] = f"{why}: this SGLang has no {target.rpartition('.')[2]} there"
             return []
-        return [Hook(target, self._armed(around), why)]
+        return [Hook(target, (self._armed if captured else self._outside)(around), why)]
 
-    def _any_of(self, targets: Mapping[str, Callable[..., Any]], why: str) -> list[Hook]:
+    def _any_of(
+        self, targets: Mapping[str, Callable[..., Any]], why: str, *, captured: bool = False
+    ) -> list[Hook]:
         """Those that this release has: a name that changed, not a thing that is missing."""
         found = [
             hook
             for target, around in targets.items()
-            for hook in self._present(target, around, why)
+            for hook in self._present(target, around, why, captured=captured)
         ]
         for target in targets if found else ():
             self.absent.pop(target, None)
@@ -242,6 +255,24 @@ class StateHooks:
 
         def hook(original: Any, *args: Any, **kwargs: Any) -> Any:
             if not seat.armed:
+                return original(*args, **kwargs)
+            return around(original, *args, **kwargs)
+
+        return hook
+
+    def _outside(self, around: Callable[..., Any]) -> Callable[..., Any]:
+        """It may read the device, so under a capture it goes straight on, whatever the mode.
+
+        What moved meanwhile the ledger did not see: it begins anew from SGLang's free lists.
+        """
+        seat = self.traps.entries.seat
+
+        def hook(original: Any, *args: Any, **kwargs: Any) -> Any:
+            if not seat.armed:
+                return original(*args, **kwargs)
+            if capture.capturing():
+                self.traps.counts["hooks passed over under capture"] += 1
+                self.books.forget()
                 return original(*args, **kwargs)
             return around(original, *args, **kwargs)
 

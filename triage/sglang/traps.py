@@ -49,7 +49,7 @@ from triage.sglang.launch.pools import (
     stale_state,
 )
 from triage.sglang.launch.watching import Watching
-from triage.sglang.scheduler.history import History
+from triage.sglang.scheduler.history import History, told
 from triage.sglang.scheduler.steps import Steps
 
 logger = logging.getLogger("triage")
@@ -71,7 +71,7 @@ class Traps:
         self.store = store
         self.kv = kv
         self.mode = mode
-        # May a check wait for the device? Only where raising before the launch was asked for.
+        # Does any check wait for the device? Only where raising before the launch was asked for.
         self.reads_device = mode == "raise"
         self._counts: Counter[str] = Counter()
         self.entries = Entries()
@@ -114,6 +114,11 @@ class Traps:
     def armed(self, armed: bool) -> None:
         self.entries.seat.armed = armed
 
+    @property
+    def may_wait(self) -> bool:
+        """May a check wait for the device now? In mode `raise`, and never under a capture."""
+        return self.reads_device and not capture.capturing()
+
     # -- where a launch comes from -----------------------------------------------------
 
     def note_backend(self, backend: Any, model_runner: Any) -> None:
@@ -130,7 +135,8 @@ class Traps:
         """
         if self.reads_device:
             self._checked.pop(backend, None)
-        self.watching.forget(expect=launches and (graph or not self.reads_device))
+        expect = launches and (graph or not self.reads_device)
+        self.watching.forget(backend, graph=graph, expect=expect)
 
     @property
     def entry(self) -> Entry | None:
@@ -150,12 +156,25 @@ class Traps:
     def replacements(self, api: str, arguments: Mapping[str, Any]) -> Given | None:
         """The table and lengths the launch must be given instead of its own; None for its own.
 
-        Raises a TrapError, in mode `raise` outside capture, as `before_launch` says.
+        Raises a TrapError, in mode `raise` outside capture, as `before_launch` says. A run that
+        warms up for a capture is watched besides, as the capture will be.
         """
-        if self.mode == "raise" and not capture.capturing():
+        if self.may_wait:
+            warms_up = self.warms_up
             self.before_launch(AttentionCall(api, arguments))
-            return None
+            if not warms_up:
+                return None
         return self.watching.before_launch(api, arguments)
+
+    @property
+    def warms_up(self) -> bool:
+        """Does a forward run outside a capture over the metadata of a graph?
+
+        Before each capture SGLang runs it so. Our kernels have to be compiled and loaded by
+        then: neither is legal while a stream is captured.
+        """
+        inside = self.entries.seat.inside
+        return inside is not None and id(inside[0]) in self.watching.of_graph
 
     def before_launch(self, call: AttentionCall) -> None:
         """Raise a TrapError if this launch would read what it must not.
@@ -191,7 +210,7 @@ class Traps:
         read_together([mine, *beside, *([sibling[1]] if sibling else [])])
         self.counts["tables"] += 1
         self.counts["host reads"] += 1
-        self.watching.checked_by_host()
+        self.watching.checked_by_host(None if entry is None else entry.backend)
         for found in beside:
             if wrong := self._wrong(found):
                 self._fire_table(found, wrong, None, call, entry, read)
@@ -321,8 +340,8 @@ class Traps:
     def save(self, dump: Dump, error: type[TrapError]) -> str:
         path, problem = self.store.save(dump, f"{error.__name__}-{dump.fault.pool or 'any'}")
         if path is None:
-            return f"no dump was written: {problem}"
-        return f"dump: {path}\nnext: triage explain {path}"
+            return told(path, problem)
+        return f"{told(path, problem)}\nnext: triage explain {path}"
 
     def _where(self, call: AttentionCall) -> str:
         kind = "decode" if "decode" in call.api else "context"
@@ -345,7 +364,7 @@ class Traps:
     @property
     def judges_allocs(self) -> bool:
         """Is the next allocator call looked at? Not where nothing may wait for the device."""
-        return "I20" in self.enabled and self.reads_device and not capture.capturing()
+        return "I20" in self.enabled and self.may_wait
 
     def after_alloc(
         self, allocator: Any, slots: Tensor | None, where: str, beside: Findings | None = None
@@ -412,8 +431,8 @@ class Traps:
     def fire_findings(
         self, found: Findings, invariant: str, summary: str, pool: str, where: str
     ) -> None:
-        """The same for findings of a check; one host read."""
-        if invariant not in self.enabled or not found.total:
+        """The same for findings of a check; one host read, and nothing under a capture."""
+        if invariant not in self.enabled or capture.capturing() or not found.total:
             return
         self.fire_event(
             Evidence(
