@@ -14,7 +14,7 @@ from tests.doctor import machines
 from tests.doctor.machines import machine
 from triage.doctor import child
 from triage.doctor.ask import ask
-from triage.report.doctor import MAX_LINES
+from triage.doctor.text import MAX_LINES
 
 
 def doctor(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -56,7 +56,7 @@ def test_every_hook_binds_for_real_and_what_is_stood_in_is_named(whole):
 def test_the_text_fits_forty_lines_and_lists_hooks_only_when_asked(whole):
     from triage import config
     from triage.doctor.examine import Examined
-    from triage.report.doctor import text
+    from triage.doctor.text import text
     from triage.sglang.launch.coverage import served
 
     _, found = whole
@@ -194,7 +194,7 @@ def test_the_asking_process_imports_nothing_of_the_lab(tmp_path):
     code = (
         "import os, sys\n"
         "from triage.doctor.examine import examine\n"
-        "from triage.report.doctor import text\n"
+        "from triage.doctor.text import text\n"
         "text(examine(os.environ, timeout_s=60))\n"
         "heavy = {'torch', 'numpy', 'sglang', 'torchvision', 'triton'}\n"
         "print([n for n in sys.modules if n in heavy or n.startswith('triage.lab')])"

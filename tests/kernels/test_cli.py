@@ -46,7 +46,7 @@ def test_validate_prints_a_line_a_check_and_writes_what_it_is_asked_to(tmp_path:
     assert (suite.get("tests"), suite.get("failures")) == ("2", "0")
     assert len(lines.read_text().splitlines()) == 2
     # AND a second run finds everything done
-    again = invoke(*arguments)
+    again = invoke(*arguments, "--force")
     assert "2 PASS" in again.output and len(lines.read_text().splitlines()) == 2
 
 

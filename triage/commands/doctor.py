@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 
 import click
+
+from triage.files.text import echo, to_json
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -37,8 +38,8 @@ def doctor(
       3  no SGLang to ask
     """
     from triage.doctor.examine import examine
-    from triage.report.doctor import text
+    from triage.doctor.text import text
 
     found = examine(os.environ, release=release, arch=arch, flags=flags, timeout_s=timeout_s)
-    click.echo(json.dumps(found.json(), indent=2) if as_json else text(found, verbose))
+    echo(to_json(found.json(), indent=2) if as_json else text(found, verbose))
     raise SystemExit(found.exit_code)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
 import click
 
-from triage.explain.anything import STDIN, explain_anything
+from triage.explain.together import together
+from triage.files.text import echo, to_json
+from triage.importers.anything import STDIN, read_anything
+from triage.invariants import catalogue
 
 
 @click.command()
@@ -24,28 +26,15 @@ def explain(anything: tuple[str, ...], as_json: bool) -> None:
 
     The exit code is 0 whenever something could be read: an unknown cause is an answer.
     """
-    from triage.explain.pages import is_page
-
-    if len(anything) == 1 and is_page(anything[0]) and not Path(anything[0]).exists():
-        _page(anything[0], as_json)
+    row = catalogue.find(anything[0].upper()) if len(anything) == 1 else None
+    if row is not None and not Path(anything[0]).exists():
+        echo(to_json(row.as_dict(), indent=2) if as_json else catalogue.page(row))
         return
     stdin = sys.stdin.buffer.read() if STDIN in anything else None
-    report = explain_anything(anything, stdin)
+    report = together(read_anything(anything, stdin))
     if as_json:
-        click.echo(json.dumps(report.as_dict(), indent=2))
+        echo(to_json(report.as_dict(), indent=2))
         return
     from triage.report.explain import print_report
 
     print_report(report)
-
-
-def _page(name: str, as_json: bool) -> None:
-    from triage.explain.pages import page
-
-    found = page(name)
-    if as_json:
-        click.echo(json.dumps(found.as_dict(), indent=2))
-        return
-    from triage.report.explain import print_page
-
-    print_page(found)

@@ -7,7 +7,10 @@ from typing import Any
 
 import click
 
-from triage.dump.file import read_dump, write_dump
+from triage.commands.options import force_option
+from triage.dump.file import encode, read_dump
+from triage.files.text import echo
+from triage.files.writing import check_output, write_output
 from triage.importers import import_path
 
 
@@ -23,11 +26,13 @@ from triage.importers import import_path
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), required=True, help="File to write."
 )
+@force_option
 def import_(
     path: Path,
     into: Path | None,
     output: Path,
     cache_shape: tuple[int, int, int, int] | None,
+    force: bool,
 ) -> None:
     """Turn PATH, another tool's evidence, into a dump.
 
@@ -35,15 +40,16 @@ def import_(
     log with kv_canary, cuda-gdb or compute-sanitizer lines (then --into names
     the dump that it is about).
     """
+    check_output(output, force=force, inputs=(path, into))
     dump = import_path(path, None if into is None else read_dump(into), cache_shape)
-    written = write_dump(dump, output.parent, name=output.name)
+    written = write_output(output, encode(dump), force=force, inputs=(path, into))
     lacks = dump.provenance.get("lacks")
     if lacks:
-        click.echo(f"the source does not hold: {', '.join(map(str, lacks))}")
+        echo(f"the source does not hold: {', '.join(map(str, lacks))}")
     faults = dump.fault.facts.get("cuda_faults")
     for fault in faults if isinstance(faults, list) else []:
-        click.echo(_sentence(fault))
-    click.echo(f"wrote {written}")
+        echo(_sentence(fault))
+    echo(f"wrote {written}")
 
 
 def _sentence(fault: dict[str, Any]) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
 
 from triage.commands.kernels_options import DEVICE, JSON, prepare
+from triage.files.text import echo, to_json
 
 
 @click.command("list")
@@ -41,11 +41,11 @@ def list_(device: str, as_json: bool) -> None:
             }
         )
     if as_json:
-        click.echo(json.dumps(records, indent=2))
+        echo(to_json(records, indent=2))
         return
     for record in records:
-        click.echo(f"{record['op']}  {record['formula']}")
-        click.echo(f"    launches {record['launches']}; variants {', '.join(record['variants'])}")
+        echo(f"{record['op']}  {record['formula']}")
+        echo(f"    launches {record['launches']}; variants {', '.join(record['variants'])}")
         for name, state in record["providers"].items():
-            click.echo(f"    {name:7} {state}")
-        click.echo(f"    sglang defines it in: {record['sglang']}")
+            echo(f"    {name:7} {state}")
+        echo(f"    sglang defines it in: {record['sglang']}")

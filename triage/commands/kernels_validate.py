@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +9,18 @@ from typing import Any
 
 import click
 
-from triage.commands.kernels_options import BUDGET, DEVICE, DTYPE, JSON, OUTPUT, prepare
+from triage.commands.kernels_options import (
+    BUDGET,
+    DEVICE,
+    DTYPE,
+    JSON,
+    OUTPUT,
+    check_outputs,
+    prepare,
+)
+from triage.commands.options import force_option
+from triage.files.text import echo, to_json
+from triage.files.writing import write_output
 
 
 @click.command()
@@ -25,6 +35,7 @@ from triage.commands.kernels_options import BUDGET, DEVICE, DTYPE, JSON, OUTPUT,
 @OUTPUT
 @BUDGET
 @click.option("--details", is_flag=True, help="Print every failing finding and how to repeat it.")
+@force_option
 def validate(
     ops: tuple[str, ...],
     provider: str,
@@ -37,8 +48,10 @@ def validate(
     output: Path | None,
     budget_seconds: float | None,
     details: bool,
+    force: bool,
 ) -> None:
     """Hold kernels to the fp64 oracle, the eager twin and their contract."""
+    check_outputs(force, junit)
     prepare(device)
     from triage_kernels.core.records import append_line, json_lines
     from triage_kernels.validate.providers import PROVIDERS
@@ -63,9 +76,9 @@ def validate(
         if output:
             append_line(output, result)
         if not as_json:
-            click.echo(result_text(result, details))
+            echo(result_text(result, details))
         if budget_seconds and time.monotonic() - started > budget_seconds:
-            click.echo(f"stopped after {budget_seconds:.0f} s", err=True)
+            echo(f"stopped after {budget_seconds:.0f} s", err=True)
             break
     counts = {
         outcome: sum(r.outcome == outcome for r in results)
@@ -74,13 +87,13 @@ def validate(
     seconds = time.monotonic() - started
     if as_json:
         records = [asdict(r) for r in results]
-        click.echo(json.dumps({"counts": counts, "seconds": seconds, "results": records}, indent=1))
+        echo(to_json({"counts": counts, "seconds": seconds, "results": records}, indent=1))
     else:
         tally = ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count)
-        click.echo(f"{tally or 'nothing to run'} in {seconds:.0f} s")
+        echo(f"{tally or 'nothing to run'} in {seconds:.0f} s")
     if junit:
-        junit.write_text(render_junit(results))
-        click.echo(f"wrote {junit}", err=True)
+        write_output(junit, render_junit(results).encode(), force=force)
+        echo(f"wrote {junit}", err=True)
     raise SystemExit(1 if counts["FAIL"] else 0 if counts["PASS"] else 3)
 
 

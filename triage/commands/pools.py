@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from triage.files.text import echo, to_json
 from triage.fleet.pool_sizes import (
     DTYPE_BYTES,
     PoolError,
@@ -56,18 +57,16 @@ def pools(
     found = [pools_at(model, memory, ratio, workload, page_size) for ratio in wanted]
     if as_json:
         rows = [dataclasses.asdict(row) for row in found]
-        click.echo(json.dumps({"best_ratio": best, "pools": rows}, indent=2))
+        echo(to_json({"best_ratio": best, "pools": rows}, indent=2))
         return
-    click.echo(
+    echo(
         f"{model.name}: {model.full_layers} full layers of {model.full_bytes:,} bytes a token, "
         f"{model.swa_layers} sliding of {model.swa_bytes:,}, window {model.window}"
     )
-    click.echo(
-        f"{'ratio':>7} {'full tokens':>12} {'SWA tokens':>12} {'requests':>9} {'if kept':>8}"
-    )
+    echo(f"{'ratio':>7} {'full tokens':>12} {'SWA tokens':>12} {'requests':>9} {'if kept':>8}")
     for row in found:
         mark = "  <- most requests" if row.ratio == best else ""
-        click.echo(
+        echo(
             f"{row.ratio:7.3f} {row.full_tokens:12,} {row.swa_tokens:12,} {row.requests:9,} "
             f"{row.requests_kept:8,}  {row.limited_by}{mark}"
         )

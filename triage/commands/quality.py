@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 
 import click
 
 from triage.commands.workload import drive, finish
+from triage.files.text import echo, to_json
 from triage.fleet.client import Server
 from triage.fleet.journal import read
 from triage.fleet.quality import COLOURS, Quality, asker, judge, load_tasks
@@ -46,7 +46,7 @@ def quality(
     ask = asker(known, max_tokens)
     end = drive(Server(base_url, model, timeout), path, header, len(known), concurrency, ask)
     found = judge(known, read(path), before)
-    click.echo(json.dumps(found.as_dict()) if as_json else _text(found))
+    echo(to_json(found.as_dict()) if as_json else _text(found))
     raise SystemExit(finish(end, path, as_json))
 
 

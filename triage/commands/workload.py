@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from pathlib import Path
 from typing import Any
 
 import click
 
+from triage.files.text import console, echo, to_json
 from triage.fleet import compare as comparison
 from triage.fleet import load, summary
 from triage.fleet.client import Answer, Server
@@ -63,7 +63,7 @@ def _command(spec: Workload) -> click.Command:
         server = Server(base_url, model, timeout)
         end = drive(server, path, header, prompts, spec.concurrency, ask, note_accept_length=True)
         found = summary.summarise(read(path))
-        click.echo(json.dumps(found.as_dict()) if as_json else summary.text_of(found))
+        echo(to_json(found.as_dict()) if as_json else summary.text_of(found))
         raise SystemExit(finish(end, path, as_json))
 
     return run
@@ -85,7 +85,7 @@ def drive(
         async with server:
             problem = await load.reachable(server)
             if problem:
-                click.echo(problem, err=True)
+                echo(problem, err=True)
                 raise SystemExit(int(load.End.SERVER_GONE))
             journal = Journal(path, {**header, "model": server.model}).open()
             try:
@@ -99,7 +99,7 @@ def drive(
     try:
         return asyncio.run(all_of_it())
     except KeyboardInterrupt:
-        click.echo(f"\nstopped; what was answered is in {path}, run again to go on", err=True)
+        echo(f"\nstopped; what was answered is in {path}, run again to go on", err=True)
         raise SystemExit(130) from None
 
 
@@ -107,10 +107,9 @@ class progress_bar:
     """Requests answered, on stderr; silent where that is no terminal."""
 
     def __init__(self, total: int) -> None:
-        from rich.console import Console
         from rich.progress import Progress
 
-        self._bar = Progress(console=Console(stderr=True), transient=True)
+        self._bar = Progress(console=console(err=True), transient=True)
         self._total = total
 
     def __enter__(self) -> load.Progress:
@@ -125,11 +124,11 @@ class progress_bar:
 def finish(end: load.End, path: Path, quiet: bool) -> int:
     """Say where the results are and what is missing; returns the exit code."""
     if end is load.End.SERVER_GONE:
-        click.echo("the server went away in the middle; run again to go on from there", err=True)
+        echo("the server went away in the middle; run again to go on from there", err=True)
     elif end is load.End.ERRORS:
         errors = [answer.error for answer in read(path).answers.values() if answer.error]
-        click.echo(f"{len(errors)} requests failed, the first with {errors[0]}", err=True)
-    click.echo(f"results: {path}", err=quiet)
+        echo(f"{len(errors)} requests failed, the first with {errors[0]}", err=True)
+    echo(f"results: {path}", err=quiet)
     return int(end)
 
 
@@ -153,12 +152,12 @@ def compare(runs: tuple[Path, ...], plot: Path | None, as_json: bool) -> None:
             }
             for delta in deltas
         ]
-        click.echo(json.dumps(rows, indent=2))
+        echo(to_json(rows, indent=2))
     else:
-        click.echo(comparison.text_of(deltas))
+        echo(comparison.text_of(deltas))
     if plot is not None:
         comparison.plot(deltas, plot)
-        click.echo(f"plot: {plot}", err=as_json)
+        echo(f"plot: {plot}", err=as_json)
 
 
 for _spec in WORKLOADS.values():

@@ -13,6 +13,8 @@ it reads can be made to take gigabytes by a small file.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import msgpack
@@ -23,11 +25,25 @@ from triage.errors import DumpError
 
 MAX_DEPTH = 12
 MAX_NODES = 1 << 16  # values in one body, array elements not counted
+MAX_FILE_NODES = 1 << 17  # in all bodies of a file: they are walked one by one
 MAX_TEXT_BYTES = 1 << 20
 MAX_ELEMENTS = 1 << 32
+MAX_WIDENED_BYTES = 24 << 20  # what narrowed arrays of a file may take beyond their stored bytes
+_PIECE = 1 << 16  # elements that are widened at a time
+_COPIED_BYTES = 1 << 16  # an array below is copied once more, which is faster than looking
 
 ARRAY_EXTENSION = 1
 _ARRAY_CODE = bytes([ARRAY_EXTENSION])
+
+Encoded = bytes | memoryview
+
+
+@dataclass(slots=True)
+class Budget:
+    """What is left for the bodies of one file, whose headers alone could ask for more."""
+
+    nodes: int = MAX_FILE_NODES
+    widened_bytes: int = MAX_WIDENED_BYTES
 
 
 def pack(value: Any) -> bytes:
@@ -37,21 +53,26 @@ def pack(value: Any) -> bytes:
     return packed
 
 
-def unpack(encoded: bytes, what: str) -> Any:
+def unpack(encoded: Encoded, what: str, budget: Budget | None = None) -> Any:
     """The value in `encoded`, arrays read-only where they were stored as they are.
 
     It allocates what headers claim, so whoever has the bytes from a file calls
-    `check_structure` first; both callers in `dump.py` do.
+    `check_structure` first.
 
     Args:
         what: name of the part, as the message prints it.
+        budget: of the file that it is a part of.
     Raises:
         DumpError: for bytes that are not one msgpack value, a key that occurs twice in a
-            map, an array that contradicts itself.
+            map, an array that contradicts itself or is larger than the budget.
     """
+    left = Budget() if budget is None else budget
     try:
         return msgpack.unpackb(
-            encoded, object_pairs_hook=_unique_keys, ext_hook=_unpack_array, strict_map_key=True
+            encoded,
+            object_pairs_hook=_unique_keys,
+            ext_hook=lambda _code, payload: _unpack_array(payload, left),
+            strict_map_key=True,
         )
     except (ValueError, msgpack.UnpackException, RecursionError) as error:
         raise DumpError(f"{what} is not valid: {error}") from error
@@ -89,12 +110,20 @@ def _narrowed(array: np.ndarray) -> tuple[np.ndarray, int, int]:
     return np.asarray(shifted // step).astype(narrowest), base, step
 
 
-def _unpack_array(_code: int, payload: bytes) -> np.ndarray:
-    match msgpack.unpackb(payload, max_array_len=16, max_map_len=0, max_ext_len=0):
-        case [str(name), list(shape), str(stored_as), int(base), int(step), bytes(raw)]:
+def _unpack_array(payload: bytes, budget: Budget) -> np.ndarray:
+    if len(payload) < _COPIED_BYTES:
+        fields = msgpack.unpackb(payload, max_array_len=16, max_map_len=0, max_ext_len=0)
+    else:
+        check_structure(payload, "an array")
+        fields = list(items(payload))
+    match fields:
+        case [name, shape, stored_as, base, step, (bytes() | memoryview()) as raw]:
             pass
         case _:
             raise ValueError("an array is not [dtype, shape, stored_as, base, step, bytes]")
+    kinds = (type(name), type(shape), type(stored_as), type(base), type(step))
+    if kinds != (str, list, str, int, int):
+        raise ValueError("an array is not [dtype, shape, stored_as, base, step, bytes]")
     elements = 1
     for extent in shape:
         if type(extent) is not int or extent < 0:
@@ -119,10 +148,12 @@ def _unpack_array(_code: int, payload: bytes) -> np.ndarray:
     stored = np.frombuffer(raw, dtype=stored_dtype).reshape(shape)
     if (stored_as, base, step) == (name, 0, 1):
         return stored
-    return _widened(stored, dtype, base, step)
+    return _widened(stored, dtype, base, step, budget)
 
 
-def _widened(stored: np.ndarray, dtype: np.dtype, base: int, step: int) -> np.ndarray:
+def _widened(
+    stored: np.ndarray, dtype: np.dtype, base: int, step: int, budget: Budget
+) -> np.ndarray:
     if dtype.kind not in "iu" or stored.dtype.kind != "u":
         raise ValueError(
             f"only integer arrays are narrowed, to unsigned integers; {dtype} is stored as "
@@ -134,9 +165,19 @@ def _widened(stored: np.ndarray, dtype: np.dtype, base: int, step: int) -> np.nd
     top = int(stored.max(initial=0)) * step + base
     if base < limits.min or top > limits.max:
         raise ValueError(f"a narrowed array does not fit {dtype}: it reaches from {base} to {top}")
+    size = stored.size * dtype.itemsize
+    budget.widened_bytes -= max(size - stored.nbytes, 0)
+    if budget.widened_bytes < 0:
+        raise ValueError(
+            f"its arrays unfold to over {MAX_WIDENED_BYTES >> 20} MiB more than they are stored "
+            "in, which no dump does"
+        )
     wide = np.uint64 if dtype == np.uint64 else np.int64
-    scaled = stored.astype(wide) * wide(step) + wide(base)
-    return np.asarray(scaled.astype(dtype))
+    values, flat = np.empty(stored.shape, dtype=dtype), stored.reshape(-1)
+    for start in range(0, stored.size, _PIECE):
+        piece = flat[start : start + _PIECE].astype(wide) * wide(step) + wide(base)
+        values.reshape(-1)[start : start + _PIECE] = piece.astype(dtype)
+    return values
 
 
 _SIZED = {
@@ -153,13 +194,17 @@ _FIXED_BYTES = {
 _FIXED_EXTENSIONS = {0xD4: 2, 0xD5: 3, 0xD6: 5, 0xD7: 9, 0xD8: 17}  # the code's byte included
 
 
-def check_structure(encoded: bytes, what: str) -> None:
+def check_structure(encoded: Encoded, what: str, budget: Budget | None = None) -> None:
     """Walk the headers of one msgpack value without building anything.
 
     A three-byte header may claim 65,535 elements and they nest, so a decoder
     that allocates as it reads can be made to take gigabytes by a small file.
+
+    Raises:
+        DumpError: it is cut, goes on behind its end, or holds more than any dump needs.
     """
     position, nodes = 0, 0
+    allowed = MAX_NODES if budget is None else min(MAX_NODES, budget.nodes)
     pending = [1]  # values still to come at each depth
     while pending:
         if pending[-1] == 0:
@@ -169,7 +214,7 @@ def check_structure(encoded: bytes, what: str) -> None:
         nodes += 1
         if position >= len(encoded):
             raise DumpError(f"{what} ends early: the file is cut")
-        kind, length, position = _header(encoded, position, what)
+        kind, length, position = header(encoded, position, what)
         if kind in ("array", "map"):
             children = length * 2 if kind == "map" else length
             if children > len(encoded) - position:
@@ -181,15 +226,57 @@ def check_structure(encoded: bytes, what: str) -> None:
             if kind == "extension" and encoded[position : position + 1] != _ARRAY_CODE:
                 raise DumpError(f"{what} holds an extension that is not an array")
             position += length
-        if len(pending) > MAX_DEPTH or nodes > MAX_NODES:
+        if len(pending) > MAX_DEPTH or nodes > allowed:
             raise DumpError(f"{what} holds more values, or deeper ones, than any dump needs")
     if position > len(encoded):
         raise DumpError(f"{what} ends early: the file is cut")
     if position < len(encoded):
         raise DumpError(f"{what} has {len(encoded) - position} bytes after its end")
+    if budget is not None:
+        budget.nodes -= nodes
 
 
-def _header(encoded: bytes, position: int, what: str) -> tuple[str, int, int]:
+def items(encoded: Encoded) -> Iterator[Any]:
+    """The elements of the array that `encoded` is, bytes as views of it: nothing is copied.
+
+    Raises:
+        DumpError: it is no array. Its structure was checked before.
+    """
+    view = memoryview(encoded)
+    kind, count, position = header(view, 0, "a list")
+    if kind != "array":
+        raise DumpError("a list was expected")
+    for _ in range(count):
+        begin = position
+        kind, length, position = header(view, begin, "a list")
+        if kind in ("array", "map"):
+            position = end_of(view, begin)
+        else:
+            position += length
+        if kind == "bytes":
+            yield view[position - length : position]
+        elif kind == "array" and position - begin > MAX_TEXT_BYTES:
+            raise DumpError("a list holds a longer one than any dump needs")
+        else:
+            yield unpack(view[begin:position], "a list")
+
+
+def end_of(view: memoryview, position: int) -> int:
+    """Where the value that begins at `position` ends."""
+    pending = 1
+    while pending:
+        kind, length, position = header(view, position, "a list")
+        pending -= 1
+        if kind == "array":
+            pending += length
+        elif kind == "map":
+            pending += 2 * length
+        else:
+            position += length
+    return position
+
+
+def header(encoded: Encoded, position: int, what: str) -> tuple[str, int, int]:
     """Kind and length of the value at `position`, and where its contents begin."""
     lead = encoded[position]
     position += 1

@@ -15,7 +15,7 @@ does not know is kept undecoded, unless the writer marked it as required.
 from __future__ import annotations
 
 import os
-import stat
+import secrets
 import time
 import zlib
 from pathlib import Path
@@ -24,18 +24,31 @@ from typing import Any
 import msgpack
 import numpy as np
 
-from triage.dump.codec import check_structure, pack, unpack
+from triage.dump.codec import (
+    Budget,
+    Encoded,
+    check_structure,
+    end_of,
+    header,
+    items,
+    pack,
+    unpack,
+)
 from triage.dump.consistency import check_agreement
-from triage.dump.schema import SchemaError, from_plain, to_plain
+from triage.dump.schema import SchemaError, as_lists, from_plain, to_plain
 from triage.dump.sections import Backend, Dump, Launch, Pools, Tables
 from triage.errors import DumpError
 from triage.evidence import Evidence
+from triage.files.reading import open_regular
+from triage.files.text import printable
+from triage.files.writing import Directory, reason
 
 MAGIC = "sglang-triage-dump"
 FORMAT_VERSION = 1
 
 MAX_FILE_BYTES = 1 << 30  # a dump with the KV pages of one launch; without them it is under 1 MB
 MAX_SECTIONS = 64
+_ANY_SIZE = 1 << 62
 MAX_HISTORY = 1024  # newest launches kept of the flight recorder
 
 
@@ -57,52 +70,35 @@ def write_dump(dump: Dump, directory: Path, *, name: str | None = None) -> Path:
 
     The file appears under its name only when it is whole; after a failure
     neither it nor the temporary one is left. A file of the same explicit
-    `name` is replaced, the default name is one that is free.
+    `name` is replaced, the default name is one that nobody else has.
 
     Raises:
         DumpError: with the reason; nothing of the caller's state has changed.
     """
     encoded = encode(dump)
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        target = directory / (name or _free_name(dump, directory))
-        temporary = directory / f".{target.name}.{os.getpid()}.partial"
-        try:
-            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(handle, "wb") as file:
-                file.write(encoded)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(target)
-        except OSError:
-            temporary.unlink(missing_ok=True)
-            raise
-        _sync_directory(directory)
-    except OSError as error:
-        raise DumpError(f"cannot write a dump into {directory}: {_reason(error)}") from error
-    return target
+        with Directory.open(directory) as opened:
+            return opened.write(name or _name(dump), encoded, replace=name is not None)
+    except (OSError, ValueError) as error:
+        raise DumpError(f"cannot write a dump into {directory}: {reason(error)}") from error
 
 
 def read_dump(path: Path, *, max_bytes: int = MAX_FILE_BYTES) -> Dump:
     """Read one dump file.
 
+    Memory: at most twice the file and 64 MiB.
+
     Raises:
         DumpError: one sentence saying what the file is instead.
     """
-    try:
-        with path.open("rb") as file:
-            facts = os.fstat(file.fileno())
-            if not stat.S_ISREG(facts.st_mode):
-                raise DumpError(f"{path} is not a regular file")
-            head = file.read(64)
-            _check_opening(head, str(path))
-            if facts.st_size > max_bytes:
-                raise DumpError(
-                    f"{path} has {facts.st_size} bytes, this reader accepts {max_bytes}"
-                )
-            encoded = head + file.read(max(facts.st_size - len(head), 0))
-    except OSError as error:
-        raise DumpError(f"cannot read {path}: {_reason(error)}") from error
+    with open_regular(path, _ANY_SIZE) as file:
+        size = os.fstat(file.fileno()).st_size
+        head = file.read(64)
+        _check_opening(head, str(path))
+        if size > max_bytes:
+            raise DumpError(f"{path} has {size} bytes, this reader accepts {max_bytes}")
+        file.seek(0)
+        encoded = file.read(size)
     try:
         return decode(encoded)
     except DumpError as error:
@@ -150,25 +146,29 @@ def decode(encoded: bytes) -> Dump:
     """The dump in `encoded`; DumpError, and nothing else, for anything that is not one."""
     _check_opening(encoded[:64], "this")
     check_structure(encoded, "file")
-    outer = unpack(encoded, "file")
+    budget = Budget()
     sections: dict[str, Any] = {}
     extra: dict[str, bytes] = {}
-    for name, required, body in map(_checked_section, outer[2:]):
+    _, version, *parts = _parts(encoded)
+    for name, required, body in map(_checked_section, parts):
         if name in sections or name in extra:
-            raise DumpError(f"section {name} occurs twice")
+            raise DumpError(f"section {printable(name)} occurs twice")
         if name not in _SECTIONS:
             if required:
-                raise DumpError(f"section {name} is needed to read this dump and not known here")
-            extra[name] = body
+                raise DumpError(
+                    f"section {printable(name)} is needed to read this dump and not known here"
+                )
+            extra[name] = bytes(body)
             continue
-        check_structure(body, name)
+        check_structure(body, name, budget)
         try:
-            sections[name] = from_plain(_SECTIONS[name][0], unpack(body, name), name)
+            plain = _without_arrays(name, unpack(body, name, budget))
+            sections[name] = from_plain(_SECTIONS[name][0], plain, name)
         except SchemaError as error:
             raise DumpError(f"section {error}") from error
     if "fault" not in sections:
         raise DumpError("the dump has no section fault")
-    dump = Dump(**sections, extra=extra, format_version=outer[1])
+    dump = Dump(**sections, extra=extra, format_version=version)
     check_agreement(dump)
     return dump
 
@@ -201,39 +201,44 @@ def _section(name: str, required: bool, body: bytes) -> list[Any]:
     return [name, required, _checksum(name, required, body), body]
 
 
-def _checksum(name: str, required: bool, body: bytes) -> int:
-    return zlib.crc32(body, zlib.crc32(name.encode(), int(required)))
+def _checksum(name: str, required: bool, body: Encoded) -> int:
+    return zlib.crc32(body, zlib.crc32(name.encode("utf-8", "surrogatepass"), int(required)))
 
 
-def _checked_section(section: Any) -> tuple[str, bool, bytes]:
+def _parts(encoded: bytes) -> list[Any]:
+    """Magic, version and the sections, whose bodies are views of `encoded`."""
+    view = memoryview(encoded)
+    parts: list[Any] = []
+    _, count, position = header(view, 0, "file")
+    for _ in range(count):
+        begin, position = position, end_of(view, position)
+        kind, _, _ = header(view, begin, "file")
+        value = view[begin:position]
+        parts.append(list(items(value)) if kind == "array" else unpack(value, "file"))
+    return parts
+
+
+def _without_arrays(name: str, plain: Any) -> Any:
+    """Where a section may hold anything, arrays become lists: nobody expects one there."""
+    free = {"fault": "facts", "launch": "arguments"}.get(name)
+    if name == "provenance":
+        return as_lists(plain)
+    if free is None or type(plain) is not dict or free not in plain:
+        return plain
+    return {**plain, free: as_lists(plain[free])}
+
+
+def _checked_section(section: Any) -> tuple[str, bool, memoryview]:
     match section:
-        case [str(name), bool(required), int(checksum), bytes(body)]:
+        case [str(name), bool(required), int(checksum), memoryview() as body]:
             if _checksum(name, required, body) != checksum:
-                raise DumpError(f"section {name} is damaged (its checksum differs)")
+                raise DumpError(f"section {printable(name)} is damaged (its checksum differs)")
             return name, required, body
     raise DumpError("a section is not [name, required, checksum, bytes]")
 
 
-# --- files ------------------------------------------------------------------------------------
-
-
-def _free_name(dump: Dump, directory: Path) -> str:
+def _name(dump: Dump) -> str:
+    """A name that says what it is, and that no other writer takes."""
     launch = "" if dump.launch is None else f"-launch{dump.launch.launch_id}"
-    stem = f"{time.strftime('%Y%m%dT%H%M%S')}-{dump.fault.invariant}{launch}-pid{os.getpid()}"
-    name, copies = f"{stem}.msgpack", 1
-    while (directory / name).exists():
-        copies += 1
-        name = f"{stem}-{copies}.msgpack"
-    return name
-
-
-def _sync_directory(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _reason(error: OSError) -> str:
-    return error.strerror or str(error)
+    stem = f"{time.strftime('%Y%m%dT%H%M%S')}-{dump.fault.invariant or 'snap'}{launch}"
+    return f"{stem}-pid{os.getpid()}-{secrets.token_hex(4)}.msgpack".replace("/", "_")

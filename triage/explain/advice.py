@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from triage.dump.kernel_names import Kernel, Role, kernel_of, short, trtllm_gen_name
 from triage.dump.observation import Access, Failure, Form, Observation
 from triage.explain.observed import DEVICE_FAULTS
-from triage.importers.driver import MEANING
-from triage.importers.kernel_names import Kernel, Role, kernel_of, short, trtllm_gen_name
 
 ARM = "SGLANG_TRTLLM_MHA_DEBUG=1 SGLANG_TRTLLM_MHA_DEBUG_CHECKS={checks} <the same server command>"
 CONTAIN = "SGLANG_TRTLLM_MHA_DEBUG=1 SGLANG_TRTLLM_MHA_DEBUG_MODE=contain <the same server command>"
@@ -181,7 +180,7 @@ def _xid(seen: Observation) -> Reading:
     number = int(seen.values.get("xid", 0))
     if number == 31:
         reading = _device(seen)
-        says = (f"Xid 31: {MEANING[31]}", *reading.says)
+        says = (f"Xid 31: {seen.values.get('means')}", *reading.says)
         process = seen.values.get("process")
         if process:
             says = (*says, f"of process {process} (pid {seen.values.get('pid')})")

@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from triage.dump.expected_ids import page_ids
+from triage.dump.kernel_names import Role, kernel_of, short, trtllm_gen_name
 from triage.dump.observation import (
     Access,
     Failure,
@@ -24,8 +26,6 @@ from triage.dump.observation import (
     observations_of,
 )
 from triage.dump.sections import Dump
-from triage.importers.canary import rows_of
-from triage.importers.kernel_names import Role, kernel_of, short, trtllm_gen_name
 
 DEVICE_FAULTS = frozenset(
     {
@@ -341,7 +341,7 @@ def _canary(dump: Dump, seen: Observation) -> Related:
     slot, pool = seen.values.get("slot"), str(seen.values.get("pool", "full"))
     if not isinstance(slot, int):
         return Related(seen, Relation.NOT_A_FAULT, ())
-    rows = rows_of(dump, slot, pool)
+    rows = _rows_of(dump, slot, pool)
     what = f"{'SWA' if pool == 'swa' else 'full-pool'} slot {slot}"
     position = seen.values.get("position")
     at = f" (position {position})" if isinstance(position, int) else ""
@@ -354,3 +354,18 @@ def _canary(dump: Dump, seen: Observation) -> Related:
     else:
         held = "no row of this launch holds its page"
     return Related(seen, Relation.CONTENT, (f"{what}{at}: {held}",), rows=tuple(rows))
+
+
+def _rows_of(dump: Dump, slot: int, pool: str) -> list[int] | None:
+    """The launch's rows that hold the page of `slot`; None where the dump cannot tell."""
+    launch, tables = dump.launch, dump.tables
+    if launch is None or tables is None or tables.req_to_token is None or not launch.page_size:
+        return None
+    ids = page_ids(dump)
+    if ids is None:
+        return None
+    pages = ids.swa if pool == "swa" else ids.full
+    if pages is None:
+        return None
+    found: list[int] = np.flatnonzero((pages == slot // launch.page_size).any(axis=1)).tolist()
+    return found

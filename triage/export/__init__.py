@@ -17,6 +17,7 @@ from triage.export.literals import Literals
 from triage.export.pytest_file import pytest_file
 from triage.export.script import script_file
 from triage.export.sglang_test import sglang_test_file
+from triage.files.writing import check_output, write_output
 from triage.minimise import minimise
 
 MAX_ENTRIES = 100_000
@@ -55,17 +56,19 @@ def export(dump: Dump, kind: str, *, shrink: bool = True) -> Files:
     return FORMATS[kind](Literals.of(case))
 
 
-def write_export(files: Files, output: Path) -> list[Path]:
-    """Write the files at `output` (a file, or a directory where there are several)."""
-    written = []
-    for name, content in files.items():
-        path = output / name if name else output
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_name(f".{path.name}.partial")
-            partial.write_bytes(content)
-            partial.replace(path)
-        except OSError as error:
-            raise ReplayError(f"cannot write {path}: {error.strerror or error}") from error
-        written.append(path)
-    return written
+def write_export(
+    files: Files, output: Path, *, force: bool = False, inputs: tuple[Path, ...] = ()
+) -> list[Path]:
+    """Write the files at `output` (a file, or a directory where there are several).
+
+    Raises:
+        ReplayError: one is there and `force` is not given, or one of them is of `inputs`;
+            nothing was written then.
+    """
+    paths = {output / name if name else output: content for name, content in files.items()}
+    for path in paths:
+        check_output(path, force=force, inputs=inputs, error=ReplayError)
+    return [
+        write_output(path, content, force=force, inputs=inputs, error=ReplayError)
+        for path, content in paths.items()
+    ]

@@ -2,6 +2,7 @@
 
 Times are from the moment the request is sent to the first token, and to the last. Retries
 are off: a retried request is two requests, and the harness wants to see the first fail.
+The clients are imported where a server is asked: results are read and compared without.
 """
 
 from __future__ import annotations
@@ -11,9 +12,6 @@ from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
-
-import httpx
-import openai
 
 GONE = "connection"
 """`Answer.error` begins so where the server could not be reached at all."""
@@ -47,6 +45,8 @@ class Server:
     """An async context around one client. `base_url` is the root or ends in /v1."""
 
     def __init__(self, base_url: str, model: str = "", timeout_s: float = 600) -> None:
+        import openai
+
         parts = urlsplit(base_url if "//" in base_url else f"http://{base_url}")
         path = parts.path.rstrip("/").removesuffix("/v1")
         self.root = urlunsplit((parts.scheme, parts.netloc, path, "", ""))
@@ -78,6 +78,8 @@ class Server:
 
     async def accept_length(self) -> float | None:
         """Average accepted tokens per speculative step, where SGLang reports it."""
+        import httpx
+
         async with httpx.AsyncClient(timeout=10) as client:
             for path in ("/get_server_info", "/server_info"):
                 try:
@@ -118,6 +120,9 @@ class Server:
     async def _timed(
         self, index: int, origin: float, create: Any, arguments: dict[str, Any], text_of: Any
     ) -> Answer:
+        import httpx
+        import openai
+
         begin = time.perf_counter()
         ttft, pieces, usage, error = None, [], None, ""
         try:

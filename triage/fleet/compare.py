@@ -138,13 +138,9 @@ def text_of(deltas: list[Delta]) -> str:
 
 
 def plot(deltas: list[Delta], path: Path) -> None:
-    """One bar per metric and label, the change with its band. Raises FleetError."""
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise FleetError(
-            "plotting needs matplotlib: pip install 'sglang-triage[report]'"
-        ) from error
+    """One bar per metric and label, the change with its band. Needs matplotlib."""
+    from matplotlib.figure import Figure
+
     labels = list(dict.fromkeys(delta.label for delta in deltas))
     metrics = list(dict.fromkeys(delta.metric.name for delta in deltas))
     figure = Figure(figsize=(1.6 * len(metrics) + 2, 4), layout="constrained")

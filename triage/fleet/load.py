@@ -11,8 +11,6 @@ import time
 from collections.abc import Awaitable, Callable
 from enum import IntEnum
 
-import openai
-
 from triage.fleet.client import GONE, Answer, Server
 from triage.fleet.journal import Journal
 
@@ -77,6 +75,8 @@ async def run(
 
 async def reachable(server: Server) -> str:
     """ "" if the server answers and names a model, else why not, in one sentence."""
+    import openai
+
     try:
         await server.find_model()
     except (openai.OpenAIError, IndexError) as error:

@@ -11,20 +11,19 @@ source is executed: .pt files are read with weights_only.
     recognise              from those lines to `dump.observation.Observation`s
     sanitizer, debugger, driver, cuda_error, sglang_log, canary, flashinfer_log
                            one form of text each
-    kernel_names           what a kernel is, by its name
+    anything               paths of all kinds as `explain.together.Input`s
     flashinfer_dump, trap_file
                            files that hold a launch
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
-from triage.dump.observation import FACT, Observation, as_fact, observations_of
 from triage.dump.sections import Dump
 from triage.errors import DumpError
 from triage.evidence import Evidence
+from triage.explain.together import with_observations
 from triage.importers.recognise import Log, read_log
 from triage.importers.scan import open_text
 
@@ -79,10 +78,3 @@ def of_observations(log: Log) -> Dump:
         fault=Evidence("", f"imported from {what}", log.source, facts={"kind": IMPORTED}),
         provenance={"imported": what, "lacks": ["a launch with its page table"]},
     )
-
-
-def with_observations(dump: Dump, observations: tuple[Observation, ...]) -> Dump:
-    """`dump` with these among its fault's facts, after those that it holds already."""
-    facts = {name: value for name, value in dump.fault.facts.items() if name != "cuda_faults"}
-    facts[FACT] = as_fact((*observations_of(dump.fault.facts), *observations))
-    return replace(dump, fault=replace(dump.fault, facts=facts))

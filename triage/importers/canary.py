@@ -10,10 +10,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import numpy as np
-
 from triage.dump.observation import Failure, Form, Observation
-from triage.dump.sections import Dump
 from triage.importers.lines import Line
 from triage.importers.passage import Passage, shown
 
@@ -70,22 +67,6 @@ def parse(passage: Passage, source: str) -> Observation | None:
 def pool_of(tag: str) -> str:
     """ "swa" or "full": the pool that the slot of a tag counts in."""
     return "swa" if tag.upper().endswith("_SWA") else "full"
-
-
-def rows_of(dump: Dump, slot: int, pool: str) -> list[int] | None:
-    """The launch's rows that hold the page of `slot`; None where the dump cannot tell."""
-    launch, tables = dump.launch, dump.tables
-    if launch is None or tables is None or tables.req_to_token is None or not launch.page_size:
-        return None
-    from triage.dump.expected_ids import page_ids
-
-    ids = page_ids(dump)
-    if ids is None:
-        return None
-    pages = ids.swa if pool == "swa" else ids.full
-    if pages is None:
-        return None
-    return np.flatnonzero((pages == slot // launch.page_size).any(axis=1)).tolist()
 
 
 def _keys(lines: list[Line]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The terminal view of an explanation, of a report over several inputs, and of a page."""
+"""The terminal view of an explanation, and of a report over several inputs."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from triage.dump.observation import Observation
 from triage.explain import Explanation
 from triage.explain.advice import Reading
 from triage.explain.cause import Cause, Citation
+from triage.files.text import console as make_console
 from triage.report.text import line
 
 if TYPE_CHECKING:
-    from triage.explain.anything import Report
-    from triage.explain.pages import Page
+    from triage.explain.together import Report
 
 SHOWN_OBSERVATIONS = 8
 SHOWN_SENTENCES = 12
@@ -29,7 +29,7 @@ _HEADLINES = {
 
 def print_report(report: Report) -> None:
     """What was given, who faulted first, what each report tells, and what explains it."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = make_console(soft_wrap=True)
     alone = len(report.inputs) == 1 and report.inputs[0].dump is not None
     plain = alone and not report.observations and not report.inputs[0].problem
     if not plain:
@@ -111,7 +111,7 @@ def _print_list(console: Console, label: str, texts: tuple[str, ...]) -> None:
 
 def print_explanation(explanation: Explanation, console: Console | None = None) -> None:
     """The causes of one dump, with the evidence, or what is wrong without one."""
-    console = console or Console(highlight=False, soft_wrap=True)
+    console = console or make_console(soft_wrap=True)
     if explanation.status != "named":
         console.print(line(_headline(explanation), style="bold yellow"))
     if explanation.status == "unknown":
@@ -126,9 +126,7 @@ def print_explanation(explanation: Explanation, console: Console | None = None) 
     for cause in explanation.possible:
         label = cause.confidence.name.lower()
         needs = f"; needs {', '.join(cause.missing)}: not recorded" if cause.missing else ""
-        console.print(
-            line(f"also possible ({label} confidence): {cause.name}{needs}", style="dim")
-        )
+        console.print(line(f"also possible ({label} confidence): {cause.name}{needs}", style="dim"))
     for cause in explanation.beside:
         console.print(
             line(
@@ -165,14 +163,3 @@ def _print_cause(console: Console, cause: Cause) -> None:
 def _citation(citation: Citation) -> str:
     text = f"{citation.tensor}[{citation.row}, {citation.column}] = {citation.value}"
     return text if citation.expected is None else f"{text}, expected {citation.expected}"
-
-
-def print_page(page: Page) -> None:
-    """What an invariant or a class of defect is."""
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(Text.assemble((page.name, "bold"), f"  {page.title}"))
-    for label, texts in page.parts:
-        if texts:
-            console.print(line(f"{label}", style="cyan"))
-            for text in texts:
-                console.print(line(f"  {text}"))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from rich.console import Console
 from rich.text import Text
 
 from triage.dump.sections import Dump
+from triage.files.text import console as make_console
 from triage.replay.verdict import Outcome, Verdict
 from triage.report.text import line
 
@@ -18,7 +18,7 @@ _STYLES = {
 
 
 def print_verdicts(verdicts: list[Verdict], dump: Dump, fix: str) -> None:
-    console = Console(highlight=False, soft_wrap=True)
+    console = make_console(soft_wrap=True)
     recorded = f"{dump.fault.invariant}: {dump.fault.summary}" if dump.fault.invariant else "none"
     console.print(line(f"recorded fault: {recorded}"))
     if fix:

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from triage.files.text import console as make_console
 from triage.report.text import line
 
 
 def print_summary(summary: dict[str, Any], title: str) -> None:
-    console = Console(highlight=False)
+    console = make_console()
     fault = summary["fault"]
-    console.rule(escape(title))
+    console.rule(line(title))
     invariant = fault["invariant"] or fault["facts"].get("kind") or "no fault: a snapshot"
     console.print(line(invariant, style="bold red") + line(f"  {fault['summary']}"))
     console.print(line(_place(fault), style="dim"))
@@ -43,13 +42,13 @@ def print_summary(summary: dict[str, Any], title: str) -> None:
     if summary["history_total"]:
         console.print(line(f"history: {summary['since']} (show --history lists them)"))
     for name, size in summary["unknown_sections"].items():
-        console.print(f"section {escape(name)}: {size} bytes, not known to this version")
+        console.print(line(f"section {name}: {size} bytes, not known to this version"))
 
 
 def print_history(summary: dict[str, Any], title: str) -> None:
     """The launches of the flight recorder, oldest first; those that were wrong marked."""
-    console = Console(highlight=False)
-    console.rule(escape(title))
+    console = make_console()
+    console.rule(line(title))
     console.print(line(summary["since"] or "the dump holds no history"))
     table = Table(box=None, pad_edge=False)
     for heading in ("launch", "step", "space", "layer", "role", "mode", "graph", "rows", "longest"):

@@ -1,0 +1,184 @@
+"""Install the traps and fixes that a Config asks for: all of them, or none with the reason.
+
+This is the only module that changes SGLang. `install` is called once per
+process, by the plugin; `state()` says what is bound and active.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import Any
+
+from triage.config import DIRECTORY, Config
+from triage.errors import InstallError, UnsupportedSGLang
+from triage.sglang.binding.hooks import Binding, Hook, register
+from triage.sglang.binding.names import swa_allocator_path
+from triage.sglang.binding.patches import Patch, Patches
+
+logger = logging.getLogger("triage")
+
+
+@dataclass(slots=True)
+class Installed:
+    """What this process runs with. `applied` is False until SGLang has applied its hooks."""
+
+    config: Config
+    traps: Any = None
+    lifecycle: Any = None
+    scheduling: Any = None
+    attention: Any = None
+    fixes: dict[str, Any] = field(default_factory=dict)
+    skipped: dict[str, Any] = field(default_factory=dict)
+    fused: Any = None
+    patches: Patches = field(default_factory=lambda: Patches(()))
+    bindings: list[Binding] = field(default_factory=list)
+    applied: bool = False
+
+    @property
+    def not_covered(self) -> dict[str, str]:
+        """What is asked for and cannot be watched here: target, check or form -> why."""
+        if self.traps is None:
+            return {}
+        refused = {reason: f"{n} launches" for reason, n in self.traps.watching.refused.items()}
+        if self.config.kv != "none" and self.config.mode != "raise":
+            refused["KV pages in dumps"] = f"mode {self.config.mode} reads nothing back"
+        absent = self.attention.absent | self.lifecycle.absent | self.scheduling.absent
+        return {**absent, **refused}
+
+    @property
+    def active(self) -> bool:
+        return self.applied and all(binding.bound for binding in self.bindings)
+
+    def remove(self) -> None:
+        """Put back what we patched; SGLang's hooks stay bound and cost one attribute test each."""
+        for target in self.patches.put_back():
+            logger.info("sglang-triage: %s was wrapped since and stays, disarmed", target)
+        if self.traps is not None:
+            self.traps.armed = False
+        for fix in self.fixes.values():
+            fix.armed = False
+        if self.fused is not None:
+            self.fused.armed = False
+
+
+_installed: Installed | None = None
+
+
+def state() -> Installed | None:
+    """The installation of this process, None if nothing was asked for."""
+    return _installed
+
+
+def install(config: Config) -> Installed:
+    """Register every hook `config` asks for with SGLang's HookRegistry.
+
+    Raises InstallError, having changed nothing, if a target is missing, a name is
+    unknown, or something is installed already.
+    """
+    global _installed
+    if _installed is not None:
+        raise InstallError("sglang-triage is installed in this process already")
+    try:
+        import sglang
+    except ImportError as error:
+        raise UnsupportedSGLang(f"SGLang cannot be imported: {error}") from error
+    made = Installed(config)
+    hooks: list[Hook] = []
+    patches: list[Patch] = []
+    if config.debug:
+        hooks, patches = _trap_hooks(made)
+    wanted = (*config.fixes, *(("mm-piecewise-graphs",) if config.mm_graphs else ()))
+    if wanted:
+        from triage.sglang.fixes import plan
+
+        planned = plan(wanted)
+        made.fixes, made.skipped = planned.fixes, planned.skipped
+        for fix in made.fixes.values():
+            hooks += fix.hooks()
+
+    if config.fused:
+        from triage.sglang.fixes.fused import FusedLayers
+
+        made.fused = FusedLayers(config.fused)
+        hooks += made.fused.hooks()
+
+    def verified(found: list[Binding]) -> None:
+        made.bindings, made.applied = found, True
+        _report(made, sglang.__version__)
+
+    made.patches = Patches(patches)
+    register(hooks, made.patches, verified)
+    _installed = made
+    return made
+
+
+def _trap_hooks(made: Installed) -> tuple[list[Hook], list[Patch]]:
+    from triage.dump.store import DumpStore
+    from triage.sglang.traps import Traps
+
+    config = made.config
+    store = DumpStore(config.directory, config.max_dumps, config.max_bytes)
+    if problem := store.problem():
+        if config.strict:
+            raise InstallError(f"{problem}; {DIRECTORY} names another one")
+        logger.error("sglang-triage: %s; a fault will be told without a dump", problem)
+    traps = made.traps = Traps(store, config.checks, config.mode, config.strict, config.kv)
+
+    def allocated(where: str) -> Any:
+        def after(original: Any, allocator: Any, *args: Any, **kwargs: Any) -> Any:
+            beside = None
+            if traps.armed and traps.judges_allocs and not traps.ranges_only:
+                table = traps.entries.request_table()
+                beside = last_slots(original, allocator, args, kwargs, table)
+            slots = original(allocator, *args, **kwargs)
+            if traps.armed:
+                traps.after_alloc(allocator, slots, where, beside)
+            return slots
+
+        return after
+
+    from triage.sglang.allocator.last_loc_checks import last_slots
+    from triage.sglang.launch.attention import AttentionHooks
+    from triage.sglang.scheduler.scheduling import Scheduling
+    from triage.sglang.state_hooks import StateHooks
+
+    scheduling = made.scheduling = Scheduling(traps)
+    lifecycle = made.lifecycle = StateHooks(traps, config.every)
+    allocator = swa_allocator_path()
+    attention = made.attention = AttentionHooks(traps)
+    hooks = [
+        *attention.hooks(),
+        Hook(f"{allocator}.alloc_extend", allocated("alloc_extend"), "allocator trap"),
+        Hook(f"{allocator}.alloc_decode", allocated("alloc_decode"), "allocator trap"),
+        *lifecycle.hooks(),
+        *scheduling.hooks(),
+    ]
+    return hooks, [*attention.patches(), *lifecycle.patches()]
+
+
+def _report(made: Installed, version: str) -> None:
+    missing = [binding for binding in made.bindings if not binding.bound]
+    if missing:
+        text = "not bound: " + "; ".join(f"{b.target} ({b.why})" for b in missing)
+        logger.error("sglang-triage is NOT active on SGLang %s: %s", version, text)
+        if made.config.strict:
+            raise SystemExit(f"sglang-triage: {text}")
+        return
+    if made.traps is not None:
+        logger.info(
+            "sglang-triage traps armed on SGLang %s: %d hooks bound, mode %s%s, dumps in %s",
+            version,
+            len(made.bindings),
+            made.config.mode,
+            " (contain inside CUDA graphs)" if made.config.mode == "raise" else "",
+            made.config.directory,
+        )
+        for what, why in made.not_covered.items():
+            logger.warning("sglang-triage does not cover %s: %s", what, why)
+    for name in made.fixes:
+        logger.info("sglang-triage fix %s applied on SGLang %s", name, version)
+    if made.fused is not None:
+        logger.info("sglang-triage fused ops: %s", ", ".join(sorted(made.fused.ops)) or "none")
+    for name, probe in made.skipped.items():
+        logger.info("sglang-triage fix %s not applied on SGLang %s: %s", name, version, probe)
