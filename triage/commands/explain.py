@@ -24,7 +24,7 @@ def explain(anything: tuple[str, ...], as_json: bool) -> None:
     folder of any of them, or - for standard input. A log given with a dump is set beside its
     launch.
 
-    The exit code is 0 whenever something could be read: an unknown cause is an answer.
+    The exit code is 0 if all of it could be read: an unknown cause is an answer.
     """
     row = catalogue.find(anything[0].upper()) if len(anything) == 1 else None
     if row is not None and not Path(anything[0]).exists():
@@ -34,7 +34,8 @@ def explain(anything: tuple[str, ...], as_json: bool) -> None:
     report = together(read_anything(anything, stdin))
     if as_json:
         echo(to_json(report.as_dict(), indent=2))
-        return
-    from triage.report.explain import print_report
+    else:
+        from triage.report.explain import print_report
 
-    print_report(report)
+        print_report(report)
+    raise SystemExit(2 if any(given.unread for given in report.inputs) else 0)

@@ -155,6 +155,7 @@ _PATTERNS: tuple[tuple[str, str, Role, bool], ...] = (
         Role.OTHER,
         False,
     ),
+    (r"indexer|Indexer", "sparse attention's indexer", Role.OTHER, False),
     (r"\bbmm_", "trtllm-gen batched matrix product (experts)", Role.OTHER, False),
     (
         r"moe|Moe|MoE|expert|topk|TopK|routing|Routing|router",

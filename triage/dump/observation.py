@@ -83,6 +83,22 @@ class Access(StrEnum):
     UNKNOWN = "not recorded"
 
 
+DEVICE_FAULTS = frozenset(
+    {
+        Failure.ILLEGAL_ADDRESS,
+        Failure.OUT_OF_RANGE_SHARED,
+        Failure.OUT_OF_RANGE_LOCAL,
+        Failure.MISALIGNED,
+        Failure.ILLEGAL_INSTRUCTION,
+        Failure.HARDWARE_STACK,
+        Failure.DEVICE_EXCEPTION,
+        Failure.ASSERT,
+        Failure.LAUNCH_FAILED,
+    }
+)
+"""What ends a kernel, whoever told it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Observation:
     """One thing that a tool reported.

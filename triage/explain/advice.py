@@ -10,8 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from triage.dump.kernel_names import Kernel, Role, kernel_of, short, trtllm_gen_name
-from triage.dump.observation import Access, Failure, Form, Observation
-from triage.explain.observed import DEVICE_FAULTS
+from triage.dump.observation import DEVICE_FAULTS, Access, Failure, Form, Observation
 
 ARM = "SGLANG_TRTLLM_MHA_DEBUG=1 SGLANG_TRTLLM_MHA_DEBUG_CHECKS={checks} <the same server command>"
 CONTAIN = "SGLANG_TRTLLM_MHA_DEBUG=1 SGLANG_TRTLLM_MHA_DEBUG_MODE=contain <the same server command>"
@@ -67,6 +66,12 @@ def read(seen: Observation) -> Reading:
     return _BY_FORM.get(seen.form, _unknown)(seen)
 
 
+_NOT_COVERED = (
+    "the family reads stands at the launches of trtllm_mha (trtllm-gen, XQA), not at this one; "
+    "the allocator's families see the slots and pages of any backend"
+)
+
+
 def _kernel_facts(kernel: Kernel | None) -> dict[str, bool | None]:
     if kernel is None:
         return {"attention": None, "covered": None, "ours": None}
@@ -88,9 +93,13 @@ def _device(seen: Observation) -> Reading:
     else:
         says.append(kernel.sentence())
         says += _of_the_name(seen)
+    if kernel is not None and kernel.attention and not kernel.covered:
+        says.append(_NOT_COVERED)
     if seen.kernel_at:
         says.append(f"at {seen.kernel_at}")
     says.append(_access(seen))
+    if seen.space in ("shared", "local"):
+        says.append(f"{seen.space} memory is the kernel's own: no page id leads there")
     if seen.address is None:
         missing.append("the faulting address")
     says += _nearest(seen)
@@ -153,8 +162,12 @@ def _families(seen: Observation, kernel: Kernel | None) -> tuple[str, ...]:
         return ("writes", "allocator")
     if kernel is not None and kernel.role is Role.INDICES:
         return ("geometry", "lifecycle", "spec")
+    if seen.space in ("shared", "local"):
+        return ()
     if kernel is not None and kernel.covered:
         return ("reads",) if seen.access is not Access.WRITE else ("writes",)
+    if kernel is not None and kernel.attention:
+        return ("allocator", "lifecycle")
     if kernel is None or kernel.role is Role.UNKNOWN:
         return ("reads", "writes")
     return ()
@@ -169,7 +182,9 @@ def _get_it(seen: Observation, kernel: Kernel | None) -> tuple[str, ...]:
     families = _families(seen, kernel)
     if families:
         found.append(ARM.format(checks=",".join(families)))
-    if kernel is None or kernel.attention is not False or kernel.role is Role.WRITES_KV:
+    if seen.space in ("shared", "local"):
+        pass
+    elif kernel is None or kernel.attention is not False or kernel.role is Role.WRITES_KV:
         found.append(WITH_DUMP.format(source=seen.source or "LOG"))
     elif not kernel.ours:
         found.append("look at that kernel's caller: the traps of this tool do not see it")
@@ -248,8 +263,11 @@ def _host(seen: Observation) -> Reading:
         families = ("graph", "lifecycle")
     elif seen.failure in DEVICE_FAULTS:
         missing = ("which kernel faulted", "the faulting address", "read or write")
-        families = ("reads", "writes")
-        commands = (CONTAIN, CORE, BLOCKING)
+        families, commands = ("reads", "writes"), (CONTAIN, CORE, BLOCKING)
+        if values.get("attention") and "trtllm" not in str(values.get("library")):
+            says.append(_NOT_COVERED)
+            families = ("allocator", "lifecycle")
+            commands = (ARM.format(checks="allocator,lifecycle"), CORE, BLOCKING)
         if values.get("asynchronous") is None and values.get("frames"):
             missing = ("whether CUDA_LAUNCH_BLOCKING=1 was set", *missing)
     elif seen.failure is Failure.OUT_OF_MEMORY:

@@ -10,15 +10,16 @@ it is "not recorded".
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 import numpy as np
 
 from triage.dump.expected_ids import page_ids
-from triage.dump.kernel_names import Role, kernel_of, short, trtllm_gen_name
+from triage.dump.kernel_names import Kernel, Role, kernel_of, short, trtllm_gen_name
 from triage.dump.observation import (
+    DEVICE_FAULTS,
     Access,
     Failure,
     Form,
@@ -26,20 +27,6 @@ from triage.dump.observation import (
     observations_of,
 )
 from triage.dump.sections import Dump
-
-DEVICE_FAULTS = frozenset(
-    {
-        Failure.ILLEGAL_ADDRESS,
-        Failure.OUT_OF_RANGE_SHARED,
-        Failure.OUT_OF_RANGE_LOCAL,
-        Failure.MISALIGNED,
-        Failure.ILLEGAL_INSTRUCTION,
-        Failure.HARDWARE_STACK,
-        Failure.DEVICE_EXCEPTION,
-        Failure.ASSERT,
-        Failure.LAUNCH_FAILED,
-    }
-)
 
 
 class Relation(StrEnum):
@@ -113,7 +100,7 @@ def relate(dump: Dump, seen: Observation) -> Related:
     if kernel is not None and kernel.role is Role.WRITES_KV and seen.access is not Access.READ:
         return _write(dump, seen)
     if other:
-        return Related(seen, Relation.OTHER_KERNEL, (other,))
+        return _by_another_backend(dump, seen, other)
     if dump.launch is None or dump.tables is None:
         return Related(seen, Relation.NO_LAUNCH, (), missing=("a launch with its page table",))
     if seen.space in ("shared", "local") or seen.failure in (
@@ -132,6 +119,21 @@ def relate(dump: Dump, seen: Observation) -> Related:
     return _by_address(dump, seen)
 
 
+def _by_another_backend(dump: Dump, seen: Observation, other: str) -> Related:
+    """Another kernel's fault; an attention kernel may have read the same wrong ids."""
+    kernel = kernel_of(seen.kernel, seen.kernel_at)
+    away = Related(seen, Relation.OTHER_KERNEL, (other,))
+    if kernel is None or not kernel.attention or kernel.covered:
+        return away
+    if seen.address is None or seen.access is Access.WRITE or dump.tables is None:
+        return away
+    found = _by_address(dump, seen)
+    if found.relation is not Relation.NAMED:
+        return replace(away, sentences=(other, *found.sentences))
+    told = "that its list of pages is the table of this launch is not recorded"
+    return replace(found, relation=Relation.CANNOT_TELL, sentences=(*found.sentences, other, told))
+
+
 def _other_kernel(dump: Dump, seen: Observation) -> str:
     """Why the kernel cannot be the one of this launch; empty where it can, or is not known."""
     kernel = kernel_of(seen.kernel, seen.kernel_at)
@@ -139,14 +141,19 @@ def _other_kernel(dump: Dump, seen: Observation) -> str:
         if kernel.attention is False:
             return f"{kernel.sentence()}: its fault is not this launch's"
         if kernel.attention and not kernel.covered and dump.launch is not None:
-            return (
-                f"{short(kernel.name)} is {kernel.family}: the recorded launch is a call of "
-                f"{dump.launch.api}, which does not run it"
-            )
+            return _other_backend(dump, kernel)
         return _unlike(dump, seen)
     if seen.values.get("attention") is False:
         return f"the error comes from {seen.values.get('library')}, which is not attention"
     return ""
+
+
+def _other_backend(dump: Dump, kernel: Kernel) -> str:
+    assert dump.launch is not None
+    return (
+        f"{short(kernel.name)} is {kernel.family}: the recorded launch is a call of "
+        f"{dump.launch.api}, which does not run it"
+    )
 
 
 def _unlike(dump: Dump, seen: Observation) -> str:
@@ -350,7 +357,8 @@ def _canary(dump: Dump, seen: Observation) -> Related:
         text = f"{what}{at}: which row holds it is not recorded ({need} is not in the dump)"
         return Related(seen, Relation.CONTENT, (text,), missing=(need,))
     if rows:
-        held = f"row{'s' if len(rows) > 1 else ''} {', '.join(map(str, rows))} hold its page"
+        named = ", ".join(map(str, rows))
+        held = f"rows {named} hold its page" if len(rows) > 1 else f"row {named} holds its page"
     else:
         held = "no row of this launch holds its page"
     return Related(seen, Relation.CONTENT, (f"{what}{at}: {held}",), rows=tuple(rows))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from triage.dump.history import CRASH
 from triage.dump.kernel_names import kernel_of
+from triage.dump.observation import DEVICE_FAULTS
 from triage.errors import ReplayError
 from triage.explain.case import Case
 from triage.explain.cause import Cause, Confidence
-from triage.explain.observed import DEVICE_FAULTS, Relation, related
+from triage.explain.observed import Relation, related
 
 
 def known_kernel_defect(case: Case) -> Cause | None:

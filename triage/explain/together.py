@@ -11,7 +11,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from triage.dump.kernel_names import Role, kernel_of
 from triage.dump.observation import (
+    DEVICE_FAULTS,
     FACT,
     Failure,
     Form,
@@ -78,7 +80,7 @@ class Report:
         for _, explanation in self.explanations:
             told += [each for seen in explanation.related for each in seen.missing]
             told += [each for cause in explanation.possible for each in cause.missing]
-        if self.observations and not self.explanations:
+        if not self.explanations and any(map(_launch_would_tell, self.observations)):
             told.append("a dump of this tool: the page table and lengths of the launch")
         return tuple(dict.fromkeys(told))
 
@@ -86,6 +88,8 @@ class Report:
     def next(self) -> tuple[str, ...]:
         """Commands, the most telling first."""
         told = [each for reading in self.readings for each in reading.next]
+        if self.explanations:  # a dump lies beside it already
+            told = [each for each in told if not each.startswith("triage explain ")]
         return tuple(dict.fromkeys(told))
 
     def as_dict(self) -> dict[str, Any]:
@@ -123,6 +127,16 @@ class Report:
             "next": list(self.next),
             "notes": list(self.notes),
         }
+
+
+def _launch_would_tell(seen: Observation) -> bool:
+    """Would the page table of a launch say more about it?"""
+    if seen.form is Form.CANARY:
+        return True
+    kernel = kernel_of(seen.kernel, seen.kernel_at)
+    other = kernel is not None and kernel.attention is False and kernel.role is not Role.WRITES_KV
+    elsewhere = seen.space in ("shared", "local") or seen.failure is Failure.ASSERT
+    return seen.failure in DEVICE_FAULTS and not other and not elsewhere
 
 
 def together(inputs: Sequence[Input]) -> Report:

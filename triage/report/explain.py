@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -89,7 +90,7 @@ def _print_ranks(console: Console, report: Report) -> None:
 
 
 def _where(seen: Observation) -> str:
-    return f"{seen.source}:{seen.line}" if seen.source else f"line {seen.line}"
+    return f"{Path(seen.source).name}:{seen.line}" if seen.source else f"line {seen.line}"
 
 
 def _print_reading(console: Console, seen: Observation, reading: Reading) -> None:
