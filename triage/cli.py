@@ -56,7 +56,7 @@ COMMANDS = {
     ),
     "import": Command("triage.commands.import_:import_", "Read other tools' dumps and logs."),
     "probe": Command("triage.commands.probe:probe", "Find out which columns a GPU kernel reads."),
-    "lab": Command("triage.lab.cli:lab", "SGLang's real classes on a CPU, kernel emulated."),
+    "lab": Command("triage.commands.lab:lab", "SGLang's real classes on a CPU, kernel emulated."),
     "kernels": Command(
         "triage.commands.kernels_group:kernels", "Resolve, validate and bench kernels."
     ),

@@ -5,8 +5,8 @@ processes and each loads the plugin anew. A value that does not parse is an
 error naming variable, value and what is accepted, and so is a variable under our
 prefixes that nobody reads; nothing is quietly ignored. One of them is not read here:
 `SGLANG_TRIAGE_SWA_RATIO_CHOSEN`, which fix `swa-ratio` sets for its own children.
-Imports nothing but the standard library and our errors, because the plugin
-reads it in every SGLang process, armed or not.
+Imports nothing but the standard library, our errors and the catalogue, because the
+plugin reads it in every SGLang process, armed or not.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from triage.errors import ConfigError
+from triage.invariants.catalogue import BY_NAME, CHEAP_FAMILIES, FAMILIES, of_family
 
 DEBUG = "SGLANG_TRTLLM_MHA_DEBUG"
 DIRECTORY = "SGLANG_TRTLLM_MHA_DEBUG_DIR"
@@ -51,23 +52,6 @@ _FOR_USERS = (
 
 DEFAULT_DIRECTORY = Path("/tmp/trtllm_mha_debug")
 MODES = ("raise", "contain", "log")
-DEFAULT_CHECKS = ("reads", "writes", "allocator", "graph")
-"""The cheap ones: no walk over all requests, nothing that grows with the pool."""
-NOT_CHECKED = {
-    "I18": "the order of work on two streams is not visible to a plugin; its effect shows as I2",
-}
-"""What no hook can see, and why: asking for it is legal, and answered with this."""
-
-INVARIANTS_OF: dict[str, tuple[str, ...]] = {
-    "reads": ("I1", "I2", "I9", "I12", "I26"),
-    "writes": ("I3",),
-    "allocator": ("I7", "I20", "I25"),
-    "lifecycle": ("I4", "I5", "I6", "I8", "I14", "I15", "I17", "I24"),
-    "tree": ("I16",),
-    "graph": ("I10", "I11", "I18"),
-    "spec": ("I13", "I23"),
-    "geometry": ("I19", "I21", "I22", "I27"),
-}
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"", "0", "false", "no", "off"})
@@ -80,7 +64,7 @@ class Config:
     debug: bool = False
     directory: Path = DEFAULT_DIRECTORY
     mode: str = "raise"
-    checks: tuple[str, ...] = DEFAULT_CHECKS
+    checks: tuple[str, ...] = CHEAP_FAMILIES
     kv: str = "none"
     every: int = 1
     max_dumps: int = 32
@@ -108,7 +92,7 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Config:
         debug=_flag(env, DEBUG, False),
         directory=Path(env.get(DIRECTORY) or DEFAULT_DIRECTORY),
         mode=_choice(env, MODE, "raise", MODES),
-        checks=_list(env, CHECKS, known=tuple(INVARIANTS_OF), also="I1 to I27") or DEFAULT_CHECKS,
+        checks=_list(env, CHECKS, known=tuple(FAMILIES), also=tuple(BY_NAME)) or CHEAP_FAMILIES,
         kv=_choice(env, KV, "none", ("none", "touched")),
         every=_count(env, EVERY, 1),
         max_dumps=_count(env, MAX_DUMPS, 32),
@@ -154,7 +138,7 @@ def one_letter_away(name: str, other: str) -> bool:
 
 def invariants_of(checks: tuple[str, ...]) -> frozenset[str]:
     """The invariants that families and single names stand for."""
-    return frozenset(name for check in checks for name in INVARIANTS_OF.get(check, (check,)))
+    return frozenset(name for check in checks for name in (of_family(check) or (check,)))
 
 
 def _refuse_unknown(env: Mapping[str, str]) -> None:
@@ -192,13 +176,11 @@ def _count(env: Mapping[str, str], name: str, default: int) -> int:
 
 
 def _list(
-    env: Mapping[str, str], name: str, known: tuple[str, ...] = (), also: str = ""
+    env: Mapping[str, str], name: str, known: tuple[str, ...] = (), also: tuple[str, ...] = ()
 ) -> tuple[str, ...]:
     parts = tuple(part.strip() for part in env.get(name, "").split(",") if part.strip())
     for part in parts:
-        is_invariant = part[:1] == "I" and part[1:].isdecimal() and 1 <= int(part[1:]) <= 27
-        if known and part not in known and not (also and is_invariant):
-            raise ConfigError(
-                f"{name}: {part!r} is not known; accepted: {', '.join(known)}, {also}"
-            )
+        if known and part not in (*known, *also):
+            accepted = f"{', '.join(known)}, {also[0]} to {also[-1]}"
+            raise ConfigError(f"{name}: {part!r} is not known; accepted: {accepted}")
     return parts

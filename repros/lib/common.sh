@@ -224,7 +224,7 @@ print_command() {
 }
 
 check_flags() {
-    "$PYTHON" -m triage.sglang.binding.flags --server "${SERVER[@]}" --port "$PORT" \
+    "$PYTHON" -m triage.lab.server_flags --server "${SERVER[@]}" --port "$PORT" \
         --bench "${BENCH[@]}" --port "$PORT"
 }
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
-from triage.sglang.launch.coverage import not_checked, served
+from triage.sglang.launch.coverage import not_checked, served, served_by, uncovered
 
 MTP = ("--speculative-algorithm", "EAGLE")
 
@@ -58,3 +60,30 @@ def test_what_waits_for_the_device_is_left_out_but_in_mode_raise():
 
     assert not_checked("raise", enabled, reads) == ([], ["I9", "I11"])
     assert not_checked("contain", enabled, reads) == (["I9", "I10"], ["I11"])
+
+
+def test_a_running_server_says_each_launch_and_check_that_its_mode_leaves_out():
+    # GIVEN the resolved flags of a server on sm_90 whose prefill and verify go through triton
+    flags = SimpleNamespace(
+        attention_backend=None,
+        prefill_attention_backend="triton",
+        decode_attention_backend="trtllm_mha",
+        speculative_algorithm="FROZEN_KV_MTP",
+        speculative_attention_mode="prefill",
+        speculative_draft_attention_backend="trtllm_mha",
+        disable_cuda_graph=False,
+    )
+    enabled = frozenset({"I1", "I9", "I10"})
+    said = uncovered(served_by(flags, "sm_90"), "raise", enabled, frozenset({"I9", "I10"}))
+    # THEN the launches that pass us by are named with who serves them, and so is I9 in graphs
+    assert [sentence.split(":")[0] for sentence in said] == [
+        "prefill launches",
+        "target verify launches",
+        "I9 in CUDA graphs",
+    ]
+    assert "triton serves them" in said[1]
+    # AND another mode leaves out what would read back
+    said = uncovered(served_by(flags, "sm_90"), "contain", enabled, frozenset({"I9", "I10"}))
+    assert said[-1] == "I9, I10: mode contain reads nothing back, they would"
+    # AND flags that are not known at all are answered from the GPU
+    assert uncovered(served_by(None, "sm_100"), "raise", frozenset(), frozenset()) == []

@@ -18,7 +18,7 @@ from triage.lab.flashinfer_stub import StandInFlashInfer
 StandInFlashInfer(lambda call: None).install()
 from sglang.srt.plugins import load_plugins
 load_plugins()
-from triage.sglang.binding.install import state
+from triage.sglang.install import state
 made = state()
 made.remove()
 print(json.dumps({

@@ -1,4 +1,4 @@
-"""Bits that do not depend on grid or stride, shown without a GPU: one order of summation."""
+"""Bits that do not depend on a stride, shown without a GPU: one order of summation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 import pytest
 import torch
 from triage_kernels.core.alignment import aligned, is_aligned, written_back
-from triage_kernels.core.heads import GRIDS, head_plan
+from triage_kernels.core.heads import head_plan
 from triage_kernels.core.plans import PLANS
 from triage_kernels.perf.tune import Trial, best_plans, shapes, tiles
 
@@ -21,8 +21,8 @@ COMPILED = (
 )
 
 
-def test_a_row_is_summed_in_one_order_whatever_the_grid_or_the_stride() -> None:
-    # GIVEN ops called on each grid, on packed rows, and on rows 16 and 3 elements apart
+def test_a_row_is_summed_in_one_order_whatever_the_stride() -> None:
+    # GIVEN ops called on packed rows, and on rows 16 and 3 elements apart
     # The interpreter's choice is per process, so this one is not ours.
     environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join(sys.path), "HOME": "/tmp"}
     run = subprocess.run(
@@ -45,16 +45,12 @@ def test_a_row_is_summed_in_one_order_whatever_the_grid_or_the_stride() -> None:
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32], ids=str)
 @pytest.mark.parametrize("parts", [1, 2], ids=["whole heads", "halves"])
 @pytest.mark.parametrize("head_dim", [256, 512])
-def test_a_head_has_threads_of_its_own_on_every_grid(
-    head_dim: int, parts: int, dtype: torch.dtype
-) -> None:
-    for grid in GRIDS:
-        for heads in (1, 3, 8, 16, 32):
-            plan = head_plan(grid, heads, head_dim, dtype, parts)
-            # One 16-byte load per thread, no thread without one, no warp over less than a head.
-            threads = head_dim // parts * dtype.itemsize // 16
-            assert 32 <= plan.num_warps * 32 <= plan.units * threads
-            assert plan.num_warps * 32 >= threads
+def test_a_head_has_threads_of_its_own(head_dim: int, parts: int, dtype: torch.dtype) -> None:
+    plan = head_plan(head_dim, dtype, parts)
+    # One 16-byte load per thread, no thread without one, no warp over less than a head.
+    threads = head_dim // parts * dtype.itemsize // 16
+    assert 32 <= plan.num_warps * 32 <= plan.units * threads
+    assert plan.num_warps * 32 >= threads
 
 
 def test_rows_that_triton_would_specialise_otherwise_are_copied() -> None:

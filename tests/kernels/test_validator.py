@@ -12,7 +12,7 @@ from triage_kernels.validate.runner import DEFAULT_DTYPES, Request, validate
 
 BY_NAME = [pytest.param(spec, id=spec.name) for spec in OURS]
 # Slow in the interpreter, and run whole by `triage kernels validate`.
-STRUCTURE_ONLY_IN_FP16 = ("row-invariance", "grid-invariance", "int32-overflow", "refuses-misuse")
+STRUCTURE_ONLY_IN_FP16 = ("row-invariance", "int32-overflow", "refuses-misuse")
 
 
 @pytest.mark.slow

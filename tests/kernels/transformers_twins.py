@@ -147,7 +147,7 @@ def test_the_dense_tail_is_that_of_gemma4_text_decoder_layer() -> None:
     torch.testing.assert_close(got, want[0], rtol=1e-5, atol=1e-5)
     # AND the input norm of the next layer follows it
     next_norm = layer.input_layernorm
-    _, normed = gemma_layer_tail_next_norm_eager(*tail, next_norm.weight)
+    _, normed = gemma_layer_tail_next_norm_eager(*tail, next_weight=next_norm.weight)
     torch.testing.assert_close(normed, next_norm(want)[0], rtol=1e-5, atol=1e-5)
 
 

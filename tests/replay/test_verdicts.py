@@ -122,8 +122,8 @@ def test_a_dump_without_a_launch_cannot_run(kernel):
 @pytest.mark.parametrize(
     ("sizes", "reason"),
     [
-        ({"num_q_heads": 4096, "num_kv_heads": 4096, "head_dim": 4096}, "GiB of keys and values"),
-        ({"page_size": 65536, "num_kv_heads": 8, "head_dim": 4096}, "GiB of keys and values"),
+        ({"num_q_heads": 4096, "num_kv_heads": 4096, "head_dim": 4096}, "GiB of host memory"),
+        ({"page_size": 65536, "num_kv_heads": 8, "head_dim": 4096}, "GiB of host memory"),
         ({"num_q_heads": 4096, "head_dim": 4096, "q_len_per_req": 40}, "multiply-adds"),
     ],
 )

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from triage.lab import versions
-from triage.sglang.binding.flags import split
+from triage.lab.server_flags import split
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted((ROOT / "repros").glob("*.sh"))
@@ -22,7 +22,7 @@ REFUSED = {None: {}, "0.5.12.post1": {}, "0.5.23": NO_PIECEWISE_GRAPHS}
 ASK_ALL = """
 import json, sys
 from triage.lab import bootstrap
-from triage.sglang.binding.flags import FlagsRefused, check_bench, check_server
+from triage.lab.server_flags import FlagsRefused, check_bench, check_server
 bootstrap.prepare()
 checks = {"server": check_server, "bench": check_bench}
 refused = {}

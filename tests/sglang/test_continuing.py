@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from triage.config import INVARIANTS_OF
 from triage.dump.store import DumpStore
 from triage.errors import TrapError
+from triage.invariants.catalogue import FAMILIES
 from triage.sglang.allocator.last_loc_checks import RowsWritten, last_slots
 from triage.sglang.allocator.ledger_hooks import Books
 from triage.sglang.allocator.tree import Flat, TreeTrap
@@ -21,7 +21,7 @@ PAGE = 16
 
 @pytest.fixture
 def traps(dumps):
-    return Traps(DumpStore(dumps), tuple(INVARIANTS_OF))
+    return Traps(DumpStore(dumps), tuple(FAMILIES))
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from triage.config import INVARIANTS_OF
 from triage.dump.store import DumpStore
 from triage.errors import BrokenLifecycle, TrapError
+from triage.invariants.catalogue import FAMILIES
 from triage.sglang.allocator.allocation_checks import HandingOut
 from triage.sglang.allocator.frontier import Frontier
 from triage.sglang.allocator.ledger_hooks import Books
@@ -27,7 +27,7 @@ PAGE = 16
 
 @pytest.fixture
 def traps(dumps):
-    return Traps(DumpStore(dumps), tuple(INVARIANTS_OF))
+    return Traps(DumpStore(dumps), tuple(FAMILIES))
 
 
 @contextmanager
@@ -303,9 +303,9 @@ def test_more_slots_than_a_graphs_buffer_holds_are_seen_before_the_replay(forwar
 
 def test_a_replay_is_a_step_boundary_for_the_ledger_and_a_capture_is_not(forwards, runtime, traps):
     # GIVEN a captured graph, and a request whose first page was freed behind the scheduler
-    from triage.sglang.binding.lifecycle import Lifecycle
+    from triage.sglang.state_hooks import StateHooks
 
-    made, lifecycle = forwards(80), Lifecycle(traps)
+    made, lifecycle = forwards(80), StateHooks(traps)
     allocator = runtime.token_to_kv_pool_allocator
     traps.entries.note_allocator(allocator)
     made.backend.init_cuda_graph_state(2, 2)
@@ -323,9 +323,9 @@ def test_a_replay_is_a_step_boundary_for_the_ledger_and_a_capture_is_not(forward
 
 
 def test_what_no_hook_can_see_is_said_when_it_is_asked_for(traps):
-    from triage.sglang.binding.lifecycle import Lifecycle
+    from triage.sglang.state_hooks import StateHooks
 
-    asked = Lifecycle(traps)
+    asked = StateHooks(traps)
     asked.hooks()
     assert "two streams" in asked.absent["I18"]
 

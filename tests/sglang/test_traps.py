@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from triage.dump.file import read_dump
+from triage.dump.flashinfer_api import DECODE
 from triage.dump.store import DumpStore
 from triage.errors import BrokenLifecycle, OutOfBounds, StaleSWAState, TableForm, WrongIndexSpace
 from triage.replay.eager import run_eager
-from triage.sglang.launch.call import DECODE, AttentionCall
+from triage.sglang.launch.call import AttentionCall
 from triage.sglang.traps import Traps
 
 PAGE = 16
@@ -131,9 +132,20 @@ def test_a_graphs_metadata_whose_forward_runs_outside_a_graph_awaits_no_check_of
     # WHEN the launch comes outside capture, and is checked by the host
     batch.launch(int32(RIGHT))
     # THEN nothing is awaited, so no heartbeat is missed; a replay, without launches, awaits one
-    assert batch.traps.watching.forward_done() is False
+    watching = batch.traps.watching
+    assert watching.take_expected() is False
     batch.traps.forget_tables(batch.backend, graph=True)
-    assert batch.traps.watching.forward_done() is True
+    assert watching.take_expected() is True
+
+
+def test_a_draft_in_a_graph_is_awaited_though_its_target_was_checked_by_the_host(batch):
+    # GIVEN a step whose draft is replayed from a graph
+    batch.traps.forget_tables(batch.runtime.draft_backend, graph=True)
+    # WHEN the target behind it is launched outside a graph, in mode `raise`
+    batch.traps.forget_tables(batch.backend)
+    batch.launch(int32(RIGHT))
+    # THEN what the draft's graph found is still brought to the host with this step
+    assert batch.traps.watching.take_expected() is True
 
 
 def test_a_dump_holds_the_pages_that_the_launch_reads_if_asked(batch):

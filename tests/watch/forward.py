@@ -14,9 +14,9 @@ from typing import Any
 import torch
 
 from triage.bench.trap_cost import WINDOW, Step
+from triage.dump.flashinfer_api import DECODE
 from triage.dump.store import DumpStore
 from triage.sglang.launch.attention import AttentionHooks
-from triage.sglang.launch.call import DECODE
 from triage.sglang.launch.writes import WriteTrap
 from triage.sglang.traps import Traps
 
@@ -84,6 +84,7 @@ class Forward:
         self.new_metadata()
         self.layers()
         self.traps.steps.forward_done()
+        self.traps.steps.end()
         self.traps.steps.release(begun)
 
 

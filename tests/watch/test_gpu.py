@@ -71,6 +71,7 @@ def replayed(step, traps, captured):
     with no_sync():
         captured.replay()
         traps.steps.forward_done()
+        traps.steps.end()
     traps.steps.release(number)
 
 

@@ -134,6 +134,7 @@ class Decode:
     def _close(traps: Any, begun: int) -> None:
         if traps is not None:
             traps.steps.forward_done()
+            traps.steps.end()
             traps.steps.release(begun)
 
 
@@ -211,7 +212,7 @@ def measure(mode: str, layers: int = 42, rounds: int = ROUNDS) -> dict[str, Any]
 def _load_plugins() -> Any:
     from sglang.srt.plugins import load_plugins
 
-    from triage.sglang.binding.install import state
+    from triage.sglang.install import state
 
     load_plugins()
     installed = state()

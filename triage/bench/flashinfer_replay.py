@@ -110,7 +110,7 @@ def capture(path: Path) -> None:
     import torch
 
     from triage.dump.expected_ids import tables_of
-    from triage.replay.flashinfer_call import DECODE
+    from triage.dump.flashinfer_api import DECODE
 
     decode = importlib.import_module("flashinfer.decode")
     dump = read_dump(path)

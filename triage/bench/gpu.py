@@ -73,7 +73,9 @@ def steps(out: Path) -> list[Step]:
             540,
         ),
         Step("trap-cost", (*python, "triage.bench.device_cost"), 120),
-        Step("tma-band", (*python, "triage.dump.tma_band", "--json", f"{out}/tma_band.json"), 180),
+        Step(
+            "tma-band", (*python, "triage.replay.tma_band", "--json", f"{out}/tma_band.json"), 180
+        ),
     ]
     for kernel in PROBED:
         probe = ("probe", "--kernel", kernel, "--force", "-o", f"{out}/probe_{kernel}.json")

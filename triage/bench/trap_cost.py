@@ -20,8 +20,9 @@ import torch
 
 from triage.bench.figure import Figure, at_most, median_seconds
 from triage.device.syncs import count_syncs
+from triage.dump.flashinfer_api import DECODE
 from triage.dump.store import DumpStore
-from triage.sglang.launch.call import DECODE, AttentionCall
+from triage.sglang.launch.call import AttentionCall
 from triage.sglang.traps import Traps
 
 LAYERS, ROWS, PAGE, WIDTH, WINDOW, SWA_PAGES_PER_ROW = 42, 64, 64, 144, 512, 10

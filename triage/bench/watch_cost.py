@@ -21,7 +21,7 @@ from unittest import mock
 from triage.bench.figure import Figure, at_most
 from triage.bench.trap_cost import LAYERS, WINDOW
 from triage.device.syncs import SyncCounts
-from triage.sglang.scheduler.sizing import lane_bytes, lanes_of, ring_length
+from triage.sglang.launch.sizing import lane_bytes, lanes_of, ring_length
 
 KERNELS = {
     "check": "triage.device.launches.check_table_kernel",

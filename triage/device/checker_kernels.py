@@ -25,7 +25,9 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-INVARIANTS = ("I1", "I2", "I3", "I10", "I12", "I26")
+from triage.invariants.catalogue import CHECKED_ON_DEVICE
+
+INVARIANTS = CHECKED_ON_DEVICE
 TENSORS = ("block_tables", "cache_seqlens", "q_len", "req_pool_indices", "out_cache_loc", "swa_loc")
 
 LAUNCHES, DONE, CURSOR, FLOOR, COUNTS = 0, 1, 2, 3, 4

@@ -166,19 +166,24 @@ def _waiting(name: str, call: Callable[..., Any], on_read: Callable[[str], None]
 
 
 @contextmanager
-def count_syncs(*, forbid: bool = False) -> Iterator[SyncCounts]:
+def count_syncs(
+    *, forbid: bool = False, on_read: Callable[[str], None] | None = None
+) -> Iterator[SyncCounts]:
     """Count host reads and launches of everything inside.
 
     Args:
         forbid: raise `HostRead` at the first host read, with the operator's name,
             so that the traceback points at the line.
+        on_read: called with that name before the read; it may raise.
     Cost: some microseconds per operator; one counter at a time per thread is enough.
     Python calls that wait (tolist, numpy, cpu, synchronize) are replaced for the
     duration on their classes, so code in other threads is counted too.
     """
     counts = SyncCounts()
 
-    def on_read(name: str) -> None:
+    def read(name: str) -> None:
+        if on_read is not None:
+            on_read(name)
         counts.host_reads[name] += 1
         if forbid:
             raise HostRead(f"{name} waits for the device on a path that must not")
@@ -186,6 +191,6 @@ def count_syncs(*, forbid: bool = False) -> Iterator[SyncCounts]:
     with ExitStack() as stack:
         for owner, attribute, name in _WAITING_CALLS:
             call = getattr(owner, attribute)
-            stack.enter_context(mock.patch.object(owner, attribute, _waiting(name, call, on_read)))
-        stack.enter_context(_Counting(counts, on_read))
+            stack.enter_context(mock.patch.object(owner, attribute, _waiting(name, call, read)))
+        stack.enter_context(_Counting(counts, read))
         yield counts

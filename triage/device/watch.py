@@ -34,20 +34,12 @@ from triage.device.launches import RecordLaunch, TableLaunch
 from triage.device.recorder import FlightRecorder, LaneSpec
 from triage.errors import TriageError
 from triage.evidence import Evidence
-from triage.invariants.error_map import SUMMARY, first_of
+from triage.invariants.catalogue import BY_NAME, first_of, sentence
 from triage.invariants.reads import IndexSpace
 
 logger = logging.getLogger("triage")
 
 Mode = Literal["contain", "log"]
-
-
-_CONTAINED = {
-    "I1": "redirected to the dummy page",
-    "I2": "redirected to the dummy page",
-    "I26": "cut to the table",
-}
-"""What containment does about an offender; of others it only tells."""
 
 
 class CheckerSilent(TriageError):
@@ -343,12 +335,12 @@ class Watch:
         if offenders:
             launch = offenders[0].launch
             facts = self.facts_of(offenders[0].tag)
-        done = _CONTAINED.get(first, "") if self.mode == "contain" else ""
+        done = BY_NAME[first].containment if self.mode == "contain" else ""
         rows = {(o.launch, o.violation.row) for o in offenders}
         total = sum(counts.values())
         return Evidence(
             invariant=first,
-            summary=f"{SUMMARY[first]}; {total} in the step, {done or 'left as they were'}; "
+            summary=f"{sentence(first)}; {total} in the step, {done or 'left as they were'}; "
             "this step's output is invalid",
             where=f"step {report.step}, checked launch {launch}",
             pool=str(facts.get("space", "")),

@@ -176,12 +176,12 @@ def _bind(known: Known) -> Facts:
 
     from triage import config
     from triage.errors import InstallError
-    from triage.sglang.binding.install import install
-    from triage.sglang.binding.lifecycle import READS_DEVICE
+    from triage.invariants.catalogue import FAMILIES, READS_DEVICE
+    from triage.sglang.install import install
 
     everything = {
         config.DEBUG: "1",
-        config.CHECKS: ",".join(config.INVARIANTS_OF),
+        config.CHECKS: ",".join(FAMILIES),
         config.DIRECTORY: tempfile.gettempdir(),
         config.STRICT: "0",
     }

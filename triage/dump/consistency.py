@@ -12,7 +12,11 @@ import numpy as np
 from triage.dump.sections import Dump, Launch, Pools, Ragged, Tables
 from triage.errors import DumpError
 
-MAX_ROWS = 1 << 20
+MAX_ROWS = 1 << 13
+MAX_TABLE_ENTRIES = 3 << 18
+"""Rows times the longest row: 96 rows of 131,072 tokens in pages of 16. Readers see a table as
+a rectangle, several at a time, so this bounds their memory where a small file could ask for
+gigabytes of it."""
 MAX_TOKENS = 1 << 40
 MAX_EXTENT = 1 << 48
 _LAUNCH_LIMITS = {
@@ -97,6 +101,12 @@ def _check_ragged(name: str, ragged: Ragged, rows: int) -> None:
     _check_array(f"{name}.values", ragged.values, (-1,))
     _check_array(f"{name}.offsets", ragged.offsets, (rows + 1,))
     offsets = ragged.offsets
+    longest = int(np.diff(offsets).max(initial=0))
+    if rows * longest > MAX_TABLE_ENTRIES:
+        raise DumpError(
+            f"tables: {name} has {rows} rows of up to {longest} entries; this reader accepts "
+            f"{MAX_TABLE_ENTRIES} as a rectangle"
+        )
     rising = bool(np.all(offsets[1:] >= offsets[:-1]))
     if offsets[0] != 0 or offsets[-1] != len(ragged.values) or not rising:
         raise DumpError(f"tables: {name} does not have one slice for each of {rows} rows")

@@ -40,15 +40,18 @@ def page_ids(dump: Dump) -> PageIds | None:
     tables, launch = dump.tables, dump.launch
     if tables is None or launch is None or tables.req_to_token is None:
         return None
-    slots = tables.req_to_token.padded(UNKNOWN).astype(np.int64)
     width = int(np.diff(tables.page_table.offsets).max(initial=0))
-    slots = slots[:, :width]
-    slots = np.pad(slots, ((0, 0), (0, width - slots.shape[1])), constant_values=UNKNOWN)
-    full = np.where(slots < 0, UNKNOWN, slots // launch.page_size)
+    slots = tables.req_to_token.padded(UNKNOWN, width=width, dtype=np.int64)
+    full = _pages(slots, launch.page_size)
     if tables.mapping is None:
         return PageIds(slots, full, None)
-    swa_slots = translate(slots, tables.mapping)
-    return PageIds(slots, full, np.where(swa_slots < 0, UNKNOWN, swa_slots // launch.page_size))
+    return PageIds(slots, full, _pages(translate(slots, tables.mapping), launch.page_size))
+
+
+def _pages(slots: np.ndarray, page_size: int) -> np.ndarray:
+    pages = slots // page_size
+    pages[slots < 0] = UNKNOWN
+    return pages
 
 
 def translate(slots: np.ndarray, mapping: np.ndarray) -> np.ndarray:
@@ -57,8 +60,12 @@ def translate(slots: np.ndarray, mapping: np.ndarray) -> np.ndarray:
         return np.full_like(slots, UNKNOWN)
     order = np.argsort(mapping[:, 0], kind="stable")
     known, peers = mapping[order, 0], mapping[order, 1]
-    place = np.minimum(np.searchsorted(known, slots), len(known) - 1)
-    return np.where(known[place] == slots, peers[place], UNKNOWN)
+    place = np.searchsorted(known, slots)
+    np.minimum(place, len(known) - 1, out=place)
+    unknown = known[place] != slots
+    found = peers[place].astype(np.int64, copy=False)
+    found[unknown] = UNKNOWN
+    return found
 
 
 def reads_target_swa(dump: Dump) -> bool:
@@ -80,10 +87,8 @@ def _told(tables: Tables | None) -> np.ndarray | None:
     """The ids that a trap found right at the time, in the width of the table."""
     if tables is None or tables.expected is None:
         return None
-    ids = tables.expected.padded(UNKNOWN).astype(np.int64)
     width = int(np.diff(tables.page_table.offsets).max(initial=0))
-    missing = max(width - ids.shape[1], 0)
-    return np.pad(ids[:, :width], ((0, 0), (0, missing)), constant_values=UNKNOWN)
+    return tables.expected.padded(UNKNOWN, width=width, dtype=np.int64)
 
 
 def query_lens(dump: Dump) -> np.ndarray | int:

@@ -35,7 +35,7 @@ from triage.dump.codec import (
     unpack,
 )
 from triage.dump.consistency import check_agreement
-from triage.dump.schema import SchemaError, from_plain, to_plain
+from triage.dump.schema import SchemaError, as_lists, from_plain, to_plain
 from triage.dump.sections import Backend, Dump, Launch, Pools, Tables
 from triage.errors import DumpError
 from triage.evidence import Evidence
@@ -162,7 +162,8 @@ def decode(encoded: bytes) -> Dump:
             continue
         check_structure(body, name, budget)
         try:
-            sections[name] = from_plain(_SECTIONS[name][0], unpack(body, name, budget), name)
+            plain = _without_arrays(name, unpack(body, name, budget))
+            sections[name] = from_plain(_SECTIONS[name][0], plain, name)
         except SchemaError as error:
             raise DumpError(f"section {error}") from error
     if "fault" not in sections:
@@ -215,6 +216,16 @@ def _parts(encoded: bytes) -> list[Any]:
         value = view[begin:position]
         parts.append(list(items(value)) if kind == "array" else unpack(value, "file"))
     return parts
+
+
+def _without_arrays(name: str, plain: Any) -> Any:
+    """Where a section may hold anything, arrays become lists: nobody expects one there."""
+    free = {"fault": "facts", "launch": "arguments"}.get(name)
+    if name == "provenance":
+        return as_lists(plain)
+    if free is None or type(plain) is not dict or free not in plain:
+        return plain
+    return {**plain, free: as_lists(plain[free])}
 
 
 def _checked_section(section: Any) -> tuple[str, bool, memoryview]:

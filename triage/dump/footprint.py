@@ -20,7 +20,7 @@ effect of an id depends on its band, N being the pages of the cache:
 
 With K and V at one address the extent is N and no id can fault. That trtllm-gen
 builds such a descriptor is read from FlashInfer's host code; that its loads then
-behave so is measured (`triage.dump.tma_band`, on an H200). The sets are of trtllm-gen
+behave so is measured (`triage.replay.tma_band`, on an H200). The sets are of trtllm-gen
 alone and still a deduction: what FA2, FA3 and XQA read was probed and differs
 (`triage probe`, `triage.replay.flashinfer_kernels`).
 """

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from triage.dump.expected_ids import UNKNOWN
+from triage.dump.flashinfer_api import CONTEXT, DECODE
 from triage.dump.sections import Backend, Launch, Pool, Pools, Ragged, Tables
 from triage.evidence import TensorFacts, Violation
-from triage.sglang.launch.call import CONTEXT, DECODE
 
 SOURCE = (
     "the flight recorder: no req_to_token, no mapping, no addresses, no columns below the window"

@@ -17,6 +17,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 import numpy as np
 
 MAX_REPR = 200
+MAX_LISTED = 1024
 
 
 class SchemaError(ValueError):
@@ -50,6 +51,17 @@ def _plain_scalar(value: Any) -> Any:
     if isinstance(value, float):
         return float(value)
     return str(value) if isinstance(value, str) else bytes(value)
+
+
+def as_lists(plain: Any) -> Any:
+    """`plain` with lists for its arrays; a long array as a sentence of what it is."""
+    if isinstance(plain, np.ndarray):
+        if plain.size > MAX_LISTED:
+            return f"array of {plain.dtype}, shape {plain.shape}"
+        return as_lists(plain.tolist())
+    if isinstance(plain, dict):
+        return {key: as_lists(value) for key, value in plain.items()}
+    return [as_lists(value) for value in plain] if isinstance(plain, (list, tuple)) else plain
 
 
 def from_plain(kind: Any, plain: Any, path: str) -> Any:

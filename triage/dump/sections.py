@@ -41,12 +41,21 @@ class Ragged:
         offsets = np.concatenate([[0], np.cumsum(np.minimum(lengths, table.shape[1]))])
         return cls(np.ascontiguousarray(table[keep]), offsets.astype(np.int64))
 
-    def padded(self, fill: int = 0) -> np.ndarray:
-        """The rows as one `(rows, longest)` array, `fill` where a row ends."""
+    def padded(
+        self, fill: int = 0, *, width: int | None = None, dtype: type | None = None
+    ) -> np.ndarray:
+        """The rows as one `(rows, width)` array, `fill` where a row ends.
+
+        Args:
+            width: of the result, the longest row's where it is not given; more is cut.
+            dtype: of the result, else that of the values.
+        """
         lengths = np.diff(self.offsets)
-        width = int(lengths.max(initial=0))
-        table = np.full((len(self), width), fill, dtype=self.values.dtype)
-        table[np.arange(width)[None, :] < lengths[:, None]] = self.values
+        wide = int(lengths.max(initial=0)) if width is None else width
+        table = np.full((len(self), wide), fill, dtype=dtype or self.values.dtype)
+        kept = np.minimum(lengths, wide)
+        for row, (start, count) in enumerate(zip(self.offsets, kept, strict=False)):
+            table[row, :count] = self.values[start : start + count]
         return table
 
 

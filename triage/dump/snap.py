@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import time
 from pathlib import Path
 
@@ -68,10 +69,12 @@ def directory_of(pid: int) -> Path | None:
 
 
 def _is_armed(pid: int, directory: Path) -> bool:
-    if not (directory / f"armed.{pid}").exists():
-        return False
+    process = Path(f"/proc/{pid}")
     try:
-        status = Path(f"/proc/{pid}/status").read_text()
+        marker = os.lstat(directory / f"armed.{pid}")
+        if not stat.S_ISREG(marker.st_mode) or marker.st_uid not in (0, process.stat().st_uid):
+            return False
+        status = (process / "status").read_text()
     except OSError:
         return False
     caught = next((line for line in status.splitlines() if line.startswith("SigCgt:")), "SigCgt: 0")

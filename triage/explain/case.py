@@ -61,7 +61,7 @@ class Case:
     def of(cls, dump: Dump) -> Case | None:
         if dump.launch is None or dump.tables is None:
             return None
-        table = dump.tables.page_table.padded().astype(np.int64)
+        table = dump.tables.page_table.padded(dtype=np.int64)
         return cls(
             dump=dump,
             launch=dump.launch,

@@ -92,8 +92,10 @@ class Directory:
                     raise
                 continue
             finally:
-                self.remove(partial)
-                os.close(handle)
+                try:
+                    self.remove(partial)
+                finally:
+                    os.close(handle)
             self._sync()
             return self.path / name
         raise AssertionError("unreachable")
@@ -259,7 +261,7 @@ def _not_private(facts: os.stat_result) -> str:
     if facts.st_uid not in (os.geteuid(), 0):
         return f"belongs to user {facts.st_uid}, not to {os.geteuid()} or root"
     if facts.st_mode & 0o022 and not facts.st_mode & stat.S_ISVTX:
-        return f"may be written by others (mode {stat.S_IMODE(facts.st_mode):04o})"
+        return f"may be written by others (mode {stat.S_IMODE(facts.st_mode):04o}: chmod go-w)"
     return ""
 
 

@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 
 from triage.dump.dtypes import PLAIN
+from triage.dump.flashinfer_api import CONTEXT, DECODE
 from triage.dump.sections import KERNEL_TILE_TOKENS, Dump, Launch, Ragged, Tables
 from triage.errors import DumpError
 from triage.evidence import Evidence, TensorFacts
-from triage.replay.flashinfer_call import CONTEXT, DECODE
 
 MAX_METADATA_BYTES = 16 << 20
 MAX_INDEX_BYTES = 64 << 20

@@ -1,7 +1,7 @@
 """Pure checks of the paged, hybrid-SWA KV state: tensors in, findings out.
 
 One module per thing that is judged; the families that are switched on together
-(`triage/config.py`, INVARIANTS_OF) are cut differently. None of them knows SGLang or
+are cut differently: `catalogue` has a row for each invariant. None of them knows SGLang or
 needs a GPU; each runs on whatever device its tensors live on. `triage/device/checker.py`
 repeats the hot ones as one Triton kernel and is tested against these.
 

@@ -360,10 +360,13 @@ class PageLedger:
 
 
 class RequestLedger:
-    """I17 for the rows of `req_to_token`: released once, and never under a forward."""
+    """I17 for the rows of `req_to_token`: released once, and never under a forward.
 
-    def __init__(self) -> None:
-        self._held: dict[int, str] = {}
+    taken: rows that were given out before the ledger listened.
+    """
+
+    def __init__(self, taken: Iterable[int] = ()) -> None:
+        self._held: dict[int, str] = dict.fromkeys(taken, "a request from before the hooks")
         self._released: dict[int, str] = {}
         self._in_flight: dict[int, set[int]] = {}
 

@@ -21,6 +21,7 @@ from typing import Any
 from triage.dump.file import read_dump
 from triage.errors import InstallError, TrapError
 from triage.explain import explain
+from triage.invariants.catalogue import FAMILIES
 from triage.lab.bugs.bug import Bug, untouched
 from triage.lab.flashinfer_stub import EmulatedFault
 from triage.lab.process import LabProcess, start
@@ -29,7 +30,7 @@ from triage.lab.rig import Bench
 
 Progress = Callable[[int, int], None]
 
-EVERYTHING = "reads,writes,allocator,lifecycle,tree,graph,spec,geometry"
+EVERYTHING = ",".join(FAMILIES)
 BOUNDS = ("I1", "I20")
 """The checks of the earlier trap: page ids and allocated slots within their ranges."""
 

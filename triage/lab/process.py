@@ -123,7 +123,7 @@ def _load_plugins(
     logging.getLogger("sglang.srt.plugins").setLevel(logging.WARNING)
     from sglang.srt.plugins import load_plugins
 
-    from triage.sglang.binding.install import state
+    from triage.sglang.install import state
 
     # What the lab replaces anyway (the scheduler) is no news; findings are errors.
     logging.getLogger("triage").setLevel(logging.ERROR)

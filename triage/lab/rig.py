@@ -80,7 +80,8 @@ class Bench:
     def audit_ledger(self) -> None:
         """A step boundary for the traps: the backends without metadata hooks have no other."""
         lifecycle = getattr(self.process.installed, "lifecycle", None)
-        if lifecycle is not None and self.process.traps.armed:
+        traps = self.process.traps
+        if lifecycle is not None and traps.armed and traps.reads_device:
             lifecycle.books.boundary(self.runtime.token_to_kv_pool_allocator)
 
     def close(self) -> None:

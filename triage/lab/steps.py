@@ -14,6 +14,9 @@ class StepGuard(Protocol):
     def forward_done(self) -> None:
         """The target's ModelRunner.forward has returned."""
 
+    def end(self) -> None:
+        """Scheduler.run_batch returns: the step is queued, drafts behind the target included."""
+
     def release(self, step: int | None) -> None:
         """Scheduler.process_batch_result is entered."""
 
@@ -25,5 +28,7 @@ class NoSteps:
         return 0
 
     def forward_done(self) -> None: ...
+
+    def end(self) -> None: ...
 
     def release(self, step: int | None) -> None: ...

@@ -23,11 +23,10 @@ import torch
 from torch import Tensor
 
 from triage.dump.expected_ids import tables_of, visible
+from triage.dump.flashinfer_api import CONTEXT, DECODE
 from triage.dump.sections import Dump, Launch
 from triage.errors import ReplayError
 from triage.replay.flashinfer_call import (
-    CONTEXT,
-    DECODE,
     WORKSPACE_BYTES,
     XQA,
     CallTensors,

@@ -25,11 +25,11 @@ import numpy as np
 
 from triage.dump.expected_ids import launch_columns
 from triage.dump.file import write_dump
+from triage.dump.flashinfer_api import DECODE
 from triage.dump.sections import Dump, Launch, Ragged, Tables
 from triage.errors import ReplayError
 from triage.evidence import Evidence, TensorFacts
 from triage.replay.engine import replay_file
-from triage.replay.flashinfer_call import DECODE
 from triage.replay.kernels import KERNELS, gpu_present
 from triage.replay.verdict import Outcome, Verdict
 from triage.resolver.pins import installed

@@ -7,12 +7,10 @@ from enum import StrEnum
 from typing import Any
 
 from triage.dump.sections import Dump
+from triage.invariants.catalogue import SHOWN_BY_ADDRESSES, SHOWN_BY_IDS
 
 EXIT_CLEAN = 0
 EXIT_CANNOT_RUN = 3
-
-ADDRESS_INVARIANTS = ("I1",)
-IDENTITY_INVARIANTS = ("I2",)
 
 
 class Outcome(StrEnum):
@@ -115,8 +113,8 @@ def outcome_of(dump: Dump, *, address: bool, identity: bool) -> Outcome:
     if not (address or identity):
         return Outcome.NOT_REPRODUCED
     recorded = dump.fault.invariant
-    if recorded in ADDRESS_INVARIANTS and not address:
+    if recorded in SHOWN_BY_ADDRESSES and not address:
         return Outcome.DIFFERENT_FAULT
-    if recorded in IDENTITY_INVARIANTS and not identity:
+    if recorded in SHOWN_BY_IDS and not identity:
         return Outcome.DIFFERENT_FAULT
     return Outcome.REPRODUCED

@@ -23,14 +23,14 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from triage.config import DEFAULT_CHECKS, invariants_of
+from triage.config import invariants_of
 from triage.device import capture
 from triage.dump.sections import Dump
 from triage.dump.store import DumpStore
 from triage.errors import OutOfBounds, StaleSWAState, TableForm, TrapError
 from triage.evidence import Evidence
 from triage.invariants.allocator import check_allocated
-from triage.invariants.error_map import SUMMARY, first_of, typed
+from triage.invariants.catalogue import CHEAP_FAMILIES, error_of, first_of, sentence
 from triage.invariants.findings import Findings, read_together
 from triage.invariants.geometry import check_workspace
 from triage.invariants.reads import IndexSpace, check_form, check_table
@@ -49,10 +49,12 @@ from triage.sglang.launch.pools import (
     stale_state,
 )
 from triage.sglang.launch.watching import Watching
-from triage.sglang.scheduler.history import History
+from triage.sglang.scheduler.history import History, told
 from triage.sglang.scheduler.steps import Steps
 
 logger = logging.getLogger("triage")
+
+WRONG_LAST_SLOT = "a request goes on behind a slot that is not its own last one"
 
 
 class Traps:
@@ -61,7 +63,7 @@ class Traps:
     def __init__(
         self,
         store: DumpStore,
-        checks: tuple[str, ...] = DEFAULT_CHECKS,
+        checks: tuple[str, ...] = CHEAP_FAMILIES,
         mode: str = "raise",
         strict: bool = True,
         kv: str = "none",
@@ -69,7 +71,7 @@ class Traps:
         self.store = store
         self.kv = kv
         self.mode = mode
-        # May a check wait for the device? Only where raising before the launch was asked for.
+        # Does any check wait for the device? Only where raising before the launch was asked for.
         self.reads_device = mode == "raise"
         self._counts: Counter[str] = Counter()
         self.entries = Entries()
@@ -112,6 +114,11 @@ class Traps:
     def armed(self, armed: bool) -> None:
         self.entries.seat.armed = armed
 
+    @property
+    def may_wait(self) -> bool:
+        """May a check wait for the device now? In mode `raise`, and never under a capture."""
+        return self.reads_device and not capture.capturing()
+
     # -- where a launch comes from -----------------------------------------------------
 
     def note_backend(self, backend: Any, model_runner: Any) -> None:
@@ -128,7 +135,8 @@ class Traps:
         """
         if self.reads_device:
             self._checked.pop(backend, None)
-        self.watching.forget(expect=launches and (graph or not self.reads_device))
+        expect = launches and (graph or not self.reads_device)
+        self.watching.forget(backend, graph=graph, expect=expect)
 
     @property
     def entry(self) -> Entry | None:
@@ -148,12 +156,25 @@ class Traps:
     def replacements(self, api: str, arguments: Mapping[str, Any]) -> Given | None:
         """The table and lengths the launch must be given instead of its own; None for its own.
 
-        Raises a TrapError, in mode `raise` outside capture, as `before_launch` says.
+        Raises a TrapError, in mode `raise` outside capture, as `before_launch` says. A run that
+        warms up for a capture is watched besides, as the capture will be.
         """
-        if self.mode == "raise" and not capture.capturing():
+        if self.may_wait:
+            warms_up = self.warms_up
             self.before_launch(AttentionCall(api, arguments))
-            return None
+            if not warms_up:
+                return None
         return self.watching.before_launch(api, arguments)
+
+    @property
+    def warms_up(self) -> bool:
+        """Does a forward run outside a capture over the metadata of a graph?
+
+        Before each capture SGLang runs it so. Our kernels have to be compiled and loaded by
+        then: neither is legal while a stream is captured.
+        """
+        inside = self.entries.seat.inside
+        return inside is not None and id(inside[0]) in self.watching.of_graph
 
     def before_launch(self, call: AttentionCall) -> None:
         """Raise a TrapError if this launch would read what it must not.
@@ -189,7 +210,7 @@ class Traps:
         read_together([mine, *beside, *([sibling[1]] if sibling else [])])
         self.counts["tables"] += 1
         self.counts["host reads"] += 1
-        self.watching.checked_by_host()
+        self.watching.checked_by_host(None if entry is None else entry.backend)
         for found in beside:
             if wrong := self._wrong(found):
                 self._fire_table(found, wrong, None, call, entry, read)
@@ -291,7 +312,7 @@ class Traps:
             )
         evidence = Evidence(
             invariant=first,
-            summary=stale or SUMMARY[first],
+            summary=stale or sentence(first),
             where=self._where(call),
             pool=read.space.name,
             layer_id=None if entry is None else entry.layer_id,
@@ -301,7 +322,7 @@ class Traps:
             violations=tuple(seen),
             facts=facts,
         )
-        self._fire(typed(first) if stale is None else StaleSWAState, evidence, call, entry, read)
+        self._fire(error_of(first) if stale is None else StaleSWAState, evidence, call, entry, read)
 
     def _fire(
         self,
@@ -319,8 +340,8 @@ class Traps:
     def save(self, dump: Dump, error: type[TrapError]) -> str:
         path, problem = self.store.save(dump, f"{error.__name__}-{dump.fault.pool or 'any'}")
         if path is None:
-            return f"no dump was written: {problem}"
-        return f"dump: {path}\nnext: triage explain {path}"
+            return told(path, problem)
+        return f"{told(path, problem)}\nnext: triage explain {path}"
 
     def _where(self, call: AttentionCall) -> str:
         kind = "decode" if "decode" in call.api else "context"
@@ -343,7 +364,7 @@ class Traps:
     @property
     def judges_allocs(self) -> bool:
         """Is the next allocator call looked at? Not where nothing may wait for the device."""
-        return "I20" in self.enabled and self.reads_device and not capture.capturing()
+        return "I20" in self.enabled and self.may_wait
 
     def after_alloc(
         self, allocator: Any, slots: Tensor | None, where: str, beside: Findings | None = None
@@ -382,7 +403,7 @@ class Traps:
             facts["rows_with_that_page"] = holders(table, violations[0].value, page)
         evidence = Evidence(
             invariant="I20",
-            summary=SUMMARY["I20 last_loc" if page else "I20"],
+            summary=WRONG_LAST_SLOT if page else sentence("I20"),
             where=where,
             pool=pool,
             total=found.total,
@@ -400,7 +421,7 @@ class Traps:
         if evidence.invariant not in self.enabled:
             return
         self.counts["violations"] += 1
-        error = typed(evidence.invariant)
+        error = error_of(evidence.invariant)
         note = self.save(Dump(fault=evidence, provenance=provenance()), error)
         if self.mode == "log":
             logger.error("sglang-triage: %s", error(evidence, note))
@@ -410,8 +431,8 @@ class Traps:
     def fire_findings(
         self, found: Findings, invariant: str, summary: str, pool: str, where: str
     ) -> None:
-        """The same for findings of a check; one host read."""
-        if invariant not in self.enabled or not found.total:
+        """The same for findings of a check; one host read, and nothing under a capture."""
+        if invariant not in self.enabled or capture.capturing() or not found.total:
             return
         self.fire_event(
             Evidence(

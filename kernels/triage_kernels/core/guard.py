@@ -7,6 +7,8 @@ disjoint, they count as overlapping.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
@@ -41,26 +43,49 @@ def check_rows(name: str, tensor: Tensor, like: Tensor | None = None) -> None:
     check_device(name, tensor, like)
 
 
-def check_vector(name: str, tensor: Tensor, length: int, like: Tensor) -> None:
-    """`tensor` is a packed floating vector of `length` on the device of `like`."""
+def _check_packed(
+    name: str, tensor: Tensor, length: int, like: Tensor, dtypes: tuple[torch.dtype, ...]
+) -> None:
     if tensor.dim() != 1 or tensor.shape[0] != length:
         _refuse(name, f"of shape {tuple(tensor.shape)}", f"({length},)")
-    if tensor.dtype not in FLOATS:
-        _refuse(name, tensor.dtype, "bfloat16, float16, float32")
+    if tensor.dtype not in dtypes:
+        _refuse(name, tensor.dtype, ", ".join(str(d).removeprefix("torch.") for d in dtypes))
     if length > 1 and tensor.stride(0) != 1:
         _refuse(name, f"strided {tensor.stride()}", "stride 1")
     check_device(name, tensor, like)
+
+
+def check_vector(name: str, tensor: Tensor, length: int, like: Tensor) -> None:
+    """`tensor` is a packed floating vector of `length` on the device of `like`."""
+    _check_packed(name, tensor, length, like, FLOATS)
+
+
+def check_vectors(x: Tensor, **vectors: Tensor) -> None:
+    """Each is a packed floating vector as long as the rows of `x`, on its device."""
+    for name, tensor in vectors.items():
+        check_vector(name, tensor, x.shape[1], x)
 
 
 def check_index(name: str, tensor: Tensor, length: int, like: Tensor) -> None:
     """`tensor` is a packed int32 or int64 vector of `length` on the device of `like`."""
-    if tensor.dim() != 1 or tensor.shape[0] != length:
-        _refuse(name, f"of shape {tuple(tensor.shape)}", f"({length},)")
-    if tensor.dtype not in INTS:
-        _refuse(name, tensor.dtype, "int32, int64")
-    if length > 1 and tensor.stride(0) != 1:
-        _refuse(name, f"strided {tensor.stride()}", "stride 1")
-    check_device(name, tensor, like)
+    _check_packed(name, tensor, length, like, INTS)
+
+
+def check_choice(name: str, value: str, allowed: Iterable[str]) -> None:
+    """`value` is one of `allowed`."""
+    if value not in (known := tuple(allowed)):
+        _refuse(name, repr(value), ", ".join(known))
+
+
+def check_beside(name: str, tensor: Tensor, q: Tensor) -> None:
+    """`tensor` has the dtype, the number of rows and the device of `q`."""
+    check_device(name, tensor, q)
+    if tensor.dtype != q.dtype or tensor.shape[0] != q.shape[0]:
+        _refuse(
+            name,
+            f"{tensor.dtype} with {tensor.shape[0]} rows",
+            f"{q.dtype} with {q.shape[0]}, as q",
+        )
 
 
 def check_scalar(name: str, tensor: Tensor, like: Tensor) -> None:

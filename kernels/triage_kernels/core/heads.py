@@ -19,12 +19,10 @@ import torch
 import triton
 import triton.language as tl
 
-from triage_kernels.core.errors import ContractError
 from triage_kernels.core.interpreter import interpreting
 from triage_kernels.core.launch import cdiv
 from triage_kernels.core.plans import PLANS
 
-GRIDS = ("packed", "by_head", "per_token")
 # The interpreter runs one program after the other: few large ones take a third of the time.
 _INTERPRETED_LANES = 8192
 _override: tuple[int, int] | None = None
@@ -66,19 +64,13 @@ class TokenTile(NamedTuple):
     heads: int
 
 
-def head_plan(
-    grid: str, q_heads: int, head_dim: int, dtype: torch.dtype, parts: int = 1
-) -> HeadPlan:
-    """The tile for `grid`, one for query, key and value alike; `parts` 2 loads a head in halves.
+def head_plan(head_dim: int, dtype: torch.dtype, parts: int = 1) -> HeadPlan:
+    """The tile for heads of `head_dim`, one for query, key and value; `parts` 2: in halves.
 
-    "packed" fills a tile, "by_head" takes one head, or as many as fill a warp, "per_token"
-    as many as a token has query heads. Halves, which stay in registers for the rotation,
-    get twice the warps. On each grid a head has the same threads, one
-    16-byte load each, so that its sum is taken in the same order: more threads than that
-    and Triton would narrow the loads, fewer than a warp and heads would share one.
+    Halves, which stay in registers for the rotation, get twice the warps. A head has as
+    many threads as it has 16-byte loads: more and Triton would narrow the loads, fewer
+    than a warp and heads would share one.
     """
-    if grid not in GRIDS:
-        raise ContractError(f"grid is {grid!r}; allowed: {', '.join(GRIDS)}")
     block = max(parts, 1 << (head_dim - 1).bit_length())
     vector = math.gcd(head_dim // parts, 16 // dtype.itemsize)
     threads = max(1, block // parts // vector)
@@ -86,8 +78,7 @@ def head_plan(
     lanes, per_warp = _override or PLANS["preamble" if parts == 2 else "heads"]
     if interpreting():
         lanes = max(lanes, _INTERPRETED_LANES)
-    wanted = {"packed": lanes // block, "by_head": 1, "per_token": 1 << (q_heads - 1).bit_length()}
-    units = max(fewest, wanted[grid])
+    units = max(fewest, lanes // block)
     head_warps = max(1, threads // 32)
     most = max(1, units * threads // 32)
     return HeadPlan(units, block, max(head_warps, min(16, most, units * block * parts // per_warp)))

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from triage_kernels.core.interpreter import interpreting
 from triage_kernels.core.plans import PLANS
@@ -145,3 +146,43 @@ def launch(
             kernel[grid](*args, **constants, num_warps=num_warps)
     else:
         kernel[grid](*args, **constants, num_warps=num_warps, enable_fp_fusion=enable_fp_fusion)
+
+
+def fresh(like: Tensor) -> Tensor:
+    """A packed output in shape, dtype and place of `like`."""
+    return torch.empty(like.shape, dtype=like.dtype, device=like.device)
+
+
+def launch_rows(kernel: Any, x: Tensor, *args: Any, **constants: Any) -> None:
+    """Launch over the rows of `x`, [M, N], a program per tile; adds M, N, the tile and warps."""
+    m, n = x.shape
+    plan = row_plan(n)
+    launch(
+        kernel,
+        (cdiv(m, plan.rows),),
+        *args,
+        m,
+        N=n,
+        **constants,
+        num_warps=plan.num_warps,
+        **plan.tile,
+    )
+
+
+def launch_rows_in_turn(kernel: Any, x: Tensor, *args: Any, **constants: Any) -> None:
+    """The same for kernels that hold many weights, see `Plan.in_turn`; adds STAGES."""
+    m, n = x.shape
+    plan = row_plan(n)
+    turns = plan.in_turn(m, x.device)
+    launch(
+        kernel,
+        (turns.programs,),
+        *args,
+        m,
+        N=n,
+        **constants,
+        STAGES=turns.stages,
+        num_warps=plan.num_warps,
+        enable_fp_fusion=False,
+        **plan.tile,
+    )

@@ -86,3 +86,26 @@ def through(value, ptr, ROUNDED: tl.constexpr):
     if ROUNDED:
         value = value.to(ptr.dtype.element_ty).to(tl.float32)
     return value
+
+
+@triton.jit
+def store_norm(ptr, rows, cols, masks, pieces, w, N: tl.constexpr, EPS: tl.constexpr):
+    """Store n(row) * w to packed rows, each piece rounded once."""
+    inv = inv_rms(pieces, N, EPS)
+    for i in tl.static_range(len(cols)):
+        store(ptr, N, rows, cols[i], masks[i], pieces[i] * inv * w[i])
+
+
+@triton.jit
+def each_tile(TILE: tl.constexpr, args, M, ROWS: tl.constexpr, STAGES: tl.constexpr):
+    """Run `TILE(number, *args)` for the tiles of this program, see `launch.Plan.in_turn`.
+
+    STAGES 1: the tile of the program's own number. More: every num_programs-th tile, the
+    next ones loaded ahead.
+    """
+    if STAGES == 1:
+        TILE(tl.program_id(0), *args)
+    else:
+        tiles = tl.cdiv(M, ROWS)
+        for number in tl.range(tl.program_id(0), tiles, tl.num_programs(0), num_stages=STAGES):
+            TILE(number, *args)

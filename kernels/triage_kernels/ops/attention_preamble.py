@@ -4,7 +4,8 @@ Norm of query, key and value, rotary embedding of query and key, and the write o
 and value into the KV cache through slot ids. Nobody ships this for the autoregressive
 model; SGLang's fusion of rotary embedding and cache write is disabled there since it
 changed results, which is why the rounding between the norm and the rotation is an
-argument here (`reads`) and the twin is the specification.
+argument here (`reads`) and the twin is the specification. One launch of three parts, so
+one file: what a query, a key and a value each go through stands beside the others.
 """
 
 from __future__ import annotations
@@ -288,7 +289,7 @@ def gemma_attention_preamble(
         num_q_heads, num_kv_heads, head_dim, rotary_angles, reads,
     )  # fmt: skip
     m = q.shape[0]
-    plan = head_plan("packed", num_q_heads, head_dim, q.dtype, parts=2)
+    plan = head_plan(head_dim, q.dtype, parts=2)
     q_tile, kv_tile = plan.per_token(num_q_heads), plan.per_token(max(1, num_kv_heads))
     tokens = max(q_tile.tokens, kv_tile.tokens)
     q_parts = tokens // q_tile.tokens * cdiv(num_q_heads, q_tile.heads)

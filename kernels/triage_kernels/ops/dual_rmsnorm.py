@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
 from triage_kernels.core.alignment import aligned, written_back
-from triage_kernels.core.guard import check_rows, check_scalar, check_vector, output
-from triage_kernels.core.launch import launch, row_plan
+from triage_kernels.core.guard import check_rows, check_scalar, check_vectors, output
+from triage_kernels.core.launch import launch_rows_in_turn
 from triage_kernels.core.models import EPS
 from triage_kernels.core.reference import (
     hidden_cases,
     norm_eager,
-    normed,
-    rows_of,
-    scalar_of,
-    weight_of,
+    norm_exact,
+    norm_of,
+    rounded_once,
+    row_maker,
+    row_traffic,
+    tail_exact,
 )
-from triage_kernels.core.rms import columns, inv_rms, load, load_weight, nth_tile, store
-from triage_kernels.core.spec import Args, Exact, KernelSpec, Output, Outputs, Traffic
+from triage_kernels.core.rms import columns, each_tile, inv_rms, load, load_weight, nth_tile, store
+from triage_kernels.core.spec import Args, Exact, KernelSpec, Output, Outputs
 
 
 @triton.jit
@@ -37,34 +36,41 @@ def sum_of_norms(x1, w1, x2, w2, N: tl.constexpr, EPS1: tl.constexpr, EPS2: tl.c
 
 
 @triton.jit
+def load_branches(x1_ptr, x2_ptr, r_ptr, strides, rows, cols, masks):
+    """The rows of both branches and of the residual."""
+    x1 = load(x1_ptr, strides[0], rows, cols, masks)
+    x2 = load(x2_ptr, strides[1], rows, cols, masks)
+    return x1, x2, load(r_ptr, strides[2], rows, cols, masks)
+
+
+@triton.jit
+def load_weights(w1_ptr, w2_ptr, w3_ptr, cols, N: tl.constexpr):
+    """The weights of both branches and of their sum."""
+    w1 = load_weight(w1_ptr, cols, N)
+    w2 = load_weight(w2_ptr, cols, N)
+    return w1, w2, load_weight(w3_ptr, cols, N)
+
+
+@triton.jit
 def _dual_tile(
     number,
     cols,
-    x1_ptr,
-    w1,
-    x2_ptr,
-    w2,
-    w3,
-    r_ptr,
+    sources,
+    strides,
+    weights,
     c,
     out_ptr,
-    stride_x1,
-    stride_x2,
-    stride_r,
     stride_out,
     M,
     N: tl.constexpr,
-    EPS1: tl.constexpr,
-    EPS2: tl.constexpr,
-    EPS3: tl.constexpr,
+    EPS: tl.constexpr,
     ROWS: tl.constexpr,
 ):
     rows, masks = nth_tile(number, cols, M, N, ROWS)
-    x1 = load(x1_ptr, stride_x1, rows, cols, masks)
-    x2 = load(x2_ptr, stride_x2, rows, cols, masks)
-    r = load(r_ptr, stride_r, rows, cols, masks)
-    y = sum_of_norms(x1, w1, x2, w2, N, EPS1, EPS2)
-    inv = inv_rms(y, N, EPS3)
+    x1, x2, r = load_branches(*sources, strides, rows, cols, masks)
+    w1, w2, w3 = weights
+    y = sum_of_norms(x1, w1, x2, w2, N, EPS[0], EPS[1])
+    inv = inv_rms(y, N, EPS[2])
     for i in tl.static_range(len(cols)):
         out = (y[i] * inv * w3[i] + r[i]) * c
         store(out_ptr, stride_out, rows, cols[i], masks[i], out)
@@ -86,30 +92,26 @@ def _dual_rmsnorm_kernel(
     stride_out,
     M,
     N: tl.constexpr,
-    EPS1: tl.constexpr,
-    EPS2: tl.constexpr,
-    EPS3: tl.constexpr,
+    EPS: tl.constexpr,
     ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
     STAGES: tl.constexpr,
 ):
     cols = columns(N, BLOCK)
-    w1 = load_weight(w1_ptr, cols, N)
-    w2 = load_weight(w2_ptr, cols, N)
-    w3 = load_weight(w3_ptr, cols, N)
+    weights = load_weights(w1_ptr, w2_ptr, w3_ptr, cols, N)
     c = tl.load(c_ptr).to(tl.float32)
-    if STAGES == 1:
-        _dual_tile(
-            tl.program_id(0), cols, x1_ptr, w1, x2_ptr, w2, w3, r_ptr, c, out_ptr,
-            stride_x1, stride_x2, stride_r, stride_out, M, N, EPS1, EPS2, EPS3, ROWS,
-        )  # fmt: skip
-    else:
-        tiles = tl.cdiv(M, ROWS)
-        for number in tl.range(tl.program_id(0), tiles, tl.num_programs(0), num_stages=STAGES):
-            _dual_tile(
-                number, cols, x1_ptr, w1, x2_ptr, w2, w3, r_ptr, c, out_ptr,
-                stride_x1, stride_x2, stride_r, stride_out, M, N, EPS1, EPS2, EPS3, ROWS,
-            )  # fmt: skip
+    sources = (x1_ptr, x2_ptr, r_ptr)
+    strides = (stride_x1, stride_x2, stride_r)
+    args = (cols, sources, strides, weights, c, out_ptr, stride_out, M, N, EPS, ROWS)
+    each_tile(_dual_tile, args, M, ROWS, STAGES)
+
+
+def check_branches(x1: Tensor, x2: Tensor, residual: Tensor, **weights: Tensor) -> None:
+    """Two branches and a residual are rows alike, the weights vectors as long as these."""
+    check_rows("x1", x1)
+    check_rows("x2", x2, x1)
+    check_rows("residual", residual, x1)
+    check_vectors(x1, **weights)
 
 
 def gemma_dual_rmsnorm_residual_scalar(
@@ -140,23 +142,16 @@ def gemma_dual_rmsnorm_residual_scalar(
         ContractError: a shape, dtype, stride or overlap other than the above.
     Source: SGLang `gemma_dual_rmsnorm_residual_scalar`, there from 0.5.12.
     """
-    check_rows("x1", x1)
-    check_rows("x2", x2, x1)
-    check_rows("residual", residual, x1)
-    for name, weight in (("weight1", weight1), ("weight2", weight2), ("weight3", weight3)):
-        check_vector(name, weight, x1.shape[1], x1)
+    check_branches(x1, x2, residual, weight1=weight1, weight2=weight2, weight3=weight3)
     check_scalar("scalar", scalar, x1)
     out = output(out, x1, x1=x1, x2=x2, residual=residual)
     x1, x2, residual, weight1, weight2, weight3 = map(
         aligned, (x1, x2, residual, weight1, weight2, weight3)
     )
     work = aligned(out)
-    m, n = x1.shape
-    plan = row_plan(n)
-    turns = plan.in_turn(m, x1.device)
-    launch(
+    launch_rows_in_turn(
         _dual_rmsnorm_kernel,
-        (turns.programs,),
+        x1,
         x1,
         weight1,
         x2,
@@ -169,35 +164,9 @@ def gemma_dual_rmsnorm_residual_scalar(
         x2.stride(0),
         residual.stride(0),
         work.stride(0),
-        m,
-        N=n,
-        EPS1=eps1,
-        EPS2=eps2,
-        EPS3=eps3,
-        STAGES=turns.stages,
-        num_warps=plan.num_warps,
-        enable_fp_fusion=False,
-        **plan.tile,
+        EPS=(eps1, eps2, eps3),
     )
     return written_back(work, out)
-
-
-def gemma_dual_rmsnorm_residual_scalar_eager(
-    x1: Tensor,
-    weight1: Tensor,
-    x2: Tensor,
-    weight2: Tensor,
-    weight3: Tensor,
-    residual: Tensor,
-    scalar: Tensor,
-    eps1: float = EPS,
-    eps2: float = EPS,
-    eps3: float = EPS,
-) -> Tensor:
-    """The same in torch: fp32 inside, one rounding."""
-    y = normed(x1, weight1, eps1, torch.float32) + normed(x2, weight2, eps2, torch.float32)
-    out = normed(y, weight3, eps3, torch.float32) + residual.float()
-    return (out * scalar.float()).to(x1.dtype)
 
 
 def gemma_dual_rmsnorm_residual_scalar_unfused(
@@ -217,36 +186,18 @@ def gemma_dual_rmsnorm_residual_scalar_unfused(
     return (norm_eager(y, weight3, eps3) + residual) * scalar
 
 
+gemma_dual_rmsnorm_residual_scalar_eager = rounded_once(gemma_dual_rmsnorm_residual_scalar_unfused)
+
+
+def dual_exact(args: Args, eps: tuple[float, float, float]) -> Exact:
+    n1 = norm_exact(args["x1"], args["weight1"], eps[0])
+    n2 = norm_exact(args["x2"], args["weight2"], eps[1])
+    y = Exact(n1.value + n2.value, n1.magnitude + n2.magnitude)
+    return tail_exact(norm_of(y, None, args["weight3"], eps[2]), args)
+
+
 def oracle(args: Args, outputs: Outputs) -> tuple[Exact, ...]:
-    n1 = normed(args["x1"], args["weight1"], args["eps1"], torch.float64)
-    n2 = normed(args["x2"], args["weight2"], args["eps2"], torch.float64)
-    y, terms = n1 + n2, n1.abs() + n2.abs()
-    w3, r, c = (args[k].double() for k in ("weight3", "residual", "scalar"))
-    inv = torch.rsqrt(y.square().mean(-1, keepdim=True) + args["eps3"])
-    return (Exact((y * inv * w3 + r) * c, (terms * inv * w3.abs() + r.abs()) * c.abs()),)
-
-
-def make(
-    dims: Mapping[str, int], rows: int, dtype: torch.dtype, generator: torch.Generator
-) -> Args:
-    n = dims["N"]
-    return {
-        "x1": rows_of(rows, n, dtype, generator),
-        "weight1": weight_of(n, dtype, generator),
-        "x2": rows_of(rows, n, dtype, generator),
-        "weight2": weight_of(n, dtype, generator),
-        "weight3": weight_of(n, dtype, generator),
-        "residual": rows_of(rows, n, dtype, generator),
-        "scalar": scalar_of(dtype),
-        "eps1": EPS,
-        "eps2": EPS,
-        "eps3": EPS,
-    }
-
-
-def traffic(dims: Mapping[str, int], rows: int, size: int) -> Traffic:
-    n = dims["N"]
-    return Traffic((4 * rows * n + 3 * n) * size, (14 * rows * n + 3 * n) * size)
+    return (dual_exact(args, (args["eps1"], args["eps2"], args["eps3"])),)
 
 
 SPEC = KernelSpec(
@@ -256,7 +207,18 @@ SPEC = KernelSpec(
     eager=gemma_dual_rmsnorm_residual_scalar_eager,
     unfused=gemma_dual_rmsnorm_residual_scalar_unfused,
     oracle=oracle,
-    make=make,
+    make=row_maker(
+        x1="rows",
+        weight1="weight",
+        x2="rows",
+        weight2="weight",
+        weight3="weight",
+        residual="rows",
+        scalar="scalar",
+        eps1="eps",
+        eps2="eps",
+        eps3="eps",
+    ),
     cases=hidden_cases(moe=True),
     outputs=(
         Output("out", "one rounding, after the multiply; third norm reads the unrounded sum"),
@@ -264,6 +226,6 @@ SPEC = KernelSpec(
     rows=("x1", "x2", "residual"),
     vectors=("weight1", "weight2", "weight3"),
     launches_replaced="6 -> 1",
-    traffic=traffic,
+    traffic=row_traffic(fused=4, unfused=14, weights=3),
     reductions=2,
 )

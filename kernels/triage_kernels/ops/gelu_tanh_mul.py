@@ -16,7 +16,7 @@ from torch import Tensor
 
 from triage_kernels.core.alignment import aligned, written_back
 from triage_kernels.core.guard import check_rows, output
-from triage_kernels.core.launch import cdiv, launch, row_plan
+from triage_kernels.core.launch import launch_rows
 from triage_kernels.core.models import VARIANTS
 from triage_kernels.core.reference import rows_of
 from triage_kernels.core.rms import load, store, tile
@@ -71,22 +71,8 @@ def gemma_gelu_tanh_mul(gate: Tensor, per_layer_input: Tensor, out: Tensor | Non
     out = output(out, gate, gate=gate, per_layer_input=per_layer_input)
     gate, per_layer_input = map(aligned, (gate, per_layer_input))
     work = aligned(out)
-    m, n = gate.shape
-    plan = row_plan(n)
-    launch(
-        _gelu_tanh_mul_kernel,
-        (cdiv(m, plan.rows),),
-        gate,
-        per_layer_input,
-        work,
-        gate.stride(0),
-        per_layer_input.stride(0),
-        work.stride(0),
-        m,
-        N=n,
-        num_warps=plan.num_warps,
-        **plan.tile,
-    )
+    strides = gate.stride(0), per_layer_input.stride(0), work.stride(0)
+    launch_rows(_gelu_tanh_mul_kernel, gate, gate, per_layer_input, work, *strides)
     return written_back(work, out)
 
 

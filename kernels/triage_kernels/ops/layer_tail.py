@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
 from triage_kernels.core.alignment import aligned
-from triage_kernels.core.errors import ContractError
-from triage_kernels.core.guard import check_rows, check_scalar, check_vector
-from triage_kernels.core.launch import cdiv, launch, row_plan
+from triage_kernels.core.guard import check_choice, check_rows, check_scalar, check_vectors
+from triage_kernels.core.launch import fresh, launch_rows
 from triage_kernels.core.models import EPS
 from triage_kernels.core.reference import (
     hidden_cases,
-    norm_eager,
-    normed,
-    rows_of,
-    scalar_of,
-    weight_of,
+    norm_after,
+    norm_exact,
+    norm_of,
+    row_maker,
+    row_traffic,
+    tail_exact,
 )
-from triage_kernels.core.rms import inv_rms, load, load_weight, store, through, tile
-from triage_kernels.core.spec import Args, Case, Exact, KernelSpec, Misuse, Output, Outputs, Traffic
+from triage_kernels.core.rms import inv_rms, load, load_weight, store, store_norm, through, tile
+from triage_kernels.core.spec import Args, Case, Exact, KernelSpec, Misuse, Output, Outputs
+from triage_kernels.ops.rmsnorm_residual_scalar import gemma_rmsnorm_residual_scalar_unfused
 
 READS = ("rounded", "unrounded")
+OUTPUTS = (
+    Output("h", "one rounding, after the multiply"),
+    Output("normed", "one rounding; reads R(h) or h as `reads` says"),
+)
 
 
 @triton.jit(do_not_specialize=["c_ptr", "M"])
@@ -59,9 +61,7 @@ def _layer_tail_kernel(
         store(h_ptr, N, rows, cols[i], masks[i], h)
         hs = hs + (through(h, h_ptr, ROUNDED),)
     next_w = load_weight(next_w_ptr, cols, N)
-    inv = inv_rms(hs, N, NEXT_EPS)
-    for i in tl.static_range(len(cols)):
-        store(normed_ptr, N, rows, cols[i], masks[i], hs[i] * inv * next_w[i])
+    store_norm(normed_ptr, rows, cols, masks, hs, next_w, N, NEXT_EPS)
 
 
 def gemma_layer_tail_next_norm(
@@ -90,19 +90,14 @@ def gemma_layer_tail_next_norm(
     """
     check_rows("x", x)
     check_rows("residual", residual, x)
-    check_vector("weight", weight, x.shape[1], x)
-    check_vector("next_weight", next_weight, x.shape[1], x)
+    check_vectors(x, weight=weight, next_weight=next_weight)
     check_scalar("scalar", scalar, x)
-    if reads not in READS:
-        raise ContractError(f"reads is {reads!r}; allowed: {', '.join(READS)}")
+    check_choice("reads", reads, READS)
     x, residual, weight, next_weight = map(aligned, (x, residual, weight, next_weight))
-    m, n = x.shape
-    h = torch.empty((m, n), dtype=x.dtype, device=x.device)
-    y = torch.empty((m, n), dtype=x.dtype, device=x.device)
-    plan = row_plan(n)
-    launch(
+    h, y = fresh(x), fresh(x)
+    launch_rows(
         _layer_tail_kernel,
-        (cdiv(m, plan.rows),),
+        x,
         x,
         weight,
         residual,
@@ -112,88 +107,32 @@ def gemma_layer_tail_next_norm(
         y,
         x.stride(0),
         residual.stride(0),
-        m,
-        N=n,
         EPS=eps,
         NEXT_EPS=next_eps,
         ROUNDED=reads == "rounded",
-        num_warps=plan.num_warps,
-        **plan.tile,
     )
     return h, y
 
 
-def gemma_layer_tail_next_norm_eager(
-    x: Tensor,
-    weight: Tensor,
-    residual: Tensor,
-    scalar: Tensor,
-    next_weight: Tensor,
-    eps: float = EPS,
-    next_eps: float = EPS,
-    reads: str = "rounded",
-) -> Outputs:
-    """The same in torch: fp32 inside, one rounding per output, `reads` as in the kernel."""
-    h = (normed(x, weight, eps, torch.float32) + residual.float()) * scalar.float()
-    stored = h.to(x.dtype)
-    y = normed(stored if reads == "rounded" else h, next_weight, next_eps, torch.float32)
-    return stored, y.to(x.dtype)
+# Four roundings unfused: norm, add, multiply, norm.
+gemma_layer_tail_next_norm_eager, gemma_layer_tail_next_norm_unfused = norm_after(
+    gemma_rmsnorm_residual_scalar_unfused
+)
 
 
-def gemma_layer_tail_next_norm_unfused(
-    x: Tensor,
-    weight: Tensor,
-    residual: Tensor,
-    scalar: Tensor,
-    next_weight: Tensor,
-    eps: float = EPS,
-    next_eps: float = EPS,
-    reads: str = "rounded",
-) -> Outputs:
-    """Norm, add, multiply, norm: four roundings."""
-    h = (norm_eager(x, weight, eps) + residual) * scalar
-    return h, norm_eager(h, next_weight, next_eps)
-
-
-def next_norm_exact(args: Args, h: Tensor, terms: Tensor, stored: Tensor) -> Exact:
-    """The second stage: judged from `stored` where it reads what was stored."""
-    rounded = args["reads"] == "rounded"
-    source = stored.double() if rounded else h
-    w = args["next_weight"].double()
-    inv = torch.rsqrt(source.square().mean(-1, keepdim=True) + args["next_eps"])
-    return Exact(source * inv * w, (source.abs() if rounded else terms) * inv * w.abs())
+def with_next_norm(h: Exact, args: Args, stored: Tensor) -> tuple[Exact, Exact]:
+    """`h` and the second norm, judged from what was stored where it reads that."""
+    source = stored if args["reads"] == "rounded" else None
+    return h, norm_of(h, source, args["next_weight"], args["next_eps"])
 
 
 def oracle(args: Args, outputs: Outputs) -> tuple[Exact, ...]:
-    n = normed(args["x"], args["weight"], args["eps"], torch.float64)
-    r, c = args["residual"].double(), args["scalar"].double()
-    h, terms = (n + r) * c, (n.abs() + r.abs()) * c.abs()
-    return Exact(h, terms), next_norm_exact(args, h, terms, outputs[0])
-
-
-def make(
-    dims: Mapping[str, int], rows: int, dtype: torch.dtype, generator: torch.Generator
-) -> Args:
-    n = dims["N"]
-    return {
-        "x": rows_of(rows, n, dtype, generator),
-        "weight": weight_of(n, dtype, generator),
-        "residual": rows_of(rows, n, dtype, generator),
-        "scalar": scalar_of(dtype),
-        "next_weight": weight_of(n, dtype, generator),
-        "eps": EPS,
-        "next_eps": EPS,
-        "reads": "unrounded" if dims.get("unrounded") else "rounded",
-    }
+    n = norm_exact(args["x"], args["weight"], args["eps"])
+    return with_next_norm(tail_exact(n, args), args, outputs[0])
 
 
 def misuse(args: Args) -> tuple[Misuse, ...]:
     return (Misuse("an unknown reading convention", {**args, "reads": "bf16"}),)
-
-
-def traffic(dims: Mapping[str, int], rows: int, size: int) -> Traffic:
-    n = dims["N"]
-    return Traffic((4 * rows * n + 2 * n) * size, (5 * rows * n + 2 * n) * size)
 
 
 SPEC = KernelSpec(
@@ -203,19 +142,25 @@ SPEC = KernelSpec(
     eager=gemma_layer_tail_next_norm_eager,
     unfused=gemma_layer_tail_next_norm_unfused,
     oracle=oracle,
-    make=make,
+    make=row_maker(
+        x="rows",
+        weight="weight",
+        residual="rows",
+        scalar="scalar",
+        next_weight="weight",
+        eps="eps",
+        next_eps="eps",
+        reads="reads",
+    ),
     cases=(
         *hidden_cases(moe=False),
         Case("31B unrounded", "31B", {"N": 5376, "unrounded": 1}, "no rounding between stages"),
     ),
-    outputs=(
-        Output("h", "one rounding, after the multiply"),
-        Output("normed", "one rounding; reads R(h) or h as `reads` says"),
-    ),
+    outputs=OUTPUTS,
     rows=("x", "residual"),
     vectors=("weight", "next_weight"),
     launches_replaced="4 -> 1 (2 -> 1 beside the fused tail)",
-    traffic=traffic,
+    traffic=row_traffic(fused=4, unfused=5, weights=2),
     reductions=2,
     misuse=misuse,
 )

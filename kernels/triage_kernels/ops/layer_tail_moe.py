@@ -2,50 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import Any
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
 from triage_kernels.core.alignment import aligned
-from triage_kernels.core.errors import ContractError
-from triage_kernels.core.guard import check_rows, check_scalar, check_vector
-from triage_kernels.core.launch import launch, row_plan
+from triage_kernels.core.guard import check_choice, check_scalar
+from triage_kernels.core.launch import fresh, launch_rows_in_turn
 from triage_kernels.core.models import EPS
-from triage_kernels.core.reference import (
-    hidden_cases,
-    norm_eager,
-    normed,
-    rows_of,
-    scalar_of,
-    weight_of,
+from triage_kernels.core.reference import hidden_cases, norm_after, row_maker, row_traffic
+from triage_kernels.core.rms import (
+    columns,
+    each_tile,
+    inv_rms,
+    load_weight,
+    nth_tile,
+    store,
+    store_norm,
+    through,
 )
-from triage_kernels.core.rms import columns, inv_rms, load, load_weight, nth_tile, store, through
-from triage_kernels.core.spec import Args, Case, Exact, KernelSpec, Output, Outputs, Traffic
-from triage_kernels.ops.dual_rmsnorm import oracle as dual_oracle
-from triage_kernels.ops.dual_rmsnorm import sum_of_norms
-from triage_kernels.ops.layer_tail import READS, misuse, next_norm_exact
+from triage_kernels.core.spec import Args, Case, Exact, KernelSpec, Outputs
+from triage_kernels.ops.dual_rmsnorm import (
+    check_branches,
+    dual_exact,
+    gemma_dual_rmsnorm_residual_scalar_unfused,
+    load_branches,
+    load_weights,
+    sum_of_norms,
+)
+from triage_kernels.ops.layer_tail import OUTPUTS, READS, misuse, with_next_norm
 
 
 @triton.jit
 def _layer_tail_moe_tile(
     number,
     cols,
-    x1_ptr,
-    w1,
-    x2_ptr,
-    w2,
-    w3,
-    r_ptr,
+    sources,
+    strides,
+    weights,
     c,
     next_w,
     h_ptr,
     normed_ptr,
-    stride_x1,
-    stride_x2,
-    stride_r,
     M,
     N: tl.constexpr,
     EPS: tl.constexpr,
@@ -54,9 +54,8 @@ def _layer_tail_moe_tile(
     ROWS: tl.constexpr,
 ):
     rows, masks = nth_tile(number, cols, M, N, ROWS)
-    x1 = load(x1_ptr, stride_x1, rows, cols, masks)
-    x2 = load(x2_ptr, stride_x2, rows, cols, masks)
-    r = load(r_ptr, stride_r, rows, cols, masks)
+    x1, x2, r = load_branches(*sources, strides, rows, cols, masks)
+    w1, w2, w3 = weights
     y = sum_of_norms(x1, w1, x2, w2, N, EPS, EPS)
     inv = inv_rms(y, N, EPS)
     hs = ()
@@ -64,9 +63,7 @@ def _layer_tail_moe_tile(
         h = (y[i] * inv * w3[i] + r[i]) * c
         store(h_ptr, N, rows, cols[i], masks[i], h)
         hs = hs + (through(h, h_ptr, ROUNDED),)
-    inv = inv_rms(hs, N, NEXT_EPS)
-    for i in tl.static_range(len(cols)):
-        store(normed_ptr, N, rows, cols[i], masks[i], hs[i] * inv * next_w[i])
+    store_norm(normed_ptr, rows, cols, masks, hs, next_w, N, NEXT_EPS)
 
 
 @triton.jit(do_not_specialize=["c_ptr", "M"])
@@ -94,23 +91,16 @@ def _layer_tail_moe_kernel(
     STAGES: tl.constexpr,
 ):
     cols = columns(N, BLOCK)
-    w1 = load_weight(w1_ptr, cols, N)
-    w2 = load_weight(w2_ptr, cols, N)
-    w3 = load_weight(w3_ptr, cols, N)
+    weights = load_weights(w1_ptr, w2_ptr, w3_ptr, cols, N)
     next_w = load_weight(next_w_ptr, cols, N)
     c = tl.load(c_ptr).to(tl.float32)
-    if STAGES == 1:
-        _layer_tail_moe_tile(
-            tl.program_id(0), cols, x1_ptr, w1, x2_ptr, w2, w3, r_ptr, c, next_w, h_ptr, normed_ptr,
-            stride_x1, stride_x2, stride_r, M, N, EPS, NEXT_EPS, ROUNDED, ROWS,
-        )  # fmt: skip
-    else:
-        tiles = tl.cdiv(M, ROWS)
-        for number in tl.range(tl.program_id(0), tiles, tl.num_programs(0), num_stages=STAGES):
-            _layer_tail_moe_tile(
-                number, cols, x1_ptr, w1, x2_ptr, w2, w3, r_ptr, c, next_w, h_ptr, normed_ptr,
-                stride_x1, stride_x2, stride_r, M, N, EPS, NEXT_EPS, ROUNDED, ROWS,
-            )  # fmt: skip
+    sources = (x1_ptr, x2_ptr, r_ptr)
+    strides = (stride_x1, stride_x2, stride_r)
+    args = (
+        cols, sources, strides, weights, c, next_w, h_ptr, normed_ptr,
+        M, N, EPS, NEXT_EPS, ROUNDED, ROWS,
+    )  # fmt: skip
+    each_tile(_layer_tail_moe_tile, args, M, ROWS, STAGES)
 
 
 def gemma_moe_layer_tail_next_norm(
@@ -139,25 +129,16 @@ def gemma_moe_layer_tail_next_norm(
         ContractError: a shape, dtype or stride other than the above, an unknown `reads`.
     Source: `Gemma4DecoderLayer.forward` of SGLang, across the boundary of two layers.
     """
-    check_rows("x1", x1)
-    check_rows("x2", x2, x1)
-    check_rows("residual", residual, x1)
     weights = (weight1, weight2, weight3, next_weight)
-    for name, weight in zip(SPEC.vectors, weights, strict=True):
-        check_vector(name, weight, x1.shape[1], x1)
+    check_branches(x1, x2, residual, **dict(zip(SPEC.vectors, weights, strict=True)))
     check_scalar("scalar", scalar, x1)
-    if reads not in READS:
-        raise ContractError(f"reads is {reads!r}; allowed: {', '.join(READS)}")
+    check_choice("reads", reads, READS)
     x1, x2, residual = map(aligned, (x1, x2, residual))
     weight1, weight2, weight3, next_weight = map(aligned, weights)
-    m, n = x1.shape
-    h = torch.empty((m, n), dtype=x1.dtype, device=x1.device)
-    y = torch.empty((m, n), dtype=x1.dtype, device=x1.device)
-    plan = row_plan(n)
-    turns = plan.in_turn(m, x1.device)
-    launch(
+    h, y = fresh(x1), fresh(x1)
+    launch_rows_in_turn(
         _layer_tail_moe_kernel,
-        (turns.programs,),
+        x1,
         x1,
         weight1,
         x2,
@@ -171,87 +152,24 @@ def gemma_moe_layer_tail_next_norm(
         x1.stride(0),
         x2.stride(0),
         residual.stride(0),
-        m,
-        N=n,
         EPS=eps,
         NEXT_EPS=next_eps,
         ROUNDED=reads == "rounded",
-        STAGES=turns.stages,
-        num_warps=plan.num_warps,
-        enable_fp_fusion=False,
-        **plan.tile,
     )
     return h, y
 
 
-def gemma_moe_layer_tail_next_norm_eager(
-    x1: Tensor,
-    weight1: Tensor,
-    x2: Tensor,
-    weight2: Tensor,
-    weight3: Tensor,
-    residual: Tensor,
-    scalar: Tensor,
-    next_weight: Tensor,
-    eps: float = EPS,
-    next_eps: float = EPS,
-    reads: str = "rounded",
-) -> Outputs:
-    """The same in torch: fp32 inside, one rounding per output, `reads` as in the kernel."""
-    y = normed(x1, weight1, eps, torch.float32) + normed(x2, weight2, eps, torch.float32)
-    h = (normed(y, weight3, eps, torch.float32) + residual.float()) * scalar.float()
-    stored = h.to(x1.dtype)
-    out = normed(stored if reads == "rounded" else h, next_weight, next_eps, torch.float32)
-    return stored, out.to(x1.dtype)
+def _moe_tail(*given: Any, eps: float = EPS, **named: Any) -> Tensor:
+    named |= {"eps1": eps, "eps2": eps, "eps3": eps}
+    return gemma_dual_rmsnorm_residual_scalar_unfused(*given, **named)
 
 
-def gemma_moe_layer_tail_next_norm_unfused(
-    x1: Tensor,
-    weight1: Tensor,
-    x2: Tensor,
-    weight2: Tensor,
-    weight3: Tensor,
-    residual: Tensor,
-    scalar: Tensor,
-    next_weight: Tensor,
-    eps: float = EPS,
-    next_eps: float = EPS,
-    reads: str = "rounded",
-) -> Outputs:
-    """Two norms, add, norm, add, multiply, norm: seven roundings."""
-    y = norm_eager(x1, weight1, eps) + norm_eager(x2, weight2, eps)
-    h = (norm_eager(y, weight3, eps) + residual) * scalar
-    return h, norm_eager(h, next_weight, next_eps)
+# Seven roundings unfused: two norms, add, norm, add, multiply, norm.
+gemma_moe_layer_tail_next_norm_eager, gemma_moe_layer_tail_next_norm_unfused = norm_after(_moe_tail)
 
 
 def oracle(args: Args, outputs: Outputs) -> tuple[Exact, ...]:
-    eps = args["eps"]
-    (h,) = dual_oracle({**args, "eps1": eps, "eps2": eps, "eps3": eps}, outputs)
-    return h, next_norm_exact(args, h.value, h.magnitude, outputs[0])
-
-
-def make(
-    dims: Mapping[str, int], rows: int, dtype: torch.dtype, generator: torch.Generator
-) -> Args:
-    n = dims["N"]
-    return {
-        "x1": rows_of(rows, n, dtype, generator),
-        "weight1": weight_of(n, dtype, generator),
-        "x2": rows_of(rows, n, dtype, generator),
-        "weight2": weight_of(n, dtype, generator),
-        "weight3": weight_of(n, dtype, generator),
-        "residual": rows_of(rows, n, dtype, generator),
-        "scalar": scalar_of(dtype),
-        "next_weight": weight_of(n, dtype, generator),
-        "eps": EPS,
-        "next_eps": EPS,
-        "reads": "unrounded" if dims.get("unrounded") else "rounded",
-    }
-
-
-def traffic(dims: Mapping[str, int], rows: int, size: int) -> Traffic:
-    n = dims["N"]
-    return Traffic((5 * rows * n + 4 * n) * size, (6 * rows * n + 4 * n) * size)
+    return with_next_norm(dual_exact(args, (args["eps"],) * 3), args, outputs[0])
 
 
 SPEC = KernelSpec(
@@ -261,7 +179,19 @@ SPEC = KernelSpec(
     eager=gemma_moe_layer_tail_next_norm_eager,
     unfused=gemma_moe_layer_tail_next_norm_unfused,
     oracle=oracle,
-    make=make,
+    make=row_maker(
+        x1="rows",
+        weight1="weight",
+        x2="rows",
+        weight2="weight",
+        weight3="weight",
+        residual="rows",
+        scalar="scalar",
+        next_weight="weight",
+        eps="eps",
+        next_eps="eps",
+        reads="reads",
+    ),
     cases=(
         *hidden_cases(moe=True),
         Case(
@@ -271,14 +201,11 @@ SPEC = KernelSpec(
             "no rounding between stages",
         ),
     ),
-    outputs=(
-        Output("h", "one rounding, after the multiply"),
-        Output("normed", "one rounding; reads R(h) or h as `reads` says"),
-    ),
+    outputs=OUTPUTS,
     rows=("x1", "x2", "residual"),
     vectors=("weight1", "weight2", "weight3", "next_weight"),
     launches_replaced="7 -> 1 (2 -> 1 beside the fused tail)",
-    traffic=traffic,
+    traffic=row_traffic(fused=5, unfused=6, weights=4),
     reductions=3,
     misuse=misuse,
 )

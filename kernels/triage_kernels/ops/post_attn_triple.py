@@ -15,13 +15,21 @@ import triton.language as tl
 from torch import Tensor
 
 from triage_kernels.core.alignment import aligned
-from triage_kernels.core.errors import ContractError
-from triage_kernels.core.guard import check_rows, check_vector
-from triage_kernels.core.launch import cdiv, launch, row_plan
+from triage_kernels.core.guard import check_choice, check_rows, check_vectors
+from triage_kernels.core.launch import fresh, launch_rows
 from triage_kernels.core.models import EPS
-from triage_kernels.core.reference import hidden_cases, norm_eager, normed, rows_of, weight_of
+from triage_kernels.core.reference import (
+    hidden_cases,
+    norm_eager,
+    norm_exact,
+    norm_of,
+    normed,
+    row_traffic,
+    rows_of,
+    weight_of,
+)
 from triage_kernels.core.rms import inv_rms, load, load_weight, store, through, tile
-from triage_kernels.core.spec import Args, Case, Exact, KernelSpec, Misuse, Output, Outputs, Traffic
+from triage_kernels.core.spec import Args, Case, Exact, KernelSpec, Misuse, Output, Outputs
 
 # (router, dense, experts) read R(t)? "unrounded": as the kernel of the unreleased
 # patch (Source below) and Inductor do.
@@ -119,32 +127,24 @@ def gemma_post_attn_triple_rmsnorm(
     check_rows("attn", attn)
     check_rows("residual", residual, attn)
     weights = (weight_post_attn, weight_router, weight_dense, weight_moe)
-    for name, weight in zip(SPEC.vectors, weights, strict=True):
-        check_vector(name, weight, attn.shape[1], attn)
-    if reads not in READS:
-        raise ContractError(f"reads is {reads!r}; allowed: {', '.join(READS)}")
+    check_vectors(attn, **dict(zip(SPEC.vectors, weights, strict=True)))
+    check_choice("reads", reads, READS)
     router_rounded, dense_rounded, moe_rounded = READS[reads]
     attn, residual = map(aligned, (attn, residual))
-    m, n = attn.shape
-    outputs = tuple(torch.empty((m, n), dtype=attn.dtype, device=attn.device) for _ in range(4))
-    plan = row_plan(n)
-    launch(
+    outputs = tuple(fresh(attn) for _ in range(4))
+    launch_rows(
         _post_attn_triple_kernel,
-        (cdiv(m, plan.rows),),
+        attn,
         attn,
         residual,
         *map(aligned, weights),
         *outputs,
         attn.stride(0),
         residual.stride(0),
-        m,
-        N=n,
         EPS=eps,
         ROUTER_ROUNDED=router_rounded,
         DENSE_ROUNDED=dense_rounded,
         MOE_ROUNDED=moe_rounded,
-        num_warps=plan.num_warps,
-        **plan.tile,
     )
     return outputs
 
@@ -195,20 +195,15 @@ def gemma_post_attn_triple_rmsnorm_unfused(
 
 def oracle(args: Args, outputs: Outputs) -> tuple[Exact, ...]:
     eps = args["eps"]
-    n = normed(args["attn"], args["weight_post_attn"], eps, torch.float64)
+    n = norm_exact(args["attn"], args["weight_post_attn"], eps)
     r = args["residual"].double()
-    t, terms = n + r, n.abs() + r.abs()
-    exact = [Exact(t, terms)]
-    for rounded, name in zip(
-        READS[args["reads"]], ("weight_router", "weight_dense", "weight_moe"), strict=True
-    ):
-        # A norm of the stored residual is judged from what was stored.
-        source = outputs[0].double() if rounded else t
-        w = args[name].double()
-        inv = torch.rsqrt(source.square().mean(-1, keepdim=True) + eps)
-        magnitude = (source.abs() if rounded else terms) * inv * w.abs()
-        exact.append(Exact(source * inv * w, magnitude))
-    return tuple(exact)
+    t = Exact(n.value + r, n.magnitude + r.abs())
+    # A norm of the stored residual is judged from what was stored.
+    norms = (
+        norm_of(t, outputs[0] if rounded else None, args[name], eps)
+        for rounded, name in zip(READS[args["reads"]], SPEC.vectors[1:], strict=True)
+    )
+    return (t, *norms)
 
 
 def make(
@@ -226,11 +221,6 @@ def make(
         "eps": EPS,
         "reads": tuple(READS)[dims.get("reads", 0)],
     }
-
-
-def traffic(dims: Mapping[str, int], rows: int, size: int) -> Traffic:
-    n = dims["N"]
-    return Traffic((6 * rows * n + 4 * n) * size, (10 * rows * n + 4 * n) * size)
 
 
 def misuse(args: Args) -> tuple[Misuse, ...]:
@@ -259,7 +249,7 @@ SPEC = KernelSpec(
     rows=("attn", "residual"),
     vectors=("weight_post_attn", "weight_router", "weight_dense", "weight_moe"),
     launches_replaced="5 -> 1 (4 -> 1 once the router scale is folded)",
-    traffic=traffic,
+    traffic=row_traffic(fused=6, unfused=10, weights=4),
     reductions=2,
     misuse=misuse,
 )

@@ -6,6 +6,8 @@ from torch import Tensor
 
 from triage_kernels.core.errors import ContractError
 from triage_kernels.core.guard import (
+    check_beside,
+    check_choice,
     check_device,
     check_disjoint,
     check_heads,
@@ -71,8 +73,7 @@ def check_preamble(
         )
     if not 0 <= rotary_angles <= head_dim // 2:
         raise ContractError(f"rotary_angles is {rotary_angles}; allowed: [0, {head_dim // 2}]")
-    if reads not in READS:
-        raise ContractError(f"reads is {reads!r}; allowed: {', '.join(READS)}")
+    check_choice("reads", reads, READS)
     m = q.shape[0]
     check_index("positions", positions, m, q)
     together = (k, k_weight, slots, k_cache, v_cache)
@@ -90,12 +91,7 @@ def check_preamble(
         if tensor is None:
             continue
         check_heads(name, tensor, num_kv_heads, head_dim)
-        check_device(name, tensor, q)
-        if tensor.dtype != q.dtype or tensor.shape[0] != m:
-            raise ContractError(
-                f"{name} is {tensor.dtype} with {tensor.shape[0]} rows; "
-                f"allowed: {q.dtype} with {m}, as q"
-            )
+        check_beside(name, tensor, q)
     _check_cache("k_cache", k_cache, q, num_kv_heads, head_dim)
     _check_cache("v_cache", v_cache, q, num_kv_heads, head_dim)
     if k_cache.shape[0] != v_cache.shape[0]:

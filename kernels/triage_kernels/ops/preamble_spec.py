@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from triage_kernels.ops.attention_preamble import (
     gemma_attention_preamble,
     gemma_attention_preamble_eager,
 )
-from triage_kernels.ops.qkv_rmsnorm import qkv_slices
+from triage_kernels.ops.qkv_rmsnorm import attention_cases, qkv_slices
 
 POSITIONS = 97
 # fp32 evaluation of a norm lands within a few 2^-24 of the exact one; an inner rounding
@@ -173,14 +174,11 @@ def traffic(dims: Mapping[str, int], rows: int, size: int) -> Traffic:
 
 
 def _cases() -> tuple[Case, ...]:
-    cases = []
-    for v in VARIANTS:
-        for layer in ("sliding", "full"):
-            hq, hkv, d = v.heads(layer)
-            dims = {"HQ": hq, "HKV": hkv, "D": d}
-            if layer == "full" and v.shared_kv_projection:
-                dims["shared_kv"] = 1
-            cases.append(Case(f"{v.name} {layer}", v.name, dims, f"{layer} layers"))
+    shared = {(v.name, "full") for v in VARIANTS if v.shared_kv_projection}
+    cases = [
+        replace(c, dims={**c.dims, "shared_kv": 1}) if tuple(c.name.split()) in shared else c
+        for c in attention_cases()
+    ]
     q_only = {"HQ": 8, "HKV": 1, "D": 512, "q_only": 1}
     fp32 = {"HQ": 16, "HKV": 8, "D": 256, "unrounded": 1}
     return (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 import triton
@@ -12,7 +12,7 @@ from torch import Tensor
 from triage_kernels.core.alignment import aligned, written_back
 from triage_kernels.core.errors import ContractError
 from triage_kernels.core.guard import (
-    check_device,
+    check_beside,
     check_disjoint,
     check_heads,
     check_vector,
@@ -20,7 +20,7 @@ from triage_kernels.core.guard import (
 )
 from triage_kernels.core.heads import head_plan, head_tile
 from triage_kernels.core.launch import launch
-from triage_kernels.core.models import EPS, VARIANTS
+from triage_kernels.core.models import EPS, VARIANTS, Variant
 from triage_kernels.core.reference import norm_eager, normed, rows_of, weight_of
 from triage_kernels.core.rms import inv_rms
 from triage_kernels.core.spec import Args, Case, Exact, KernelSpec, Misuse, Output, Outputs, Traffic
@@ -92,7 +92,6 @@ def gemma_qkv_rmsnorm(
     num_kv_heads: int,
     head_dim: int,
     eps: float = EPS,
-    grid: str = "packed",
 ) -> Outputs:
     """In place per head: q = R(n(q) * q_weight), k = R(n(k) * k_weight), v = R(n(v)).
 
@@ -101,7 +100,6 @@ def gemma_qkv_rmsnorm(
         k, v: [M, num_kv_heads * head_dim], dtype of `q`; both None on layers that share
             another layer's KV, where only `q` is normed.
         q_weight, k_weight: [head_dim] packed, any float dtype.
-        grid: "packed" (default), "by_head" (a program per token and head) or "per_token".
     Returns:
         (q, k, v) or (q,), the tensors given, overwritten.
     Aliasing: q, k and v may be column slices of one buffer but must not share an element;
@@ -123,16 +121,11 @@ def gemma_qkv_rmsnorm(
         for name, tensor in (("k", k), ("v", v)):
             check_heads(name, tensor, num_kv_heads, head_dim)
             check_writable(name, tensor)
-            check_device(name, tensor, q)
-            if tensor.dtype != q.dtype or tensor.shape[0] != q.shape[0]:
-                raise ContractError(
-                    f"{name} is {tensor.dtype} with {tensor.shape[0]} rows; "
-                    f"allowed: {q.dtype} with {q.shape[0]}, as q"
-                )
+            check_beside(name, tensor, q)
         check_disjoint("q", q, k=k, v=v)
         check_disjoint("k", k, v=v)
     m = q.shape[0]
-    plan = head_plan(grid, num_q_heads, head_dim, q.dtype)
+    plan = head_plan(head_dim, q.dtype)
     kv_heads = 0 if k is None else num_kv_heads
     given = [t for t in (q, k, v) if t is not None]
     written = [aligned(t) for t in given]
@@ -174,7 +167,6 @@ def gemma_qkv_rmsnorm_eager(
     num_kv_heads: int,
     head_dim: int,
     eps: float = EPS,
-    grid: str = "packed",
 ) -> Outputs:
     """The same in torch, in place as well: fp32 inside, one rounding each."""
     jobs = ((q, q_weight, num_q_heads), (k, k_weight, num_kv_heads), (v, None, num_kv_heads))
@@ -186,14 +178,18 @@ def gemma_qkv_rmsnorm_eager(
     return tuple(written)
 
 
+def heads_exact(x: Tensor, weight: Tensor | None, head_dim: int, eps: float) -> Exact:
+    """The norm of every head of [M, heads * head_dim], in fp64."""
+    n = normed(x.unflatten(-1, (-1, head_dim)), weight, eps, torch.float64).flatten(-2)
+    return Exact(n, n.abs())
+
+
 def oracle(args: Args, outputs: Outputs) -> tuple[Exact, ...]:
     d, eps = args["head_dim"], args["eps"]
     exact = []
     for name, weight in (("q", args["q_weight"]), ("k", args["k_weight"]), ("v", None)):
         if args[name] is not None:
-            heads = args[name].unflatten(-1, (-1, d))
-            n = normed(heads, weight, eps, torch.float64).flatten(-2)
-            exact.append(Exact(n, n.abs()))
+            exact.append(heads_exact(args[name], weight, d, eps))
     return tuple(exact)
 
 
@@ -247,11 +243,13 @@ def traffic(dims: Mapping[str, int], rows: int, size: int) -> Traffic:
     return Traffic(moved, 2 * moved)
 
 
-def attention_cases() -> tuple[Case, ...]:
-    """Sliding and full layers of every variant."""
+def attention_cases(
+    variants: Iterable[Variant] = VARIANTS, layers: tuple[str, ...] = ("sliding", "full")
+) -> tuple[Case, ...]:
+    """These layers of these variants; by default all there are."""
     cases = []
-    for v in VARIANTS:
-        for layer in ("sliding", "full"):
+    for v in variants:
+        for layer in layers:
             hq, hkv, d = v.heads(layer)
             dims = {"HQ": hq, "HKV": hkv, "D": d}
             cases.append(Case(f"{v.name} {layer}", v.name, dims, f"{layer} layers"))

@@ -7,6 +7,7 @@ other's output: passing one buffer as both k and v to an in-place norm cannot wo
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 import triton
@@ -14,21 +15,20 @@ import triton.language as tl
 from torch import Tensor
 
 from triage_kernels.core.alignment import aligned, written_back
-from triage_kernels.core.errors import ContractError
 from triage_kernels.core.guard import (
-    check_device,
+    check_beside,
     check_disjoint,
     check_heads,
     check_vector,
     check_writable,
 )
 from triage_kernels.core.heads import head_plan, head_tile
-from triage_kernels.core.launch import launch
+from triage_kernels.core.launch import fresh, launch
 from triage_kernels.core.models import EPS, VARIANTS
-from triage_kernels.core.reference import norm_eager, normed, rows_of, weight_of
+from triage_kernels.core.reference import norm_eager, rows_of, weight_of
 from triage_kernels.core.rms import inv_rms
-from triage_kernels.core.spec import Args, Case, Exact, KernelSpec, Misuse, Output, Outputs, Traffic
-from triage_kernels.ops.qkv_rmsnorm import _norm_heads
+from triage_kernels.core.spec import Args, Exact, KernelSpec, Misuse, Output, Outputs, Traffic
+from triage_kernels.ops.qkv_rmsnorm import _norm_heads, attention_cases, heads_exact
 
 
 @triton.jit(do_not_specialize=["M"])
@@ -76,7 +76,6 @@ def gemma_qkv_rmsnorm_shared_kv(
     num_kv_heads: int,
     head_dim: int,
     eps: float = EPS,
-    grid: str = "packed",
 ) -> Outputs:
     """q = R(n(q) * q_weight) in place; fresh k = R(n(kv) * k_weight) and v = R(n(kv)).
 
@@ -84,7 +83,6 @@ def gemma_qkv_rmsnorm_shared_kv(
         q: [M, num_q_heads * head_dim] bf16, fp16 or fp32, heads packed, any token stride.
         kv: [M, num_kv_heads * head_dim], dtype of `q`; only read.
         q_weight, k_weight: [head_dim] packed, any float dtype.
-        grid: as for `gemma_qkv_rmsnorm`.
     Returns:
         (q, k, v): the tensor given, and two fresh packed ones like `kv`.
     Raises:
@@ -94,18 +92,13 @@ def gemma_qkv_rmsnorm_shared_kv(
     check_heads("q", q, num_q_heads, head_dim)
     check_heads("kv", kv, num_kv_heads, head_dim)
     check_writable("q", q)
-    check_device("kv", kv, q)
-    if kv.dtype != q.dtype or kv.shape[0] != q.shape[0]:
-        raise ContractError(
-            f"kv is {kv.dtype} with {kv.shape[0]} rows; allowed: {q.dtype} with {q.shape[0]}, as q"
-        )
+    check_beside("kv", kv, q)
     check_vector("q_weight", q_weight, head_dim, q)
     check_vector("k_weight", k_weight, head_dim, q)
     check_disjoint("q", q, kv=kv)
-    k = torch.empty(kv.shape, dtype=kv.dtype, device=kv.device)
-    v = torch.empty(kv.shape, dtype=kv.dtype, device=kv.device)
+    k, v = fresh(kv), fresh(kv)
     m = q.shape[0]
-    plan = head_plan(grid, num_q_heads, head_dim, q.dtype)
+    plan = head_plan(head_dim, q.dtype)
     q_rows, kv, q_weight, k_weight = map(aligned, (q, kv, q_weight, k_weight))
     launch(
         _qkv_rmsnorm_shared_kv_kernel,
@@ -140,7 +133,6 @@ def gemma_qkv_rmsnorm_shared_kv_eager(
     num_kv_heads: int,
     head_dim: int,
     eps: float = EPS,
-    grid: str = "packed",
 ) -> Outputs:
     """The same in torch: fp32 inside, one rounding each; q in place."""
     q.copy_(norm_eager(q.unflatten(-1, (num_q_heads, head_dim)), q_weight, eps).flatten(-2))
@@ -154,11 +146,8 @@ def gemma_qkv_rmsnorm_shared_kv_eager(
 
 def oracle(args: Args, outputs: Outputs) -> tuple[Exact, ...]:
     d, eps = args["head_dim"], args["eps"]
-    exact = []
-    for name, weight in (("q", args["q_weight"]), ("kv", args["k_weight"]), ("kv", None)):
-        n = normed(args[name].unflatten(-1, (-1, d)), weight, eps, torch.float64).flatten(-2)
-        exact.append(Exact(n, n.abs()))
-    return tuple(exact)
+    jobs = (("q", args["q_weight"]), ("kv", args["k_weight"]), ("kv", None))
+    return tuple(heads_exact(args[name], weight, d, eps) for name, weight in jobs)
 
 
 def make(
@@ -191,15 +180,10 @@ def traffic(dims: Mapping[str, int], rows: int, size: int) -> Traffic:
     )
 
 
-def _cases() -> tuple[Case, ...]:
-    cases = []
-    for v in VARIANTS:
-        if v.shared_kv_projection:
-            hq, hkv, d = v.heads("full")
-            dims = {"HQ": hq, "HKV": hkv, "D": d}
-            cases.append(Case(f"{v.name} full", v.name, dims, "K == V on full layers"))
-    return tuple(cases)
-
+CASES = tuple(
+    replace(case, reason="K == V on full layers")
+    for case in attention_cases((v for v in VARIANTS if v.shared_kv_projection), ("full",))
+)
 
 SPEC = KernelSpec(
     name="gemma_qkv_rmsnorm_shared_kv",
@@ -209,7 +193,7 @@ SPEC = KernelSpec(
     unfused=gemma_qkv_rmsnorm_shared_kv_eager,
     oracle=oracle,
     make=make,
-    cases=_cases(),
+    cases=CASES,
     outputs=(
         Output("q", "one rounding", in_place="q"),
         Output("k", "one rounding"),

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
 from triage_kernels.core.alignment import aligned, written_back
-from triage_kernels.core.guard import check_rows, check_vector, output
-from triage_kernels.core.launch import cdiv, launch, row_plan
+from triage_kernels.core.guard import check_rows, check_vectors, output
+from triage_kernels.core.launch import launch_rows
 from triage_kernels.core.models import EPS
-from triage_kernels.core.reference import hidden_cases, norm_eager, normed, rows_of, weight_of
+from triage_kernels.core.reference import (
+    hidden_cases,
+    norm_eager,
+    norm_exact,
+    rounded_once,
+    row_maker,
+    row_traffic,
+)
 from triage_kernels.core.rms import inv_rms, load, load_weight, store, tile
-from triage_kernels.core.spec import Args, Exact, KernelSpec, Output, Outputs, Traffic
+from triage_kernels.core.spec import Args, Exact, KernelSpec, Output, Outputs
 
 
 @triton.jit(do_not_specialize=["M"])
@@ -59,36 +63,13 @@ def gemma_rmsnorm_add(
     """
     check_rows("x", x)
     check_rows("residual", residual, x)
-    check_vector("weight", weight, x.shape[1], x)
+    check_vectors(x, weight=weight)
     out = output(out, x, x=x, residual=residual)
     x, residual, weight = map(aligned, (x, residual, weight))
     work = aligned(out)
-    m, n = x.shape
-    plan = row_plan(n)
-    launch(
-        _rmsnorm_add_kernel,
-        (cdiv(m, plan.rows),),
-        x,
-        weight,
-        residual,
-        work,
-        x.stride(0),
-        residual.stride(0),
-        work.stride(0),
-        m,
-        N=n,
-        EPS=eps,
-        num_warps=plan.num_warps,
-        **plan.tile,
-    )
+    strides = x.stride(0), residual.stride(0), work.stride(0)
+    launch_rows(_rmsnorm_add_kernel, x, x, weight, residual, work, *strides, EPS=eps)
     return written_back(work, out)
-
-
-def gemma_rmsnorm_add_eager(
-    x: Tensor, weight: Tensor, residual: Tensor, eps: float = EPS
-) -> Tensor:
-    """The same in torch: fp32 inside, one rounding."""
-    return (normed(x, weight, eps, torch.float32) + residual.float()).to(x.dtype)
 
 
 def gemma_rmsnorm_add_unfused(
@@ -98,27 +79,13 @@ def gemma_rmsnorm_add_unfused(
     return norm_eager(x, weight, eps) + residual
 
 
+gemma_rmsnorm_add_eager = rounded_once(gemma_rmsnorm_add_unfused)
+
+
 def oracle(args: Args, outputs: Outputs) -> tuple[Exact, ...]:
-    n = normed(args["x"], args["weight"], args["eps"], torch.float64)
+    n = norm_exact(args["x"], args["weight"], args["eps"])
     r = args["residual"].double()
-    return (Exact(n + r, n.abs() + r.abs()),)
-
-
-def make(
-    dims: Mapping[str, int], rows: int, dtype: torch.dtype, generator: torch.Generator
-) -> Args:
-    n = dims["N"]
-    return {
-        "x": rows_of(rows, n, dtype, generator),
-        "weight": weight_of(n, dtype, generator),
-        "residual": rows_of(rows, n, dtype, generator),
-        "eps": EPS,
-    }
-
-
-def traffic(dims: Mapping[str, int], rows: int, size: int) -> Traffic:
-    n = dims["N"]
-    return Traffic((3 * rows * n + n) * size, (5 * rows * n + n) * size)
+    return (Exact(n.value + r, n.magnitude + r.abs()),)
 
 
 SPEC = KernelSpec(
@@ -128,11 +95,11 @@ SPEC = KernelSpec(
     eager=gemma_rmsnorm_add_eager,
     unfused=gemma_rmsnorm_add_unfused,
     oracle=oracle,
-    make=make,
+    make=row_maker(x="rows", weight="weight", residual="rows", eps="eps"),
     cases=hidden_cases(),
     outputs=(Output("out", "one rounding, after the add"),),
     rows=("x", "residual"),
     vectors=("weight",),
     launches_replaced="2 -> 1",
-    traffic=traffic,
+    traffic=row_traffic(fused=3, unfused=5, weights=1),
 )

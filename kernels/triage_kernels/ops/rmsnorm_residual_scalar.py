@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
 from triage_kernels.core.alignment import aligned, written_back
-from triage_kernels.core.guard import check_rows, check_scalar, check_vector, output
-from triage_kernels.core.launch import cdiv, launch, row_plan
+from triage_kernels.core.guard import check_rows, check_scalar, check_vectors, output
+from triage_kernels.core.launch import launch_rows
 from triage_kernels.core.models import EPS
 from triage_kernels.core.reference import (
     hidden_cases,
     norm_eager,
-    normed,
-    rows_of,
-    scalar_of,
-    weight_of,
+    norm_exact,
+    rounded_once,
+    row_maker,
+    row_traffic,
+    tail_exact,
 )
 from triage_kernels.core.rms import inv_rms, load, load_weight, store, tile
-from triage_kernels.core.spec import Args, Exact, KernelSpec, Output, Outputs, Traffic
+from triage_kernels.core.spec import Args, Exact, KernelSpec, Output, Outputs
 
 
 @triton.jit(do_not_specialize=["c_ptr", "M"])
@@ -74,16 +72,14 @@ def gemma_rmsnorm_residual_scalar(
     """
     check_rows("x", x)
     check_rows("residual", residual, x)
-    check_vector("weight", weight, x.shape[1], x)
+    check_vectors(x, weight=weight)
     check_scalar("scalar", scalar, x)
     out = output(out, x, x=x, residual=residual)
     x, residual, weight = map(aligned, (x, residual, weight))
     work = aligned(out)
-    m, n = x.shape
-    plan = row_plan(n)
-    launch(
+    launch_rows(
         _rmsnorm_residual_scalar_kernel,
-        (cdiv(m, plan.rows),),
+        x,
         x,
         weight,
         residual,
@@ -92,21 +88,9 @@ def gemma_rmsnorm_residual_scalar(
         x.stride(0),
         residual.stride(0),
         work.stride(0),
-        m,
-        N=n,
         EPS=eps,
-        num_warps=plan.num_warps,
-        **plan.tile,
     )
     return written_back(work, out)
-
-
-def gemma_rmsnorm_residual_scalar_eager(
-    x: Tensor, weight: Tensor, residual: Tensor, scalar: Tensor, eps: float = EPS
-) -> Tensor:
-    """The same in torch: fp32 inside, one rounding."""
-    y = normed(x, weight, eps, torch.float32) + residual.float()
-    return (y * scalar.float()).to(x.dtype)
 
 
 def gemma_rmsnorm_residual_scalar_unfused(
@@ -116,28 +100,11 @@ def gemma_rmsnorm_residual_scalar_unfused(
     return (norm_eager(x, weight, eps) + residual) * scalar
 
 
+gemma_rmsnorm_residual_scalar_eager = rounded_once(gemma_rmsnorm_residual_scalar_unfused)
+
+
 def oracle(args: Args, outputs: Outputs) -> tuple[Exact, ...]:
-    n = normed(args["x"], args["weight"], args["eps"], torch.float64)
-    r, c = args["residual"].double(), args["scalar"].double()
-    return (Exact((n + r) * c, (n.abs() + r.abs()) * c.abs()),)
-
-
-def make(
-    dims: Mapping[str, int], rows: int, dtype: torch.dtype, generator: torch.Generator
-) -> Args:
-    n = dims["N"]
-    return {
-        "x": rows_of(rows, n, dtype, generator),
-        "weight": weight_of(n, dtype, generator),
-        "residual": rows_of(rows, n, dtype, generator),
-        "scalar": scalar_of(dtype),
-        "eps": EPS,
-    }
-
-
-def traffic(dims: Mapping[str, int], rows: int, size: int) -> Traffic:
-    n = dims["N"]
-    return Traffic((3 * rows * n + n) * size, (7 * rows * n + n) * size)
+    return (tail_exact(norm_exact(args["x"], args["weight"], args["eps"]), args),)
 
 
 SPEC = KernelSpec(
@@ -147,11 +114,11 @@ SPEC = KernelSpec(
     eager=gemma_rmsnorm_residual_scalar_eager,
     unfused=gemma_rmsnorm_residual_scalar_unfused,
     oracle=oracle,
-    make=make,
+    make=row_maker(x="rows", weight="weight", residual="rows", scalar="scalar", eps="eps"),
     cases=hidden_cases(),
     outputs=(Output("out", "one rounding, after the multiply"),),
     rows=("x", "residual"),
     vectors=("weight",),
     launches_replaced="3 -> 1",
-    traffic=traffic,
+    traffic=row_traffic(fused=3, unfused=7, weights=1),
 )

@@ -12,11 +12,18 @@ import torch
 from torch import Tensor
 
 from triage_kernels.core.models import EPS, VARIANTS
-from triage_kernels.core.reference import hidden_cases, norm_eager, normed, rows_of, weight_of
+from triage_kernels.core.reference import (
+    hidden_cases,
+    norm_eager,
+    norm_exact,
+    row_maker,
+    row_traffic,
+    weight_of,
+)
 from triage_kernels.core.rope import cos_sin_cache, rotate
-from triage_kernels.core.spec import Args, Case, Exact, KernelSpec, Output, Outputs, Traffic
+from triage_kernels.core.spec import Args, Exact, KernelSpec, Output, Outputs, Traffic
 from triage_kernels.ops.preamble_spec import POSITIONS, exact_rope
-from triage_kernels.ops.qkv_rmsnorm import qkv_slices
+from triage_kernels.ops.qkv_rmsnorm import attention_cases, heads_exact, qkv_slices
 
 
 def qkv_norm_rope_eager(
@@ -50,9 +57,7 @@ def _rope_oracle(args: Args, outputs: Outputs) -> tuple[Exact, ...]:
         e = exact_rope(args[name], weight, heads, cos, sin, args["eps"], rounded=True)
         assert e.slack is not None
         exact.append(Exact(e.value.flatten(-2), e.magnitude.flatten(-2), e.slack.flatten(-2)))
-    v = args["v"].unflatten(-1, (args["num_kv_heads"], -1))
-    n = normed(v, None, args["eps"], torch.float64).flatten(-2)
-    return (*exact, Exact(n, n.abs()))
+    return (*exact, heads_exact(args["v"], None, args["head_dim"], args["eps"]))
 
 
 def _make_rope(
@@ -91,33 +96,7 @@ def rmsnorm_fanout_eager(
 
 def _fanout_oracle(args: Args, outputs: Outputs) -> tuple[Exact, ...]:
     weights = (args["weight0"], args["weight1"], args["weight2"])
-    values = (normed(args["x"], w, args["eps"], torch.float64) for w in weights)
-    return tuple(Exact(n, n.abs()) for n in values)
-
-
-def _make_fanout(
-    dims: Mapping[str, int], rows: int, dtype: torch.dtype, generator: torch.Generator
-) -> Args:
-    n = dims["N"]
-    weights = {f"weight{i}": weight_of(n, dtype, generator) for i in range(3)}
-    return {"x": rows_of(rows, n, dtype, generator), **weights, "eps": EPS}
-
-
-def _fanout_traffic(dims: Mapping[str, int], rows: int, size: int) -> Traffic:
-    n = dims["N"]
-    return Traffic((4 * rows * n + 3 * n) * size, (6 * rows * n + 3 * n) * size)
-
-
-_MOE = next(v for v in VARIANTS if v.moe)
-
-
-def _rope_cases() -> tuple[Case, ...]:
-    cases = []
-    for layer in ("sliding", "full"):
-        hq, hkv, d = _MOE.heads(layer)
-        dims = {"HQ": hq, "HKV": hkv, "D": d}
-        cases.append(Case(f"{_MOE.name} {layer}", _MOE.name, dims, f"{layer} layers"))
-    return tuple(cases)
+    return tuple(norm_exact(args["x"], w, args["eps"]) for w in weights)
 
 
 QKV_NORM_ROPE = KernelSpec(
@@ -128,7 +107,7 @@ QKV_NORM_ROPE = KernelSpec(
     unfused=qkv_norm_rope_eager,
     oracle=_rope_oracle,
     make=_make_rope,
-    cases=_rope_cases(),
+    cases=attention_cases(v for v in VARIANTS if v.moe),
     outputs=(
         Output("q", "after the norm and at the end", in_place="q"),
         Output("k", "after the norm and at the end", in_place="k"),
@@ -147,11 +126,11 @@ RMSNORM_FANOUT = KernelSpec(
     eager=rmsnorm_fanout_eager,
     unfused=rmsnorm_fanout_eager,
     oracle=_fanout_oracle,
-    make=_make_fanout,
+    make=row_maker(x="rows", weight0="weight", weight1="weight", weight2="weight", eps="eps"),
     cases=hidden_cases(moe=True),
     outputs=tuple(Output(f"y{i}", "one rounding; reads the stored residual") for i in range(3)),
     rows=("x",),
     vectors=("weight0", "weight1", "weight2"),
     launches_replaced="3 -> 1",
-    traffic=_fanout_traffic,
+    traffic=row_traffic(fused=4, unfused=6, weights=3),
 )

@@ -2,12 +2,11 @@
 
 Read from the TTGIR of a compilation, so it needs no GPU. Two compilations that give every
 reduction one `RowLayout` add a row's elements in one order.
-`python -m triage_kernels.perf.layouts OP...` prints the layouts of each op over grids and strides.
+`python -m triage_kernels.perf.layouts OP...` prints the layouts of each op over strides.
 """
 
 from __future__ import annotations
 
-import inspect
 import json
 import re
 import sys
@@ -49,7 +48,6 @@ def row_layouts(kernel: Any) -> tuple[RowLayout, ...]:
 def main(ops: list[str]) -> None:
     import torch
 
-    from triage_kernels.core.heads import GRIDS
     from triage_kernels.core.launch import recording
     from triage_kernels.perf.aot import compile_launch
     from triage_kernels.validate.checks.guarded import embed
@@ -61,9 +59,6 @@ def main(ops: list[str]) -> None:
         for dtype in (torch.bfloat16, torch.float32):
             args = spec.make(case.dims, 16, dtype, torch.Generator().manual_seed(0))
             calls = {f"pad {pad}": embed(args, spec, pad)[0] for pad in (16, 3)}
-            takes_grid = "grid" in inspect.signature(spec.fused).parameters
-            for grid in GRIDS if takes_grid and "HKV" in case.dims else ():
-                calls[grid] = {**args, "grid": grid}
             for name, call in {"packed rows": args, **calls}.items():
                 with recording() as written:
                     spec.fused(**call)

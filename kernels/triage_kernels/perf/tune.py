@@ -18,7 +18,7 @@ from triage_kernels.core.heads import tiled
 from triage_kernels.core.launch import planned
 from triage_kernels.core.plans import PLANS, Plans
 from triage_kernels.core.spec import Case, KernelSpec
-from triage_kernels.perf.bench import copy_call, inputs
+from triage_kernels.perf.contenders import copy_call, inputs
 from triage_kernels.perf.timing import cold
 from triage_kernels.validate.registry import OURS
 from triage_kernels.validate.results import CRASHES

@@ -138,6 +138,7 @@ class Driver:
         request.length = request.reported = stop
         step = self.guard.begin()
         self.forwards.extend(request, start, loc)
+        self.guard.end()
         self.guard.release(step)
 
     def _decode_step(self) -> None:
@@ -153,6 +154,7 @@ class Driver:
         loc = self._next_token(batch)
         step = self.guard.begin()
         self.forwards.decode(batch, loc)
+        self.guard.end()
         self.guard.release(step)
         for request, length in zip(batch, before, strict=True):
             request.reported = length if self.overlap else request.length
@@ -169,6 +171,7 @@ class Driver:
         loc = slots.reshape(-1)
         self.forwards.verify(batch, loc)
         self.forwards.after_verify(batch, loc)
+        self.guard.end()
         self.guard.release(step)
         self._accept(batch)
 

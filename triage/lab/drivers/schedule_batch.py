@@ -266,6 +266,7 @@ class Scheduler:
     def _forward(self, batch: Any, starts: Any, counts: Any) -> None:
         step = self.guard.begin()
         self.forwards.from_schedule_batch(batch, starts, counts)
+        self.guard.end()
         self.guard.release(step)
 
     def _next_token(self, req: Any) -> None:

@@ -31,7 +31,8 @@ class HandingOut:
     def around_alloc(self, original: Any, allocator: Any, *args: Any, **kwargs: Any) -> Any:
         if "I14" in self.traps.enabled:
             self._fits_its_row(original, allocator, args, kwargs)
-        if "I8" not in self.traps.enabled or not has_mapping(allocator):
+        judged = "I8" in self.traps.enabled and self.traps.may_wait
+        if not judged or not has_mapping(allocator):
             return original(allocator, *args, **kwargs)
         sub = allocator.swa_attn_allocator
         self.books.given.pop(sub, None)

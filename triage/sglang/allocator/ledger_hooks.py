@@ -211,11 +211,11 @@ class Books:
     # -- rows of req_to_token ---------------------------------------------------------------
 
     def around_row_alloc(self, original: Any, table: Any, *args: Any, **kwargs: Any) -> Any:
-        free = set(table.free_slots)
+        free, rows = set(table.free_slots), self._rows_of(table)
         given = original(table, *args, **kwargs)
         for row in given or ():
             if row in free:
-                self._tell(self._rows_of(table).acquire(int(row), where="ReqToTokenPool.alloc"))
+                self._tell(rows.acquire(int(row), where="ReqToTokenPool.alloc"))
         return given
 
     def around_row_free(self, original: Any, table: Any, *args: Any, **kwargs: Any) -> Any:
@@ -234,9 +234,11 @@ class Books:
         return widths.pop() if len(widths) == 1 else None
 
     def _rows_of(self, table: Any) -> RequestLedger:
+        """Rows that are not free when the table is first seen were given out before."""
         rows = self._rows.get(table)
         if rows is None:
-            rows = self._rows[table] = RequestLedger()
+            taken = set(range(1, len(table.req_to_token))) - set(table.free_slots)
+            rows = self._rows[table] = RequestLedger(taken)
         return rows
 
     def _leaked(self, row: int) -> None:
@@ -355,10 +357,15 @@ class Books:
         for evidence in found:
             self.report(evidence)
 
-    def restart(self) -> None:
+    def forget(self) -> None:
+        """Something moved unseen: the ledgers are made anew from what is free by then."""
         self._subs.clear()
         self._rows.clear()
+        self._kept.clear()
         self.given.clear()
+
+    def restart(self) -> None:
+        self.forget()
         self.boundaries = self.agreed = self._trees = 0
 
 

@@ -50,6 +50,9 @@ class TreeTrap:
 
     def around(self, original: Any, cache: Any, *args: Any, **kwargs: Any) -> Any:
         self.books.tree_seen()
+        if self.traps.capturing():
+            self.books.forget()
+            return original(cache, *args, **kwargs)
         result = original(cache, *args, **kwargs)
         self._operations += 1
         if self._operations % self.every:

@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from triage.device import capture
+from triage.dump.flashinfer_api import CONTEXT, DECODE
 from triage.sglang.binding.hooks import Hook
 from triage.sglang.binding.patches import Patch
 from triage.sglang.binding.wrapping import Function, Parameters, written_out
-from triage.sglang.launch.call import CONTEXT, DECODE, AttentionCall
+from triage.sglang.launch.call import AttentionCall
 from triage.sglang.launch.hot_state import HOLDS, Given, first_extent
 from triage.sglang.launch.watching import FORM
 from triage.sglang.traps import Traps

@@ -13,8 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-DECODE = "trtllm_batch_decode_with_kv_cache"
-CONTEXT = "trtllm_batch_context_with_kv_cache"
+from triage.dump.flashinfer_api import CONTEXT, DECODE
 
 _POSITIONAL = {
     DECODE: ("query", "kv_cache", "workspace_buffer", "block_tables", "seq_lens", "max_seq_len"),

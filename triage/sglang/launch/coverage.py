@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 SEEN = "trtllm_mha"
 
@@ -51,6 +52,16 @@ class Served:
     assumed: bool
 
 
+_FLAGS = (
+    "attention_backend",
+    "prefill_attention_backend",
+    "decode_attention_backend",
+    "speculative_algorithm",
+    "speculative_attention_mode",
+    "speculative_draft_attention_backend",
+)
+
+
 def served(flags: Sequence[str], arch: str) -> Served:
     """Read the flags that decide; unknown ones are SGLang's own business and passed over.
 
@@ -59,33 +70,56 @@ def served(flags: Sequence[str], arch: str) -> Served:
         arch: "sm_90" and so on, of the GPU that will serve.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for name in (
-        "attention-backend",
-        "prefill-attention-backend",
-        "decode-attention-backend",
-        "speculative-algorithm",
-        "speculative-attention-mode",
-        "speculative-draft-attention-backend",
-    ):
-        parser.add_argument(f"--{name}", default="")
+    for name in _FLAGS:
+        parser.add_argument(f"--{name.replace('_', '-')}", default="")
     parser.add_argument("--disable-cuda-graph", action="store_true")
     given, _ = parser.parse_known_args(list(flags))
-    chosen = given.attention_backend
-    prefill = given.prefill_attention_backend or chosen
-    decode = given.decode_attention_backend or chosen
+    return served_by(given, arch, drafts=bool(given.speculative_algorithm or not flags))
+
+
+def served_by(given: Any, arch: str, *, drafts: bool | None = None) -> Served:
+    """The same of an object with SGLang's names for these flags, such as its `ServerArgs`.
+
+    drafts: whether a draft is to be spoken of; by default where there is an algorithm.
+    """
+    flag = {name: getattr(given, name, None) or "" for name in _FLAGS}
+    chosen = flag["attention_backend"]
+    prefill = flag["prefill_attention_backend"] or chosen
+    decode = flag["decode_attention_backend"] or chosen
     assumed = not (prefill and decode)
     prefill = prefill or (SEEN if arch in _PREFILLS else "triton")
     decode = decode or (SEEN if arch in _DECODES else "triton")
-    verify = decode if given.speculative_attention_mode == "decode" else prefill
+    verify = decode if flag["speculative_attention_mode"] == "decode" else prefill
     launches = [Launches("prefill", prefill), Launches("decode", decode)]
-    if given.speculative_algorithm or not flags:
-        draft = given.speculative_draft_attention_backend
+    if bool(flag["speculative_algorithm"]) if drafts is None else drafts:
+        draft = flag["speculative_draft_attention_backend"]
         launches += [
             Launches("target verify", verify),
             Launches("draft decode", draft or decode),
             Launches("draft extend", draft or verify),
         ]
-    return Served(arch, tuple(launches), not given.disable_cuda_graph, assumed)
+    graphs = not getattr(given, "disable_cuda_graph", False)
+    return Served(arch, tuple(launches), graphs, assumed)
+
+
+def uncovered(
+    server: Served, mode: str, enabled: frozenset[str], reads_device: frozenset[str]
+) -> list[str]:
+    """What `mode` leaves uncovered on such a server, one sentence each; none if nothing.
+
+    Args: as `not_checked`.
+    """
+    found = [
+        f"{each.kind} launches: {each.backend} serves them, the checks of tables stand at {SEEN}"
+        for each in server.launches
+        if not each.seen
+    ]
+    everywhere, in_graphs = not_checked(mode, enabled, reads_device)
+    if everywhere:
+        found.append(f"{', '.join(everywhere)}: mode {mode} reads nothing back, they would")
+    if in_graphs and server.graphs:
+        found.append(f"{', '.join(in_graphs)} in CUDA graphs: nothing of Python runs in a replay")
+    return found
 
 
 def not_checked(

@@ -74,7 +74,7 @@ class Metadata:
     # -- building --------------------------------------------------------------------------
 
     def around_eager(self, original: Any, backend: Any, forward_batch: Any, *args: Any) -> Any:
-        if "I13" in self.traps.enabled:
+        if "I13" in self.traps.enabled and not self.traps.capturing():
             self._fits(backend, forward_batch)
         before = getattr(backend, "forward_metadata", None)
         result = original(backend, forward_batch, *args)
@@ -83,7 +83,7 @@ class Metadata:
         self.builds += 1
         built = self._built[backend] = Built(self.builds, int(forward_batch.batch_size))
         built.add(forward_batch)
-        if self.traps.reads_device and self.builds % self.every == 0 and forward_batch.batch_size:
+        if self.traps.may_wait and self.builds % self.every == 0 and forward_batch.batch_size:
             self._look(backend, forward_batch)
         return result
 
@@ -123,7 +123,7 @@ class Metadata:
         if not hasattr(backend, "_fill_page_table_device"):
             return  # gathered on the host, as wide as the longest row
         columns = getattr(backend, "max_num_pages", None)
-        longest = _longest(forward_batch, self.traps.reads_device)
+        longest = _longest(forward_batch, self.traps.may_wait)
         if columns is None or longest is None:
             return
         mode = forward_batch.forward_mode
@@ -270,9 +270,9 @@ def _tables(metadata: Any, pool: Any) -> list[tuple[str, Tensor | None, Tensor |
     return tables
 
 
-def _longest(forward_batch: Any, reads_device: bool) -> int | None:
+def _longest(forward_batch: Any, may_wait: bool) -> int | None:
     """Tokens of the longest row, from the host's copy; from the device where that is allowed."""
     lengths = getattr(forward_batch, "seq_lens_cpu", None)
-    if lengths is None and reads_device:
+    if lengths is None and may_wait:
         lengths = forward_batch.seq_lens
     return None if lengths is None or not len(lengths) else int(lengths.max())

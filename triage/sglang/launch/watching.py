@@ -42,7 +42,7 @@ from triage.sglang.launch.pools import (
     sub_pools,
     swa_state,
 )
-from triage.sglang.scheduler.sizing import watch_for
+from triage.sglang.launch.sizing import watch_for
 
 if TYPE_CHECKING:
     from triage.device.watch import Mode, Watch
@@ -114,7 +114,9 @@ class Watching:
         self._fresh_for: Any = None  # the batch that the metadata was asked for
         self.graph = 0
         self._captures = 0
-        self._expected = False
+        self._expected: set[int] = set()  # backends
+        self.of_graph: set[int] = set()
+        """Backends whose newest metadata is that of a graph, by `id`."""
 
     def restart(self) -> None:
         """As in a new process; the memory of the last one is given back."""
@@ -123,7 +125,8 @@ class Watching:
         self._vectors = self._fresh_for = None
         self._known.clear()
         self.graph = self._captures = 0
-        self._expected = False
+        self._expected.clear()
+        self.of_graph.clear()
 
     @property
     def refused(self) -> dict[str, int]:
@@ -162,34 +165,42 @@ class Watching:
                 recorder.device_bytes / 2**20,
             )
 
-    def forget(self, *, expect: bool = True) -> None:
-        """New metadata, or the same refilled: its tables are to be checked again.
+    def forget(self, backend: Any, *, graph: bool = False, expect: bool = True) -> None:
+        """New metadata of `backend`, or the same refilled: its tables are to be checked again.
 
+        graph: it is a graph's.
         expect: a check on the device is to follow, or the heartbeat stops.
         """
-        self._expected = self._expected or expect
+        if graph:
+            self.of_graph.add(id(backend))
+        elif self.of_graph:
+            self.of_graph.discard(id(backend))
+        if expect:
+            self._expected.add(id(backend))
         seat = self._seat
         checked = seat.windowed is not None or seat.whole is not None
         if checked or seat.written is not None or self._vectors is not None:
             self._forget()
 
-    def checked_by_host(self) -> None:
+    def checked_by_host(self, backend: Any) -> None:
         """Mode `raise` read a table before its launch: none of the device is to follow.
 
-        A graph's metadata announces one; where its forward then runs outside a graph,
-        waiting for it would end in a heartbeat missed.
+        A graph's metadata announces one; where the forward then runs outside a graph,
+        waiting for it would end in a heartbeat missed. Another backend's, such as that of
+        a draft's graph in the same step, is still to come.
         """
-        self._expected = False
+        self._expected.discard(id(backend))
 
-    def forward_done(self) -> bool:
-        """The target's forward has been launched; was metadata built for it, so that a check ran?
-
-        What was kept to recognise its later layers is let go.
-        """
+    def forward_done(self) -> None:
+        """The target's forward has been launched: what recognised its later layers is let go."""
         self._forget()
         for known in self._known.values():
             known.checked.let_go()
-        expected, self._expected = self._expected, False
+
+    def take_expected(self) -> bool:
+        """Was metadata built since the last call, so that a check on the device ran?"""
+        expected = bool(self._expected)
+        self._expected.clear()
         return expected
 
     def _forget(self) -> None:

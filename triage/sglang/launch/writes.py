@@ -119,9 +119,10 @@ return original(PASSED)
         self, pool: Any, layer: Any, loc: Tensor, passed: Tensor | None, swa_loc: Tensor | None
     ) -> None:
         """Look at a write: full slots, SWA slots as passed, and as the pool will write them."""
-        if self.traps.reads_device and not self.traps.capturing():
+        waits = self.traps.may_wait
+        if waits:
             self._check(pool, layer, loc, swa_loc)
-        else:
+        if not waits or self.traps.warms_up:
             self._watch(pool, loc, passed, swa_loc)
 
     # -- without waiting -----------------------------------------------------------------

@@ -24,6 +24,7 @@ from triage.dump.history import CRASH, SNAP, first_offence
 from triage.dump.sections import Dump
 from triage.errors import TrapError
 from triage.evidence import Evidence
+from triage.files.writing import Directory
 from triage.sglang.launch.collect import provenance
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class History:
 
     def __init__(self, traps: Traps) -> None:
         self.traps = traps
+        self._asked = 0
+        self._answering = False
 
     def entries(self, check: int | None = None) -> tuple[dict[str, Any], ...]:
         """Oldest first; empty where nothing is recorded or the ring cannot be read.
@@ -98,8 +101,8 @@ class History:
             return None
         text = f"{type(error).__name__}: {error}".splitlines()[0][:300]
         path, problem = self.save(CRASH, text, where)
-        told = f"dump: {path}" if path else f"no dump was written: {problem}"
-        logger.error("sglang-triage: %s left %s; %s", type(error).__name__, where, told)
+        what = told(path, problem)
+        logger.error("sglang-triage: %s left %s; %s", type(error).__name__, where, what)
         return path
 
     # -- on request ------------------------------------------------------------------------
@@ -118,35 +121,62 @@ class History:
         before = signal.getsignal(SIGNAL)
 
         def snap(number: int, frame: FrameType | None) -> None:
-            self._snap()
+            self._asked += 1
+            self._answer()
             if callable(before):
                 before(number, frame)
 
         signal.signal(SIGNAL, snap)
-        marker = armed_marker(self.traps.store.directory, os.getpid())
-        self._mark(marker)
+        owner = os.getpid()
+        marked = self._mark()
         try:
             yield
         finally:
-            marker.unlink(missing_ok=True)
+            if os.getpid() == owner:  # a forked child that unwinds through here owns nothing
+                self._unmark(marked)
             signal.signal(SIGNAL, before if before is not None else signal.SIG_DFL)
 
-    def _mark(self, marker: Path) -> None:
+    def _mark(self) -> tuple[Directory, int] | None:
+        """Leave `armed.PID`, held locked for as long as this process listens."""
         try:
-            marker.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            marker.touch()
+            directory = self.traps.store.open()
+            return directory, directory.create_held(f"armed.{os.getpid()}")
         except OSError as error:
             logger.error("sglang-triage: `triage snap` will not find this process: %s", error)
+            return None
+
+    @staticmethod
+    def _unmark(marked: tuple[Directory, int] | None) -> None:
+        if marked is not None:
+            directory, held = marked
+            directory.remove(f"armed.{os.getpid()}")
+            os.close(held)
+
+    def _answer(self) -> None:
+        """One snapshot for each time that was asked, one after the other.
+
+        A signal may come while a snapshot is being written, in the same thread.
+        """
+        if self._answering:
+            return
+        self._answering = True
+        try:
+            while self._asked:
+                self._asked -= 1
+                self._snap()
+        finally:
+            self._answering = False
 
     def _snap(self) -> None:
         try:
             path, problem = self.save(SNAP, "a snapshot that was asked for", "SIGUSR2")
         except Exception as error:  # a request must not end the server it looks at
-            path, problem = None, str(error)
-        told = f"dump: {path}" if path else f"no dump was written: {problem}"
-        logger.warning("sglang-triage: SIGUSR2; %s", told)
+            path, problem = None, type(error).__name__
+        logger.warning("sglang-triage: SIGUSR2; %s", told(path, problem))
 
 
-def armed_marker(directory: Path, pid: int) -> Path:
-    """Where a process that listens to SIGUSR2 says so."""
-    return directory / f"armed.{pid}"
+def told(path: Path | None, problem: str) -> str:
+    """What became of a dump, in one sentence."""
+    if path is None:
+        return f"no dump was written: {problem}"
+    return f"dump: {path}" + (f" ({problem})" if problem else "")

@@ -8,15 +8,22 @@ to come before.
 
 from __future__ import annotations
 
+import logging
 import pkgutil
 from collections.abc import Callable
 from typing import Any
 
+import torch
+
+from triage.invariants.catalogue import READS_DEVICE
 from triage.sglang.binding.hooks import Hook
+from triage.sglang.launch.coverage import served_by, uncovered
 from triage.sglang.traps import Traps
 
 SCHEDULER = "sglang.srt.managers.scheduler.Scheduler"
 RUNNER = "sglang.srt.model_executor.model_runner.ModelRunner"
+
+logger = logging.getLogger("triage")
 
 _STEP = "_sglang_triage_step"
 
@@ -30,8 +37,10 @@ class Scheduling:
 
     def hooks(self) -> list[Hook]:
         return [
-            *self._present(f"{RUNNER}.forward", self.forward, "mark behind the forward"),
-            *self._present(f"{SCHEDULER}.run_batch", self.run_batch, "number of a step"),
+            *self._present(f"{RUNNER}.forward", self.forward, "stream of the forward"),
+            *self._present(
+                f"{SCHEDULER}.run_batch", self.run_batch, "number of a step, and its mark"
+            ),
             *self._present(
                 f"{SCHEDULER}.process_batch_result",
                 self.process_batch_result,
@@ -61,6 +70,7 @@ class Scheduling:
             return original(scheduler, *args, **kwargs)
         step = self.traps.steps.begin()
         result = original(scheduler, *args, **kwargs)
+        self.traps.steps.end()
         if result is not None:
             setattr(result, _STEP, step)
         return result
@@ -73,9 +83,23 @@ class Scheduling:
             self.traps.steps.release(getattr(result, _STEP, None))
         return original(scheduler, batch, result, *args, **kwargs)
 
+    def say_what_is_uncovered(self, scheduler: Any) -> None:
+        """One line of the log each, now that the server's flags are resolved.
+
+        What the mode leaves out everywhere was said when the traps were armed.
+        """
+
+        enabled = self.traps.enabled
+        if not self.traps.reads_device:
+            enabled = enabled - READS_DEVICE
+        server = served_by(getattr(scheduler, "server_args", None), gpu_arch())
+        for sentence in uncovered(server, self.traps.mode, enabled, READS_DEVICE):
+            logger.warning("sglang-triage does not cover %s", sentence)
+
     def run_event_loop(self, original: Any, scheduler: Any, *args: Any, **kwargs: Any) -> Any:
         if not self.traps.armed:
             return original(scheduler, *args, **kwargs)
+        self.say_what_is_uncovered(scheduler)
         try:
             with self.traps.history.listening():
                 return original(scheduler, *args, **kwargs)
@@ -84,3 +108,11 @@ class Scheduling:
         except BaseException as error:
             self.traps.history.leaving(error, "Scheduler.run_event_loop")
             raise
+
+
+def gpu_arch() -> str:
+    """ "sm_90" and so on of the current GPU; "" without one."""
+    if not torch.cuda.is_available():
+        return ""
+    major, minor = torch.cuda.get_device_capability()
+    return f"sm_{major}{minor}"

@@ -5,12 +5,15 @@ overlap). In between, SGLang itself waits for the event behind the copy of that
 result to the host; the mark of a step lies before that event on the same stream.
 
     begin         a step is about to be launched: its number
-    forward_done  behind the target's forward, on its stream: the mark
+    forward_done  behind the target's forward: the stream that it ran on
+    end           everything of the step is queued, a draft behind the target included:
+                  the mark, on that stream
     release       before the step's tokens are looked at: waits for that mark, then
                   raises the step's TrapError, or logs it in mode `log`
 
-Not covered: what a draft reads after the target's forward of its step shows in the
-next step's mark; its tokens are proposals that the target verifies.
+SGLang queues the copy of a step's result before `run_batch` returns, so on one stream the
+mark lies some microseconds behind the event that SGLang waits for; from 0.5.15.post1 that
+copy has a stream of its own.
 """
 
 from __future__ import annotations
@@ -20,13 +23,15 @@ from collections import Counter, deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import torch
+
 from triage.device import capture
 from triage.device.checker import StepReport
 from triage.device.watch import CheckerSilent, Watch
 from triage.dump.from_ring import launch_of
 from triage.errors import StaleSWAState, TrapError
 from triage.evidence import Evidence
-from triage.invariants.error_map import typed
+from triage.invariants.catalogue import CATALOGUE, SHOWN_BY_ADDRESSES, SHOWN_BY_IDS, error_of
 
 if TYPE_CHECKING:
     from triage.sglang.traps import Traps
@@ -34,7 +39,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger("triage")
 
 REMEMBERED = 1024
-_BY_IDS = ("I1", "I2")  # what stale SWA state leads to
+_BY_IDS = SHOWN_BY_ADDRESSES | SHOWN_BY_IDS  # what stale SWA state leads to
+_ALTERED = {row.name for row in CATALOGUE if row.containment and row.name not in SHOWN_BY_IDS}
+"""What containment changes in the table whatever is enabled; identity is compared if asked for."""
+
 INVALID = "the output of this step is invalid"
 
 
@@ -48,6 +56,8 @@ class Steps:
         self._reports: deque[StepReport] = deque()
         self._logged: Counter[tuple[str, str]] = Counter()
         self._device_lost = False
+        self._stream: torch.cuda.Stream | None = None  # of the newest forward
+        self._queued = False  # a forward that no mark has followed
 
     # -- what the scheduler does -----------------------------------------------------------
 
@@ -59,23 +69,41 @@ class Steps:
         return self.current
 
     def forward_done(self) -> None:
-        """Send the checker's state to the host behind the target's forward.
-
-        Call it on the stream the forward ran on. Cost: one async copy and one event;
-        a wait only if eight marks are on their way, SGLang has two at most.
-        """
+        """The target's forward is queued on the current stream. Host work only."""
         watch = self.traps.watching.watch
         if watch is None or capture.capturing() or self._device_lost:
             return
-        if not self.traps.watching.forward_done():
+        self.traps.watching.forward_done()
+        self._queued = True
+        if watch.checker.on_cuda:
+            self._stream = torch.cuda.current_stream(watch.checker.device)
+
+    def end(self) -> None:
+        """Send the checker's state to the host behind everything that the step has queued.
+
+        Cost: one async copy and one event, on the forward's stream; a wait only if eight
+        marks are on their way, SGLang has two at most.
+        """
+        watch = self.traps.watching.watch
+        if watch is None or not self._queued or capture.capturing() or self._device_lost:
+            return
+        self._queued = False
+        if not self.traps.watching.take_expected():
             return
         try:
-            if not watch.end(self.current):
-                self.traps.counts["marks that waited"] += 1
-                self._reports.extend(watch.checker.poll(until=watch.checker.oldest_step))
-                watch.end(self.current)
+            if self._stream is None:
+                self._mark(watch)
+            else:
+                with torch.cuda.stream(self._stream):
+                    self._mark(watch)
         except RuntimeError as error:
             self._lose_device(error)
+
+    def _mark(self, watch: Watch) -> None:
+        if not watch.end(self.current):
+            self.traps.counts["marks that waited"] += 1
+            self._reports.extend(watch.checker.poll(until=watch.checker.oldest_step))
+            watch.end(self.current)
 
     def release(self, step: int | None) -> None:
         """Raise what the checks of `step` and of the steps before it found.
@@ -85,8 +113,9 @@ class Steps:
         every mark.
         """
         watch = self.traps.watching.watch
-        if watch is None:
+        if watch is None or capture.capturing():
             return
+        self.end()  # where the end of its launch could not be seen
         reports = self._reports
         if not self._device_lost:
             try:
@@ -104,7 +133,7 @@ class Steps:
     def _absorb_warm_up(self) -> None:
         """Warm-up and capture run on dummy batches; what they left is logged, not raised."""
         watch, counts = self.traps.watching.watch, self.traps.counts
-        if watch is None or not counts["tables"] + counts["writes"]:
+        if watch is None or capture.capturing() or not counts["tables"] + counts["writes"]:
             return
         watch.end(0)
         for report in watch.checker.poll(wait=True):
@@ -126,7 +155,7 @@ class Steps:
         self.launches.append((report.step, *report.launches))
         if report.counts:
             # What was redirected is told, whatever is enabled: containment is never silent.
-            only = self.traps.enabled | ({"I1", "I26"} if watch.mode == "contain" else set())
+            only = self.traps.enabled | (_ALTERED if watch.mode == "contain" else set())
             if any(name in only for name in report.counts):
                 self._fire(watch.evidence(report, only), report)
         try:
@@ -143,7 +172,7 @@ class Steps:
         if stale:
             _, _, counted = evidence.summary.partition("; ")
             evidence = replace(evidence, summary=f"{stale}; {counted}")
-        error = StaleSWAState if stale else typed(evidence.invariant)
+        error = StaleSWAState if stale else error_of(evidence.invariant)
         if self.traps.mode == "log":
             self._log(error, evidence, report)
             return

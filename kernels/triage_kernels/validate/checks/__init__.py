@@ -23,7 +23,6 @@ ALL: dict[str, Check] = {
     "stateless": semantics.stateless,
     "empty-batch": semantics.empty_batch,
     "row-invariance": rows.row_invariance,
-    "grid-invariance": rows.grid_invariance,
     "stride-invariance": rows.stride_invariance,
     "nan-padding": memory.nan_padding,
     "sentinel-guards": memory.sentinel_guards,

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from triage_kernels.core.spec import Outputs, as_tuple, copy_args
 from triage_kernels.validate.checks.guarded import embed
-from triage_kernels.validate.checks.subject import Finding, Subject, failed, passed, skipped
+from triage_kernels.validate.checks.subject import Finding, Subject, failed, passed
 from triage_kernels.validate.compare import same_bits
 
 
@@ -65,23 +65,6 @@ def row_invariance(subject: Subject) -> Iterator[Finding]:
                     difference = same_bits(mine, other[index.to(other.device)])
                     make = failed if difference.count else passed
                     yield make(f"{case.name}, M = {count}, {output.name}", difference.describe())
-
-
-def grid_invariance(subject: Subject) -> Iterator[Finding]:
-    """Launchers that offer several grids give the same bits on each."""
-    from triage_kernels.core.heads import GRIDS
-
-    code = getattr(subject.call, "__code__", None)
-    if code is None or "grid" not in code.co_varnames[: code.co_argcount]:
-        yield skipped("-", "one grid only")
-        return
-    # Every head count once; on a CPU a program per head is slow, so every fourth case.
-    for case in subject.cases if subject.device != "cpu" else subject.cases[::4]:
-        args = subject.make(case, 2, seed=7)
-        want = subject.run(args)
-        for grid in GRIDS[1:]:
-            got = subject.run({**args, "grid": grid})
-            yield from _compare(subject, f"{case.name}, {grid}", got, want, None)
 
 
 def stride_invariance(subject: Subject) -> Iterator[Finding]:

@@ -1,29 +1,8 @@
-"""The planted defects: which words of which kernel are changed, and into what."""
+"""Defects of the kernels that norm whole rows, and of the activation."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-Edit = tuple[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Mutant:
-    """One defect.
-
-    Attributes:
-        module: file of `op`, edited by `edits`, each of which matches exactly once.
-        cases: how many of the op's cases to run.
-        checks: the only checks to run, where others would let it corrupt this process.
-    """
-
-    name: str
-    op: str
-    module: str
-    what: str
-    edits: tuple[Edit, ...]
-    cases: int = 1
-    checks: tuple[str, ...] = ()
+from triage_kernels.validate.defects.mutant import Edit, Mutant
 
 
 def _tail(name: str, what: str, *edits: Edit, checks: tuple[str, ...] = ()) -> Mutant:
@@ -43,22 +22,9 @@ def _gelu(name: str, what: str, *edits: Edit) -> Mutant:
     return Mutant(name, "gemma_gelu_tanh_mul", "gelu_tanh_mul", what, edits)
 
 
-def _qkv(name: str, what: str, *edits: Edit, checks: tuple[str, ...] = ()) -> Mutant:
-    return Mutant(name, "gemma_qkv_rmsnorm", "qkv_rmsnorm", what, edits, checks=checks)
-
-
-def _routing(name: str, what: str, *edits: Edit) -> Mutant:
-    return Mutant(name, "gemma4_fused_routing", "routing", what, edits, cases=2)
-
-
 def _triple(name: str, what: str, *edits: Edit) -> Mutant:
     op = "gemma_post_attn_triple_rmsnorm"
     return Mutant(name, op, "post_attn_triple", what, edits, cases=2)
-
-
-def _preamble(name: str, what: str, *edits: Edit, cases: int = 2) -> Mutant:
-    op = "gemma_attention_preamble"
-    return Mutant(name, op, "attention_preamble", what, edits, cases=cases)
 
 
 _TAIL = "y = (x[i] * inv * w[i] + r[i]) * c"
@@ -66,9 +32,9 @@ _INV = "inv = inv_rms(x, N, EPS)"
 _TILE = "rows, cols, masks = tile(M, N, ROWS, BLOCK)"
 _STORE = "store(out_ptr, stride_out, rows, cols[i], masks[i], y)"
 _ROUNDED = "to(out_ptr.dtype.element_ty).to(tl.float32)"
-_SUM = "e = tl.where(lanes < K, tl.exp(top - largest), 0.0)"
+_TORCH = ("import triton\n", "import torch\nimport triton\n")
 
-DEFECTS: tuple[Mutant, ...] = (
+ROW_OPS: tuple[Mutant, ...] = (
     _tail("scale-off-0.1%", "scalar 0.1 % too large", (_TAIL, f"{_TAIL} * 1.001")),
     _tail("eps-1e-2", "eps 1e-2 for 1e-6", (_INV, _INV.replace("EPS", "1e-2"))),
     _tail("no-eps", "eps left out", (_INV, _INV.replace("EPS", "0.0"))),
@@ -112,7 +78,11 @@ DEFECTS: tuple[Mutant, ...] = (
         (_TILE, _TILE.replace("N,", "N + 1,")),
         checks=("sentinel-guards",),
     ),
-    _tail("lost-last-row", "grid one short", ("(cdiv(m, plan.rows),)", "(max(m - 1, 0),)")),
+    _tail(
+        "lost-last-row",
+        "grid one short",
+        ("_kernel,\n        x,\n", "_kernel,\n        x[: max(len(x) - 1, 0)],\n"),
+    ),
     _tail(
         "row-offset-32-bit",
         "row offsets in 32 bits",
@@ -151,6 +121,7 @@ DEFECTS: tuple[Mutant, ...] = (
             "out = output(out, x, x=x, residual=residual)",
             "out = torch.empty_like(x) if out is None else out",
         ),
+        _TORCH,
     ),
     _tail(
         "unchecked-residual",
@@ -160,7 +131,7 @@ DEFECTS: tuple[Mutant, ...] = (
     _tail(
         "unchecked-weight",
         "weight not checked",
-        ('    check_vector("weight", weight, x.shape[1], x)\n', ""),
+        ("    check_vectors(x, weight=weight)\n", ""),
     ),
     _tail(
         "hard-cast-output",
@@ -169,20 +140,21 @@ DEFECTS: tuple[Mutant, ...] = (
             "out = output(out, x, x=x, residual=residual)",
             "out = torch.empty(x.shape, dtype=torch.bfloat16, device=x.device)",
         ),
+        _TORCH,
     ),
     _tail(
         "stale-scalar",
         "scalar read once and kept",
         (
-            "    m, n = x.shape\n",
-            "    scalar = _KEPT.setdefault(id(scalar), scalar.clone())\n    m, n = x.shape\n",
+            "    work = aligned(out)\n",
+            "    scalar = _KEPT.setdefault(id(scalar), scalar.clone())\n    work = aligned(out)\n",
         ),
         ("SPEC = KernelSpec(", "_KEPT: dict = {}\nSPEC = KernelSpec("),
     ),
     _tail(
         "rejects-empty",
         "no rows refused",
-        ("    m, n = x.shape\n", "    m, n = x.shape\n    assert m > 0\n"),
+        ("    work = aligned(out)\n", "    work = aligned(out)\n    assert len(x) > 0\n"),
     ),
     _tail(
         "neighbour-leaks",
@@ -195,7 +167,6 @@ DEFECTS: tuple[Mutant, ...] = (
             "        squares += x[i] * x[i]\n"
             "    inv = tl.rsqrt(tl.sum(squares) / (2 * N) + EPS)",
         ),
-        ("(cdiv(m, plan.rows),)", "(cdiv(m, 2),)"),
     ),
     _add(
         "layer-norm",
@@ -221,18 +192,18 @@ DEFECTS: tuple[Mutant, ...] = (
         "third-norm-reads-rounded",
         "sum of the norms rounded",
         (
-            "    inv = inv_rms(y, N, EPS3)",
+            "    inv = inv_rms(y, N, EPS[2])",
             "    t = ()\n"
             "    for i in tl.static_range(len(cols)):\n"
             f"        t = t + (y[i].{_ROUNDED},)\n"
             "    y = t\n"
-            "    inv = inv_rms(y, N, EPS3)",
+            "    inv = inv_rms(y, N, EPS[2])",
         ),
     ),
     _dual(
         "weights-swapped",
         "w1 and w2 exchanged",
-        ("sum_of_norms(x1, w1, x2, w2, N, EPS1", "sum_of_norms(x1, w2, x2, w1, N, EPS1"),
+        ("sum_of_norms(x1, w1, x2, w2, N, EPS[0]", "sum_of_norms(x1, w2, x2, w1, N, EPS[0]"),
     ),
     _dual(
         "shared-variance",
@@ -267,99 +238,6 @@ DEFECTS: tuple[Mutant, ...] = (
         "slice-taken-as-packed",
         "per-layer input read with the gate's stride",
         ("load(p_ptr, stride_p,", "load(p_ptr, stride_g,"),
-    ),
-    _qkv(
-        "v-weighted",
-        "value multiplied by the key weight",
-        ("M, HKV, D, EPS, False, UNITS", "M, HKV, D, EPS, True, UNITS"),
-    ),
-    _qkv(
-        "k-unweighted",
-        "key weight left out",
-        (
-            "_norm_heads(k_ptr, kw_ptr, stride_k, pid, M, HKV, D, EPS, True",
-            "_norm_heads(k_ptr, kw_ptr, stride_k, pid, M, HKV, D, EPS, False",
-        ),
-    ),
-    _qkv(
-        "v-stride-of-k",
-        "value read with the stride of key",
-        ("_norm_heads(v_ptr, kw_ptr, stride_v,", "_norm_heads(v_ptr, kw_ptr, stride_k,"),
-        checks=("stride-invariance", "nan-padding"),
-    ),
-    _qkv(
-        "k-is-v-accepted",
-        "overlap of key and value accepted",
-        ('        check_disjoint("k", k, v=v)\n', ""),
-    ),
-    _qkv(
-        "grid-dependent",
-        "another eps on the grid of single heads",
-        ("inv_rms((x,), D, EPS)", "inv_rms((x,), D, EPS if UNITS > 1 else 1e-3)"),
-    ),
-    _qkv(
-        "half-head",
-        "mean over half the head",
-        ("inv_rms((x,), D, EPS)", "inv_rms((tl.where(cols < D // 2, x, 0.0),), D // 2, EPS)"),
-    ),
-    _routing(
-        "expert-scale-ignored",
-        "per-expert scale left out",
-        ("weights * scale, mask=kept", "weights, mask=kept"),
-    ),
-    _routing(
-        "tie-order",
-        "ties to the higher id",
-        ("+ (BLOCK_E - 1 - experts)", "+ experts"),
-        ("BLOCK_E - 1 - (chosen & 1023)", "chosen & 1023"),
-    ),
-    _routing(
-        "nan-guarded-denominator",
-        "a sum that is not positive becomes one",
-        (
-            "    weights = e / tl.sum(e, axis=1)[:, None]",
-            "    total = tl.sum(e, axis=1)[:, None]\n"
-            "    weights = e / tl.where(total > 0, total, 1.0)",
-        ),
-    ),
-    _routing("negative-zero-below-zero", "-0 sorted below +0", ("(logits + 0.0).to", "logits.to")),
-    _routing(
-        "negative-nan-last",
-        "NaN sorted by its bits",
-        ("    bits = tl.where(logits != logits, 0x7FFFFFFF, bits)\n", ""),
-    ),
-    _routing(
-        "weights-rounded",
-        "softmax rounded to the logits' dtype",
-        (
-            "tl.store(weights_ptr + at, weights * scale",
-            "rounded = weights.to(logits_ptr.dtype.element_ty).to(tl.float32)\n"
-            "    tl.store(weights_ptr + at, rounded * scale",
-        ),
-    ),
-    _routing(
-        "padding-selected",
-        "lanes past E take part as zeros",
-        ("packed = tl.where(experts < E, packed, lowest)", "packed = packed + 0"),
-    ),
-    _routing("softmax-base-2", "2^x for e^x", (_SUM, _SUM.replace("tl.exp(", "tl.exp2("))),
-    _routing(
-        "stale-expert-scale",
-        "scale converted once and kept",
-        (
-            "    device = router_logits.device\n",
-            "    device = router_logits.device\n"
-            "    kept = per_expert_scale.float().clone()\n"
-            "    per_expert_scale = _KEPT.setdefault(id(per_expert_scale), kept)\n",
-        ),
-        ("MAX_EXPERTS = 1024", "MAX_EXPERTS = 1024\n_KEPT: dict = {}"),
-    ),
-    Mutant(
-        "ids-stride",
-        "gemma_routing_post_topk",
-        "routing_post_topk",
-        "ids addressed with the logits' stride",
-        (("ids_ptr + rows * stride_ids", "ids_ptr + rows * stride_logits"),),
     ),
     _triple(
         "router-scale-ignored",
@@ -398,44 +276,6 @@ DEFECTS: tuple[Mutant, ...] = (
         "gemma_moe_layer_tail_next_norm",
         "layer_tail_moe",
         "eps 1e-2 in the second stage",
-        (("inv_rms(hs, N, NEXT_EPS)", "inv_rms(hs, N, 1e-2)"),),
-    ),
-    _preamble(
-        "sine-sign",
-        "rotation the other way",
-        ("kl * cos - kh * sin, kh * cos + kl * sin", "kl * cos + kh * sin, kh * cos - kl * sin"),
-    ),
-    _preamble(
-        "position-off-by-one",
-        "positions one too large",
-        (
-            "tl.load(pos_ptr + tokens, mask=tokens < TOKENS, other=0).to(tl.int64)",
-            "tl.load(pos_ptr + tokens, mask=tokens < TOKENS, other=0).to(tl.int64) + 1",
-        ),
-    ),
-    _preamble(
-        "half-the-angles",
-        "only half of the angles turn",
-        ("(tokens < TOKENS) & (cols < ANGLES)", "(tokens < TOKENS) & (cols < ANGLES // 2)"),
-    ),
-    _preamble(
-        "no-rounding-before-rope",
-        "reads='rounded' rotates fp32",
-        ("kl = through(low * wl, x_ptr, ROUNDED)", "kl = low * wl"),
-        ("kh = through(high * wh, x_ptr, ROUNDED)", "kh = high * wh"),
-    ),
-    _preamble(
-        "slot-bounds",
-        "a slot past the cache is written",
-        (
-            "    kept = live & (slot >= 0) & (slot < SLOTS)\n    k_at",
-            "    kept = live & (slot >= 0)\n    k_at",
-        ),
-    ),
-    _preamble(
-        "cache-head-stride",
-        "cache heads assumed packed",
-        ("k_at = slot * stride_ks + heads * stride_kh", "k_at = slot * stride_ks + heads * D"),
-        cases=3,
+        (("hs, next_w, N, NEXT_EPS)", "hs, next_w, N, 1e-2)"),),
     ),
 )

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from triage.commands.lab_options import counted, under
 from triage.commands.options import force_option
 from triage.config import DEFAULT_DIRECTORY
 from triage.errors import LabError
@@ -27,8 +28,6 @@ def bugs(names: tuple[str, ...], version: str | None, directory: Path, as_json: 
 
     Exit code: 0 listed, or every one played was caught; 1 one was missed; 2 usage.
     """
-    from triage.lab.cli import under
-
     if not names:
         _list(as_json)
         return
@@ -135,8 +134,6 @@ def _lines(release: str, directory: Path) -> list[dict[str, Any]]:
             raise LabError(f"the matrix failed on SGLang {release}: {why}")
         made: list[dict[str, Any]] = json.loads(done.stdout.strip().splitlines()[-1])
         return made
-    from triage.lab.cli import counted, under
-
     under(None)
     from triage.lab.bugs import CATALOGUE
     from triage.lab.matrix import run

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
+from triage.commands.lab_catalogue import bugs, matrix, releases
+from triage.commands.lab_options import counted, under
+from triage.commands.lab_serve import serve
+from triage.commands.lab_soak import machine, soak
 from triage.config import DEFAULT_DIRECTORY, MODES
-from triage.files.text import console, echo, to_json
-from triage.lab.catalogue_cli import bugs, matrix, releases
+from triage.files.text import echo, to_json
 from triage.lab.scenarios import BACKENDS
-from triage.lab.soak_cli import machine, soak
 
 OUTCOME = {
     "clean": "clean: every launch read what it should",
@@ -24,7 +25,7 @@ OUTCOME = {
 
 @click.group()
 def lab() -> None:
-    """Reproduce KV-cache faults in SGLang's real classes, on a CPU."""
+    """Reproduce KV-cache faults in SGLang's real classes, on a CPU; `serve` on a GPU."""
 
 
 @lab.command("list")
@@ -121,39 +122,6 @@ def run(
     raise SystemExit(0 if report.outcome == "clean" else 1)
 
 
-def under(version: str | None) -> None:
-    """Go on under SGLang `version`, restarting this process if another one is installed."""
-    from triage.lab import bootstrap, versions
-
-    if version is not None and version != bootstrap.sglang_version():
-        versions.restart(version, _without_version(sys.argv[1:]))
-    bootstrap.prepare()
-
-
-def counted(what: str, work: Any) -> Any:
-    """Run `work(progress)` with a bar on stderr; none where stderr is not a terminal."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeElapsedColumn(), console=console(err=True), transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        return work(lambda done, total: bar.update(task, completed=done, total=total))
-
-
-def _without_version(arguments: list[str]) -> list[str]:
-    """The command line less `--sglang VERSION`, for the process that runs under it."""
-    kept: list[str] = []
-    skip = False
-    for argument in arguments:
-        if skip:
-            skip = False
-        elif argument == "--sglang":
-            skip = True
-        elif not argument.startswith("--sglang="):
-            kept.append(argument)
-    return kept
-
-
 def _text(report: dict[str, Any]) -> str:
     setup = [report["backend"], f"SGLang {report['sglang']}", f"seed {report['seed']}"]
     setup += [f"defect {report['reinject']} put back"] if report["reinject"] else []
@@ -191,4 +159,5 @@ lab.add_command(bugs)
 lab.add_command(machine)
 lab.add_command(matrix)
 lab.add_command(releases)
+lab.add_command(serve)
 lab.add_command(soak)

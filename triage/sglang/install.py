@@ -10,7 +10,7 @@ import logging
 from dataclasses import dataclass, field
 from typing import Any
 
-from triage.config import Config
+from triage.config import DIRECTORY, Config
 from triage.errors import InstallError, UnsupportedSGLang
 from triage.sglang.binding.hooks import Binding, Hook, register
 from triage.sglang.binding.names import swa_allocator_path
@@ -119,6 +119,10 @@ def _trap_hooks(made: Installed) -> tuple[list[Hook], list[Patch]]:
 
     config = made.config
     store = DumpStore(config.directory, config.max_dumps, config.max_bytes)
+    if problem := store.problem():
+        if config.strict:
+            raise InstallError(f"{problem}; {DIRECTORY} names another one")
+        logger.error("sglang-triage: %s; a fault will be told without a dump", problem)
     traps = made.traps = Traps(store, config.checks, config.mode, config.strict, config.kv)
 
     def allocated(where: str) -> Any:
@@ -135,12 +139,12 @@ def _trap_hooks(made: Installed) -> tuple[list[Hook], list[Patch]]:
         return after
 
     from triage.sglang.allocator.last_loc_checks import last_slots
-    from triage.sglang.binding.lifecycle import Lifecycle
     from triage.sglang.launch.attention import AttentionHooks
     from triage.sglang.scheduler.scheduling import Scheduling
+    from triage.sglang.state_hooks import StateHooks
 
     scheduling = made.scheduling = Scheduling(traps)
-    lifecycle = made.lifecycle = Lifecycle(traps, config.every)
+    lifecycle = made.lifecycle = StateHooks(traps, config.every)
     allocator = swa_allocator_path()
     attention = made.attention = AttentionHooks(traps)
     hooks = [

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from triage.commands.lab_options import counted, under
 from triage.config import DEFAULT_DIRECTORY
 from triage.errors import LabError
 from triage.files.text import echo, to_json
@@ -66,8 +67,6 @@ def soak(
 def _run_here(
     version: str | None, steps: int, seed: int, directory: Path, output: Path | None
 ) -> Any:
-    from triage.lab.cli import counted, under
-
     under(version)
     from triage.lab.soak import soak as run
 
@@ -126,8 +125,6 @@ def machine(examples: int, steps: int, seed: int, version: str | None, directory
 
     Exit code: 0 nothing fired, 1 something did, 2 usage.
     """
-    from triage.lab.cli import under
-
     under(version)
     try:
         from triage.lab.machine import search

@@ -57,7 +57,7 @@ def measure(timeout_s: float = 120.0) -> list[Load]:
 
 
 def _in_child(name: str, page_id: int, timeout_s: float) -> Load:
-    command = [sys.executable, "-m", "triage.dump.tma_band", "--load", str(page_id)]
+    command = [sys.executable, "-m", "triage.replay.tma_band", "--load", str(page_id)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s)
     except subprocess.TimeoutExpired:

@@ -1,6 +1,6 @@
 """Would the installed SGLang accept these command-line flags? Asked of its own parsers.
 
-`python -m triage.sglang.binding.flags --server FLAG... --bench FLAG...`, either part may be
+`python -m triage.lab.server_flags --server FLAG... --bench FLAG...`, either part may be
 left out. Exit code 0: accepted; 2: refused, with the parser's sentence; 3: there is
 no SGLang to ask. Nothing is started and no model is loaded.
 """

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from triage.config import NOT_CHECKED
+from triage.device import capture
+from triage.invariants.catalogue import CATALOGUE, LEDGER, READS_DEVICE
 from triage.invariants.geometry import check_shared_index_range
 from triage.invariants.mapping import check_translation
 from triage.invariants.spec import check_restored
@@ -33,11 +34,8 @@ from triage.sglang.launch.writes import WriteTrap
 from triage.sglang.scheduler.admission import BUDGET, HOST_CACHE, Admission, pairing_targets
 from triage.sglang.traps import Traps
 
-LEDGER = frozenset({"I4", "I5", "I6", "I7", "I8", "I17"})
-"""Invariants that need the ledger. I7 alone, a failed allocation, costs no device read."""
-
-READS_DEVICE = LEDGER - {"I7"} | {"I9", "I10", "I16", "I20", "I22", "I27"}
-"""Checked on the host: left out where nothing may wait for the device."""
+PAGES_TRACKED = LEDGER & READS_DEVICE
+"""Need the ledger of pages; a failed allocation (I7) shows in counts alone."""
 
 BACKEND = "sglang.srt.layers.attention.trtllm_mha_backend.TRTLLMHAAttnBackend"
 POOL = "sglang.srt.mem_cache.swa_memory_pool.SWAKVPool"
@@ -67,7 +65,7 @@ _FREES = (
 )
 
 
-class Lifecycle:
+class StateHooks:
     """The hooks of the families beyond `reads`. `absent`: target -> why this release has none."""
 
     def __init__(self, traps: Traps, every: int = 1) -> None:
@@ -92,13 +90,15 @@ class Lifecycle:
     def hooks(self) -> list[Hook]:
         """Everything this release can be watched at, for the invariants that are enabled."""
         enabled = self.traps.enabled
-        self.absent |= {name: why for name, why in NOT_CHECKED.items() if name in enabled}
+        self.absent |= {
+            row.name: row.unseen for row in CATALOGUE if row.unseen and row.name in enabled
+        }
         if not self.traps.reads_device:
             for name in sorted(enabled & READS_DEVICE):
                 self.absent[name] = f"mode {self.traps.mode} reads nothing back, {name} would"
             enabled = enabled - READS_DEVICE
         found: list[Hook] = []
-        if enabled & LEDGER - {"I7"}:
+        if enabled & PAGES_TRACKED:
             found += self._ledger_hooks()
         if "I7" in enabled:
             found += self._swa_hooks(
@@ -110,18 +110,23 @@ class Lifecycle:
             found += self._any_of(
                 dict.fromkeys(_FUSED_STORES, self.writes.around_fused),
                 "slots a fused store writes (I3)",
+                captured=True,
             )
-        if "I16" in enabled or enabled & LEDGER - {"I7"}:
+        if "I16" in enabled or enabled & PAGES_TRACKED:
             for cache in CACHES:
                 for name in OPERATIONS:
-                    found += self._present(f"{cache}.{name}", self.trees.around, "radix tree (I16)")
+                    found += self._present(
+                        f"{cache}.{name}", self.trees.around, "radix tree (I16)", captured=True
+                    )
         if "I9" in enabled:
             found += self._present(
                 f"{POOL}.translate_loc_from_full_to_swa", self._translated, "translation (I9)"
             )
         if "I23" in enabled:
             for view in ("frozen_kv_target_view", "target_kv_pool_view"):
-                found += self._present(f"{VIEWS}.{view}", self._viewed, "views put back (I23)")
+                found += self._present(
+                    f"{VIEWS}.{view}", self._viewed, "views put back (I23)", captured=True
+                )
         if "I19" in enabled:
             found += self._present(f"{BACKEND}.__init__", self._sized, "draft pool size (I19)")
         # The first is outermost: the ledger says who freed a page before I15 sees the hole.
@@ -134,7 +139,7 @@ class Lifecycle:
             found += self._swa_hooks(
                 ALLOCS, self.handing_out.around_alloc, "what was handed out (I8, I14)"
             )
-        if "I20" in enabled and enabled & LEDGER - {"I7"}:  # a host read a call: not by default
+        if "I20" in enabled and enabled & PAGES_TRACKED:  # a host read a call: not by default
             found += self._present(
                 f"{ROWS}.write", self.rows_written.around_write, "what a row is told (I20)"
             )
@@ -153,10 +158,12 @@ class Lifecycle:
                 f"{BACKEND}.init_forward_metadata",
                 self.metadata.around_eager,
                 "metadata when it is built (I11, I13, I15, I22)",
+                captured=True,
             )
             found += self._any_of(
                 {f"{BACKEND}.{entry}": self.metadata.around_graph for entry in GRAPH_ENTRIES},
                 "a graph's metadata (I11, I13)",
+                captured=True,
             )
         if "I21" in enabled:
             found += self._present(
@@ -219,20 +226,25 @@ class Lifecycle:
             found += self._present(f"{owner}.{name}", around, why)
         return found
 
-    def _present(self, target: str, around: Callable[..., Any], why: str) -> list[Hook]:
+    def _present(
+        self, target: str, around: Callable[..., Any], why: str, *, captured: bool = False
+    ) -> list[Hook]:
+        """captured: it reads nothing of the device, and has to stand under a capture too."""
         try:
             pkgutil.resolve_name(target)
         except (AttributeError, ModuleNotFoundError):
             self.absent[target] = f"{why}: this SGLang has no {target.rpartition('.')[2]} there"
             return []
-        return [Hook(target, self._armed(around), why)]
+        return [Hook(target, (self._armed if captured else self._outside)(around), why)]
 
-    def _any_of(self, targets: Mapping[str, Callable[..., Any]], why: str) -> list[Hook]:
+    def _any_of(
+        self, targets: Mapping[str, Callable[..., Any]], why: str, *, captured: bool = False
+    ) -> list[Hook]:
         """Those that this release has: a name that changed, not a thing that is missing."""
         found = [
             hook
             for target, around in targets.items()
-            for hook in self._present(target, around, why)
+            for hook in self._present(target, around, why, captured=captured)
         ]
         for target in targets if found else ():
             self.absent.pop(target, None)
@@ -243,6 +255,24 @@ class Lifecycle:
 
         def hook(original: Any, *args: Any, **kwargs: Any) -> Any:
             if not seat.armed:
+                return original(*args, **kwargs)
+            return around(original, *args, **kwargs)
+
+        return hook
+
+    def _outside(self, around: Callable[..., Any]) -> Callable[..., Any]:
+        """It may read the device, so under a capture it goes straight on, whatever the mode.
+
+        What moved meanwhile the ledger did not see: it begins anew from SGLang's free lists.
+        """
+        seat = self.traps.entries.seat
+
+        def hook(original: Any, *args: Any, **kwargs: Any) -> Any:
+            if not seat.armed:
+                return original(*args, **kwargs)
+            if capture.capturing():
+                self.traps.counts["hooks passed over under capture"] += 1
+                self.books.forget()
                 return original(*args, **kwargs)
             return around(original, *args, **kwargs)
 

@@ -1,0 +1,26 @@
+"""What a planted defect is: which words of which kernel are changed, and into what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Edit = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One defect.
+
+    Attributes:
+        module: file of `op`, edited by `edits`, each of which matches exactly once.
+        cases: how many of the op's cases to run.
+        checks: the only checks to run, where others would let it corrupt this process.
+    """
+
+    name: str
+    op: str
+    module: str
+    what: str
+    edits: tuple[Edit, ...]
+    cases: int = 1
+    checks: tuple[str, ...] = ()

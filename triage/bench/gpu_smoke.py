@@ -1,0 +1,242 @@
+"""`make gpu-smoke`: real servers on a real GPU, in under ten minutes; `make b200` is the same.
+
+Every cell is kept the moment it is known (`results.jsonl` in the output folder), a later run
+goes on from there, and what fails leaves its reason and does not stop the others. At the end
+there are `summary.json`, `evidence.tar.xz` (logs, dumps, oracle, address maps) and, to make
+the next run's servers start faster, `caches.tar.xz`.
+
+Exit code 0 when everything was played and held, 1 when something did not hold, 3 when there
+is no GPU or SGLang, or another run is needed.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from triage.lab.server import flags, plugin_folder, shapes, story
+from triage.lab.server.bundle import CACHES
+from triage.lab.server.smoke import archive
+from triage.lab.server.smoke.jobs import JOBS
+from triage.lab.server.smoke.play import CLOSING_S, play, stop_all
+from triage.lab.server.smoke.results import Cell, Clock, Results
+from triage.lab.server.smoke.rig import Job, Rig
+from triage.lab.server.smoke.summary import summarise
+
+SHAPE = "E4B"
+FIRST_PORT, APART = 21_000, 1_700  # SGLang takes further ports up to a thousand above its own
+DOCTOR_S = {"with SGLang": 8.0, "without SGLang": 3.0}
+
+
+def machine() -> dict[str, Any]:
+    """The GPU and the versions; `error` says why there is none."""
+    found: dict[str, Any] = {"python": sys.version.split()[0]}
+    for name in ("sglang", "flashinfer-python", "torch", "triton", "transformers"):
+        if (installed := version(name)) is not None:
+            found[name] = installed
+    try:
+        import torch
+
+        if not torch.cuda.is_available():
+            return {**found, "error": "no CUDA GPU"}
+        found["gpu"] = torch.cuda.get_device_name()
+        found["capability"] = list(torch.cuda.get_device_capability())
+        found["memory_gib"] = round(torch.cuda.mem_get_info()[1] / 2**30, 1)
+    except ImportError as error:
+        return {**found, "error": f"no torch: {error}"}
+    if "sglang" not in found:
+        return {**found, "error": "no SGLang: put an installed one or a bundle on PYTHONPATH"}
+    return found
+
+
+def models(directory: Path, capability: tuple[int, int]) -> dict[str, tuple[Path, Path]]:
+    """Targets and assistants of the jobs, by `Job.model`."""
+    limit = flags.head_dim_limit(capability, "trtllm_mha", version("flashinfer-python"))
+    small = directory / "small"
+    return {
+        "small": (
+            shapes.write_model(small / "target", SHAPE, small=True, head_dim_limit=limit),
+            shapes.write_model(
+                small / "assistant", SHAPE, small=True, assistant=True, head_dim_limit=limit
+            ),
+        ),
+        "story": story.write_models(directory / "story"),
+    }
+
+
+def product_plugin(directory: Path) -> list[Path]:
+    """A folder with our entry point where none is installed; SGLang finds plugins that way only."""
+    installed = importlib.metadata.entry_points(group=plugin_folder.GROUP)
+    if any(point.name == "sglang_triage" for point in installed):
+        return []
+    information = directory / "product" / "sglang_triage-0.dist-info"
+    information.mkdir(parents=True, exist_ok=True)
+    (information / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: sglang-triage\nVersion: 0\n"
+    )
+    (information / "entry_points.txt").write_text(
+        f"[{plugin_folder.GROUP}]\nsglang_triage = triage.plugin:register\n"
+    )
+    return [information.parent]
+
+
+def server_flags(job: Job, capability: tuple[int, int], draft: Path) -> list[str]:
+    chosen = flags.choose(
+        capability,
+        mtp=job.mtp,
+        draft_path=draft if job.mtp else "",
+        small=job.model != "story",
+        sglang=version("sglang") or "",
+    )
+    return flags.command_line(chosen, [*(story.FLAGS if job.model == "story" else ()), *job.flags])
+
+
+def bundled_caches() -> Path | None:
+    """`caches.tar.xz` beside the folder that SGLang was unpacked to, where it came in a bundle."""
+    found = importlib.util.find_spec("sglang")
+    if found is None or not found.submodule_search_locations:
+        return None
+    beside = Path(next(iter(found.submodule_search_locations))).parents[1] / CACHES
+    return beside if beside.exists() else None
+
+
+def version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def ask_doctor(results: Results) -> None:
+    """How long `triage doctor` takes here, and what it says in its first and last line."""
+    path = os.environ.get("PYTHONPATH", "")
+    without = os.pathsep.join(
+        part for part in path.split(os.pathsep) if part and not (Path(part) / "sglang").is_dir()
+    )
+    for name, python_path in (("with SGLang", path), ("without SGLang", without)):
+        if results.done("doctor", name):
+            continue
+        began = time.monotonic()
+        try:
+            ended = subprocess.run(
+                [sys.executable, "-m", "triage", "doctor"],
+                env={**os.environ, "PYTHONPATH": python_path},
+                capture_output=True,
+                text=True,
+                timeout=60,
+            )
+            lines, code = ended.stdout.splitlines(), ended.returncode
+            said = (ended.stderr or ended.stdout)[-1500:]
+        except subprocess.TimeoutExpired:
+            lines, code, said = [], -1, "took more than 60 s"
+        seconds = round(time.monotonic() - began, 2)
+        held = code >= 0 and seconds <= DOCTOR_S[name] and 0 < len(lines) <= 40
+        why = "" if held else f"exit {code}, {seconds} s, {len(lines)} lines; {said}"
+        figures = {"seconds": seconds, "exit": code, "lines": lines[:45]}
+        results.add(Cell("doctor", name, held, why, seconds, figures))
+
+
+@click.command()
+@click.option("--out", type=click.Path(path_type=Path), default=Path("out/gpu-smoke"))
+@click.option("--work", type=click.Path(path_type=Path), help="Servers' folders; in a temp folder.")
+@click.option("--budget-s", type=float, default=560.0, show_default=True)
+@click.option("--servers", type=click.IntRange(1, 8), default=4, show_default=True)
+@click.option("--caches", type=click.Path(path_type=Path), help="Compile caches to start with.")
+@click.option("--only", multiple=True, help="A job's name; several allowed.")
+@click.option("--all-in-one", is_flag=True, help="One archive of everything, to send back.")
+def main(
+    out: Path,
+    work: Path | None,
+    budget_s: float,
+    servers: int,
+    caches: Path | None,
+    only: tuple[str, ...],
+    all_in_one: bool,
+) -> None:
+    """Play the smoke of this GPU, or what of it is not done yet."""
+    clock = Clock(budget_s - CLOSING_S)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: clock.stopped.set())
+    here = machine()
+    if "error" in here:
+        click.echo(f"gpu smoke: {here['error']}", err=True)
+        raise SystemExit(3)
+    out, work = out.resolve(), (work or Path(tempfile.gettempdir()) / "gpu-smoke").resolve()
+    for folder in (out, work):
+        folder.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+
+    def tell(sentence: str) -> None:
+        click.echo(f"[{time.monotonic() - started:5.0f} s] {sentence}")
+
+    tell(json.dumps(here))
+    results = Results(out / "results.jsonl")
+    caches = caches or bundled_caches()
+    if caches is not None and caches.exists():
+        tell(f"compile caches: {archive.unpack_caches(caches, Path.home())} files put back")
+    capability = tuple(here["capability"])
+    written = models(work / "models", capability)
+    product = product_plugin(work)
+    here["plugin"] = "folder" if product else "installed"
+    if not only or "doctor" in only:
+        ask_doctor(results)
+    rigs = [
+        Rig(
+            job,
+            work / "jobs" / job.name,
+            FIRST_PORT + APART * index,
+            written[job.model][0],
+            server_flags(job, capability, written[job.model][1]),
+            results,
+            clock,
+            product,
+        )
+        for index, job in enumerate(JOBS)
+        if not only or job.name in only
+    ]
+
+    def keep() -> dict[str, Any]:
+        record = summarise(
+            results,
+            work / "jobs",
+            machine=here,
+            budget_s=budget_s,
+            spent_s=round(time.monotonic() - started, 1),
+        )
+        partial = out / "summary.partial"
+        partial.write_text(json.dumps(record, indent=1) + "\n")
+        partial.replace(out / "summary.json")
+        return record
+
+    try:
+        play(rigs, clock, servers=servers, tell=tell, after=keep)
+    finally:
+        stop_all(rigs)
+        record = keep()
+        left_out = archive.pack_evidence(work / "jobs", out / "evidence.tar.xz")
+        packed = archive.pack_caches(Path.home(), out / "caches.tar.xz")
+        tell(f"packed; left out: {left_out or 'nothing'}; compile caches: {packed}")
+    if all_in_one:
+        bundle = out.with_suffix(".tar")
+        subprocess.run(["tar", "cf", str(bundle), "-C", str(out.parent), out.name], check=True)
+        tell(f"to send back: {bundle}")
+    for kind in ("not held", "not played"):
+        for key, why in record[kind].items():
+            tell(f"{kind}: {key}: {why[:300]}")
+    tell(f"written: {out / 'summary.json'}")
+    raise SystemExit(3 if record["not played"] else 1 if record["not held"] else 0)
+
+
+if __name__ == "__main__":
+    main()

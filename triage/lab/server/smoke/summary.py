@@ -1,0 +1,106 @@
+"""All figures of a smoke run in one record, and the promises they are measured by."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from triage.lab.server import drafts
+from triage.lab.server.smoke.results import Results
+
+PROMISED_REQUESTS = 2000
+STARTUP_MORE_S = 5.0
+MEASURED = {
+    "fix": ("fix", "plain"),
+    "defect": ("off", "plain_wrong"),
+    "clamp": ("clamp", "plain"),
+    "off again": ("off", "plain_again"),
+}
+"""Whose draft tokens are compared with the sound server's: job and part."""
+
+
+def summarise(results: Results, folders: Path, **beside: Any) -> dict[str, Any]:
+    """Cells, comparisons between them and promises, as JSON values.
+
+    folders: where each job's own folder is, for the draft tokens.
+    """
+    cells = results.cells
+    alarms = {k: c for k, c in cells.items() if c.name == "alarm"}
+    mixed = [c for c in cells.values() if c.name == "mixed"]
+    answered = sum(
+        int(c.figures.get("ok", 0)) + int(c.figures.get("aborted", 0))
+        for c in mixed
+        if c.held is not False
+    )
+    false = [c.key for c in mixed if c.held is False]
+    starts = {c.job: c.figures.get("start_s") for c in cells.values() if c.name == "start"}
+    first = {k: first_step(c.figures) for k, c in alarms.items()}
+    return {
+        **beside,
+        "promises": {
+            "false alarms": {"cells": false, "requests": answered, "of": PROMISED_REQUESTS},
+            "alarm in the first wrong step": first,
+            "explained": {
+                k: sorted({n for d in c.figures.get("dumps", ()) for n in d.get("named", ())})
+                for k, c in alarms.items()
+            },
+            "start seconds": starts,
+            "start seconds more than off": {
+                job: round(s - starts["off"], 2)
+                for job, s in starts.items()
+                if s is not None and starts.get("off") is not None and job != "off"
+            },
+        },
+        "outputs equal to off": {
+            f"{c.job}/{c.name}": equal_outputs(results, c.job, c.name)
+            for c in cells.values()
+            if c.name.startswith("plain")
+        },
+        "draft tokens equal to off": {
+            name: draft_share(results, folders, *where) for name, where in MEASURED.items()
+        },
+        "not held": {k: c.why for k, c in cells.items() if c.held is False},
+        "not played": {k: c.why for k, c in cells.items() if c.held is None},
+        "cells": {k: asdict(c) for k, c in cells.items()},
+    }
+
+
+def first_step(figures: dict[str, Any]) -> dict[str, Any]:
+    seen = figures.get("oracle") or {}
+    return {
+        "first wrong": seen.get("first_wrong"),
+        "alarm": seen.get("raised"),
+        "role": seen.get("role"),
+        "form": seen.get("form"),
+        "dumps": [one.get("where") for one in figures.get("dumps", ()) if isinstance(one, dict)],
+    }
+
+
+def equal_outputs(results: Results, job: str, name: str) -> dict[str, Any] | None:
+    """Requests whose output is the same as without sglang-triage; None where one is missing."""
+    sound = results.figure("off", "plain", "outputs")
+    other = results.figure(job, name, "outputs")
+    if not sound or not other:
+        return None
+    both = sound.keys() & other.keys()
+    return {"equal": sum(sound[k] == other[k] for k in both), "of": len(both)}
+
+
+def draft_share(results: Results, folders: Path, job: str, name: str) -> dict[str, Any] | None:
+    """Agreement of a server's draft tokens with the sound one's; None where one is missing."""
+    sound = _proposals(results, folders, "off", "plain")
+    other = _proposals(results, folders, job, name)
+    if not sound or not other:
+        return None
+    found = drafts.agreement(sound, other)
+    accept = results.figure(job, name, "accept_length")
+    return {**asdict(found), "share": found.share, "accept_length": accept}
+
+
+def _proposals(results: Results, folders: Path, job: str, name: str) -> drafts.Proposals:
+    cell = results.cells.get(f"{job}/{name}")
+    if cell is None or "until" not in cell.figures:
+        return {}
+    since, until = cell.figures["since"], cell.figures["until"]
+    return drafts.read(folders / job / "drafts.jsonl", since=since, until=until)
