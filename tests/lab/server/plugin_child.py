@@ -25,7 +25,7 @@ def main(control: Path) -> None:
     names = [point.name for point in entry_points(group="sglang.srt.plugins")]
     load_plugins()
 
-    from triage.sglang.binding.install import state
+    from triage.sglang.install import state
 
     from triage.lab.runtime import Runtime
     from triage.lab.scenarios import find
