@@ -29,6 +29,7 @@ KEPT = 96  # of each word: the first and as many last
 MAX_LINES = 60_000
 MAX_BYTES = 4 << 30  # of text, unpacked
 MAX_UTF16_BYTES = 64 << 20
+MAX_SHOWN = 400
 
 WORDS: tuple[bytes, ...] = (
     b"=========",
@@ -63,8 +64,7 @@ WORDS: tuple[bytes, ...] = (
 """In the order of how much they tell: where too much is kept, the last ones go."""
 
 _SUSPICIOUS = re.compile(
-    rb"[^\n]{0,400}(?:[Ee]rror|ERROR|[Ee]xception|[Ff]ault|FATAL|[Ff]atal|[Aa]bort|[Kk]illed|panic)"
-    rb"[^\n]{0,400}"
+    rb"[Ee]rror|ERROR|[Ee]xception|[Ff]ault|FATAL|[Ff]atal|[Aa]bort|[Kk]illed|panic"
 )
 _PAGE_SIZE = re.compile(rb"\bpage_size=(\d{1,6})\b")
 _BACKEND = re.compile(rb"\b(?:decode_)?attention_backend='(\w{1,40})'")
@@ -93,6 +93,7 @@ class _Kept:
 
     def add(self, number: int, text: bytes) -> None:
         self.hits += 1
+        text = text.removesuffix(b"\n")
         if len(self.first) < KEPT:
             self.first.append((number, text))
         else:
@@ -195,7 +196,8 @@ def _lines(kept: dict[bytes, _Kept]) -> list[tuple[int, str]]:
 
 
 def _suspicious(tail: bytes) -> tuple[str, ...]:
-    found = [match[0] for match in _SUSPICIOUS.finditer(tail[-(256 << 10) :])]
+    lines = [line[:MAX_SHOWN] for line in tail[-(256 << 10) :].split(b"\n")]
+    found = [line for line in lines if _SUSPICIOUS.search(line)]
     return tuple(line.decode("utf-8", "replace") for line in found[-5:])
 
 
@@ -208,7 +210,8 @@ def open_text(path: Path) -> BinaryIO:
     except OSError as error:
         raise DumpError(f"cannot read {path}: {error.strerror or error}") from error
     if head == b"\x1f\x8b":
-        return gzip.GzipFile(fileobj=file)  # type: ignore[return-value]
+        file.close()
+        return gzip.open(path)  # type: ignore[return-value]
     if head in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         with file:
             if path.stat().st_size > MAX_UTF16_BYTES:
