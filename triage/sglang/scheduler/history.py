@@ -19,14 +19,15 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from triage.dump import known_errors
 from triage.dump.from_ring import Recorded, launch_of
 from triage.dump.history import CRASH, SNAP, faulting, first_offence
 from triage.dump.observation import FACT, Failure, Form, Observation, as_fact
+from triage.dump.provenance import provenance
 from triage.dump.sections import Dump
 from triage.errors import TrapError
 from triage.evidence import Evidence
 from triage.files.writing import Directory
-from triage.sglang.launch.collect import provenance
 
 if TYPE_CHECKING:
     from triage.sglang.traps import Traps
@@ -117,11 +118,11 @@ class History:
         """
         if isinstance(error, TrapError) or self.traps.watching.watch is None:
             return None
-        text = f"{type(error).__name__}: {error}".splitlines()[0][:300]
-        failure = Failure.ILLEGAL_ADDRESS if "illegal memory access" in text else Failure.EXCEPTION
-        values = {"type": type(error).__name__, "message": text}
+        summary = known_errors.told(type(error).__name__, str(error), where)
+        failure = Failure.ILLEGAL_ADDRESS if "illegal memory" in summary else Failure.EXCEPTION
+        values = {"type": type(error).__name__, "message": summary}
         seen = Observation(Form.EXCEPTION, failure, values=values)
-        path, problem = self.save(CRASH, text, where, seen)
+        path, problem = self.save(CRASH, summary, where, seen)
         what = told(path, problem)
         logger.error("sglang-triage: %s left %s; %s", type(error).__name__, where, what)
         return path
