@@ -118,7 +118,7 @@ def _trap_hooks(made: Installed) -> tuple[list[Hook], list[Patch]]:
     from triage.sglang.traps import Traps
 
     config = made.config
-    store = DumpStore(config.directory, config.max_dumps, config.max_bytes)
+    store = DumpStore(config.directory, config.max_dumps, config.max_bytes, config.identity)
     if problem := store.problem():
         if config.strict:
             raise InstallError(f"{problem}; {DIRECTORY} names another one")
@@ -154,7 +154,7 @@ def _trap_hooks(made: Installed) -> tuple[list[Hook], list[Patch]]:
         *lifecycle.hooks(),
         *scheduling.hooks(),
     ]
-    return hooks, [*attention.patches(), *lifecycle.patches()]
+    return hooks, [*attention.patches(), *lifecycle.patches(), *scheduling.patches()]
 
 
 def _report(made: Installed, version: str) -> None:

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from triage.config import invariants_of
 from triage.device import capture
+from triage.dump.provenance import provenance
 from triage.dump.sections import Dump
 from triage.dump.store import DumpStore
 from triage.errors import OutOfBounds, StaleSWAState, TableForm, TrapError
@@ -36,7 +37,7 @@ from triage.invariants.geometry import check_workspace
 from triage.invariants.reads import IndexSpace, check_form, check_table
 from triage.sglang.allocator.last_loc_checks import holders
 from triage.sglang.launch.call import AttentionCall
-from triage.sglang.launch.collect import collect, provenance
+from triage.sglang.launch.collect import collect
 from triage.sglang.launch.companion_checks import judged_beside
 from triage.sglang.launch.entry import Entries, Entry
 from triage.sglang.launch.hot_state import Given

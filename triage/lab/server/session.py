@@ -310,13 +310,18 @@ def _served(
         notes=plan.notes,
         startup_s=startup_s,
         load=played,
-        activity=activity(log),
+        activity=activity(log, _chunk_tokens(plan)),
         death=death,
         log_path=server.log_path,
         log=log,
         dumps=tuple(explained(path) for path in _in_order(plan.dumps)),
         interrupted=interrupted,
     )
+
+
+def _chunk_tokens(plan: Plan) -> int:
+    given = dict(zip(plan.server_flags, plan.server_flags[1:], strict=False))
+    return int(given.get("--chunked-prefill-size", flags.CHUNKED_PREFILL))
 
 
 def _in_order(directory: Path) -> Sequence[Path]:

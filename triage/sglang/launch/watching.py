@@ -24,10 +24,10 @@ from torch import Tensor
 
 from triage.device import capture
 from triage.device.checker import CheckRefused
+from triage.dump.provenance import provenance
 from triage.errors import InstallError
 from triage.invariants.reads import check_form
 from triage.sglang.launch.call import AttentionCall
-from triage.sglang.launch.collect import provenance
 from triage.sglang.launch.entry import Entry
 from triage.sglang.launch.hot_state import Checked, Form, Given, form_of
 from triage.sglang.launch.pools import (

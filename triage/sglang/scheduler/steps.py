@@ -32,6 +32,7 @@ from triage.dump.from_ring import launch_of
 from triage.errors import StaleSWAState, TrapError
 from triage.evidence import Evidence
 from triage.invariants.catalogue import CATALOGUE, SHOWN_BY_ADDRESSES, SHOWN_BY_IDS, error_of
+from triage.sglang.scheduler.in_flight import InFlight
 
 if TYPE_CHECKING:
     from triage.sglang.traps import Traps
@@ -58,6 +59,7 @@ class Steps:
         self._device_lost = False
         self._stream: torch.cuda.Stream | None = None  # of the newest forward
         self._queued = False  # a forward that no mark has followed
+        self.in_flight = InFlight()
 
     # -- what the scheduler does -----------------------------------------------------------
 
@@ -154,6 +156,8 @@ class Steps:
     def _judge(self, watch: Watch, report: StepReport) -> None:
         self.launches.append((report.step, *report.launches))
         if report.counts:
+            report = self._less_excused(report)
+        if report.counts:
             # What was redirected is told, whatever is enabled: containment is never silent.
             only = self.traps.enabled | (_ALTERED if watch.mode == "contain" else set())
             if any(name in only for name in report.counts):
@@ -165,6 +169,20 @@ class Steps:
             if self.traps.mode != "log":
                 raise
             logger.error("sglang-triage: %s", silence)
+
+    def _less_excused(self, report: StepReport) -> StepReport:
+        """Without the rows that the scheduler moved while the step was queued (`in_flight.py`)."""
+        told = self.in_flight.without_excused(report, self.traps.entries.page_size())
+        excused = report.total - told.total
+        if excused and not self.traps.counts["offenders of rows moved in flight"]:
+            logger.info(
+                "sglang-triage: step %d: %d entries of rows that were given back or rewritten "
+                "while the step was queued are not judged; further ones are counted",
+                report.step,
+                excused,
+            )
+        self.traps.counts["offenders of rows moved in flight"] += excused
+        return told
 
     def _fire(self, evidence: Evidence, report: StepReport) -> None:
         self.traps.counts["violations"] += 1

@@ -11,7 +11,7 @@ behaves; several words may be given:
     traps      the fourth request makes it write a dump ($FAKE_DUMP) and end
     defect     with the plugin of a defect and no fix: faults without traps, traps with them
     stubborn   ignores SIGTERM, in every process
-    unarmed    does not say that the traps are armed
+    unarmed    does not say that launches are watched
     slow       answers take two seconds
 """
 
@@ -119,7 +119,7 @@ def main():
     if "memory" in SAYS:
         end(MEMORY)
     if os.environ.get("SGLANG_TRTLLM_MHA_DEBUG") == "1" and "unarmed" not in SAYS:
-        print("[2026-01-01 00:00:00] sglang-triage traps armed on SGLang 0.5.14: 9 hooks bound")
+        print("[2026-01-01 00:00:00] sglang-triage: watching cuda:0; recorder 1.0 MiB on the host")
     print("Prefill batch, #new-seq: 2, #new-token: 128", flush=True)
     while "mute" in SAYS:
         time.sleep(1)
