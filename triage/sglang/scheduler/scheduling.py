@@ -18,7 +18,9 @@ import torch
 from triage.invariants.catalogue import READS_DEVICE
 from triage.sglang.binding.hooks import Hook
 from triage.sglang.launch.coverage import served_by, uncovered
-from triage.sglang.traps import Traps
+from triage.sglang.launch.hot_state import HotState
+from triage.sglang.scheduler.history import History
+from triage.sglang.scheduler.steps import Steps
 
 SCHEDULER = "sglang.srt.managers.scheduler.Scheduler"
 RUNNER = "sglang.srt.model_executor.model_runner.ModelRunner"
@@ -29,10 +31,16 @@ _STEP = "_sglang_triage_step"
 
 
 class Scheduling:
-    """The hooks of `Traps.steps` and `Traps.history`. `absent`: target -> why there is none."""
+    """The hooks of `steps` and `history`; `hot` says whether they are armed.
 
-    def __init__(self, traps: Traps) -> None:
-        self.traps = traps
+    `absent`: target -> why there is none.
+    """
+
+    def __init__(self, steps: Steps, history: History, hot: HotState) -> None:
+        self.reporter = steps.reporter
+        self.hot = hot
+        self.steps = steps
+        self.history = history
         self.absent: dict[str, str] = {}
 
     def hooks(self) -> list[Hook]:
@@ -61,16 +69,16 @@ class Scheduling:
 
     def forward(self, original: Any, runner: Any, *args: Any, **kwargs: Any) -> Any:
         output = original(runner, *args, **kwargs)
-        if self.traps.armed and not runner.is_draft_worker:
-            self.traps.steps.forward_done()
+        if self.hot.armed and not runner.is_draft_worker:
+            self.steps.forward_done()
         return output
 
     def run_batch(self, original: Any, scheduler: Any, *args: Any, **kwargs: Any) -> Any:
-        if not self.traps.armed:
+        if not self.hot.armed:
             return original(scheduler, *args, **kwargs)
-        step = self.traps.steps.begin()
+        step = self.steps.begin()
         result = original(scheduler, *args, **kwargs)
-        self.traps.steps.end()
+        self.steps.end()
         if result is not None:
             setattr(result, _STEP, step)
         return result
@@ -79,8 +87,8 @@ class Scheduling:
         self, original: Any, scheduler: Any, batch: Any, result: Any, *args: Any, **kwargs: Any
     ) -> Any:
         """Under pipeline parallelism the result is another object: every mark is waited for."""
-        if self.traps.armed:
-            self.traps.steps.release(getattr(result, _STEP, None))
+        if self.hot.armed:
+            self.steps.release(getattr(result, _STEP, None))
         return original(scheduler, batch, result, *args, **kwargs)
 
     def say_what_is_uncovered(self, scheduler: Any) -> None:
@@ -89,24 +97,24 @@ class Scheduling:
         What the mode leaves out everywhere was said when the traps were armed.
         """
 
-        enabled = self.traps.enabled
-        if not self.traps.reads_device:
+        enabled = self.reporter.enabled
+        if not self.reporter.reads_device:
             enabled = enabled - READS_DEVICE
         server = served_by(getattr(scheduler, "server_args", None), gpu_arch())
-        for sentence in uncovered(server, self.traps.mode, enabled, READS_DEVICE):
+        for sentence in uncovered(server, self.reporter.mode, enabled, READS_DEVICE):
             logger.warning("sglang-triage does not cover %s", sentence)
 
     def run_event_loop(self, original: Any, scheduler: Any, *args: Any, **kwargs: Any) -> Any:
-        if not self.traps.armed:
+        if not self.hot.armed:
             return original(scheduler, *args, **kwargs)
         self.say_what_is_uncovered(scheduler)
         try:
-            with self.traps.history.listening():
+            with self.history.listening():
                 return original(scheduler, *args, **kwargs)
         # Whatever ends the server, SystemExit and a sticky CUDA error included: the ring is
         # written from host memory and the very same exception goes on.
         except BaseException as error:
-            self.traps.history.leaving(error, "Scheduler.run_event_loop")
+            self.history.leaving(error, "Scheduler.run_event_loop")
             raise
 
 

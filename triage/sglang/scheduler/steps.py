@@ -21,7 +21,6 @@ from __future__ import annotations
 import logging
 from collections import Counter, deque
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -32,13 +31,12 @@ from triage.dump.from_ring import launch_of
 from triage.errors import StaleSWAState, TrapError
 from triage.evidence import Evidence
 from triage.invariants.catalogue import CATALOGUE, SHOWN_BY_ADDRESSES, SHOWN_BY_IDS, error_of
-
-if TYPE_CHECKING:
-    from triage.sglang.traps import Traps
+from triage.sglang.launch.watching import Watching
+from triage.sglang.reporter import Reporter
+from triage.sglang.scheduler.history import History
 
 logger = logging.getLogger("triage")
 
-REMEMBERED = 1024
 _BY_IDS = SHOWN_BY_ADDRESSES | SHOWN_BY_IDS  # what stale SWA state leads to
 _ALTERED = {row.name for row in CATALOGUE if row.containment and row.name not in SHOWN_BY_IDS}
 """What containment changes in the table whatever is enabled; identity is compared if asked for."""
@@ -49,10 +47,15 @@ INVALID = "the output of this step is invalid"
 class Steps:
     """The steps of one scheduler. One thread."""
 
-    def __init__(self, traps: Traps) -> None:
-        self.traps = traps
+    def __init__(self, reporter: Reporter, watching: Watching, history: History) -> None:
+        self.reporter = reporter
+        self.watching = watching
+        self.history = history
+        self.restart()
+
+    def restart(self) -> None:
+        """As in a new process."""
         self.current = 0
-        self.launches: deque[tuple[int, int, int]] = deque(maxlen=REMEMBERED)
         self._reports: deque[StepReport] = deque()
         self._logged: Counter[tuple[str, str]] = Counter()
         self._device_lost = False
@@ -70,10 +73,10 @@ class Steps:
 
     def forward_done(self) -> None:
         """The target's forward is queued on the current stream. Host work only."""
-        watch = self.traps.watching.watch
+        watch = self.watching.watch
         if watch is None or capture.capturing() or self._device_lost:
             return
-        self.traps.watching.forward_done()
+        self.watching.forward_done()
         self._queued = True
         if watch.checker.on_cuda:
             self._stream = torch.cuda.current_stream(watch.checker.device)
@@ -84,11 +87,11 @@ class Steps:
         Cost: one async copy and one event, on the forward's stream; a wait only if eight
         marks are on their way, SGLang has two at most.
         """
-        watch = self.traps.watching.watch
+        watch = self.watching.watch
         if watch is None or not self._queued or capture.capturing() or self._device_lost:
             return
         self._queued = False
-        if not self.traps.watching.take_expected():
+        if not self.watching.take_expected():
             return
         try:
             if self._stream is None:
@@ -101,7 +104,7 @@ class Steps:
 
     def _mark(self, watch: Watch) -> None:
         if not watch.end(self.current):
-            self.traps.counts["marks that waited"] += 1
+            self.reporter.counts["marks that waited"] += 1
             self._reports.extend(watch.checker.poll(until=watch.checker.oldest_step))
             watch.end(self.current)
 
@@ -112,7 +115,7 @@ class Steps:
         right after, so no sync is added. None, a result of unknown origin, waits for
         every mark.
         """
-        watch = self.traps.watching.watch
+        watch = self.watching.watch
         if watch is None or capture.capturing():
             return
         self.end()  # where the end of its launch could not be seen
@@ -132,7 +135,7 @@ class Steps:
 
     def _absorb_warm_up(self) -> None:
         """Warm-up and capture run on dummy batches; what they left is logged, not raised."""
-        watch, counts = self.traps.watching.watch, self.traps.counts
+        watch, counts = self.watching.watch, self.reporter.counts
         if watch is None or capture.capturing() or not counts["tables"] + counts["writes"]:
             return
         watch.end(0)
@@ -140,40 +143,31 @@ class Steps:
             if report.total:
                 logger.warning("sglang-triage: during warm-up: %s", report.counts)
 
-    def step_of(self, check: int | None) -> int | None:
-        """The step that the checker's launch belongs to; None if not known yet, or any more."""
-        if check is None:
-            return None
-        for step, low, high in self.launches:
-            if low <= check < high:
-                return step
-        return None
-
     # -- what a step's report means ----------------------------------------------------------
 
     def _judge(self, watch: Watch, report: StepReport) -> None:
-        self.launches.append((report.step, *report.launches))
+        self.history.note_step(report.step, *report.launches)
         if report.counts:
             # What was redirected is told, whatever is enabled: containment is never silent.
-            only = self.traps.enabled | (_ALTERED if watch.mode == "contain" else set())
+            only = self.reporter.enabled | (_ALTERED if watch.mode == "contain" else set())
             if any(name in only for name in report.counts):
                 self._fire(watch.evidence(report, only), report)
         try:
             watch.listen()
         except CheckerSilent as silence:
-            self.traps.counts["heartbeats missed"] += 1
-            if self.traps.mode != "log":
+            self.reporter.counts["heartbeats missed"] += 1
+            if self.reporter.mode != "log":
                 raise
             logger.error("sglang-triage: %s", silence)
 
     def _fire(self, evidence: Evidence, report: StepReport) -> None:
-        self.traps.counts["violations"] += 1
+        self.reporter.counts["violations"] += 1
         stale = str(evidence.facts.get("stale") or "") if evidence.invariant in _BY_IDS else ""
         if stale:
             _, _, counted = evidence.summary.partition("; ")
             evidence = replace(evidence, summary=f"{stale}; {counted}")
         error = StaleSWAState if stale else error_of(evidence.invariant)
-        if self.traps.mode == "log":
+        if self.reporter.mode == "log":
             self._log(error, evidence, report)
             return
         evidence.facts["output"] = INVALID
@@ -194,9 +188,9 @@ class Steps:
     def _save(self, evidence: Evidence, error: type[TrapError], report: StepReport) -> str:
         """The dump of the first launch that was wrong, as the ring has it."""
         first = evidence.facts["launch"]
-        history = self.traps.history.entries(check=first if isinstance(first, int) else None)
+        history = self.history.entries(check=first if isinstance(first, int) else None)
         entry = next((each for each in history if each["checker_launch"] == first), None)
         offenders = [each.violation for each in report.offenders if each.launch == first]
         complete = len(report.offenders) == report.total
         recorded = None if entry is None else launch_of(entry, offenders, complete=complete)
-        return self.traps.save(self.traps.history.dump(evidence, history, recorded), error)
+        return self.reporter.save(self.history.dump(evidence, history, recorded), error)
