@@ -176,7 +176,7 @@ return original(**_named)
         body = f"""
 if not hot.armed:
     return original(PASSED)
-_before = hot.current_call, hot.forward
+_before = hot.current_call
 hot.current_call = ({backend}, layer, forward_batch)
 if capture.capturing() is not hot.capturing:
     hot.on_capture_change()
@@ -184,7 +184,7 @@ if capture.capturing() is not hot.capturing:
 try:
     return original(PASSED)
 finally:
-    hot.current_call, hot.forward = _before
+    hot.current_call, hot.forward = _before, None
 """
         return written_out(original, parameters, body, hot=self.hot, capture=capture)
 
