@@ -136,6 +136,15 @@ step() {
     end_step
 }
 
+# The command as a person types it: `triage` for this interpreter's `-m triage`.
+as_typed() {
+    if [ "${*:1:3}" = "${TRIAGE[*]}" ]; then
+        shift 3
+        set -- triage "$@"
+    fi
+    say "$*"
+}
+
 # Commands run in the background, as bash delivers a signal to a waiting shell only
 # between foreground commands.
 begin_step() {
@@ -143,7 +152,7 @@ begin_step() {
     LOG=$OUT/$(printf '%02d' "$STEP")-$1.log
     shift
     say ""
-    say "== $STEP: $*"
+    say "== $STEP: $(as_typed "$@")"
     "$@" >"$LOG" 2>"$LOG.stderr" &
     STEP_PID=$!
 }
@@ -160,7 +169,7 @@ end_step() {
 beside() {
     BESIDE_LOG=$OUT/beside.log
     say ""
-    say "== beside the next steps: $*"
+    say "== beside the next steps: $(as_typed "$@")"
     "$@" >"$BESIDE_LOG" 2>"$BESIDE_LOG.stderr" &
     BESIDE_PID=$!
 }

@@ -280,10 +280,13 @@ def test_an_exception_that_leaves_the_scheduler_writes_the_ring_and_stays_itself
     step, traps, tmp_path, caplog
 ):
     Forward(step, traps).run()
-    traps.history.leaving(RuntimeError("CUDA error: an illegal memory access"), "event loop")
+    traps.history.leaving(
+        RuntimeError("CUDA error: an illegal memory access was encountered"), "event loop"
+    )
     (path,) = tmp_path.glob("crash-*")
     dump = read_dump(path)
-    assert "illegal memory access" in dump.fault.summary
+    told = "RuntimeError left event loop (an illegal memory access was encountered)"
+    assert dump.fault.summary == told
     assert len(dump.history) == 2 and dump.history[0]["step"] == 1
 
 

@@ -56,6 +56,18 @@ EXIT_CANNOT_RUN = 3
     type=click.Path(path_type=Path),
     help="Model, log, answers and dumps; a new folder in /tmp/triage_serve by default.",
 )
+@click.option(
+    "--weights",
+    metavar="PATH",
+    type=click.Path(path_type=Path),
+    help="Serve this checkpoint of SHAPE instead of a model made on the spot.",
+)
+@click.option(
+    "--draft-weights",
+    metavar="PATH",
+    type=click.Path(path_type=Path),
+    help="With --mtp, the assistant's checkpoint.",
+)
 @click.option("--dry-run", is_flag=True, help="Say the plan, start nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON result.")
 @click.argument("server_flags", nargs=-1, type=click.UNPROCESSED)
@@ -74,14 +86,16 @@ def serve(
     port: int,
     timeout_s: float,
     directory: Path | None,
+    weights: Path | None,
+    draft_weights: Path | None,
     dry_run: bool,
     as_json: bool,
     server_flags: tuple[str, ...],
 ) -> None:
     """Serve SHAPE (E2B, E4B, 26B-A4B, 31B) with the installed SGLang, and play a load.
 
-    No weights, no tokenizer, no network: the model is made on the spot. Everything after
-    `--` goes to the server and wins over what is chosen here.
+    No tokenizer, no network, and no weights but those of --weights: the model is made on the
+    spot. Everything after `--` goes to the server and wins over what is chosen here.
 
     Exit code: 0 as asked and clean, 1 a trap fired or the server failed, 2 usage, 3 cannot
     run here, 130 and 143 interrupted (answers so far are kept).
@@ -108,6 +122,8 @@ def serve(
         port=port,
         timeout_s=timeout_s,
         given=server_flags,
+        weights=weights,
+        draft_weights=draft_weights,
     )
 
     def say(line: str) -> None:

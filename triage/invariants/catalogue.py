@@ -31,8 +31,6 @@ FAMILIES = {
 CHEAP_FAMILIES = ("reads", "writes", "allocator", "graph")
 """On by default: no walk over all requests, nothing that grows with the pool."""
 
-REDIRECTED = "redirected to the dummy page"
-
 
 @dataclass(frozen=True, slots=True)
 class Invariant:
@@ -114,7 +112,7 @@ CATALOGUE: tuple[Invariant, ...] = (
         error=OutOfBounds,
         rank=70,
         checked_on_device=True,
-        containment=REDIRECTED,
+        containment="redirected to the dummy page",
         shown_by="addresses",
     ),
     Invariant(
@@ -132,7 +130,6 @@ CATALOGUE: tuple[Invariant, ...] = (
         error=WrongIndexSpace,
         rank=50,
         checked_on_device=True,
-        containment=REDIRECTED,
         shown_by="ids",
     ),
     Invariant(

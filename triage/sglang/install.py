@@ -120,7 +120,7 @@ def _trap_hooks(made: Installed) -> tuple[list[Hook], list[Patch]]:
     from triage.sglang.traps import Traps
 
     config = made.config
-    store = DumpStore(config.directory, config.max_dumps, config.max_bytes)
+    store = DumpStore(config.directory, config.max_dumps, config.max_bytes, config.identity)
     if problem := store.problem():
         if config.strict:
             raise InstallError(f"{problem}; {DIRECTORY} names another one")
@@ -142,7 +142,7 @@ def _trap_hooks(made: Installed) -> tuple[list[Hook], list[Patch]]:
         *state_hooks.hooks(),
         *scheduling.hooks(),
     ]
-    return hooks, [*attention.patches(), *state_hooks.patches()]
+    return hooks, [*attention.patches(), *state_hooks.patches(), *scheduling.patches()]
 
 
 def _report(made: Installed, version: str) -> None:

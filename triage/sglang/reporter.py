@@ -14,13 +14,13 @@ from pathlib import Path
 
 from triage.config import invariants_of
 from triage.device import capture
+from triage.dump.provenance import provenance
 from triage.dump.sections import Dump
 from triage.dump.store import DumpStore
 from triage.errors import TrapError
 from triage.evidence import Evidence
 from triage.invariants.catalogue import CHEAP_FAMILIES, error_of
 from triage.invariants.findings import Findings
-from triage.sglang.provenance import provenance
 
 logger = logging.getLogger("triage")
 

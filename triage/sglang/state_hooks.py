@@ -24,7 +24,7 @@ from triage.sglang.allocator.last_loc_checks import RowsWritten
 from triage.sglang.allocator.ledger_hooks import Books
 from triage.sglang.allocator.tree import CACHES, OPERATIONS, TreeTrap
 from triage.sglang.binding.hooks import Hook
-from triage.sglang.binding.names import sub_allocator_paths, swa_allocator_path
+from triage.sglang.binding.names import REQUEST_ROWS, sub_allocator_paths, swa_allocator_path
 from triage.sglang.binding.patches import Patch
 from triage.sglang.launch.attention import GRAPH_ENTRIES
 from triage.sglang.launch.graph_inputs import BUFFERS, REGISTRY, GraphInputs
@@ -39,7 +39,7 @@ PAGES_TRACKED = LEDGER & READS_DEVICE
 
 BACKEND = "sglang.srt.layers.attention.trtllm_mha_backend.TRTLLMHAAttnBackend"
 POOL = "sglang.srt.mem_cache.swa_memory_pool.SWAKVPool"
-ROWS = "sglang.srt.mem_cache.memory_pool.ReqToTokenPool"
+ROWS = REQUEST_ROWS
 VIEWS = "sglang.srt.speculative.frozen_kv_mtp_utils"
 
 _FUSED_STORES = (

@@ -149,8 +149,12 @@ def test_a_part_that_fails_says_why_and_the_next_goes_on(tmp_path, scripted, mon
     assert results.cells["loads/plain"].held is False
     assert "ConnectionError: refused" in results.cells["loads/plain"].why
     assert results.cells["loads/mixed"].held is True
-    # and what was measured is not measured again
+    # and what was measured is not measured again, unless it is asked for, and then once
     assert Results(tmp_path / "r.jsonl").done("loads", "plain")
+    retry = Results(tmp_path / "r.jsonl", retry=True)
+    assert not retry.done("loads", "plain") and retry.done("loads", "mixed")
+    retry.add(Cell("loads", "plain", False, "again"))
+    assert retry.done("loads", "plain")
 
 
 def test_a_server_that_does_not_start_leaves_its_reason(tmp_path, scripted):

@@ -330,7 +330,7 @@ class _Player:
             if answer.status != 200:
                 said = (await answer.text())[:200]
                 raise ValueError(f"{path} answered {answer.status}: {said}")
-            found = await answer.json()
+            found = await answer.json(content_type=None)
             return found if isinstance(found, dict) else {}
 
     async def _abort(self, rid: str, after_s: float) -> None:

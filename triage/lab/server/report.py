@@ -28,7 +28,7 @@ def text(served: Served) -> str:
         lines.append(f"  answers   sha256 {load.digest[:16]}")
     done = served.activity
     lines.append(
-        f"  scheduler {done.prefill_batches} prefill batches ({done.chunked} chunks), "
+        f"  scheduler {done.prefill_batches} prefill batches ({done.full_chunks} full chunks), "
         f"{done.retractions} retractions; decode log lines {done.graphs} in CUDA graphs, "
         f"{done.eager} eager"
     )

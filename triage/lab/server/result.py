@@ -122,8 +122,16 @@ class Served:
 
     @property
     def guarded(self) -> bool:
-        """Does the server's log say that the traps are armed?"""
-        return "sglang-triage traps armed" in self.log
+        """Does the server's log say that launches are watched?
+
+        The scheduler binds before it configures its log, so that the traps are armed is
+        seldom in it; that they watch a device is said later, when they take their memory.
+        """
+        said = any(f"sglang-triage{words}" in self.log for words in (": watching", " traps armed"))
+        return said and not any(
+            f"sglang-triage{words}" in self.log
+            for words in (" is NOT active", ": launches are NOT covered")
+        )
 
     @property
     def exit_code(self) -> int:
@@ -133,8 +141,8 @@ class Served:
     def remarks(self) -> list[str]:
         """What sglang-triage said in the server's log beside that it is armed, each once."""
         said = (line.partition("sglang-triage")[2] for line in self.log.splitlines())
-        lines = (line.lstrip(": ") for line in said if line)
-        return list(dict.fromkeys(line for line in lines if not line.startswith("traps armed")))
+        lines = dict.fromkeys(line.lstrip(": ") for line in said if line)
+        return [line for line in lines if not line.startswith(("traps armed", "watching"))]
 
     def json(self) -> dict[str, Any]:
         return {

@@ -42,6 +42,8 @@ class Wish:
 
     mode: "default" arms the traps by SGLANG_TRTLLM_MHA_DEBUG=1 alone, "off" not at all.
     given: server flags of the user's own; they win over ours.
+    weights, draft_weights: folders of real checkpoints, served as they are in the place of
+        the model made of `shape` and of its assistant; None to make them.
     requests, concurrency: None for the load's own.
     """
 
@@ -60,6 +62,8 @@ class Wish:
     port: int = 30000
     timeout_s: float = 600
     given: tuple[str, ...] = ()
+    weights: Path | None = None
+    draft_weights: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +81,11 @@ class Plan:
 
     @property
     def model(self) -> Path:
-        return self.wish.directory / "target"
+        return self.wish.weights or self.wish.directory / "target"
 
     @property
     def draft(self) -> Path:
-        return self.wish.directory / "assistant"
+        return self.wish.draft_weights or self.wish.directory / "assistant"
 
     @property
     def dumps(self) -> Path:
@@ -95,6 +99,7 @@ class Plan:
         """The plan in lines: the shape and what differs, each flag and why."""
         gpu, wish = self.machine.gpu, self.wish
         size = "small" if wish.small else "true size"
+        size = f"weights of {wish.weights}" if wish.weights else size
         lines = [
             f"{self.dimensions.name} ({size}) on {gpu.name} ({gpu.arch}), "
             f"SGLang {self.machine.sglang}"
@@ -125,6 +130,7 @@ def plan(wish: Wish, machine: Machine) -> Plan:
         _known_fixes(wish.fixes)
     if wish.defect:
         _known_defect(wish.defect)
+    _check_weights(wish)
     capability = machine.gpu.capability
     limit = flags.head_dim_limit(capability, wish.attention, machine.flashinfer)
     dimensions = shapes.limited(shapes.find(wish.shape), limit)
@@ -133,12 +139,14 @@ def plan(wish: Wish, machine: Machine) -> Plan:
     chosen = flags.choose(
         capability,
         mtp=wish.mtp,
-        draft_path=wish.directory / "assistant",
+        draft_path=wish.draft_weights or wish.directory / "assistant",
         attention=wish.attention,
         small=wish.small,
         sglang=machine.sglang,
     )
-    need_memory(machine.gpu, 2 * shapes.parameters(dimensions) + SPARE_BYTES)
+    if wish.weights:
+        chosen = [flag for flag in chosen if flag.name != "--load-format"]
+    need_memory(machine.gpu, _weight_bytes(wish, dimensions) + SPARE_BYTES)
     return Plan(
         wish,
         machine,
@@ -147,7 +155,9 @@ def plan(wish: Wish, machine: Machine) -> Plan:
         tuple(chosen),
         tuple(flags.replaced(chosen, wish.given)),
         _environment(wish),
-        tuple(shapes.notes(wish.shape, assistant=wish.mtp, head_dim_limit=limit)),
+        ()
+        if wish.weights
+        else tuple(shapes.notes(wish.shape, assistant=wish.mtp, head_dim_limit=limit)),
     )
 
 
@@ -209,8 +219,10 @@ def partial(plan: Plan) -> Served:
 
 
 def write_models(plan: Plan) -> None:
-    """Write the target and, with MTP, its assistant."""
+    """Write the target and, with MTP, its assistant; nothing where weights are given."""
     wish = plan.wish
+    if wish.weights:
+        return
     for directory, assistant in ((plan.model, False), (plan.draft, True)):
         if wish.mtp or not assistant:
             shapes.write_model(
@@ -298,13 +310,18 @@ def _served(
         notes=plan.notes,
         startup_s=startup_s,
         load=played,
-        activity=activity(log),
+        activity=activity(log, _chunk_tokens(plan)),
         death=death,
         log_path=server.log_path,
         log=log,
         dumps=tuple(explained(path) for path in _in_order(plan.dumps)),
         interrupted=interrupted,
     )
+
+
+def _chunk_tokens(plan: Plan) -> int:
+    given = dict(zip(plan.server_flags, plan.server_flags[1:], strict=False))
+    return int(given.get("--chunked-prefill-size", flags.CHUNKED_PREFILL))
 
 
 def _in_order(directory: Path) -> Sequence[Path]:
@@ -325,6 +342,28 @@ def _environment(wish: Wish) -> dict[str, str | None]:
         if wish.mode != DEFAULT:
             variables[config.MODE] = wish.mode
     return variables
+
+
+def _check_weights(wish: Wish) -> None:
+    """Raise LabError unless the given checkpoints are there, one for each model served."""
+    if wish.weights is None:
+        if wish.draft_weights is not None:
+            raise LabError("--draft-weights without --weights: both are real, or both are made")
+        return
+    if wish.small:
+        raise LabError("--small makes a model; weights are served as they are, leave it out")
+    if wish.mtp and wish.draft_weights is None:
+        raise LabError("--mtp with --weights needs the assistant's: --draft-weights PATH")
+    for folder in (wish.weights, *((wish.draft_weights,) if wish.draft_weights else ())):
+        if not (folder / "config.json").is_file():
+            raise LabError(f"{folder} holds no config.json, so it is no checkpoint to serve")
+
+
+def _weight_bytes(wish: Wish, dimensions: shapes.Shape) -> int:
+    """Of the target: the files of a real checkpoint, two bytes a parameter of a made one."""
+    if wish.weights is None:
+        return 2 * shapes.parameters(dimensions)
+    return sum(file.stat().st_size for file in wish.weights.glob("*.safetensors"))
 
 
 def _known_fixes(names: Sequence[str]) -> None:

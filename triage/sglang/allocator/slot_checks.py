@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from triage.dump.provenance import provenance
 from triage.dump.sections import Dump
 from triage.errors import OutOfBounds
 from triage.evidence import Evidence
@@ -21,7 +22,6 @@ from triage.invariants.catalogue import sentence
 from triage.invariants.findings import Findings, read_together
 from triage.invariants.rows import rows_with_page
 from triage.sglang.launch.entry import Entries
-from triage.sglang.provenance import provenance
 from triage.sglang.reporter import Reporter
 
 WRONG_LAST_SLOT = "a request goes on behind a slot that is not its own last one"

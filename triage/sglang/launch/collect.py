@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from triage.dump.provenance import provenance
 from triage.dump.sections import (
     KERNEL_TILE_TOKENS,
     Backend,
@@ -29,7 +30,6 @@ from triage.sglang.launch.call import AttentionCall
 from triage.sglang.launch.entry import Entry
 from triage.sglang.launch.pools import PoolView
 from triage.sglang.launch.touched import touched_kv
-from triage.sglang.provenance import provenance
 
 
 def collect(
@@ -213,4 +213,9 @@ def _host(tensor: Tensor | None) -> np.ndarray | None:
 
 
 def _plain(value: Any) -> Any:
-    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
+    """A scalar as it is, a torch type or device by its name, of anything else its class."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, (torch.dtype, torch.device)):
+        return str(value)
+    return f"<{type(value).__name__}>"

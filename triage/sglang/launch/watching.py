@@ -23,6 +23,7 @@ from torch import Tensor
 
 from triage.device import capture
 from triage.device.checker import CheckRefused
+from triage.dump.provenance import provenance
 from triage.errors import InstallError
 from triage.invariants.reads import check_form
 from triage.sglang.launch.bound import BoundLaunch
@@ -42,7 +43,6 @@ from triage.sglang.launch.pools import (
     swa_state,
 )
 from triage.sglang.launch.sizing import watch_for
-from triage.sglang.provenance import provenance
 from triage.sglang.reporter import Reporter
 
 if TYPE_CHECKING:

@@ -20,14 +20,16 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from triage.dump import known_errors
 from triage.dump.from_ring import Recorded, launch_of
-from triage.dump.history import CRASH, SNAP, first_offence
+from triage.dump.history import CRASH, SNAP, faulting, first_offence
+from triage.dump.observation import FACT, Failure, Form, Observation, as_fact
+from triage.dump.provenance import provenance
 from triage.dump.sections import Dump
 from triage.errors import TrapError
 from triage.evidence import Evidence
 from triage.files.writing import Directory
 from triage.sglang.launch.watching import Watching
-from triage.sglang.provenance import provenance
 from triage.sglang.reporter import Reporter, told
 
 logger = logging.getLogger("triage")
@@ -80,8 +82,14 @@ class History:
                 return step
         return None
 
-    def save(self, kind: str, summary: str, where: str) -> tuple[Path | None, str]:
-        """Write the ring as a dump, no device touched: (path, "") or (None, why not)."""
+    def save(
+        self, kind: str, summary: str, where: str, seen: Observation | None = None
+    ) -> tuple[Path | None, str]:
+        """Write the ring as a dump, no device touched: (path, "") or (None, why not).
+
+        The launch that is shown is, of a crash, the one that it is most likely of; of a
+        snapshot the first that was wrong.
+        """
         history = self.entries()
         wrong = first_offence(history)
         facts: dict[str, object] = {"kind": kind, "launches": len(history)}
@@ -91,8 +99,19 @@ class History:
                 "check": wrong["checker_launch"],
                 "step": wrong["step"],
             }
+        shown = wrong
+        if kind == CRASH:
+            shown, why = faulting(history)
+            if shown is not None:
+                facts["faulted"] = {
+                    "sequence": shown["sequence"],
+                    "step": shown["step"],
+                    "why": why,
+                }
+        if seen is not None:
+            facts[FACT] = as_fact([seen])
         evidence = Evidence("", summary, where, facts=facts)
-        dump = self.dump(evidence, history, None if wrong is None else launch_of(wrong))
+        dump = self.dump(evidence, history, None if shown is None else launch_of(shown))
         return self.reporter.store.save(dump, kind)
 
     @staticmethod
@@ -119,8 +138,11 @@ class History:
         """
         if isinstance(error, TrapError) or self.watching.watch is None:
             return None
-        text = f"{type(error).__name__}: {error}".splitlines()[0][:300]
-        path, problem = self.save(CRASH, text, where)
+        summary = known_errors.told(type(error).__name__, str(error), where)
+        failure = Failure.ILLEGAL_ADDRESS if "illegal memory" in summary else Failure.EXCEPTION
+        values = {"type": type(error).__name__, "message": summary}
+        seen = Observation(Form.EXCEPTION, failure, values=values)
+        path, problem = self.save(CRASH, summary, where, seen)
         what = told(path, problem)
         logger.error("sglang-triage: %s left %s; %s", type(error).__name__, where, what)
         return path

@@ -17,6 +17,9 @@ import torch
 
 from triage.invariants.catalogue import READS_DEVICE
 from triage.sglang.binding.hooks import Hook
+from triage.sglang.binding.names import request_rows
+from triage.sglang.binding.patches import Patch
+from triage.sglang.binding.wrapping import Function, Parameters, written_out
 from triage.sglang.launch.coverage import served_by, uncovered
 from triage.sglang.launch.hot_state import HotState
 from triage.sglang.scheduler.history import History
@@ -28,6 +31,7 @@ RUNNER = "sglang.srt.model_executor.model_runner.ModelRunner"
 logger = logging.getLogger("triage")
 
 _STEP = "_sglang_triage_step"
+_MOVED = "rows moved while a step is queued"
 
 
 class Scheduling:
@@ -57,7 +61,16 @@ class Scheduling:
             *self._present(
                 f"{SCHEDULER}.run_event_loop", self.run_event_loop, "ring dump on an exception"
             ),
+            *(
+                hook
+                for rows in request_rows()
+                for hook in self._present(f"{rows}.free", self.row_released, _MOVED)
+            ),
         ]
+
+    def patches(self) -> list[Patch]:
+        """What every step calls; see `patches.py`."""
+        return [Patch(f"{rows}.write", self.row_written, _MOVED) for rows in request_rows()]
 
     def _present(self, target: str, around: Callable[..., Any], why: str) -> list[Hook]:
         try:
@@ -66,6 +79,44 @@ class Scheduling:
             self.absent[target] = f"{why}: {error}"
             return []
         return [Hook(target, around, why)]
+
+    # -- rows that move while a step is queued: `in_flight.py` -------------------------------
+
+    def row_released(
+        self, original: Any, rows: Any, request: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        if self.hot.armed:
+            row = getattr(getattr(request, "kv", None), "req_pool_idx", None)
+            row = getattr(request, "req_pool_idx", None) if row is None else row
+            if row is not None:
+                self.steps.in_flight.released(int(row), self.steps.current)
+        return original(rows, request, *args, **kwargs)
+
+    def row_written(self, original: Function) -> Function:
+        """Makes the wrapper of `write(self, indices, values)`.
+
+        One row of the host's choosing is a prefix cache's doing, or an extend's before it is
+        queued; the rows of a decode step are a tensor and only grow.
+        """
+        parameters = Parameters.of(original)
+        where = "indices"
+        if where not in parameters.names:  # hooked beside the ledger, by SGLang's registry
+            where = "(args[1] if len(args) > 1 else kwargs['indices'])"
+        body = f"""
+_where = {where}
+if hot.armed and _where.__class__ is tuple and _where[0].__class__ is int:
+    note(_where[0], _where[1])
+return original(PASSED)
+"""
+        return written_out(original, parameters, body, hot=self.hot, note=self._row_rewritten)
+
+    def _row_rewritten(self, row: int, tokens: Any) -> None:
+        if isinstance(tokens, slice) and tokens.stop is not None:
+            steps = self.steps
+            start, stop = int(tokens.start or 0), int(tokens.stop)
+            steps.in_flight.rewritten(row, start, stop, steps.current)
+
+    # -- the steps -----------------------------------------------------------------------------
 
     def forward(self, original: Any, runner: Any, *args: Any, **kwargs: Any) -> Any:
         output = original(runner, *args, **kwargs)

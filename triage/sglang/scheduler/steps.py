@@ -34,12 +34,13 @@ from triage.invariants.catalogue import CATALOGUE, SHOWN_BY_ADDRESSES, SHOWN_BY_
 from triage.sglang.launch.watching import Watching
 from triage.sglang.reporter import Reporter
 from triage.sglang.scheduler.history import History
+from triage.sglang.scheduler.in_flight import InFlight
 
 logger = logging.getLogger("triage")
 
 _BY_IDS = SHOWN_BY_ADDRESSES | SHOWN_BY_IDS  # what stale SWA state leads to
-_ALTERED = {row.name for row in CATALOGUE if row.containment and row.name not in SHOWN_BY_IDS}
-"""What containment changes in the table whatever is enabled; identity is compared if asked for."""
+_ALTERED = {row.name for row in CATALOGUE if row.containment}
+"""What containment changes in the table, whatever is enabled."""
 
 INVALID = "the output of this step is invalid"
 
@@ -61,6 +62,7 @@ class Steps:
         self._device_lost = False
         self._stream: torch.cuda.Stream | None = None  # of the newest forward
         self._queued = False  # a forward that no mark has followed
+        self.in_flight = InFlight()
 
     # -- what the scheduler does -----------------------------------------------------------
 
@@ -148,6 +150,8 @@ class Steps:
     def _judge(self, watch: Watch, report: StepReport) -> None:
         self.history.note_step(report.step, *report.launches)
         if report.counts:
+            report = self._less_excused(report)
+        if report.counts:
             # What was redirected is told, whatever is enabled: containment is never silent.
             only = self.reporter.enabled | (_ALTERED if watch.mode == "contain" else set())
             if any(name in only for name in report.counts):
@@ -159,6 +163,20 @@ class Steps:
             if self.reporter.mode != "log":
                 raise
             logger.error("sglang-triage: %s", silence)
+
+    def _less_excused(self, report: StepReport) -> StepReport:
+        """Without the rows that the scheduler moved while the step was queued (`in_flight.py`)."""
+        told = self.in_flight.without_excused(report, self.watching.entries.page_size())
+        excused = report.total - told.total
+        if excused and not self.reporter.counts["offenders of rows moved in flight"]:
+            logger.info(
+                "sglang-triage: step %d: %d entries of rows that were given back or rewritten "
+                "while the step was queued are not judged; further ones are counted",
+                report.step,
+                excused,
+            )
+        self.reporter.counts["offenders of rows moved in flight"] += excused
+        return told
 
     def _fire(self, evidence: Evidence, report: StepReport) -> None:
         self.reporter.counts["violations"] += 1
