@@ -72,6 +72,7 @@ EXIT_CANNOT_RUN = 3
     help="With --mtp, the assistant's checkpoint.",
 )
 @click.option("--dry-run", is_flag=True, help="Say the plan, start nothing.")
+@click.option("--arch", metavar="ARCH", help="With --dry-run: plan for this GPU, as sm_100.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON result.")
 @click.argument("server_flags", nargs=-1, type=click.UNPROCESSED)
 def serve(
@@ -92,6 +93,7 @@ def serve(
     weights: Path | None,
     draft_weights: Path | None,
     dry_run: bool,
+    arch: str | None,
     as_json: bool,
     server_flags: tuple[str, ...],
 ) -> None:
@@ -104,9 +106,11 @@ def serve(
     run here, 130 and 143 interrupted (answers so far are kept).
     """
     from triage.lab.server import interrupts, session
-    from triage.lab.server.machine import CannotServe, examine
+    from triage.lab.server.machine import CannotServe, elsewhere, examine
     from triage.lab.server.report import text
 
+    if arch is not None and not dry_run:
+        raise click.UsageError("--arch plans for a GPU that is not here: only with --dry-run")
     if directory is None:
         stamp = time.strftime("%Y%m%dT%H%M%S")
         directory = Path(tempfile.gettempdir()) / f"triage_serve_{os.getuid()}" / stamp
@@ -136,7 +140,7 @@ def serve(
     with interrupts.raised():
         code = 0
         try:
-            plan = session.plan(wish, examine())
+            plan = session.plan(wish, examine() if arch is None else elsewhere(arch))
             for line in plan.told():
                 say(line)
             if dry_run:
