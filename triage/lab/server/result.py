@@ -18,7 +18,7 @@ OUTCOMES = {
     "fault": "FAULT: an illegal memory access, and no trap saw it",
     "died": "DIED: the server ended",
     "failed": "FAILED REQUESTS: the server lived, some requests did not",
-    "unguarded": "NOT GUARDED: traps were asked for, and no launch is watched by the log's word",
+    "unguarded": "NOT GUARDED: traps were asked for, and the log names no device that is watched",
     "no defect": "NO DEFECT: it was asked for, and SGLang could not run the plugin that puts it in",
     "interrupted": "INTERRUPTED: what follows is as far as it came",
 }
