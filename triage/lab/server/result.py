@@ -9,6 +9,7 @@ from typing import Any
 from triage.errors import DumpError
 from triage.lab.server import server_log
 from triage.lab.server.load import LoadResult
+from triage.lab.server.plugin_folder import FIRST
 from triage.lab.server.server_log import Activity
 
 OUTCOMES = {
@@ -17,7 +18,8 @@ OUTCOMES = {
     "fault": "FAULT: an illegal memory access, and no trap saw it",
     "died": "DIED: the server ended",
     "failed": "FAILED REQUESTS: the server lived, some requests did not",
-    "unguarded": "NOT GUARDED: traps were asked for and the server's log does not say it has them",
+    "unguarded": "NOT GUARDED: traps were asked for, and the log names no device that is watched",
+    "no defect": "NO DEFECT: it was asked for, and SGLang could not run the plugin that puts it in",
     "interrupted": "INTERRUPTED: what follows is as far as it came",
 }
 """Outcome -> its sentence, worst evidence first where several hold (`Served.outcome`)."""
@@ -118,6 +120,8 @@ class Served:
             return "failed"
         if self.mode != "off" and not self.guarded:
             return "unguarded"
+        if self.defect and f"Failed to execute general plugin: {FIRST}" in self.log:
+            return "no defect"
         return "clean"
 
     @property
