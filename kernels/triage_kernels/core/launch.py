@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from triage_kernels.core.interpreter import interpreting
+from triage_kernels.core.interpreter import interpreting, patch_once_a_launch
 from triage_kernels.core.plans import PLANS
 
 
@@ -145,6 +145,7 @@ def launch(
     if _recorder is not None:
         _recorder.append(Launch(kernel, grid, args, constants, num_warps, enable_fp_fusion))
     elif interpreting():
+        patch_once_a_launch()
         # The interpreter is numpy: it warns where a GPU silently makes inf or NaN.
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)

@@ -146,7 +146,10 @@ class Fence:
 
     def damage(self) -> int:
         """Bytes of the fence that something has written."""
-        return sum(int((side != _FENCE).sum()) for side in (self.before, self.after))
+        sides = (self.before, self.after)
+        if all(bool((side.view(torch.int64) == -1).all()) for side in sides):
+            return 0
+        return sum(int((side != _FENCE).sum()) for side in sides)
 
 
 def reach(args: Args) -> int:
@@ -165,7 +168,7 @@ def fenced(args: Args) -> tuple[Args, list[Fence]]:
     Layouts stay: views of one buffer are views of one new buffer.
     """
     # Aligned as an allocation is, so that a kernel is compiled and summed as it would be.
-    width = (2 * min(reach(args), 1 << 26) + (1 << 16)) // 256 * 256
+    width = (2 * min(reach(args), 1 << 19) + (1 << 16)) // 256 * 256
     moved: Args = {}
     storages: dict[int, Tensor] = {}
     fences: dict[int, Fence] = {}
@@ -176,11 +179,12 @@ def fenced(args: Args) -> tuple[Args, list[Fence]]:
         storage = value.untyped_storage()
         key, size = storage.data_ptr(), storage.nbytes()
         if key not in storages:
-            room = torch.full((2 * width + size,), _FENCE, dtype=torch.uint8, device=value.device)
+            total = 2 * width + (size + 7) // 8 * 8
+            room = torch.full((total,), _FENCE, dtype=torch.uint8, device=value.device)
             whole = torch.empty(0, dtype=torch.uint8, device=value.device).set_(storage)
             room[width : width + size] = whole
             storages[key] = room
-            fences[key] = Fence(name, room[:width], room[width + size :])
+            fences[key] = Fence(name, room[:width], room[-width:])
         view = torch.empty(0, dtype=value.dtype, device=value.device)
         offset = value.storage_offset() + width // value.element_size()
         moved[name] = view.set_(
