@@ -31,12 +31,12 @@ def test_a_run_leaves_cells_a_summary_and_its_evidence_and_is_gone_on_from(machi
     # THEN every part held and outputs are compared with the sound server's
     record = json.loads((out / "summary.json").read_text())
     assert record["machine"]["gpu"] == "NVIDIA H200" and not record["not held"]
-    assert record["outputs equal to off"]["off/plain_again"] == {"equal": 96, "of": 96}
+    assert record["outputs equal to"]["off/plain_again"] == {"equal": 96, "of": 96, "to": "off"}
     # AND the server was told what this GPU needs and found the lab's plugins first
     arguments = machine.told("arguments")
     assert arguments[arguments.index("--decode-attention-backend") + 1] == "trtllm_mha"
     path = machine.told("environment")["PYTHONPATH"].split(":")
-    assert [Path(part).name for part in path[:3]] == ["stale-swa-state", "oracle", "drafts"]
+    assert [Path(part).name for part in path[:2]] == ["oracle", "drafts"]
     # AND logs are packed, and nothing is left running
     with tarfile.open(out / "evidence.tar.xz") as tar:
         assert "off/server.log" in tar.getnames()
