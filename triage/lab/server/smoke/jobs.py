@@ -16,6 +16,8 @@ CONTAIN = {**DEFAULT, "SGLANG_TRTLLM_MHA_DEBUG_MODE": "contain"}
 FIX = {**CONTAIN, "SGLANG_TRIAGE_FIXES": "state-swap"}
 STALE = "stale-swa-state"
 FAR, EXCHANGE = "far-first", "page-exchange"
+EXCHANGED = "exchanged-pages"
+"""What `page-exchange` is explained as."""
 SILENT_FLAGS = ("--swa-full-tokens-ratio", "1.0")
 """An SWA pool as large as the full one: every full id lies within every SWA buffer."""
 
@@ -95,7 +97,7 @@ JOBS = (
     Job(
         "target",
         "no draft, default mode: the same exchange, and the alarm in its first step",
-        ("plain", "alarm"),
+        ("plain", f"alarm:{EXCHANGED}"),
         env=DEFAULT,
         defects={EXCHANGE: False},
         mtp=False,
@@ -103,7 +105,7 @@ JOBS = (
     Job(
         "eager",
         "no draft, no graphs, default mode: the exception comes before the launch",
-        ("plain", "mixed:100", "alarm"),
+        ("plain", "mixed:100", f"alarm:{EXCHANGED}"),
         env=DEFAULT,
         defects={EXCHANGE: False},
         mtp=False,
