@@ -228,7 +228,7 @@ class Rig:
                 "of": compared,
                 "share of tokens before a difference": round(before, 4),
             }
-        held = found.failed == 0 and found.unsent == 0 and self.server.alive
+        held = found.ok == found.requests and not self.fell()
         return held, "" if held else self.unhappy(found), figures
 
     plain_again = plain
@@ -376,9 +376,10 @@ class Rig:
         }
 
     def unhappy(self, found: Any) -> str:
-        first = next((r.error for r in found.results if r.status == "failed"), "")
+        first = next((r.error for r in found.results if r.status in ("failed", "ended")), "")
         return (
-            f"{found.failed} requests failed ({first[:200]}), {found.unsent} were not sent; "
+            f"{found.failed} requests failed, {found.ended} ended by the server "
+            f"({first[:200]}), {found.unsent} were not sent; "
             f"dumps: {[path.name for path in self.dump_files()]}; {self.death()}"
         )
 
