@@ -29,7 +29,8 @@ OUTCOMES = {
 class ExplainedDump:
     """One dump of the server: where it is, what it recorded, and the cause it is explained by.
 
-    causes: names of the causes that fit best; empty where none is known.
+    role, in_graph: of the launch; None where the dump does not say.
+    causes, keys: names and keys of the causes that fit best; empty where none is known.
     error: why the dump could not be read, "" if it could.
     """
 
@@ -37,7 +38,10 @@ class ExplainedDump:
     invariant: str = ""
     summary: str = ""
     where: str = ""
+    role: str | None = None
+    in_graph: bool | None = None
     causes: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
     confidence: str = ""
     fix: str = ""
     error: str = ""
@@ -48,7 +52,10 @@ class ExplainedDump:
             "invariant": self.invariant,
             "summary": self.summary,
             "where": self.where,
+            "role": self.role,
+            "in_graph": self.in_graph,
             "causes": list(self.causes),
+            "keys": list(self.keys),
             "confidence": self.confidence,
             "fix": self.fix,
             "error": self.error,
@@ -70,7 +77,10 @@ def explained(path: Path) -> ExplainedDump:
         invariant=dump.fault.invariant,
         summary=dump.fault.summary,
         where=dump.fault.where,
+        role=None if dump.backend is None else dump.backend.role,
+        in_graph=None if dump.backend is None else dump.backend.in_graph,
         causes=tuple(cause.name for cause in named),
+        keys=tuple(cause.key for cause in named),
         confidence=named[0].confidence.name.lower() if named else "",
         fix=named[0].fix if named else "",
     )
@@ -116,7 +126,7 @@ class Served:
             return "died"
         if self.interrupted:
             return "interrupted"
-        if self.load is not None and (self.load.failed or self.load.unsent):
+        if self.load is not None and (self.load.failed or self.load.ended or self.load.unsent):
             return "failed"
         if self.mode != "off" and not self.guarded:
             return "unguarded"
