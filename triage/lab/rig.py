@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from triage.lab.audit import Audit
-from triage.lab.drivers.pools import Driver
 from triage.lab.drivers.overlap import OverlapScheduler
+from triage.lab.drivers.pools import Driver
 from triage.lab.drivers.schedule_batch import Scheduler
 from triage.lab.emulated_gpu import EmulatedGpu
 from triage.lab.process import LabProcess
@@ -57,7 +57,9 @@ class Bench:
         elif scenario.cache:
             self.driver = Scheduler(scenario, self.runtime, self.gpu, seed, guard)
         else:
-            self.driver = Driver(scenario, self.runtime, self.gpu, seed, overlap, guard)
+            self.driver = Driver(
+                scenario, self.runtime, self.gpu, seed, overlap, guard, lands_inside=inside
+            )
 
     def _gpu(self, process: LabProcess) -> EmulatedGpu:
         """What receives the launches: FlashInfer's calls, or the reads of the other backends."""
