@@ -55,6 +55,9 @@ COMMANDS = {
         "triage.commands.export:export", "Turn a dump into a test, script or workload."
     ),
     "import": Command("triage.commands.import_:import_", "Read other tools' dumps and logs."),
+    "redact": Command(
+        "triage.commands.redact:redact", "Take out of a dump what a stranger need not know."
+    ),
     "probe": Command("triage.commands.probe:probe", "Find out which columns a GPU kernel reads."),
     "lab": Command("triage.commands.lab:lab", "SGLang's real classes on a CPU, kernel emulated."),
     "kernels": Command(

@@ -28,6 +28,7 @@ MAX_DUMPS = "SGLANG_TRTLLM_MHA_DEBUG_MAX_DUMPS"
 MAX_BYTES = "SGLANG_TRTLLM_MHA_DEBUG_MAX_BYTES"
 EVERY = "SGLANG_TRTLLM_MHA_DEBUG_EVERY"
 STRICT = "SGLANG_TRTLLM_MHA_DEBUG_STRICT"
+IDENTITY = "SGLANG_TRTLLM_MHA_DEBUG_IDENTITY"
 FIXES = "SGLANG_TRIAGE_FIXES"
 FUSED = "SGLANG_TRIAGE_FUSED"
 MM_GRAPHS = "SGLANG_ENABLE_PIECEWISE_CUDA_GRAPH_FOR_MM"
@@ -45,6 +46,7 @@ _FOR_USERS = (
     MAX_BYTES,
     EVERY,
     STRICT,
+    IDENTITY,
     FIXES,
     FUSED,
     MM_GRAPHS,
@@ -70,6 +72,7 @@ class Config:
     max_dumps: int = 32
     max_bytes: int = 1 << 30
     strict: bool = True
+    identity: bool = False
     fixes: tuple[str, ...] = ()
     fused: tuple[str, ...] = ()
     mm_graphs: bool = False
@@ -98,6 +101,7 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Config:
         max_dumps=_count(env, MAX_DUMPS, 32),
         max_bytes=_count(env, MAX_BYTES, 1 << 30),
         strict=_flag(env, STRICT, True),
+        identity=_flag(env, IDENTITY, False),
         fixes=_list(env, FIXES),
         fused=_list(env, FUSED),
         mm_graphs=_flag(env, MM_GRAPHS, False),

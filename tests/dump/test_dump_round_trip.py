@@ -99,7 +99,7 @@ def test_the_file_is_msgpack_as_a_whole_and_begins_with_magic_and_version():
     assert {section[0] for section in outer[2:]} >= {"fault", "launch", "tables", "pools"}
 
 
-def test_an_object_with_no_place_in_a_dump_is_kept_as_its_text():
+def test_of_an_object_with_no_place_in_a_dump_its_class_is_kept_and_never_its_text():
     class Odd:
         def __repr__(self) -> str:
             return "odd" * 200
@@ -107,7 +107,7 @@ def test_an_object_with_no_place_in_a_dump_is_kept_as_its_text():
     facts = {"layout": Odd(), "pages": np.int64(3), "path": ("a", 1), "huge": 1 << 80}
     restored = decode(encode(Dump(fault=Evidence("I1", "", "", facts=facts)))).fault.facts
 
-    assert restored["layout"] == ("odd" * 200)[:200]
+    assert restored["layout"] == "<Odd>"
     assert restored["pages"] == 3
     assert restored["path"] == ["a", 1]
     assert restored["huge"] == str(1 << 80)

@@ -54,7 +54,7 @@ METHOD = """
         rows = original(*args, **kwargs)
         found = check_thirteen(rows or (), where="alloc")
         if found is not None:
-            self.traps.fire_event(found)
+            self.traps.reporter.fire_event(found)
         return rows
 """
 PLAY = """

@@ -87,7 +87,7 @@ def test_the_built_in_set_has_thirty_distinct_images():
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (None, "cannot be read"),
+        (None, "cannot read"),
         ("", "holds no task"),
         ("{}", "line 1 is no task"),
         ('{"id": 1, "prompt": "?", "choices": ["a"], "answer": "B"}', "is no letter of 1 choices"),

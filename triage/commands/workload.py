@@ -9,12 +9,14 @@ from typing import Any
 
 import click
 
+from triage.commands.options import force_option
 from triage.files.text import console, echo, to_json
+from triage.files.writing import check_output, write_output
 from triage.fleet import compare as comparison
 from triage.fleet import load, summary
 from triage.fleet.client import Answer, Server
 from triage.fleet.journal import Journal, read
-from triage.fleet.workloads import WORKLOADS, Workload, prompt
+from triage.fleet.workloads import WORKLOADS, FleetError, Workload, prompt
 
 
 @click.group()
@@ -87,7 +89,8 @@ def drive(
             if problem:
                 echo(problem, err=True)
                 raise SystemExit(int(load.End.SERVER_GONE))
-            journal = Journal(path, {**header, "model": server.model}).open()
+            of_whom = {"model": server.model, "server": server.root}
+            journal = Journal(path, {**header, **of_whom}).open()
             try:
                 with progress_bar(total) as progress:
                     return await load.run(
@@ -135,9 +138,12 @@ def finish(end: load.End, path: Path, quiet: bool) -> int:
 @workload.command("compare")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--plot", type=click.Path(path_type=Path), help="Write a bar chart (PNG, SVG, PDF).")
+@force_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def compare(runs: tuple[Path, ...], plot: Path | None, as_json: bool) -> None:
+def compare(runs: tuple[Path, ...], plot: Path | None, force: bool, as_json: bool) -> None:
     """Differences of RUNS to the first label, each with its noise band."""
+    if plot is not None:
+        check_output(plot, force=force, inputs=runs, error=FleetError)
     deltas = comparison.compare([read(path) for path in runs])
     if as_json:
         rows = [
@@ -156,7 +162,8 @@ def compare(runs: tuple[Path, ...], plot: Path | None, as_json: bool) -> None:
     else:
         echo(comparison.text_of(deltas))
     if plot is not None:
-        comparison.plot(deltas, plot)
+        drawn = comparison.plot(deltas, plot.suffix)
+        write_output(plot, drawn, force=force, inputs=runs, error=FleetError)
         echo(f"plot: {plot}", err=as_json)
 
 

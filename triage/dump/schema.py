@@ -1,7 +1,7 @@
 """Frozen dataclasses to plain lists and maps, and back with every type checked.
 
-Used by the dump alone. The way in is lenient (a torch dtype among a call's
-arguments becomes its text, for the evidence around it matters more), the way
+Used by the dump alone. The way in is lenient (of an object among a call's
+arguments its class is kept, for the evidence around it matters more), the way
 back strict: a field that is missing, of the wrong type or out of any sensible
 size is a `SchemaError` that names its path. Fields that this version does not
 know are ignored, so a later writer may add some.
@@ -16,7 +16,6 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
-MAX_REPR = 200
 MAX_LISTED = 1024
 
 
@@ -25,7 +24,7 @@ class SchemaError(ValueError):
 
 
 def to_plain(value: Any) -> Any:
-    """Lists, maps, text, numbers and arrays only; any other object as its cut `repr`."""
+    """Lists, maps, text, numbers and arrays only; of any other object its class."""
     if value is None or isinstance(value, (bool, int, float, str, bytes)):
         return _plain_scalar(value)
     if isinstance(value, np.ndarray):
@@ -39,7 +38,7 @@ def to_plain(value: Any) -> Any:
         return {str(key): to_plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [to_plain(item) for item in value]
-    return repr(value)[:MAX_REPR]
+    return f"<{type(value).__name__}>"
 
 
 def _plain_scalar(value: Any) -> Any:

@@ -18,6 +18,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from triage.dump.file import encode
+from triage.dump.provenance import identity
+from triage.dump.redact import redact
 from triage.dump.sections import Dump
 from triage.errors import DumpError
 from triage.files.writing import Directory, reason
@@ -25,7 +27,7 @@ from triage.files.writing import Directory, reason
 SUFFIX = ".msgpack"
 MARKER = re.compile(r"armed\.\d+")
 _NAME = re.compile(
-    r"(?P<signature>.+)-\d{8}T\d{6}-r\w*-\d+-[0-9a-f]+-[0-9a-f]{8}" + re.escape(SUFFIX)
+    r"(?P<signature>.+)-\d{8}T\d{6}-r\d*-\d+-[0-9a-f]+-[0-9a-f]{8}" + re.escape(SUFFIX)
 )
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _LEAVE_OUT: tuple[tuple[str, ...], ...] = ((), ("kv",), ("kv", "history"))
@@ -47,12 +49,14 @@ class DumpStore:
     """Writes dumps to `directory`, at most `max_dumps` of them and `max_bytes` together.
 
     The directory is opened at the first use and held; it must belong to this user or to root,
-    and nobody else may exchange files in it. A forked child opens its own.
+    and nobody else may exchange files in it. A forked child opens its own. `identity`: dumps
+    name host and user.
     """
 
     directory: Path
     max_dumps: int = 32
     max_bytes: int = 1 << 30
+    identity: bool = False
     _opened: Directory | None = field(default=None, init=False, repr=False)
     _opened_by: int = field(default=0, init=False, repr=False)
 
@@ -89,6 +93,9 @@ class DumpStore:
 
     def _save(self, dump: Dump, signature: str) -> tuple[Path, str]:
         problem = ""
+        if self.identity:
+            dump = replace(dump, provenance={**dump.provenance, **identity()})
+        dump = redact(dump, kv=True, identity=self.identity)
         for left_out in _LEAVE_OUT:
             if left_out and not any(getattr(dump, name) for name in left_out):
                 continue
@@ -148,7 +155,7 @@ class DumpStore:
 
 def _name(signature: str) -> str:
     """One that no other process takes, on this machine or another, before a restart or after."""
-    rank = re.sub(r"\W", "", os.environ.get("RANK", ""))
+    rank = re.sub(r"\D", "", os.environ.get("RANK", ""))[:6]
     stamp, tick = time.strftime("%Y%m%dT%H%M%S"), time.monotonic_ns()
     return f"{signature}-{stamp}-r{rank}-{os.getpid()}-{tick:x}-{secrets.token_hex(4)}{SUFFIX}"
 

@@ -223,7 +223,7 @@ class Lifecycles(RuleBasedStateMachine):
         _tally.launches += self.bench.gpu.launches
         _tally.allocator_events += self.bench.audit.events
         if self.traps and _process is not None:
-            _tally.ledger_audits += _process.installed.lifecycle.books.agreed
+            _tally.ledger_audits += _process.installed.state_hooks.books.agreed
         self.bench.close()
 
 

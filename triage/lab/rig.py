@@ -68,7 +68,7 @@ class Bench:
         traps = process.traps
 
         def enabled() -> frozenset[str]:
-            return traps.enabled if traps is not None and traps.armed else frozenset()
+            return traps.reporter.enabled if traps is not None and traps.armed else frozenset()
 
         gpu = BuilderGpu(self.runtime, enabled)
         self.runtime.reads = gpu.read
@@ -87,9 +87,9 @@ class Bench:
 
     def audit_ledger(self) -> None:
         """A step boundary for the traps: the backends without metadata hooks have no other."""
-        lifecycle = getattr(self.process.installed, "lifecycle", None)
+        lifecycle = getattr(self.process.installed, "state_hooks", None)
         traps = self.process.traps
-        if lifecycle is not None and traps.armed and traps.reads_device:
+        if lifecycle is not None and traps.armed and traps.reporter.reads_device:
             lifecycle.books.boundary(self.runtime.token_to_kv_pool_allocator)
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from triage.errors import LabError
-from triage.lab.runtime import Geometry
+from triage.lab.geometry import Geometry
 
 BACKENDS = ("trtllm_mha", "triton", "fa3")
 """Attention backends of SGLang whose metadata the lab builds."""

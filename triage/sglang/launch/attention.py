@@ -16,9 +16,14 @@ from triage.sglang.binding.hooks import Hook
 from triage.sglang.binding.patches import Patch
 from triage.sglang.binding.wrapping import Function, Parameters, written_out
 from triage.sglang.launch.call import AttentionCall
-from triage.sglang.launch.hot_state import HOLDS, Given, first_extent
+from triage.sglang.launch.guard import LaunchGuard
+from triage.sglang.launch.hot_state import (
+    SAME_FORWARD_SRC,
+    SAME_LAUNCH_SRC,
+    Replacement,
+    first_extent,
+)
 from triage.sglang.launch.watching import FORM
-from triage.sglang.traps import Traps
 
 BACKEND = "sglang.srt.layers.attention.trtllm_mha_backend.TRTLLMHAAttnBackend"
 FLASHINFER = {DECODE: "flashinfer.decode", CONTEXT: "flashinfer.prefill"}
@@ -37,14 +42,15 @@ _LOOKED_AT = {
     "q_len_per_req": None,
     "cum_seq_lens_q": None,
 }
-"""What `HOLDS` looks at, and what stands for it where FlashInfer has no such name."""
+"""What `SAME_LAUNCH_SRC` looks at, and what stands for it where FlashInfer has no such name."""
 
 
 class AttentionHooks:
     """The hooks of one process. Disarmed, each costs one attribute test."""
 
-    def __init__(self, traps: Traps) -> None:
-        self.traps = traps
+    def __init__(self, launches: LaunchGuard) -> None:
+        self.launches = launches
+        self.hot = launches.hot
         self.absent: dict[str, str] = {}  # what this SGLang cannot be watched at -> why
 
     def hooks(self) -> list[Hook]:
@@ -95,32 +101,31 @@ class AttentionHooks:
                 name if name in parameters.names else str(_LOOKED_AT.get(name)) for name in FORM
             )
             body = f"""
-if not seat.armed:
+if not hot.armed:
     return original(PASSED)
-{HOLDS.format(**names).rstrip()}
-    _given = _checked.given
+{SAME_LAUNCH_SRC.format(**names).rstrip()}
+    _given = _checked.replacement
 else:
-    _known = repeated(api, {form})
-    _given = _known.checked.given if _known is not None else ask({passed})
+    _checked = repeated(api, {form})
+    _given = _checked.replacement if _checked is not None else ask({passed})
 if _given is not None:
     block_tables, seq_lens = _given
 return original(PASSED)
 """
 
-            def ask(arguments: dict[str, Any]) -> Given | None:
-                if self.traps.reads_device:  # and may write a dump of what was passed
+            def ask(arguments: dict[str, Any]) -> Replacement | None:
+                if self.launches.reporter.reads_device:  # and may write a dump of what was passed
                     arguments = _as_passed(arguments, parameters)
-                return self.traps.replacements(api, arguments)
+                return self.launches.replacements(api, arguments)
 
-            seat = self.traps.entries.seat
             return written_out(
                 original,
                 parameters,
                 body,
-                seat=seat,
+                hot=self.hot,
                 ask=ask,
                 extent=first_extent,
-                repeated=self.traps.watching.repeated,
+                repeated=self.launches.watching.repeated,
                 api=api,
             )
 
@@ -132,14 +137,14 @@ return original(PASSED)
         names = {name: f"_named.get({name!r}, {value})" for name, value in _LOOKED_AT.items()}
         form = ", ".join(f"_named.get({name!r}, {_LOOKED_AT.get(name)})" for name in FORM)
         body = f"""
-if not seat.armed:
+if not hot.armed:
     return original(PASSED)
 _named = by_name(args, kwargs) if args else kwargs
-{HOLDS.format(**names).rstrip()}
-    _given = _checked.given
+{SAME_LAUNCH_SRC.format(**names).rstrip()}
+    _given = _checked.replacement
 else:
-    _known = repeated(api, {form})
-    _given = _known.checked.given if _known is not None else ask(_named)
+    _checked = repeated(api, {form})
+    _given = _checked.replacement if _checked is not None else ask(_named)
 if _given is not None:
     _named["block_tables"], _named["seq_lens"] = _given
 return original(**_named)
@@ -148,19 +153,18 @@ return original(**_named)
         def by_name(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
             return {**AttentionCall.of(api, args, kwargs).arguments}
 
-        def ask(arguments: dict[str, Any]) -> Given | None:
-            return self.traps.replacements(api, arguments)
+        def ask(arguments: dict[str, Any]) -> Replacement | None:
+            return self.launches.replacements(api, arguments)
 
-        seat = self.traps.entries.seat
         return written_out(
             original,
             parameters,
             body,
-            seat=seat,
+            hot=self.hot,
             ask=ask,
             by_name=by_name,
             extent=first_extent,
-            repeated=self.traps.watching.repeated,
+            repeated=self.launches.watching.repeated,
             api=api,
         )
 
@@ -168,43 +172,43 @@ return original(**_named)
         """Makes the wrapper of a backend's forward: notes whose launches come from inside."""
         parameters = Parameters.of(original)
         parameters.require(original, "layer", "forward_batch")
+        backend = parameters.names[0]
         body = f"""
-if not seat.armed:
+if not hot.armed:
     return original(PASSED)
-before = seat.inside
-seat.inside = ({parameters.names[0]}, layer, forward_batch)
-if capture.capturing() is not seat.capturing:
-    seat.turned()
+_before = hot.current_call
+hot.current_call = ({backend}, layer, forward_batch)
+if capture.capturing() is not hot.capturing:
+    hot.on_capture_change()
+{SAME_FORWARD_SRC.format(backend=backend, batch="forward_batch").strip()}
 try:
     return original(PASSED)
 finally:
-    seat.inside = before
+    hot.current_call, hot.forward = _before, None
 """
-        return written_out(
-            original, parameters, body, seat=self.traps.entries.seat, capture=capture
-        )
+        return written_out(original, parameters, body, hot=self.hot, capture=capture)
 
     def constructed(
         self, original: Any, backend: Any, model_runner: Any, *args: Any, **kwargs: Any
     ) -> Any:
-        if self.traps.armed:
-            self.traps.note_backend(backend, model_runner)
+        if self.hot.armed:
+            self.launches.note_backend(backend, model_runner)
         result = original(backend, model_runner, *args, **kwargs)
-        if self.traps.armed:
-            self.traps.watching.prepare(backend)
+        if self.hot.armed:
+            self.launches.watching.prepare(backend)
         return result
 
     def metadata_built(
         self, original: Any, backend: Any, forward_batch: Any, *args: Any, **kwargs: Any
     ) -> Any:
         """An idle rank under data parallelism builds metadata of no rows and launches nothing."""
-        if self.traps.entries.seat.armed:
-            self.traps.forget_tables(backend, launches=forward_batch.batch_size > 0)
+        if self.hot.armed:
+            self.launches.forget_tables(backend, launches=forward_batch.batch_size > 0)
         return original(backend, forward_batch, *args, **kwargs)
 
     def graph_metadata(self, original: Any, backend: Any, *args: Any, **kwargs: Any) -> Any:
-        if self.traps.armed:
-            self.traps.forget_tables(backend, graph=True)
+        if self.hot.armed:
+            self.launches.forget_tables(backend, graph=True)
         return original(backend, *args, **kwargs)
 
 

@@ -7,20 +7,13 @@ have come from; it never indexes with a value it has not clamped.
 
 from __future__ import annotations
 
-import functools
-import os
-import platform
-import socket
-import sys
-import time
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from triage.dump.provenance import provenance
 from triage.dump.sections import (
     KERNEL_TILE_TOKENS,
     Backend,
@@ -35,19 +28,15 @@ from triage.evidence import Evidence, TensorFacts
 from triage.sglang.launch import pools as sglang_pools
 from triage.sglang.launch.call import AttentionCall
 from triage.sglang.launch.entry import Entry
-from triage.sglang.launch.pools import Reading
+from triage.sglang.launch.pools import PoolView
 from triage.sglang.launch.touched import touched_kv
-
-_SECRET = ("KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL", "AUTH")
-_ENVIRONMENT = ("SGLANG_", "FLASHINFER_", "CUDA_", "TRITON_", "NCCL_", "TORCH_", "PYTORCH_")
-_PACKAGES = ("sglang", "flashinfer-python", "torch", "triton", "sglang-triage", "transformers")
 
 
 def collect(
     fault: Evidence,
     call: AttentionCall,
     entry: Entry | None,
-    read: Reading,
+    read: PoolView,
     launch_id: int,
     *,
     with_kv: bool = False,
@@ -107,7 +96,7 @@ def _launch(call: AttentionCall, entry: Entry | None, launch_id: int) -> Launch:
     )
 
 
-def _tables(call: AttentionCall, entry: Entry | None, read: Reading) -> Tables:
+def _tables(call: AttentionCall, entry: Entry | None, read: PoolView) -> Tables:
     table = call.block_tables.detach().cpu()
     lengths = call.cache_seqlens.detach().cpu().to(torch.int64)
     page = call.page_size
@@ -140,7 +129,7 @@ def _tables(call: AttentionCall, entry: Entry | None, read: Reading) -> Tables:
     )
 
 
-def _known_mapping(entry: Entry, read: Reading) -> Tensor | None:
+def _known_mapping(entry: Entry, read: PoolView) -> Tensor | None:
     """The mapping of the pool that is read; a foreign one the backend used if it has none."""
     for pool in (read.pool, getattr(entry.backend, "_swa_kv_pool", None)):
         mapping = getattr(pool, "full_to_swa_index_mapping", None)
@@ -170,7 +159,7 @@ def _mapping(
     )
 
 
-def _pools(call: AttentionCall, entry: Entry | None, read: Reading) -> Pools:
+def _pools(call: AttentionCall, entry: Entry | None, read: PoolView) -> Pools:
     key, value = call.kv
     known: list[Pool] = []
     owner = sglang_pools.owner_of(entry, read)
@@ -219,50 +208,14 @@ def _backend(entry: Entry | None) -> Backend | None:
     )
 
 
-def provenance() -> dict[str, Any]:
-    """Versions, process, device and the environment minus anything that looks secret."""
-    facts: dict[str, Any] = {
-        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
-        "rank": os.environ.get("RANK", ""),
-        "python": platform.python_version(),
-        "command": Path(sys.argv[0]).name,
-        "versions": {name: found for name in _PACKAGES if (found := _version(name))},
-        "environment": {
-            name: text
-            for name, text in sorted(os.environ.items())
-            if name.startswith(_ENVIRONMENT) and not any(word in name for word in _SECRET)
-        },
-    }
-    facts.update(_gpu())
-    return facts
-
-
-@functools.cache
-def _gpu() -> dict[str, Any]:
-    """Asked once, before anything went wrong: a lost device answers no more."""
-    if not torch.cuda.is_available():
-        return {"gpu": "none"}
-    device = torch.cuda.current_device()
-    major, minor = torch.cuda.get_device_capability(device)
-    return {
-        "gpu": torch.cuda.get_device_name(device),
-        "arch": f"sm_{major}{minor}",
-        "sm_count": torch.cuda.get_device_properties(device).multi_processor_count,
-    }
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""
-
-
 def _host(tensor: Tensor | None) -> np.ndarray | None:
     return None if tensor is None else tensor.detach().cpu().to(torch.int64).numpy()
 
 
 def _plain(value: Any) -> Any:
-    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
+    """A scalar as it is, a torch type or device by its name, of anything else its class."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, (torch.dtype, torch.device)):
+        return str(value)
+    return f"<{type(value).__name__}>"

@@ -1,9 +1,9 @@
 """How the code is built, in figures, and what it offers, so that nothing gets lost in a move.
 
-`python -m triage.bench.house [TREE] [--json FILE] [--tests]` reads a checkout (this one if
+`python .ci/house.py [TREE] [--json FILE] [--tests]` reads a checkout (this one if
 none is named): imports between rooms, circles, loose modules, sizes; commands with their
 options, environment variables, lab scenarios, bugs, and with `--tests` the test ids.
-`python -m triage.bench.house --compare BEFORE.json AFTER.json` lists what differs.
+`python .ci/house.py --compare BEFORE.json AFTER.json` lists what differs.
 
 A room is a folder right under a package; a module beside the rooms is loose.
 """
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = ("triage", "triage_kernels")
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 
 
 def room_of(module: str) -> str:
