@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from triage.lab.audit import Audit
-from triage.lab.drivers.pools import Driver
 from triage.lab.drivers.overlap import OverlapScheduler
+from triage.lab.drivers.pools import Driver
 from triage.lab.drivers.schedule_batch import Scheduler
 from triage.lab.emulated_gpu import EmulatedGpu
 from triage.lab.process import LabProcess
