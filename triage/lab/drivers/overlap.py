@@ -1,4 +1,4 @@
-"""SGLang's overlap loop around its own ScheduleBatch: a step is queued before the last is looked at.
+"""SGLang's overlap loop around its own ScheduleBatch: a step is queued before the last one ends.
 
 `Scheduler.event_loop_overlap` in the same order: plan step N + 1 (filter, merge, admit,
 retract, allocate), queue it, look at the result of step N. So a request that ends in N, is
