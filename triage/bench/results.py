@@ -36,7 +36,7 @@ class Table:
     """One table: `command` prints its Markdown, `reads` says what it is about.
 
     command: a shell line from the root of the repository; lines that begin with "|" are kept.
-    reads: one line per thing the table must be as new as.
+    reads: one line per thing the table must be as new as, in any order.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Table:
 
     @property
     def digest(self) -> str:
-        return hashlib.sha256("\n".join(self.reads()).encode()).hexdigest()[:12]
+        return hashlib.sha256("\n".join(sorted(self.reads())).encode()).hexdigest()[:12]
 
     def stale(self, root: Path) -> str:
         """Why the table has to be made again, "" if it has not."""

@@ -1,8 +1,8 @@
 """The transcripts in the documents: cut from stored logs by this command, never typed.
 
 A log is what a command printed, kept whole and compressed under docs/results/logs. A
-transcript names a log, the steps of it that a reader needs and the lines worth his time;
-what is left out is an ellipsis. `tests/packaging/test_transcripts.py` compares.
+transcript names a log, the steps of it that a reader needs and the lines worth his time, as
+they stand there; lines are left out, none is changed. A test compares.
 
     python -m triage.bench.transcripts                 write every transcript into its page
     python -m triage.bench.transcripts --record NAME   run its command first, and keep the log
@@ -24,7 +24,6 @@ import click
 from triage.errors import TriageError
 
 LOGS = Path("docs/results/logs")
-LEFT_OUT = "..."
 _STEP = re.compile(r"== (?:\d+|[a-z ]+): (?P<command>.*)")
 
 
@@ -133,11 +132,10 @@ def _shown(step: Step, log: list[tuple[str, list[str]]], where: Path) -> list[st
     command, output = found[0]
     shown = [f"$ {command}"] if command else []
     for line in output:
-        if not step.keep or any(re.search(pattern, line) for pattern in step.keep):
+        kept = not step.keep or any(re.search(pattern, line) for pattern in step.keep)
+        if kept and line not in shown:  # two kernels may say the same
             shown.append(line)
-        elif shown and shown[-1] != LEFT_OUT:
-            shown.append(LEFT_OUT)
-    return shown[:-1] if shown[-1:] == [LEFT_OUT] else shown
+    return shown
 
 
 _E4B = "lab run gemma4-e4b-summarisation --reinject stale-swa-state"
@@ -152,7 +150,7 @@ TRANSCRIPTS = {
             (
                 Step(f"{_E4B} --no-trap", ("FAULT", "first wrong", "fault at launch")),
                 Step(f"{_E4B} --dir out/demo/dumps$", ("TRAPPED", "I2", "block_tables", "dump:")),
-                Step("triage explain", ("confidence", "evidence", "backend", "try")),
+                Step("triage explain", ("confidence", "evidence", "backend's SWA", "try  ")),
                 Step("--fix clamp", ("with fix", "^eager", "the output", "trtllm-gen")),
                 Step("replay .* --fix state-swap", ("with fix", "^eager", "the output equals")),
                 Step("", (r"^The story", r"^  \d\.", "^REPRODUCED")),

@@ -92,20 +92,22 @@ def since(dump: Dump) -> str:
     if first is None:
         return f"no id was wrong in the {len(launches)} launches to the end, {last.name}"
     older = " or earlier" if first is launches[0] and first.sequence else ""
+    faulted = next((each for each in launches if each.sequence == _faulted(dump)), None)
+    if faulted is not None and first is not faulted:
+        return f"ids were wrong since {first.name}{older}{_before(first, faulted)} {faulted.name}"
+    if faulted is not None:
+        return f"ids were wrong at {first.name}{older}, the launch that is shown"
     if first is last:
         return f"ids were wrong at {first.name}{older}, the last one recorded"
-    if dump.fault.facts.get("kind") != CRASH:
-        return f"ids were wrong since {first.name}{older}, the ring ends at {last.name}"
-    faulted = next((each for each in launches if each.sequence == _faulted(dump)), last)
-    if first is faulted:
-        return f"ids were wrong at {faulted.name}{older}, the launch that is shown"
-    between = ""
-    if first.step is not None and faulted.step is not None and faulted.step >= first.step:
-        steps = faulted.step - first.step
-        between = f", {steps} step{'s' if steps != 1 else ''} before"
-    else:
-        between = ", before"
-    return f"ids were wrong since {first.name}{older}{between} the fault at {faulted.name}"
+    end = "the fault came after" if dump.fault.facts.get("kind") == CRASH else "the ring ends at"
+    return f"ids were wrong since {first.name}{older}, {end} {last.name}"
+
+
+def _before(first: Moment, faulted: Moment) -> str:
+    if first.step is None or faulted.step is None or faulted.step < first.step:
+        return ", before the fault at"
+    steps = faulted.step - first.step
+    return f", {steps} step{'s' if steps != 1 else ''} before the fault at"
 
 
 def _faulted(dump: Dump) -> int | None:

@@ -9,6 +9,7 @@ and 3, vLLM, and in the reports of their users.
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 from enum import StrEnum
@@ -193,9 +194,15 @@ _PATTERNS: tuple[tuple[str, str, Role, bool], ...] = (
         False,
     ),
 )
-_COMPILED = tuple(
-    (re.compile(pattern), family, role, covered) for pattern, family, role, covered in _PATTERNS
-)
+
+
+@functools.cache
+def _compiled() -> tuple[tuple[re.Pattern[str], str, Role, bool], ...]:
+    return tuple(
+        (re.compile(pattern), family, role, covered) for pattern, family, role, covered in _PATTERNS
+    )
+
+
 _TRITON_ATTENTION_FILES = re.compile(
     r"(?:decode|extend|prefill|double_sparsity|merge|unified|context)_\w*attention\w*\.py"
     r"|attention\w*\.py"
@@ -216,7 +223,7 @@ def kernel_of(name: str, at: str = "") -> Kernel | None:
         return Kernel(name, "sglang-triage", Role.CHECK)
     if _OUR_FILES[0] in at or (plain in OURS_FUSED and not at):
         return Kernel(name, "sglang-triage", Role.FUSED)
-    for pattern, family, role, covered in _COMPILED:
+    for pattern, family, role, covered in _compiled():
         if pattern.search(bare) or (bare != name and pattern.search(name[:400])):
             return Kernel(name, family, role, covered)
     if at and _TRITON_ATTENTION_FILES.search(at):

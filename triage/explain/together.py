@@ -72,6 +72,13 @@ class Report:
         return any(each.dump or each.problem or self.observations for each in self.inputs)
 
     @property
+    def status(self) -> str:
+        """That of the explanations, the most telling one; `unknown` where there is none."""
+        found = {explanation.status for _, explanation in self.explanations}
+        order = ("named", "ambiguous", "unknown", "clean")
+        return next((status for status in order if status in found), "unknown")
+
+    @property
     def missing(self) -> tuple[str, ...]:
         """What would be needed to name a cause; nothing where one is named."""
         if any(explanation.named for _, explanation in self.explanations):
@@ -94,7 +101,12 @@ class Report:
 
     def as_dict(self) -> dict[str, Any]:
         first = next((each for each in self.ranks if not each.collateral), None)
+        explained = [explanation for _, explanation in self.explanations]
         return {
+            "status": self.status,
+            "named": list(dict.fromkeys(c.key for each in explained for c in each.named)),
+            "causes": [cause.as_dict() for each in explained for cause in each.causes],
+            "observed": [text for each in explained for text in each.observed],
             "inputs": [
                 {
                     "path": each.path,

@@ -19,13 +19,15 @@ source is executed: .pt files are read with weights_only.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from triage.dump.sections import Dump
 from triage.errors import DumpError
 from triage.evidence import Evidence
 from triage.explain.together import with_observations
-from triage.importers.recognise import Log, read_log
-from triage.importers.scan import open_text
+
+if TYPE_CHECKING:
+    from triage.importers.recognise import Log
 
 IMPORTED = "imported"
 """`fault.facts["kind"]` of a dump that is what other tools saw and nothing else."""
@@ -44,6 +46,9 @@ def import_path(
     held = read_launch(path, cache_shape)
     if held is not None:
         return held
+    from triage.importers.recognise import read_log
+    from triage.importers.scan import open_text
+
     with open_text(path) as stream:
         log = read_log(stream, str(path))
     if not log.observations:

@@ -17,10 +17,7 @@ from triage.dump.sections import Dump
 from triage.errors import DumpError
 from triage.explain.together import Input
 from triage.importers import read_launch
-from triage.importers.flashinfer_dump import read_call
 from triage.importers.flashinfer_folder import calls_of, choose, is_folder
-from triage.importers.recognise import read_log
-from triage.importers.scan import open_text
 
 STDIN = "-"
 MAX_FILES = 200
@@ -75,11 +72,18 @@ def _file(path: Path) -> Input:
             f"'target cudacore {path}' -ex 'info cuda kernels' -ex 'x/i $errorpc' > core.txt, "
             "then: triage explain core.txt",
         )
-    held = read_launch(path)
+    if not head:
+        raise DumpError(f"{path} is empty: it is not an sglang-triage dump")
+    try:
+        held = read_launch(path)
+    except DumpError as error:
+        raise DumpError(f"{path} is not an sglang-triage dump: {error}") from error
     if held is not None:
         return _dump_input(str(path), held)
     if b"\x00" in head and head[:2] not in (b"\x1f\x8b", b"\xff\xfe", b"\xfe\xff"):
         raise DumpError(f"{path} is not an sglang-triage dump, and no text")
+    from triage.importers.scan import open_text
+
     with open_text(path) as stream:
         return _text(stream, str(path))
 
@@ -94,6 +98,8 @@ def _dump_input(path: str, dump: Dump) -> Input:
 
 
 def _text(stream: Any, name: str) -> Input:
+    from triage.importers.recognise import read_log  # its patterns take a while to build
+
     log = read_log(stream, name)
     size = f"{log.scanned.total_lines} lines"
     if not log.observations:
@@ -133,6 +139,8 @@ def _directory(directory: Path) -> list[Input]:
 
 
 def _flashinfer(directory: Path) -> Input:
+    from triage.importers.flashinfer_dump import read_call
+
     calls = calls_of(directory)
     chosen = choose(calls)
     what = "FlashInfer level 10"

@@ -36,6 +36,8 @@ class Forwards:
     `forward_done` is called behind each forward of the target. `widest` bounds the
     tokens of one forward. `seconds` says where the time went. `graphs`: the target's decode
     and verify get the padded inputs of a captured graph, as many rows as requests may run.
+    `landing` is called before metadata is built, behind it, and before every layer: what the
+    scheduler does to pools meanwhile may land there (`drivers/landing.py`).
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Forwards:
 
         self.runtime, self.watch = runtime, watch
         self.forward_done = forward_done
+        self.landing: Callable[[], None] = lambda: None
         self.graphs = graphs
         self._padded: dict[bool, PaddedGraph] = {}
         self.forward_batch_class, self.mode = ForwardBatch, ForwardMode
@@ -94,8 +97,11 @@ class Forwards:
 
     def from_schedule_batch(
         self, batch: Any, starts: list[int] | None, counts: list[int] | None
-    ) -> None:
-        """The target's forward of SGLang's own ScheduleBatch: extend with `starts`, else decode."""
+    ) -> Callable[[], None]:
+        """The target's forward of SGLang's own ScheduleBatch: extend with `starts`, else decode.
+
+        Its metadata is built; call what is returned for its layers.
+        """
         rows = [_Row(int(row)) for row in batch.req_pool_indices.tolist()]
         lengths = batch.seq_lens.tolist()
         if starts is None or counts is None:
@@ -107,7 +113,7 @@ class Forwards:
             fb = self._batch(
                 self.mode.EXTEND, rows, batch.out_cache_loc, lengths=lengths, **extended
             )
-        self._launch("target", fb, rows, self.runtime.layers, self._target)
+        return self._queue("target", fb, rows, self.runtime.layers, self._target)
 
     # -- the drafts --------------------------------------------------------------------
 
@@ -140,6 +146,7 @@ class Forwards:
         fb.token_to_kv_pool = self.runtime.draft_pool
         fb.attn_backend = backend
         bind_index_plan(backend, fb)
+        self.landing()
         with self.timed("metadata"), self._view("frozen_kv_target_view", fb, context, backend):
             backend.init_forward_metadata(fb)
         self.watch.forward("draft", fb, batch)
@@ -147,6 +154,7 @@ class Forwards:
             view = self._view("target_kv_pool_view", fb, context, backend)
             with self.timed("launches"), view:
                 for layer in self.runtime.draft_attention:
+                    self.landing()
                     self.watch.layer = layer
                     rows = self._rows[: len(batch)]
                     backend.forward_decode(rows, None, None, layer, fb, save_kv_cache=False)
@@ -173,6 +181,7 @@ class Forwards:
             rows = self._rows[: len(batch)]
             with self.timed("launches"):
                 for layer in self.runtime.draft_attention:
+                    self.landing()
                     self.watch.layer = layer
                     backend.forward_decode(rows, rows, rows, layer, fb)
 
@@ -193,20 +202,37 @@ class Forwards:
         layers: list[Any],
         forward: Any,
     ) -> None:
+        self._queue(role, fb, batch, layers, forward)()
+
+    def _queue(
+        self,
+        role: str,
+        fb: Any,
+        batch: Sequence[LabRequest | _Row],
+        layers: list[Any],
+        forward: Any,
+    ) -> Callable[[], None]:
+        """Build the metadata; what is returned runs the layers."""
+        self.landing()
         own = role == "draft"
         backend = self.runtime.draft_extend_backend if own else self.runtime.target_backend
         fb.token_to_kv_pool = self.runtime.draft_pool if own else self.runtime.token_to_kv_pool
         fb.attn_backend = backend
         bind_index_plan(backend, fb)
         with self.timed("metadata"):
-            fb = self._metadata(backend, fb, own)
-        self.watch.forward(role, fb, batch, own_pool=own)
-        with self.timed("launches"):
-            for index, layer in enumerate(layers):
-                self.watch.layer = layer
-                forward(fb, layer, index)
-        if not own:
-            self.forward_done()
+            used = self._metadata(backend, fb, own)
+
+        def run() -> None:
+            self.watch.forward(role, used, batch, own_pool=own)
+            with self.timed("launches"):
+                for index, layer in enumerate(layers):
+                    self.landing()
+                    self.watch.layer = layer
+                    forward(used, layer, index)
+            if not own:
+                self.forward_done()
+
+        return run
 
     def _metadata(self, backend: Any, fb: Any, own: bool) -> Any:
         """Have it built, eagerly or through a padded graph; the batch that the layers get."""

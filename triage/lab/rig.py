@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from triage.lab.audit import Audit
+from triage.lab.drivers.overlap import OverlapScheduler
 from triage.lab.drivers.pools import Driver
 from triage.lab.drivers.schedule_batch import Scheduler
 from triage.lab.emulated_gpu import EmulatedGpu
@@ -48,7 +49,12 @@ class Bench:
         self.audit.on_wrong = self.note
         self.wrong: tuple[int, str] | None = None
         self.driver: Driver | Scheduler
-        if scenario.cache:
+        inside = traps is None or not traps.reads_device
+        if scenario.cache and scenario.queued:
+            self.driver = OverlapScheduler(
+                scenario, self.runtime, self.gpu, seed, guard, lands_inside=inside
+            )
+        elif scenario.cache:
             self.driver = Scheduler(scenario, self.runtime, self.gpu, seed, guard)
         else:
             self.driver = Driver(scenario, self.runtime, self.gpu, seed, overlap, guard)

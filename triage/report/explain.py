@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SHOWN_OBSERVATIONS = 8
 SHOWN_SENTENCES = 12
+KEPT_OF_MANY = 90  # of so many alike not all may have been kept
 
 _HEADLINES = {
     "unknown": "cause unknown",
@@ -94,7 +95,8 @@ def _where(seen: Observation) -> str:
 
 
 def _print_reading(console: Console, seen: Observation, reading: Reading) -> None:
-    times = f", {seen.count} alike" if seen.count > 1 else ""
+    times = f", {seen.count}{'+' if seen.count > KEPT_OF_MANY else ''} alike"
+    times = times if seen.count > 1 else ""
     rank = f", {seen.rank}" if seen.rank else ""
     console.print(
         Text.assemble((reading.headline, "bold"), f"  ({_where(seen)}{rank}{times})"),

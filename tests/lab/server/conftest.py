@@ -34,7 +34,7 @@ class FakeMachine:
     environment: dict[str, str]
 
     def command(self, *options: str) -> list[str]:
-        serve = [sys.executable, "-m", "triage", "lab", "serve", "E4B", "--small"]
+        serve = [sys.executable, "-m", "triage", "lab", "serve", "E4B"]
         where = ["--port", str(self.port), "--dir", str(self.state / "out")]
         return [*serve, *where, "--requests", "8", "--timeout", "20", *options]
 

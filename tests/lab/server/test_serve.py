@@ -31,7 +31,7 @@ def test_a_sound_server_is_served_loaded_and_stopped(machine):
 
 
 def test_the_server_gets_a_model_flags_and_the_traps_by_one_variable_alone(machine):
-    machine.serve("--mtp", SGLANG_TRTLLM_MHA_DEBUG_MODE="log")
+    machine.serve("--small", "--mtp", SGLANG_TRTLLM_MHA_DEBUG_MODE="log")
     arguments, environment = machine.told("arguments"), machine.told("environment")
     target, draft = machine.state / "out" / "target", machine.state / "out" / "assistant"
     assert arguments[arguments.index("--model-path") + 1] == str(target)
@@ -48,6 +48,13 @@ def test_mode_and_fixes_are_handed_on_and_off_takes_the_traps_away(machine):
     done = machine.serve("--mode", "off", "--json", SGLANG_TRTLLM_MHA_DEBUG="1")
     assert done.returncode == 0, done.stderr
     assert "SGLANG_TRTLLM_MHA_DEBUG" not in machine.told("environment")
+
+
+def test_a_folder_with_an_earlier_run_is_not_mixed_with_a_new_one(machine):
+    assert machine.serve().returncode == 0
+    again = machine.serve()
+    assert again.returncode == 2
+    assert "holds an earlier run" in again.stderr
 
 
 def test_a_flag_of_the_users_own_wins_and_the_plan_says_so(machine):

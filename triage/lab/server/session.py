@@ -24,14 +24,20 @@ from triage.lab.server.process import Server, ServerDied, ServerNotHealthy
 from triage.lab.server.result import Served, explained
 from triage.lab.server.server_log import activity
 
+LOG, ANSWERS = "server.log", "answers.jsonl"
+"""Of the folder that `Wish.directory` names."""
+
 OFF, DEFAULT = "off", "default"
 MODES = (DEFAULT, OFF, *config.MODES)
 LOADS = ("plain", "mixed", "none")
 REQUESTS = {"plain": 96, "mixed": 500}
 CONCURRENCY = {"plain": 32, "mixed": 48}
 PLAIN_INPUT, PLAIN_OUTPUT = 1024, 256
-SPARE_BYTES = 6 * 2**30
-"""Beside the weights: KV pools, CUDA graphs, FlashInfer's workspace, the CUDA context."""
+SETTLE_S = 2.0
+"""After the last answer: time for a server to judge its last step, and to end of it."""
+
+SPARE_BYTES = 5 * 2**30
+"""Beside weights and KV pools: CUDA graphs, FlashInfer's workspace, the CUDA context."""
 
 Say = Callable[[str], None]
 
@@ -146,7 +152,8 @@ def plan(wish: Wish, machine: Machine) -> Plan:
     )
     if wish.weights:
         chosen = [flag for flag in chosen if flag.name != "--load-format"]
-    need_memory(machine.gpu, _weight_bytes(wish, dimensions) + SPARE_BYTES)
+    pools = shapes.pool_bytes(dimensions, flags.TOTAL_TOKENS, flags.SWA_RATIO)
+    need_memory(machine.gpu, _weight_bytes(wish, dimensions) + pools + SPARE_BYTES)
     return Plan(
         wish,
         machine,
@@ -173,17 +180,22 @@ def serve(
     say: called with a line at each step.
     progress: (requests done, requests) of the load.
     python: the interpreter that has SGLang; this one by default.
-    Raises PortInUse (nothing was started) and CannotServe (SGLang ended before it was
-    healthy, for another reason than a trap or a fault). KeyboardInterrupt leaves with the
-    server stopped and the answers so far in `answers.jsonl`; see `partial`.
+    Raises LabError where the directory holds an earlier run, PortInUse (nothing was started)
+    and CannotServe (it cannot be written, or SGLang ended before it was healthy, for another
+    reason than a trap or a fault). KeyboardInterrupt leaves with the
+    server stopped and the answers so far in `ANSWERS`; see `partial`.
     """
     wish = plan.wish
-    wish.directory.mkdir(parents=True, exist_ok=True)
-    write_models(plan)
+    if (wish.directory / LOG).exists() or any(plan.dumps.glob("*")):
+        raise LabError(f"{wish.directory} holds an earlier run; give a new one: --dir")
+    try:
+        write_models(plan)
+    except OSError as error:
+        raise CannotServe(f"{wish.directory} cannot be written: {error.strerror}") from error
     server = Server(
         plan.model,
         wish.port,
-        wish.directory / "server.log",
+        wish.directory / LOG,
         plan.environment,
         plan.server_flags,
         plugins(plan),
@@ -195,15 +207,15 @@ def serve(
             startup_s = server.start(wish.timeout_s)
             say(f"healthy after {startup_s:.0f} s")
             played = _play(plan, server, say, progress)
-            server.wait_dead(2.0 if played is not None and played.failed else 0.0)
-            if not server.alive:
+            if server.wait_dead(SETTLE_S):
                 death = server.death_reason()
         except ServerDied as error:
             death = server.death_reason()
             say(str(error))
         except ServerNotHealthy as error:
             raise CannotServe(str(error)) from error
-    served = _served(plan, server, startup_s, played, death)
+        # Before it is stopped: what a server says while it ends is no finding.
+        served = _served(plan, server, startup_s, played, death)
     if startup_s is None and served.outcome == "died":
         raise CannotServe(f"the server ended before it was healthy: {death} ({server.log_path})")
     return served
@@ -213,8 +225,8 @@ def partial(plan: Plan) -> Served:
     """What an interrupted `serve` left: the answers and dumps so far."""
     played = None
     with suppress(OSError, LabError):
-        played = load.read(plan.wish.directory / "answers.jsonl")
-    server = Server(plan.model, plan.wish.port, plan.wish.directory / "server.log")
+        played = load.read(plan.wish.directory / ANSWERS)
+    server = Server(plan.model, plan.wish.port, plan.wish.directory / LOG)
     return _served(plan, server, None, played, "", interrupted=True)
 
 
@@ -267,7 +279,7 @@ def _play(
         asked,
         wish.port,
         wish.concurrency or CONCURRENCY[wish.load],
-        wish.directory / "answers.jsonl",
+        wish.directory / ANSWERS,
         lambda: server.alive,
         progress,
     )

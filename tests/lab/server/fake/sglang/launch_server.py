@@ -9,6 +9,7 @@ behaves; several words may be given:
     memory     ends while it starts, for lack of memory
     faults     the fourth request makes it log an illegal memory access and end
     traps      the fourth request makes it write a dump ($FAKE_DUMP) and end
+    defect     with the plugin of a defect and no fix: faults without traps, traps with them
     stubborn   ignores SIGTERM, in every process
     unarmed    does not say that launches are watched
     slow       answers take two seconds
@@ -27,6 +28,9 @@ from pathlib import Path
 
 SAYS = os.environ.get("FAKE_SERVER", "").split()
 STATE = Path(os.environ["FAKE_STATE"])
+DEFECT = any(path.endswith("plugins/stale-swa-state") for path in sys.path)
+if "defect" in SAYS and DEFECT and not os.environ.get("SGLANG_TRIAGE_FIXES"):
+    SAYS.append("traps" if os.environ.get("SGLANG_TRTLLM_MHA_DEBUG") == "1" else "faults")
 SLEEP = "import signal, time; {}time.sleep(600)"
 IGNORE = "signal.signal(signal.SIGTERM, signal.SIG_IGN); "
 
