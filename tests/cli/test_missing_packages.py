@@ -24,9 +24,10 @@ CALLS = {
     "replay --kernel eager": (["replay", "DUMP", "--kernel", "eager"], 3),
     "minimise": (["minimise", "DUMP", "--output", "OUT.msgpack"], 0),
     "export": (["export", "DUMP", "--as", "pytest", "--output", "OUT.py"], 0),
+    "redact": (["redact", "DUMP", "--output", "OUT.msgpack"], 0),
     "import": (["import", "--output", "OUT.msgpack", "NOWHERE"], 2),
     "probe": (["probe"], 3),
-    "lab list": (["lab", "list"], 3),
+    "lab list": (["lab", "list"], 0),
     "lab run": (["lab", "run", "smoke"], 3),
     "lab matrix": (["lab", "matrix"], 3),
     "kernels list": (["kernels", "list"], 3),
@@ -73,11 +74,11 @@ def test_without_heavy_packages_a_command_works_or_says_what_it_needs(bare, name
 
 
 def test_a_torch_that_is_broken_is_said_so_and_not_to_be_missing(tmp_path):
-    ran = triage(machine(tmp_path, torch=machines.BROKEN_TORCH), "lab", "list")
+    ran = triage(machine(tmp_path, torch=machines.BROKEN_TORCH), "lab", "run", "smoke")
 
     assert ran.returncode == 3
     assert ran.stderr == (
-        "Error: this needs torch, which cannot be imported here: libcudart.so.13: "
+        "Error: the lab needs torch, which cannot be imported here: libcudart.so.13: "
         "cannot open shared object file; `triage doctor` says more\n"
     )
 

@@ -245,7 +245,7 @@ def test_a_contained_launch_survives_ids_that_would_fault():
         torch.cuda.synchronize()
         # THEN the context lives, clean entries are read as they are, and it is told
         assert report.counts == firing(host)
-        bad = {(v.row, v.column) for v in host.violations(10**6) if v.tensor == "block_tables"}
+        bad = {(v.row, v.column) for v in host.violations(10**6) if v.invariant == "I1"}
         live = -(-server.lengths // PAGE)
         for row in range(ROWS):
             for column in range(int(live[row])):

@@ -190,7 +190,7 @@ def test_a_forked_child_owns_nothing_of_its_parents(tmp_path):
         pid = os.fork()
         if pid == 0:
             try:
-                traps.store.save(SMALL, "C")
+                traps.reporter.store.save(SMALL, "C")
                 raise SystemExit
             except SystemExit:
                 traps.history._unmark(None)

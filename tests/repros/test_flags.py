@@ -36,7 +36,7 @@ print("REFUSED" + json.dumps(refused))
 
 
 def commands(script: Path) -> list[tuple[str, str, list[str]]]:
-    """(script, kind, flags) of the two commands that a dry run prints."""
+    """(script, "server", flags): what each script hands to SGLang beside `lab serve`'s own."""
     done = subprocess.run(
         ["bash", str(script), "--dry-run"],
         env={**os.environ, "PYTHON": "true"},
@@ -44,13 +44,9 @@ def commands(script: Path) -> list[tuple[str, str, list[str]]]:
         text=True,
         check=True,
     )
-    found = []
-    for line in done.stdout.replace("\\\n", " ").splitlines():
-        for kind, module in (("server", "sglang.launch_server"), ("bench", "sglang.bench_serving")):
-            if f"-m {module}" in line:
-                found.append((script.name, kind, shlex.split(line)[3:]))
-    assert len(found) == 2, done.stdout
-    return found
+    line = next(each for each in done.stdout.splitlines() if each.startswith("triage lab serve"))
+    flags = shlex.split(line.partition(" -- ")[2])
+    return [(script.name, "server", ["--model-path", "m", *flags])]
 
 
 def refused(version: str | None, asked: list[tuple[str, str, list[str]]]) -> dict[str, str]:

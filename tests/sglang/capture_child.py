@@ -114,7 +114,7 @@ class Log:
     def facts(self, tag: int) -> dict[str, Any]:
         from triage.sglang.install import state
 
-        return state().traps.watching.watch.facts_of(tag)
+        return state().traps.launches.watching.watch.facts_of(tag)
 
 
 def frozen(runtime: Any, log: Log) -> None:

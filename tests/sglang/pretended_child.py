@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
 
-from triage.config import INVARIANTS_OF
 from triage.device import capture
 from triage.errors import LabError
+from triage.invariants.catalogue import FAMILIES
 from triage.lab.drivers.schedule_batch import CACHES
 from triage.lab.matrix import EVERYTHING
 from triage.lab.pretended_capture import pretended_capture
@@ -127,7 +127,7 @@ def main() -> None:
     for scenario in scenarios():
         name = f"{scenario.draft} {scenario.cache}".strip()
         played[name] = play(process, scenario, directory)
-    for family in INVARIANTS_OF:
+    for family in FAMILIES:
         played[family] = play(process, find("smoke"), directory, (family,), ticks=3)
     print(
         json.dumps(

@@ -30,7 +30,7 @@ def step():
 @pytest.fixture
 def traps(step, tmp_path):
     traps = armed(step, tmp_path)
-    watch = traps.watching.watch
+    watch = traps.launches.watching.watch
     watch.checker._eager = watch.recorder._eager = False
     return traps
 
@@ -38,13 +38,13 @@ def traps(step, tmp_path):
 @pytest.fixture
 def repeats(monkeypatch):
     """How many launches were repeats."""
-    done, again = [], Watch.again
+    done, again = [], Watch.relaunch
 
     def counted(*args):
         done.append(again(*args))
         return done[-1]
 
-    monkeypatch.setattr(Watch, "again", counted)
+    monkeypatch.setattr(Watch, "relaunch", counted)
     return done
 
 
@@ -106,7 +106,7 @@ def test_another_object_behind_the_same_form_is_judged_anew(step, traps, repeats
 
 def test_the_constants_of_a_launch_stand_in_the_kernels_own_order(step, traps):
     # GIVEN the launches of a forward, whose constants are handed on by position
-    watch = traps.watching.watch
+    watch = traps.launches.watching.watch
     Forward(step, traps).run()
     repeat, record, write = watch._repeats["swa"], watch.recorder.newest, _write_launch(watch)
     # THEN they are the last parameters of the kernel, in its order

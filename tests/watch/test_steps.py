@@ -27,7 +27,7 @@ def draft(step, traps):
     """A draft with tables of its own, over the target's request rows."""
     own = Step(layers=6, rows=2, width=12)
     own.backend.req_to_token = step.backend.req_to_token
-    traps.note_backend(own.backend, SimpleNamespace(sliding_window_size=WINDOW - 1))
+    traps.launches.note_backend(own.backend, SimpleNamespace(sliding_window_size=WINDOW - 1))
     return Forward(own, traps)
 
 
@@ -77,7 +77,7 @@ def test_one_step_is_marked_once(step, traps):
     target = Forward(step, traps)
     number = launched(traps, target)
     traps.steps.end()
-    checker = traps.watching.watch.checker
+    checker = traps.launches.watching.watch.checker
     assert len(checker._pending) == 1
     traps.steps.release(number)
     assert len(checker._pending) == 0
@@ -85,11 +85,15 @@ def test_one_step_is_marked_once(step, traps):
 
 def test_an_armed_scheduler_says_what_it_leaves_uncovered_once_its_flags_are_known(traps, caplog):
     flags = SimpleNamespace(attention_backend="triton", disable_cuda_graph=True)
-    Scheduling(traps).run_event_loop(lambda _: None, SimpleNamespace(server_args=flags))
+    Scheduling(traps.steps, traps.history, traps.launches.hot).run_event_loop(
+        lambda _: None, SimpleNamespace(server_args=flags)
+    )
     told = [record.message for record in caplog.records if "does not cover" in record.message]
     assert [message.partition(" does not cover ")[2].partition(":")[0] for message in told] == [
         "prefill launches",
         "decode launches",
     ]
     # AND a scheduler that keeps them elsewhere ends in nothing worse than a guess
-    Scheduling(traps).run_event_loop(lambda _: None, SimpleNamespace())
+    Scheduling(traps.steps, traps.history, traps.launches.hot).run_event_loop(
+        lambda _: None, SimpleNamespace()
+    )

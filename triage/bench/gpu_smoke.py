@@ -15,6 +15,7 @@ import importlib.metadata
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,7 +26,7 @@ from typing import Any
 
 import click
 
-from triage.lab.server import flags, plugin_folder, shapes, story
+from triage.lab.server import flags, machine, plugin_folder, shapes, story
 from triage.lab.server.bundle import CACHES
 from triage.lab.server.smoke import archive
 from triage.lab.server.smoke.jobs import JOBS
@@ -35,34 +36,27 @@ from triage.lab.server.smoke.rig import Job, Rig
 from triage.lab.server.smoke.summary import summarise
 
 SHAPE = "E4B"
-FIRST_PORT, APART = 21_000, 1_700  # SGLang takes further ports up to a thousand above its own
+FIRST_PORT, APART = 10_000, 1_500  # SGLang takes further ports up to a thousand above its own
 DOCTOR_S = {"with SGLang": 8.0, "without SGLang": 3.0}
 
 
-def machine() -> dict[str, Any]:
-    """The GPU and the versions; `error` says why there is none."""
-    found: dict[str, Any] = {"python": sys.version.split()[0]}
-    for name in ("sglang", "flashinfer-python", "torch", "triton", "transformers"):
-        if (installed := version(name)) is not None:
-            found[name] = installed
-    try:
-        import torch
-
-        if not torch.cuda.is_available():
-            return {**found, "error": "no CUDA GPU"}
-        found["gpu"] = torch.cuda.get_device_name()
-        found["capability"] = list(torch.cuda.get_device_capability())
-        found["memory_gib"] = round(torch.cuda.mem_get_info()[1] / 2**30, 1)
-    except ImportError as error:
-        return {**found, "error": f"no torch: {error}"}
-    if "sglang" not in found:
-        return {**found, "error": "no SGLang: put an installed one or a bundle on PYTHONPATH"}
-    return found
+def described(here: machine.Machine) -> dict[str, Any]:
+    """The machine and its versions as JSON values."""
+    packages = ("torch", "triton", "transformers", "sglang-kernel")
+    return {
+        "gpu": here.gpu.name,
+        "arch": here.gpu.arch,
+        "memory_gib": round(here.gpu.total / 2**30, 1),
+        "python": sys.version.split()[0],
+        "sglang": here.sglang,
+        "flashinfer": here.flashinfer,
+        **{name: version(name) for name in packages},
+    }
 
 
-def models(directory: Path, capability: tuple[int, int]) -> dict[str, tuple[Path, Path]]:
+def models(directory: Path, here: machine.Machine) -> dict[str, tuple[Path, Path]]:
     """Targets and assistants of the jobs, by `Job.model`."""
-    limit = flags.head_dim_limit(capability, "trtllm_mha", version("flashinfer-python"))
+    limit = flags.head_dim_limit(here.gpu.capability, "trtllm_mha", here.flashinfer)
     small = directory / "small"
     return {
         "small": (
@@ -70,6 +64,15 @@ def models(directory: Path, capability: tuple[int, int]) -> dict[str, tuple[Path
             shapes.write_model(
                 small / "assistant", SHAPE, small=True, assistant=True, head_dim_limit=limit
             ),
+        ),
+        "dummy": (
+            shapes.write_model(
+                directory / "dummy" / "target",
+                shapes.shrunk(shapes.find(SHAPE)),
+                small=False,
+                head_dim_limit=limit,
+            ),
+            Path(),
         ),
         "story": story.write_models(directory / "story"),
     }
@@ -91,15 +94,16 @@ def product_plugin(directory: Path) -> list[Path]:
     return [information.parent]
 
 
-def server_flags(job: Job, capability: tuple[int, int], draft: Path) -> list[str]:
+def server_flags(job: Job, here: machine.Machine, draft: Path) -> list[str]:
     chosen = flags.choose(
-        capability,
+        here.gpu.capability,
         mtp=job.mtp,
         draft_path=draft if job.mtp else "",
-        small=job.model != "story",
-        sglang=version("sglang") or "",
+        small=job.model == "small",
+        sglang=here.sglang,
     )
-    return flags.command_line(chosen, [*(story.FLAGS if job.model == "story" else ()), *job.flags])
+    given = {"story": story.FLAGS, "dummy": ("--mem-fraction-static", "0.3")}
+    return flags.command_line(chosen, [*given.get(job.model, ()), *job.flags])
 
 
 def bundled_caches() -> Path | None:
@@ -119,32 +123,52 @@ def version(package: str) -> str | None:
 
 
 def ask_doctor(results: Results) -> None:
-    """How long `triage doctor` takes here, and what it says in its first and last line."""
+    """How long `triage doctor` takes, twice each, beside an import of what it asks about.
+
+    The first call reads everything from a disk that may be cold; the second is judged.
+    """
     path = os.environ.get("PYTHONPATH", "")
     without = os.pathsep.join(
         part for part in path.split(os.pathsep) if part and not (Path(part) / "sglang").is_dir()
     )
-    for name, python_path in (("with SGLang", path), ("without SGLang", without)):
+    for name, python_path, imports in (
+        ("with SGLang", path, "torch, sglang"),
+        ("without SGLang", without, "torch"),
+    ):
         if results.done("doctor", name):
             continue
-        began = time.monotonic()
-        try:
-            ended = subprocess.run(
-                [sys.executable, "-m", "triage", "doctor"],
-                env={**os.environ, "PYTHONPATH": python_path},
-                capture_output=True,
-                text=True,
-                timeout=60,
-            )
-            lines, code = ended.stdout.splitlines(), ended.returncode
-            said = (ended.stderr or ended.stdout)[-1500:]
-        except subprocess.TimeoutExpired:
-            lines, code, said = [], -1, "took more than 60 s"
-        seconds = round(time.monotonic() - began, 2)
+        environment = {**os.environ, "PYTHONPATH": python_path}
+        first, _, _ = timed(["-m", "triage", "doctor"], environment)
+        baseline, _, _ = timed(["-c", f"import {imports}"], environment)
+        seconds, code, said = timed(["-m", "triage", "doctor"], environment)
+        lines = said.splitlines()
         held = code >= 0 and seconds <= DOCTOR_S[name] and 0 < len(lines) <= 40
-        why = "" if held else f"exit {code}, {seconds} s, {len(lines)} lines; {said}"
-        figures = {"seconds": seconds, "exit": code, "lines": lines[:45]}
-        results.add(Cell("doctor", name, held, why, seconds, figures))
+        why = "" if held else f"exit {code}, {seconds} s, {len(lines)} lines; {said[-1500:]}"
+        figures = {
+            "seconds": seconds,
+            "first_seconds": first,
+            f"seconds to import {imports}": baseline,
+            "exit": code,
+            "lines": lines[:45],
+        }
+        results.add(Cell("doctor", name, held, why, first + baseline + seconds, figures))
+
+
+def timed(arguments: list[str], environment: dict[str, str]) -> tuple[float, int, str]:
+    """Seconds, exit code (-1: cut off after 60 s) and what a call of this Python printed."""
+    began, code = time.monotonic(), -1
+    try:
+        ended = subprocess.run(
+            [sys.executable, *arguments],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        code, said = ended.returncode, ended.stdout or ended.stderr
+    except subprocess.TimeoutExpired:
+        said = "took more than 60 s"
+    return round(time.monotonic() - began, 2), code, said
 
 
 @click.command()
@@ -153,7 +177,9 @@ def ask_doctor(results: Results) -> None:
 @click.option("--budget-s", type=float, default=560.0, show_default=True)
 @click.option("--servers", type=click.IntRange(1, 8), default=4, show_default=True)
 @click.option("--caches", type=click.Path(path_type=Path), help="Compile caches to start with.")
+@click.option("--port", type=int, default=FIRST_PORT, show_default=True, help="Of the first.")
 @click.option("--only", multiple=True, help="A job's name; several allowed.")
+@click.option("--retry", is_flag=True, help="Play again what did not hold in an earlier run.")
 @click.option("--all-in-one", is_flag=True, help="One archive of everything, to send back.")
 def main(
     out: Path,
@@ -161,17 +187,21 @@ def main(
     budget_s: float,
     servers: int,
     caches: Path | None,
+    port: int,
     only: tuple[str, ...],
+    retry: bool,
     all_in_one: bool,
 ) -> None:
     """Play the smoke of this GPU, or what of it is not done yet."""
     clock = Clock(budget_s - CLOSING_S)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: clock.stopped.set())
-    here = machine()
-    if "error" in here:
-        click.echo(f"gpu smoke: {here['error']}", err=True)
-        raise SystemExit(3)
+    try:
+        here = machine.examine()
+    except machine.CannotServe as error:
+        click.echo(f"gpu smoke: {error}", err=True)
+        raise SystemExit(3) from error
+    record_of = described(here)
     out, work = out.resolve(), (work or Path(tempfile.gettempdir()) / "gpu-smoke").resolve()
     for folder in (out, work):
         folder.mkdir(parents=True, exist_ok=True)
@@ -180,24 +210,26 @@ def main(
     def tell(sentence: str) -> None:
         click.echo(f"[{time.monotonic() - started:5.0f} s] {sentence}")
 
-    tell(json.dumps(here))
-    results = Results(out / "results.jsonl")
+    tell(json.dumps(record_of))
+    kept = work / "results.jsonl"
+    if kept.exists() and not (out / kept.name).exists():
+        shutil.copy(kept, out)  # a new output folder on the same machine
+    results = Results(out / kept.name, retry=retry)
     caches = caches or bundled_caches()
     if caches is not None and caches.exists():
         tell(f"compile caches: {archive.unpack_caches(caches, Path.home())} files put back")
-    capability = tuple(here["capability"])
-    written = models(work / "models", capability)
+    written = models(work / "models", here)
     product = product_plugin(work)
-    here["plugin"] = "folder" if product else "installed"
+    record_of["plugin"] = "folder" if product else "installed"
     if not only or "doctor" in only:
         ask_doctor(results)
     rigs = [
         Rig(
             job,
             work / "jobs" / job.name,
-            FIRST_PORT + APART * index,
+            port + APART * index,
             written[job.model][0],
-            server_flags(job, capability, written[job.model][1]),
+            server_flags(job, here, written[job.model][1]),
             results,
             clock,
             product,
@@ -210,13 +242,15 @@ def main(
         record = summarise(
             results,
             work / "jobs",
-            machine=here,
+            machine=record_of,
             budget_s=budget_s,
             spent_s=round(time.monotonic() - started, 1),
         )
         partial = out / "summary.partial"
         partial.write_text(json.dumps(record, indent=1) + "\n")
         partial.replace(out / "summary.json")
+        if results.path.exists():
+            shutil.copy(results.path, kept)
         return record
 
     try:

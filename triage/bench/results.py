@@ -36,7 +36,7 @@ class Table:
     """One table: `command` prints its Markdown, `reads` says what it is about.
 
     command: a shell line from the root of the repository; lines that begin with "|" are kept.
-    reads: one line per thing the table must be as new as.
+    reads: one line per thing the table must be as new as, in any order.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Table:
 
     @property
     def digest(self) -> str:
-        return hashlib.sha256("\n".join(self.reads()).encode()).hexdigest()[:12]
+        return hashlib.sha256("\n".join(sorted(self.reads())).encode()).hexdigest()[:12]
 
     def stale(self, root: Path) -> str:
         """Why the table has to be made again, "" if it has not."""
@@ -116,6 +116,15 @@ def _provable() -> Iterator[str]:
     from triage.verify.prove import PROVABLE
 
     yield from PROVABLE
+
+
+def _file(path: Path) -> Callable[[], Iterator[str]]:
+    """A stored record: its digest."""
+
+    def digest() -> Iterator[str]:
+        yield hashlib.sha256(path.read_bytes()).hexdigest()
+
+    return digest
 
 
 _RELEASES = ("0.5.12.post1", "0.5.13.post1", "0.5.14", "0.5.15.post1", "0.5.18", "0.5.23")

@@ -132,8 +132,8 @@ class Step:
             page_table=self.full, swa_page_table=self.swa
         )
         for layer, call in self.calls:
-            with traps.entered(self.backend, layer, batch):
-                traps.before_launch(call)
+            with traps.launches.entered(self.backend, layer, batch):
+                traps.launches.host_check.before_launch(call)
 
     def naive(self) -> None:
         for _, call in self.calls:
@@ -143,7 +143,7 @@ class Step:
 def figures() -> list[Figure]:
     step = Step()
     traps = Traps(DumpStore(Path(tempfile.gettempdir())))
-    traps.note_backend(step.backend, SimpleNamespace(sliding_window_size=WINDOW - 1))
+    traps.launches.note_backend(step.backend, SimpleNamespace(sliding_window_size=WINDOW - 1))
     batch = Batch(torch.arange(1, ROWS + 1))
     with count_syncs() as ours:
         step.trapped(traps, batch)

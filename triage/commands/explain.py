@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
 
-from triage.dump.file import read_dump
-from triage.explain import explain as explain_dump
+from triage.explain.together import together
 from triage.files.text import echo, to_json
+from triage.importers.anything import STDIN, read_anything
 from triage.invariants import catalogue
 
 
 @click.command()
-@click.argument("dump", metavar="DUMP|INVARIANT", type=click.Path(path_type=Path))
+@click.argument("anything", nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def explain(dump: Path, as_json: bool) -> None:
-    """Name the cause of DUMP with its evidence, or say that it is unknown.
+def explain(anything: tuple[str, ...], as_json: bool) -> None:
+    """Name the cause of what ANYTHING holds, with its evidence, or say that it is unknown.
 
-    With the name of an INVARIANT instead, as I12: what it means, an example, what to try.
-    The exit code is 0 whenever the dump could be read: an unknown cause is an answer.
+    ANYTHING is one or more of: a dump, a log (of SGLang, kv_canary, compute-sanitizer,
+    cuda-gdb, the driver, FlashInfer; compressed or not), a FlashInfer level-10 folder, a
+    folder of any of them, or - for standard input. A log given with a dump is set beside its
+    launch.
+
+    The exit code is 0 if all of it could be read: an unknown cause is an answer.
     """
-    row = catalogue.find(dump.name.upper())
-    if row is not None and not dump.exists():
+    row = catalogue.find(anything[0].upper()) if len(anything) == 1 else None
+    if row is not None and not Path(anything[0]).exists():
         echo(to_json(row.as_dict(), indent=2) if as_json else catalogue.page(row))
         return
-    explanation = explain_dump(read_dump(dump))
+    stdin = sys.stdin.buffer.read() if STDIN in anything else None
+    report = together(read_anything(anything, stdin))
     if as_json:
-        echo(to_json(explanation.as_dict(), indent=2))
-        return
-    from triage.report.explain import print_explanation
+        echo(to_json(report.as_dict(), indent=2))
+    else:
+        from triage.report.explain import print_report
 
-    print_explanation(explanation)
+        print_report(report)
+    raise SystemExit(2 if any(given.unread for given in report.inputs) else 0)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
 from triage.commands.options import force_option
 from triage.dump.file import encode, read_dump
+from triage.explain.observed import related
 from triage.files.text import echo
 from triage.files.writing import check_output, write_output
 from triage.importers import import_path
@@ -37,8 +37,8 @@ def import_(
     """Turn PATH, another tool's evidence, into a dump.
 
     PATH is a FlashInfer level-10 directory, a .pt file of an earlier page-table trap, or a
-    log with kv_canary, cuda-gdb or compute-sanitizer lines (then --into names
-    the dump that it is about).
+    log. What a log tells is added to the dump that --into names, or makes a dump that holds no
+    launch. To explain it there is no need to import it: triage explain takes all of them.
     """
     check_output(output, force=force, inputs=(path, into))
     dump = import_path(path, None if into is None else read_dump(into), cache_shape)
@@ -46,16 +46,8 @@ def import_(
     lacks = dump.provenance.get("lacks")
     if lacks:
         echo(f"the source does not hold: {', '.join(map(str, lacks))}")
-    faults = dump.fault.facts.get("cuda_faults")
-    for fault in faults if isinstance(faults, list) else []:
-        echo(_sentence(fault))
+    for seen in related(dump):
+        echo(f"{seen.observation.form.value}: {seen.observation.failure.value}")
+        for sentence in seen.sentences:
+            echo(f"  {sentence}")
     echo(f"wrote {written}")
-
-
-def _sentence(fault: dict[str, Any]) -> str:
-    where = f"{fault['address']:#x}"
-    if fault["page_id"] is None:
-        return f"{where} lies in no cache of this launch"
-    entries = [f"page_table[{row}, {column}]" for row, column in fault["entries"]]
-    named = ", ".join(entries) or "no entry"
-    return f"{where} is page {fault['page_id']} of {fault['tensor']}, named by {named}"

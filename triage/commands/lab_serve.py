@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import json
+import os
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from triage.files.text import echo, to_json
 
 if TYPE_CHECKING:
     from triage.lab.server.result import Served
@@ -54,9 +57,22 @@ EXIT_CANNOT_RUN = 3
     "--dir",
     "directory",
     type=click.Path(path_type=Path),
-    help="Model, log, answers and dumps; a new folder in /tmp/triage_serve by default.",
+    help="Model, log, answers, dumps; must be new. A folder in /tmp by default.",
+)
+@click.option(
+    "--weights",
+    metavar="PATH",
+    type=click.Path(path_type=Path),
+    help="Serve this checkpoint of SHAPE instead of a model made on the spot.",
+)
+@click.option(
+    "--draft-weights",
+    metavar="PATH",
+    type=click.Path(path_type=Path),
+    help="With --mtp, the assistant's checkpoint.",
 )
 @click.option("--dry-run", is_flag=True, help="Say the plan, start nothing.")
+@click.option("--arch", metavar="ARCH", help="With --dry-run: plan for this GPU, as sm_100.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON result.")
 @click.argument("server_flags", nargs=-1, type=click.UNPROCESSED)
 def serve(
@@ -74,24 +90,31 @@ def serve(
     port: int,
     timeout_s: float,
     directory: Path | None,
+    weights: Path | None,
+    draft_weights: Path | None,
     dry_run: bool,
+    arch: str | None,
     as_json: bool,
     server_flags: tuple[str, ...],
 ) -> None:
     """Serve SHAPE (E2B, E4B, 26B-A4B, 31B) with the installed SGLang, and play a load.
 
-    No weights, no tokenizer, no network: the model is made on the spot. Everything after
-    `--` goes to the server and wins over what is chosen here.
+    No tokenizer, no network, and no weights but those of --weights: the model is made on the
+    spot. Everything after `--` goes to the server and wins over what is chosen here.
 
     Exit code: 0 as asked and clean, 1 a trap fired or the server failed, 2 usage, 3 cannot
     run here, 130 and 143 interrupted (answers so far are kept).
     """
-    from triage.lab.server import interrupts, session
-    from triage.lab.server.machine import CannotServe, examine
+    from triage.fleet import interrupts
+    from triage.lab.server import session
+    from triage.lab.server.machine import CannotServe, elsewhere, examine
     from triage.lab.server.report import text
 
+    if arch is not None and not dry_run:
+        raise click.UsageError("--arch plans for a GPU that is not here: only with --dry-run")
     if directory is None:
-        directory = Path("/tmp/triage_serve") / f"{shape}-{time.strftime('%Y%m%dT%H%M%S')}"
+        stamp = time.strftime("%Y%m%dT%H%M%S")
+        directory = Path(tempfile.gettempdir()) / f"triage_serve_{os.getuid()}" / stamp
     wish = session.Wish(
         shape,
         directory.absolute(),
@@ -108,15 +131,17 @@ def serve(
         port=port,
         timeout_s=timeout_s,
         given=server_flags,
+        weights=weights,
+        draft_weights=draft_weights,
     )
 
     def say(line: str) -> None:
-        click.echo(line, err=as_json)
+        echo(line, err=as_json)
 
     with interrupts.raised():
         code = 0
         try:
-            plan = session.plan(wish, examine())
+            plan = session.plan(wish, examine() if arch is None else elsewhere(arch))
             for line in plan.told():
                 say(line)
             if dry_run:
@@ -127,12 +152,15 @@ def serve(
             except interrupts.Interrupted as interrupt:
                 served, code = session.partial(plan), interrupt.exit_code
         except CannotServe as error:
-            click.echo(f"Error: {error}", err=True)
+            echo(f"Error: {error}", err=True)
             raise SystemExit(EXIT_CANNOT_RUN) from error
         except interrupts.Interrupted as interrupt:
             raise SystemExit(interrupt.exit_code) from interrupt
-    (directory / "result.json").write_text(json.dumps(served.json(), indent=1) + "\n")
-    click.echo(json.dumps(served.json()) if as_json else text(served))
+    result = directory / "result.json"
+    result.write_text(to_json(served.json(), indent=1) + "\n")
+    echo(to_json(served.json()) if as_json else text(served))
+    if not as_json:
+        echo(f"wrote {result}")
     raise SystemExit(code)
 
 

@@ -199,7 +199,7 @@ class DeviceChecker:
 
         Args: as there; besides,
             check_padding: `invariants.graph.check_padding` too; needs `num_real_rows`.
-            safe: receives the copy for containment: offending live ids (I1, I2) and
+            safe: receives the copy for containment: live ids outside the pool (I1) and
                 dead columns are page 0, lengths lie in [0, width * PS].
             tag: any number; comes back with each offender.
         Returns: the launch, for tensors of the very same form; None for an empty one

@@ -55,7 +55,7 @@ def check_table(
         capacity: offenders that `state` has room for.
         block_tables: `(rows, width)`; cache_seqlens: `(rows,)`, tokens.
         safe_table, safe_lengths: `(rows, width)` and `(rows,)`, int32, both or none.
-            Mutated: offending live ids and dead columns are page 0, lengths lie in
+            Mutated: live ids outside the pool and dead columns are page 0, lengths lie in
             [0, width * page_size].
         tag: any number; stands with each offender.
     Cost: that of the host checks, and a read of `state` and of every count: a sync on a GPU.
@@ -133,7 +133,7 @@ def _write_safe_copy(
     reach = length.to(torch.int64).clamp(0, width * page)
     keep = torch.arange(width, device=table.device) < ((reach + page - 1) // page)[:, None]
     for fault in found.faults:
-        if fault.tensor == "block_tables":
+        if fault.invariant == "I1":
             keep = keep & ~fault.mask
     safe_table.copy_(torch.where(keep, table, 0))
     safe_lengths.copy_(reach)

@@ -160,7 +160,7 @@ def check_table_kernel(
 ):
     """I1, I2, I10, I12, I26 of one row; see `check_table` and `check_padding` for the rules.
 
-    With SAFE it also writes the row's copy for containment: offending live ids
+    With SAFE it also writes the row's copy for containment: live ids outside the pool
     and columns past the length become page 0, the length is brought into
     [0, width * PAGE].
     """
@@ -267,7 +267,7 @@ def check_table_kernel(
             wrong = live & in_range & known_request & (agrees == 0) & (forgiven == 0)
             expected = tl.where(known & known_request, slot // PAGE, _UNKNOWN)
         if SAFE:
-            kept = tl.where(live & (outside == 0) & (wrong == 0), page, 0)
+            kept = tl.where(live & (outside == 0), page, 0)
             tl.store(safe_table_ptr + row * width + column, kept.to(tl.int32), mask=column < width)
         used = live & (column < 0)
         if PADDING > 0:
@@ -338,8 +338,12 @@ def check_writes_kernel(
     low = tl.where(real, PAGE, 0).to(tl.int64)
     high = tl.where(real, num_pages.to(tl.int64) * PAGE, PAGE)
     outside = live & ((loc < low) | (loc >= high))
+    request = token * 0 + _UNKNOWN
+    if REQUEST:
+        owner = tl.load(request_ptr + token // tokens_per_row, mask=live, other=0)
+        request = owner.to(tl.int64)
     _keep(
-        state_ptr, outside, token, 0, loc, _UNKNOWN, low, high, _UNKNOWN, _UNKNOWN,
+        state_ptr, outside, token, 0, loc, _UNKNOWN, low, high, request, _UNKNOWN,
         launch, tag, _I3, _LOC, CAPACITY,
     )  # fmt: skip
     if SWA:
@@ -354,7 +358,7 @@ def check_writes_kernel(
             outside = outside | (known & (slot != expected))
             expected = tl.where(known, expected, _UNKNOWN)
         _keep(
-            state_ptr, outside, token, 0, slot, expected, low, high, _UNKNOWN, _UNKNOWN,
+            state_ptr, outside, token, 0, slot, expected, low, high, request, _UNKNOWN,
             launch, tag, _I3, _SWA_LOC, CAPACITY,
         )  # fmt: skip
     _finish(state_ptr, launch)

@@ -7,7 +7,10 @@ without being counted; a clean table is copied unchanged; what was computed from
 a redirected entry is wrong and must never leave as output, which is for the
 caller to see to when the report arrives.
 
-Redirected are live entries that break I1 or I2. Columns past the length become
+Redirected are live entries that break I1. An id in the pool that is another request's (I2)
+stays as it is: reading it cannot fault, the step's output does not leave, and where the
+scheduler has just moved a request's row it is SGLang's own table that is right (triage/sglang/
+scheduler/in_flight.py). Columns past the length become
 page 0 too (kernels prefetch to the end of a tile), and a length past the table
 is cut to it (I26).
 """

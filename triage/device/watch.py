@@ -224,7 +224,7 @@ class Watch:
             self._repeats[lane] = _Repeat(check, record)
         return read
 
-    def again(
+    def relaunch(
         self,
         lane: str,
         block_tables: Tensor,

@@ -65,9 +65,14 @@ def first_offence(entries: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
 
 
 def moments(history: Sequence[dict[str, Any]]) -> tuple[Moment, ...]:
-    """The launches of a `history` section, oldest first."""
+    """The launches of a `history` section, oldest first.
+
+    Other entries are passed over: older versions of this tool kept kv_canary's lines there.
+    """
     found, before = [], 0
     for entry in history:
+        if "source" in entry:
+            continue
         seen = _number(entry, "offenders")
         found.append(_moment(entry, 0 if seen is None else max(seen - before, 0)))
         before = before if seen is None else seen
@@ -87,10 +92,54 @@ def since(dump: Dump) -> str:
     if first is None:
         return f"no id was wrong in the {len(launches)} launches to the end, {last.name}"
     older = " or earlier" if first is launches[0] and first.sequence else ""
+    faulted = next((each for each in launches if each.sequence == _faulted(dump)), None)
+    if faulted is not None and first is not faulted:
+        before = _before(first, faulted, launches)
+        return f"ids were wrong since {first.name}{older}{before} {faulted.name}"
+    if faulted is not None:
+        return f"ids were wrong at {first.name}{older}, the launch that is shown"
     if first is last:
         return f"ids were wrong at {first.name}{older}, the last one recorded"
     end = "the fault came after" if dump.fault.facts.get("kind") == CRASH else "the ring ends at"
     return f"ids were wrong since {first.name}{older}, {end} {last.name}"
+
+
+def _before(first: Moment, faulted: Moment, launches: Sequence[Moment]) -> str:
+    last = faulted.step
+    if last is None:  # a step that did not end has no number yet
+        ended = [each.step for each in launches if each.step is not None]
+        last = max(ended) + 1 if ended else None
+    if first.step is None or last is None or last < first.step:
+        return ", before the fault at"
+    steps = last - first.step
+    return f", {steps} step{'s' if steps != 1 else ''} before the fault at"
+
+
+def _faulted(dump: Dump) -> int | None:
+    """The sequence of the launch that the writer took for the one that faulted."""
+    told = dump.fault.facts.get("faulted")
+    return _number(told, "sequence") if isinstance(told, dict) else None
+
+
+def faulting(history: Sequence[dict[str, Any]]) -> tuple[dict[str, Any] | None, str]:
+    """The recorded launch that a crash is most likely of, and why; None where no table is kept.
+
+    A CUDA error is heard of late, so the host may have recorded launches after the one that
+    faulted: of the last two steps, the newest that names pages outside its pool, else the
+    newest of all. Needs nothing but the entries.
+    """
+    kept = [entry for entry in history if isinstance(entry.get("table_values"), np.ndarray)]
+    if not kept:
+        return None, ""
+    newest = _number(kept[-1], "step")
+    for entry in reversed(kept):
+        step = _number(entry, "step")
+        if newest is not None and step is not None and step < newest - 1:
+            break
+        pages, values = _number(entry, "num_pages"), entry["table_values"]
+        if pages is not None and values.size and bool(((values < 0) | (values >= pages)).any()):
+            return entry, "it is the newest whose table names pages outside its pool"
+    return kept[-1], "it is the newest that is recorded"
 
 
 def stale_state(history: Sequence[dict[str, Any]]) -> tuple[Moment, str] | None:

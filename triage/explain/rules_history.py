@@ -38,4 +38,5 @@ def stale_state_on_record(dump: Dump) -> Cause | None:
         refuted_by=("wrong ids at a launch whose backend holds the pool that it reads",),
         fix=f"SGLANG_TRIAGE_FIXES={'draft-own-pool' if own_pool else 'state-swap'}",
         links=(f"{_ISSUES}/issues/{25103 if own_pool else 26957}",),
+        not_recorded=("the request table and the mapping: of which pool the wrong ids are",),
     )

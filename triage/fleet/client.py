@@ -15,15 +15,13 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from triage.fleet.no_answer import NoAnswer
+
 INFO_TIMEOUT_S = 10.0
 MAX_NAME, MAX_ERROR, MAX_TOKENS = 200, 200, 1 << 31
 
 GONE = "connection"
 """`Answer.error` begins so where the server could not be reached at all."""
-
-
-class NoAnswer(Exception):
-    """What came is not an answer of this API; says what it is instead."""
 
 
 @dataclass(frozen=True, slots=True)

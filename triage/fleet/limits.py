@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 
 import httpx
 
-from triage.fleet.client import NoAnswer
+from triage.fleet.no_answer import NoAnswer
 
 MAX_ANSWER_BYTES = 32 << 20
 """Of one answer as it comes over the wire: 100,000 tokens are a tenth of it."""

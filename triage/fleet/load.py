@@ -11,8 +11,9 @@ import time
 from collections.abc import Awaitable, Callable
 from enum import IntEnum
 
-from triage.fleet.client import GONE, Answer, NoAnswer, Server, reason_of
+from triage.fleet.client import GONE, Answer, Server, reason_of
 from triage.fleet.journal import Journal
+from triage.fleet.no_answer import NoAnswer
 
 GIVE_UP = 5
 

@@ -49,15 +49,18 @@ def check_writes(
     """
     loc = out_cache_loc.to(torch.int64)
     token = torch.arange(len(loc), device=loc.device)
+    request = None
+    if req_pool_indices is not None:
+        request = req_pool_indices[token // tokens_per_row]
     if num_real_tokens is not None:
         real = token < num_real_tokens
-    elif req_pool_indices is not None:
-        real = req_pool_indices[token // tokens_per_row] != 0
+    elif request is not None:
+        real = request != 0
     else:
         real = ~((loc >= 0) & (loc < space.page_size))
     outside, low, high = _outside(loc, real, space)
     kind = Found.WRITE_OUTSIDE_POOL
-    faults = [Fault("I3", "out_cache_loc", outside, loc, low, high, kind=kind)]
+    faults = [Fault("I3", "out_cache_loc", outside, loc, low, high, request=request, kind=kind)]
     if swa_loc is None or swa_space is None:
         return Findings(faults)
 
@@ -79,6 +82,7 @@ def check_writes(
             high,
             expected,
             known,
+            request=request,
             kind=Found.WRITE_NOT_MAPPED_SLOT,
         )
     )

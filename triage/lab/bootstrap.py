@@ -51,15 +51,33 @@ def prepare() -> str:
     os.environ["TRITON_INTERPRET"] = "1"
     version = sglang_version()
     if not _prepared:
+        for package in ("torch", "triton"):
+            _need(package)
         try:
-            _import_everything()
+            _import_sglang()
         except Exception as error:
-            raise UnsupportedSGLang(_why_not(version, error)) from error
+            raise UnsupportedSGLang(
+                f"SGLang {version} cannot be imported: {type(error).__name__}: {error}; "
+                "`triage doctor` names the package that is to blame"
+            ) from error
         _prepared = True
     return version
 
 
-def _import_everything() -> None:
+def _need(package: str) -> None:
+    try:
+        importlib.import_module(package)
+    except Exception as error:
+        missing = isinstance(error, ModuleNotFoundError) and error.name == package
+        raise UnsupportedSGLang(
+            f"the lab needs {package}: pip install 'sglang-triage[lab]'"
+            if missing
+            else f"the lab needs {package}, which cannot be imported here: {error}; "
+            "`triage doctor` says more"
+        ) from error
+
+
+def _import_sglang() -> None:
     import torch
 
     torch.set_num_threads(1)  # index tensors are small; threads cost more than they save
@@ -69,15 +87,6 @@ def _import_everything() -> None:
         stand_in_for_torchvision()
         import sglang.srt.layers.attention.trtllm_mha_backend
         import sglang.srt.managers.schedule_batch  # noqa: F401
-
-
-def _why_not(version: str, error: Exception) -> str:
-    if isinstance(error, ModuleNotFoundError) and error.name in ("torch", "triton"):
-        return f"the lab needs {error.name}: pip install 'sglang-triage[lab]'"
-    return (
-        f"SGLang {version} cannot be imported: {type(error).__name__}: {error}; "
-        "`triage doctor` names the package that is to blame"
-    )
 
 
 def sglang_version() -> str:

@@ -61,6 +61,8 @@ class EmulatedGpu:
         self._role = self._mode = ""
         self._own_pool = False
         self._requests = np.zeros(0, dtype=np.int64)
+        self.moved: set[int] = set()
+        """Rows that the scheduler gave back or rewrote since the forward was queued: not judged."""
         self._seen: dict[tuple[Any, ...], tuple[Footprint, int]] = {}
         self._digest = hashlib.sha256()
 
@@ -161,6 +163,7 @@ class EmulatedGpu:
         if window_left >= 0:
             first = np.maximum(lengths - queries - window_left, 0) // page
         visible = (column >= first[:, None]) & (column < -(-lengths // page)[:, None])
+        visible &= ~np.isin(self._requests, list(self.moved))[:, None]
         expected = expected[:, :width] // page
         return int((visible & ((table[:, :width] != expected) | (expected == 0))).sum())
 

@@ -13,10 +13,12 @@ alarm came at the very launch or call that was first wrong.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from triage.dump.file import read_dump
 from triage.errors import InstallError, TrapError
@@ -156,8 +158,6 @@ def play(
     """One run of `bug` from fresh pools; what stopped it, and when it was first wrong."""
     names = tuple(name for check in checks for name in check.split(","))
     process.arm(traps=traps, fixes=fixes, directory=directory, checks=names)
-    if process.traps is not None:
-        process.traps.ranges_only = checks == BOUNDS
     bench: Bench | None = None
     moments: list[int] = []
 
@@ -167,7 +167,7 @@ def play(
     ended, alarm, text, dump = "clean", "", "", ""
     context = bug.inject(harmed) if inject else untouched(harmed)
     try:
-        with context:
+        with context, _as_the_earlier_trap(process) if checks == BOUNDS else nullcontext():
             bench = Bench(process, bug.scenario, overlap=bug.overlap, audit=True)
             bug.play(bench)
     except TrapError as error:
@@ -197,6 +197,17 @@ def play(
         wrong=wrong or ("harmed" if moments else ""),
         ended=ended,
     )
+
+
+@contextmanager
+def _as_the_earlier_trap(process: LabProcess) -> Iterator[None]:
+    """I20 judges ranges alone: not what a request goes on behind, nor what its row says."""
+    slots, rows = process.traps.slots, process.installed.state_hooks.rows_written
+    with (
+        mock.patch.object(slots, "before_alloc", lambda *_: ()),
+        mock.patch.object(rows, "judge", lambda *_: None),
+    ):
+        yield
 
 
 def _explained(bug: Bug, seen: Played) -> tuple[str, str]:

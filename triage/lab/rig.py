@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from triage.lab.audit import Audit
+from triage.lab.drivers.overlap import OverlapScheduler
 from triage.lab.drivers.pools import Driver
 from triage.lab.drivers.schedule_batch import Scheduler
 from triage.lab.emulated_gpu import EmulatedGpu
@@ -48,10 +49,17 @@ class Bench:
         self.audit.on_wrong = self.note
         self.wrong: tuple[int, str] | None = None
         self.driver: Driver | Scheduler
-        if scenario.cache:
+        inside = traps is None or not traps.reads_device
+        if scenario.cache and scenario.queued:
+            self.driver = OverlapScheduler(
+                scenario, self.runtime, self.gpu, seed, guard, lands_inside=inside
+            )
+        elif scenario.cache:
             self.driver = Scheduler(scenario, self.runtime, self.gpu, seed, guard)
         else:
-            self.driver = Driver(scenario, self.runtime, self.gpu, seed, overlap, guard)
+            self.driver = Driver(
+                scenario, self.runtime, self.gpu, seed, overlap, guard, lands_inside=inside
+            )
 
     def _gpu(self, process: LabProcess) -> EmulatedGpu:
         """What receives the launches: FlashInfer's calls, or the reads of the other backends."""
@@ -60,7 +68,7 @@ class Bench:
         traps = process.traps
 
         def enabled() -> frozenset[str]:
-            return traps.enabled if traps is not None and traps.armed else frozenset()
+            return traps.reporter.enabled if traps is not None and traps.armed else frozenset()
 
         gpu = BuilderGpu(self.runtime, enabled)
         self.runtime.reads = gpu.read
@@ -79,9 +87,9 @@ class Bench:
 
     def audit_ledger(self) -> None:
         """A step boundary for the traps: the backends without metadata hooks have no other."""
-        lifecycle = getattr(self.process.installed, "lifecycle", None)
+        lifecycle = getattr(self.process.installed, "state_hooks", None)
         traps = self.process.traps
-        if lifecycle is not None and traps.armed and traps.reads_device:
+        if lifecycle is not None and traps.armed and traps.reporter.reads_device:
             lifecycle.books.boundary(self.runtime.token_to_kv_pool_allocator)
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ from rich.text import Text
 
 from triage.dump.sections import Dump
 from triage.files.text import console as make_console
-from triage.replay.verdict import Outcome, Verdict
+from triage.replay.verdict import Outcome, Verdict, records_fault
 from triage.report.text import line
 
 _STYLES = {
@@ -19,7 +19,9 @@ _STYLES = {
 
 def print_verdicts(verdicts: list[Verdict], dump: Dump, fix: str) -> None:
     console = make_console(soft_wrap=True)
-    recorded = f"{dump.fault.invariant}: {dump.fault.summary}" if dump.fault.invariant else "none"
+    recorded = "none"
+    if records_fault(dump):
+        recorded = f"{dump.fault.invariant or 'a crash or a reported fault'}: {dump.fault.summary}"
     console.print(line(f"recorded fault: {recorded}"))
     if fix:
         console.print(line(f"with fix: {fix}"))

@@ -16,11 +16,15 @@ def print_summary(summary: dict[str, Any], title: str) -> None:
     console = make_console()
     fault = summary["fault"]
     console.rule(line(title))
-    invariant = fault["invariant"] or fault["facts"].get("kind") or "no fault: a snapshot"
+    reported = "a fault that other tools reported" if summary["reported"] else ""
+    kind = fault["facts"].get("kind") or reported or "no fault: a snapshot"
+    invariant = fault["invariant"] or kind
     console.print(line(invariant, style="bold red") + line(f"  {fault['summary']}"))
     console.print(line(_place(fault), style="dim"))
     for violation in fault["violations"]:
         console.print(line(f"  {_violation(violation)}"))
+    for report in summary["reported"]:
+        console.print(line(f"  {_report(report)}", style="bold yellow"))
     for sentence in summary["observed"]:
         console.print(line(f"  {sentence}", style="yellow"))
     if summary["launch"]:
@@ -63,6 +67,13 @@ def print_history(summary: dict[str, Any], title: str) -> None:
         cells = [_plain(value) for value in (*place, *batch, each["fresh"], note)]
         table.add_row(*map(line, cells), style="bold red" if each["fresh"] else None)
     console.print(table)
+
+
+def _report(report: dict[str, Any]) -> str:
+    """One thing that another tool saw, beside this launch."""
+    kernel = f" in {report['kernel'][:96]}" if report["kernel"] else ""
+    told = "; ".join(report["sentences"])
+    return f"{report['form']}: {report['failure']}{kernel}" + (f"; {told}" if told else "")
 
 
 def _place(fault: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ from triage.dump.expected_ids import UNKNOWN, launch_columns, query_lens
 from triage.dump.history import moments, since
 from triage.dump.sections import Dump
 from triage.explain.case import Case
+from triage.explain.observed import related
 
 MAX_COLUMNS = 12
 
@@ -23,6 +24,7 @@ def summarise(dump: Dump, *, rows: int = 8) -> dict[str, Any]:
         "fault": asdict(dump.fault),
         "launch": _launch(dump),
         "observed": [] if case is None else list(case.observed()),
+        "reported": [each.as_dict() for each in related(dump)],
         "pools": None if dump.pools is None else asdict(dump.pools),
         "rows": [] if case is None else _rows(case, rows),
         "tables_from": "" if dump.tables is None else dump.tables.source,

@@ -26,7 +26,7 @@ class Installed:
 
     config: Config
     traps: Any = None
-    lifecycle: Any = None
+    state_hooks: Any = None
     scheduling: Any = None
     attention: Any = None
     fixes: dict[str, Any] = field(default_factory=dict)
@@ -40,7 +40,7 @@ class Installed:
     @property
     def shells(self) -> Shells:
         """Of every hook of this process: the traps' where there are traps."""
-        found: Shells = self.own_shells if self.traps is None else self.traps.shells
+        found: Shells = self.own_shells if self.traps is None else self.traps.reporter.shells
         return found
 
     @property
@@ -48,10 +48,12 @@ class Installed:
         """What is asked for and cannot be watched here: target, check or form -> why."""
         if self.traps is None:
             return dict(self.shells.failures)
-        refused = {reason: f"{n} launches" for reason, n in self.traps.watching.refused.items()}
+        refused = {
+            reason: f"{n} launches" for reason, n in self.traps.launches.watching.refused.items()
+        }
         if self.config.kv != "none" and self.config.mode != "raise":
             refused["KV pages in dumps"] = f"mode {self.config.mode} reads nothing back"
-        absent = self.attention.absent | self.lifecycle.absent | self.scheduling.absent
+        absent = self.attention.absent | self.state_hooks.absent | self.scheduling.absent
         return {**absent, **refused, **self.shells.failures}
 
     @property
@@ -127,7 +129,8 @@ def install(config: Config) -> Installed:
 
 def _trap_hooks(made: Installed) -> tuple[list[Hook], list[Patch]]:
     from triage.dump.store import DumpStore
-    from triage.sglang.traps import SNAPSHOTS, Traps
+    from triage.sglang.reporter import SNAPSHOTS
+    from triage.sglang.traps import Traps
 
     config = made.config
     store = DumpStore(config.directory, config.max_dumps, config.max_bytes, config.identity)
@@ -137,43 +140,29 @@ def _trap_hooks(made: Installed) -> tuple[list[Hook], list[Patch]]:
         logger.error("sglang-triage: %s; a fault will be told without a dump", problem)
     traps = made.traps = Traps(store, config.checks, config.mode, config.strict, config.kv)
 
-    def allocated(where: str) -> Any:
-        def after(original: Any, allocator: Any, *args: Any, **kwargs: Any) -> Any:
-            beside = None
-            if traps.armed and traps.judges_allocs and not traps.ranges_only:
-                table = traps.entries.request_table()
-                beside = last_slots(original, allocator, args, kwargs, table)
-            slots = original(allocator, *args, **kwargs)
-            if traps.armed:
-                traps.after_alloc(allocator, slots, where, beside)
-            return slots
-
-        return after
-
-    from triage.sglang.allocator.last_loc_checks import last_slots
     from triage.sglang.launch.attention import AttentionHooks
     from triage.sglang.scheduler.scheduling import Scheduling
     from triage.sglang.state_hooks import StateHooks
 
-    scheduling = made.scheduling = Scheduling(traps)
-    lifecycle = made.lifecycle = StateHooks(traps, config.every)
+    scheduling = made.scheduling = Scheduling(traps.steps, traps.history, traps.launches.hot)
+    state_hooks = made.state_hooks = StateHooks(traps, config.every)
     allocator = swa_allocator_path()
-    attention = made.attention = AttentionHooks(traps)
-    shells = traps.shells
+    attention = made.attention = AttentionHooks(traps.launches)
+    reporter, slots = traps.reporter, traps.slots
     hooks = [
-        *inside(traps.launch_shell, attention.hooks()),
+        *inside(reporter.launch_shell, attention.hooks()),
         *inside(
-            traps.allocator_shell,
+            reporter.allocator_shell,
             [
-                Hook(f"{allocator}.alloc_extend", allocated("alloc_extend"), "allocator trap"),
-                Hook(f"{allocator}.alloc_decode", allocated("alloc_decode"), "allocator trap"),
-                *lifecycle.hooks(),
+                Hook(f"{allocator}.alloc_extend", slots.around("alloc_extend"), "allocator trap"),
+                Hook(f"{allocator}.alloc_decode", slots.around("alloc_decode"), "allocator trap"),
+                *state_hooks.hooks(),
             ],
         ),
-        *inside(traps.launch_shell, scheduling.hooks()),
-        *inside(shells.of(SNAPSHOTS), scheduling.loop_hooks()),
+        *inside(reporter.launch_shell, scheduling.hooks()),
+        *inside(reporter.shells.of(SNAPSHOTS), scheduling.loop_hooks()),
     ]
-    return hooks, [*attention.patches(), *lifecycle.patches()]
+    return hooks, [*attention.patches(), *state_hooks.patches(), *scheduling.patches()]
 
 
 def _report(made: Installed, version: str) -> None:

@@ -24,7 +24,7 @@ from triage.sglang.allocator.last_loc_checks import RowsWritten
 from triage.sglang.allocator.ledger_hooks import Books
 from triage.sglang.allocator.tree import CACHES, OPERATIONS, TreeTrap
 from triage.sglang.binding.hooks import Hook
-from triage.sglang.binding.names import sub_allocator_paths, swa_allocator_path
+from triage.sglang.binding.names import REQUEST_ROWS, sub_allocator_paths, swa_allocator_path
 from triage.sglang.binding.patches import Patch
 from triage.sglang.launch.attention import GRAPH_ENTRIES
 from triage.sglang.launch.graph_inputs import BUFFERS, REGISTRY, GraphInputs
@@ -39,7 +39,7 @@ PAGES_TRACKED = LEDGER & READS_DEVICE
 
 BACKEND = "sglang.srt.layers.attention.trtllm_mha_backend.TRTLLMHAAttnBackend"
 POOL = "sglang.srt.mem_cache.swa_memory_pool.SWAKVPool"
-ROWS = "sglang.srt.mem_cache.memory_pool.ReqToTokenPool"
+ROWS = REQUEST_ROWS
 VIEWS = "sglang.srt.speculative.frozen_kv_mtp_utils"
 
 _FUSED_STORES = (
@@ -70,32 +70,31 @@ class StateHooks:
 
     def __init__(self, traps: Traps, every: int = 1) -> None:
         """every: steps per check that walks a pool, a tree or all tables."""
-        self.traps = traps
-        self.books = Books(traps.fire_event, every)
-        self.writes = WriteTrap(traps)
-        self.trees = TreeTrap(traps, self.books, every)
-        self.metadata = Metadata(traps, every)
-        self.handing_out = HandingOut(traps, self.books)
-        self.rows_written = RowsWritten(traps)
-        self.frontier = Frontier(traps)
-        self.graph_inputs = GraphInputs(traps)
-        self.admission = Admission(traps)
+        self.reporter, self.entries = traps.reporter, traps.launches.entries
+        self.books = Books(self.reporter.fire_event, every)
+        self.writes = WriteTrap(traps.launches)
+        self.trees = TreeTrap(self.reporter, self.books, every)
+        self.metadata = Metadata(traps.launches, every)
+        self.handing_out = HandingOut(self.reporter, self.books)
+        self.rows_written = RowsWritten(self.reporter, self.entries)
+        self.frontier = Frontier(self.reporter)
+        self.graph_inputs = GraphInputs(self.reporter)
+        self.admission = Admission(self.reporter)
         self.absent: dict[str, str] = {}
 
     def restart(self) -> None:
         self.books.restart()
         self.writes.restart()
-        self.metadata.restart()
 
     def hooks(self) -> list[Hook]:
         """Everything this release can be watched at, for the invariants that are enabled."""
-        enabled = self.traps.enabled
+        enabled = self.reporter.enabled
         self.absent |= {
             row.name: row.unseen for row in CATALOGUE if row.unseen and row.name in enabled
         }
-        if not self.traps.reads_device:
+        if not self.reporter.reads_device:
             for name in sorted(enabled & READS_DEVICE):
-                self.absent[name] = f"mode {self.traps.mode} reads nothing back, {name} would"
+                self.absent[name] = f"mode {self.reporter.mode} reads nothing back, {name} would"
             enabled = enabled - READS_DEVICE
         found: list[Hook] = []
         if enabled & PAGES_TRACKED:
@@ -190,7 +189,7 @@ class StateHooks:
 
     def patches(self) -> list[Patch]:
         """What every layer calls; see `patches.py`."""
-        if "I3" not in self.traps.enabled:
+        if "I3" not in self.reporter.enabled:
             return []
         return [Patch(f"{POOL}.set_kv_buffer", self.writes.around, "slots a forward writes (I3)")]
 
@@ -251,10 +250,10 @@ class StateHooks:
         return found
 
     def _armed(self, around: Callable[..., Any]) -> Callable[..., Any]:
-        traps = self.traps
+        hot = self.entries.hot
 
         def hook(original: Any, *args: Any, **kwargs: Any) -> Any:
-            if not traps.armed:
+            if not hot.armed:
                 return original(*args, **kwargs)
             return around(original, *args, **kwargs)
 
@@ -265,13 +264,13 @@ class StateHooks:
 
         What moved meanwhile the ledger did not see: it begins anew from SGLang's free lists.
         """
-        traps = self.traps
+        hot = self.entries.hot
 
         def hook(original: Any, *args: Any, **kwargs: Any) -> Any:
-            if not traps.armed:
+            if not hot.armed:
                 return original(*args, **kwargs)
             if capture.capturing():
-                self.traps.counts["hooks passed over under capture"] += 1
+                self.reporter.counts["hooks passed over under capture"] += 1
                 self.books.forget()
                 return original(*args, **kwargs)
             return around(original, *args, **kwargs)
@@ -283,7 +282,7 @@ class StateHooks:
     def _forward(self, original: Any, backend: Any, forward_batch: Any, *args: Any) -> Any:
         """Before a target's metadata nothing is half done; after it the rows are known."""
         pool = getattr(backend, "token_to_kv_pool", None) or forward_batch.token_to_kv_pool
-        allocator = self.traps.allocator_of(pool) if is_hybrid(pool) else None
+        allocator = self.entries.allocator_of(pool) if is_hybrid(pool) else None
         if allocator is not None:
             self.books.boundary(allocator)
         result = original(backend, forward_batch, *args)
@@ -306,8 +305,8 @@ class StateHooks:
         given = inspect.signature(original).bind(backend, *args, **kwargs).arguments
         batch = given.get("forward_batch")
         pool = getattr(backend, "token_to_kv_pool", None) or getattr(backend, "_swa_kv_pool", None)
-        allocator = self.traps.allocator_of(pool) if is_hybrid(pool) else None
-        if allocator is None or given.get("in_capture") or self.traps.capturing():
+        allocator = self.entries.allocator_of(pool) if is_hybrid(pool) else None
+        if allocator is None or given.get("in_capture") or capture.capturing():
             return original(backend, *args, **kwargs)
         self.books.boundary(allocator)
         result = original(backend, *args, **kwargs)
@@ -324,7 +323,7 @@ class StateHooks:
         mapping = getattr(pool, "full_to_swa_index_mapping", None)
         if mapping is not None and kv_indices.numel():
             found = check_translation(kv_indices.reshape(-1), result.reshape(-1), mapping)
-            self.traps.fire_findings(
+            self.reporter.fire_findings(
                 found, "I9", "the translation is not what the mapping says", "swa", "translate"
             )
         return result
@@ -345,7 +344,7 @@ class StateHooks:
         finally:
             found = check_restored(before, _state(holders), where=original.__name__)
             if found is not None:
-                self.traps.fire_event(found)
+                self.reporter.fire_event(found)
 
     def _sized(self, original: Any, backend: Any, runner: Any, *args: Any, **kwargs: Any) -> Any:
         """A draft that owns its pool is handed every slot of the shared allocator."""
@@ -364,7 +363,7 @@ class StateHooks:
                 where="TRTLLMHAAttnBackend.__init__",
             )
             if found is not None:
-                self.traps.fire_event(found)
+                self.reporter.fire_event(found)
         return original(backend, runner, *args, **kwargs)
 
 

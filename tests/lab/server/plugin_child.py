@@ -25,12 +25,11 @@ def main(control: Path) -> None:
     names = [point.name for point in entry_points(group="sglang.srt.plugins")]
     load_plugins()
 
-    from triage.sglang.binding.install import state
-
     from triage.lab.runtime import Runtime
     from triage.lab.scenarios import find
     from triage.lab.server.late import moments
     from triage.sglang.fixes.state_swap import StateSwap
+    from triage.sglang.install import state
 
     bound_before = moments()._bound
     runtime = Runtime(find("smoke").geometry, draft_tokens=4, draft_steps=3, draft="frozen")

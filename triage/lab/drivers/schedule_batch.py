@@ -80,6 +80,8 @@ def _component_types() -> Any:
 class Scheduler:
     """Runs one scenario on the second floor. `step` counts decode steps."""
 
+    overlap = False  # each result is looked at before the next step is planned
+
     def __init__(
         self, scenario: Scenario, runtime: Runtime, watch: Any, seed: int, guard: StepGuard
     ) -> None:
@@ -214,7 +216,7 @@ class Scheduler:
             token_to_kv_pool_allocator=self.runtime.token_to_kv_pool_allocator,
             tree_cache=self.tree_cache,
             model_config=config,
-            enable_overlap=False,
+            enable_overlap=self.overlap,
             spec_algorithm=_no_speculation(),
         )
 
@@ -226,9 +228,9 @@ class Scheduler:
         for req in batch.reqs:
             if req is self.chunked:
                 continue
-            if _chunks_in_flight(req) > 0:
+            if chunks_in_flight(req) > 0:
                 self._count_chunk(req, -1)
-                if _chunks_in_flight(req) > 0:
+                if chunks_in_flight(req) > 0:
                     continue
             self._next_token(req)
             if self._done(req):
@@ -265,7 +267,7 @@ class Scheduler:
 
     def _forward(self, batch: Any, starts: Any, counts: Any) -> None:
         step = self.guard.begin()
-        self.forwards.from_schedule_batch(batch, starts, counts)
+        self.forwards.from_schedule_batch(batch, starts, counts)()
         self.guard.end()
         self.guard.release(step)
 
@@ -301,7 +303,7 @@ class Scheduler:
         setattr(req, name, getattr(req, name) + by)
 
 
-def _chunks_in_flight(req: Any) -> int:
+def chunks_in_flight(req: Any) -> int:
     return int(getattr(req, "inflight_middle_chunks", getattr(req, "is_chunked", 0)))
 
 

@@ -65,6 +65,19 @@ def examine() -> Machine:
     return Machine(gpu(), sglang, _version("flashinfer-python"))
 
 
+def elsewhere(arch: str) -> Machine:
+    """A machine with a GPU of this architecture, the releases of this one, and memory enough.
+
+    arch: "sm_90" and so on. Raises LabError for anything else.
+    """
+    number = arch.removeprefix("sm_")
+    if not number.isdecimal() or len(number) < 2 or number == arch:
+        raise LabError(f"{arch!r} is no GPU architecture; such as sm_90, sm_100, sm_120")
+    unlimited = 2**60
+    there = Gpu("a GPU elsewhere", (int(number[:-1]), int(number[-1])), unlimited, unlimited)
+    return Machine(there, _version("sglang") or "0.5.18", _version("flashinfer-python"))
+
+
 def gpu() -> Gpu:
     """The first visible GPU. Raises CannotServe where there is none."""
     found = _from_nvidia_smi() or _from_torch()

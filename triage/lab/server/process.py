@@ -136,10 +136,10 @@ class Server:
         return supervisor.descendants(root, session=root)
 
     def healthy(self) -> bool:
-        """Does /health answer, within three seconds?"""
+        """Does /health answer within ten seconds? SGLang generates a token and needs over one."""
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
-            with opener.open(f"http://127.0.0.1:{self.port}/health", timeout=3) as answer:
+            with opener.open(f"http://127.0.0.1:{self.port}/health", timeout=10) as answer:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, OSError, ValueError):
             return False
@@ -165,7 +165,7 @@ class Server:
                 started.stdin.close()
             with suppress(subprocess.TimeoutExpired):
                 started.wait(self.grace_s + 40)
-            # Only where the supervisor was killed itself is anything left below.
+            # Only where the supervisor was killed itself is anything left: of its session.
             supervisor.end(started.pid, self.grace_s, session=started.pid)
 
     def log(self) -> str:

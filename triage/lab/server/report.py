@@ -18,6 +18,7 @@ def text(served: Served) -> str:
         counts = f"{load.ok} of {load.requests} {load.kind} requests answered"
         counts += f", {load.aborted} aborted on purpose" if load.aborted else ""
         counts += f", {load.failed} failed" if load.failed else ""
+        counts += f", {load.ended} aborted by the server" if load.ended else ""
         counts += f", {load.unsent} not sent or cut off" if load.unsent else ""
         lines.append(f"  load      {counts}")
         lines += [f"            {count} x {error}" for error, count in load.errors.items()]
@@ -28,7 +29,7 @@ def text(served: Served) -> str:
         lines.append(f"  answers   sha256 {load.digest[:16]}")
     done = served.activity
     lines.append(
-        f"  scheduler {done.prefill_batches} prefill batches ({done.chunked} chunks), "
+        f"  scheduler {done.prefill_batches} prefill batches ({done.full_chunks} full chunks), "
         f"{done.retractions} retractions; decode log lines {done.graphs} in CUDA graphs, "
         f"{done.eager} eager"
     )

@@ -6,72 +6,78 @@ import re
 from dataclasses import asdict, dataclass
 
 _PREFIX = re.compile(r"^\[[^\]]*\]\s*")
-_FINAL = re.compile(r"^(?:[A-Za-z_][\w.]*\.)?[A-Z]\w*(?:Error|Exception|Exit|Fault|State|Space|"
-                    r"Form|Lifecycle|OutOfBounds|Interrupt)(?::|$)")  # fmt: skip
+_FINAL = re.compile(
+    r"^(?:[A-Za-z_]\w*\.)*\w*"
+    r"(?:Error|Exception|Exit|Interrupt|StaleSWAState|IndexSpace|TableForm|Lifecycle|OutOfBounds)"
+    r"(?::|$)"
+)
 _CONSEQUENCES = ("SystemExit", "KeyboardInterrupt", "EOFError", "CancelledError", "BrokenPipeError")
 _ILLEGAL = re.compile(r"illegal memory access|Warp Illegal|CUDA_ERROR_ILLEGAL_ADDRESS")
 _NOISE = re.compile(r'"(GET|POST) /\S* HTTP')
 _PLAIN_REASONS = re.compile(
-    r"(error: .*)|(No space left.*)|(.*[Aa]ddress already in use.*)|(.*Killed.*)|"
-    r"(.*Not enough memory.*)|(.*out of memory.*)"
+    r"error: |No space left|[Aa]ddress already in use|Killed|Not enough memory|out of memory"
 )
+_CHILD_FAILED = "SIGQUIT received"
 
 
 @dataclass(frozen=True, slots=True)
 class Activity:
     """How often the log says that something happened that a load wants to reach.
 
+    full_chunks: prefill batches of a whole chunk's tokens: some prompt went on in the next.
+    graphs: decode lines of batches in a CUDA graph; eager: of others. SGLang logs one in 40.
     retractions: requests taken out of a running batch for lack of slots.
-    chunked: prefill batches of no new request: the rest of a prompt begun before.
-    graphs: decode batches that ran in a CUDA graph; eager: those that did not.
     """
 
     prefill_batches: int
-    chunked: int
+    full_chunks: int
     graphs: int
     eager: int
     retractions: int
-    aborted: int
 
     def json(self) -> dict[str, int]:
         return asdict(self)
 
 
-def activity(text: str) -> Activity:
-    """Counts over a whole log."""
-    prefill = re.findall(r"Prefill batch.*?#new-seq: (\d+)", text)
-    decode = re.findall(r"Decode batch.*?cuda graph: (True|False)", text)
+def activity(text: str, chunk_tokens: int) -> Activity:
+    """Counts over a whole log of a server with `--chunked-prefill-size chunk_tokens`."""
+    prefill = [int(count) for count in re.findall(r"Prefill batch.*?#new-token: (\d+)", text)]
+    decode = re.findall(r"Decode batch.*? graph: (True|False)", text)
     return Activity(
         prefill_batches=len(prefill),
-        chunked=sum(new == "0" for new in prefill),
+        full_chunks=sum(tokens >= chunk_tokens for tokens in prefill),
         graphs=decode.count("True"),
         eager=decode.count("False"),
         retractions=sum(int(n) for n in re.findall(r"#retracted_reqs: (\d+)", text)),
-        aborted=len(re.findall(r"Abort(?:ed)? request|Abort running request", text)),
     )
 
 
 def reason(text: str) -> str:
-    """Why the server ended, as its log says: the exception that came first, else the last word.
+    """Why the server ended, as its log says: the last exception before the launcher was told.
 
-    What follows an exception elsewhere (a launcher that lost its scheduler) is left out, and
-    of chained exceptions the last counts.
+    What other processes say after that is a consequence; what was logged long before, and
+    lived through, is none of it. Of chained exceptions the last counts. A log without an
+    exception is quoted by its last line that names a reason, else by its last line.
     """
     lines = [_PREFIX.sub("", line.rstrip()) for line in text.splitlines()]
-    exceptions = _exceptions(lines)
-    real = [one for one in exceptions if not one.startswith(_CONSEQUENCES)]
-    if real:
-        return real[0]
-    said = [line for line in lines if line and not _NOISE.search(line)]
-    for line in reversed(said):
-        if found := _PLAIN_REASONS.fullmatch(line.strip()):
-            return found[0]
-    return said[-1].strip() if said else "its log is empty"
+    told = next((at for at, line in enumerate(lines) if _CHILD_FAILED in line), len(lines))
+    for part in (lines[:told], lines):
+        real = [one for one in _exceptions(part) if not one.startswith(_CONSEQUENCES)]
+        if real:
+            return real[-1]
+    said = [line.strip() for line in lines if line and not _NOISE.search(line)]
+    named = [line for line in said if _PLAIN_REASONS.search(line)]
+    return (named or said or ["its log is empty"])[-1]
 
 
 def illegal_access(text: str) -> bool:
     """Does the log hold what CUDA says of a kernel that read an unmapped address?"""
     return bool(_ILLEGAL.search(text))
+
+
+def child_failed(text: str) -> bool:
+    """Was the launcher told that one of its processes ended?"""
+    return _CHILD_FAILED in text
 
 
 def tail(text: str, lines: int) -> str:

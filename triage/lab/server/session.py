@@ -24,14 +24,22 @@ from triage.lab.server.process import Server, ServerDied, ServerNotHealthy
 from triage.lab.server.result import Served, explained
 from triage.lab.server.server_log import activity
 
+LOG, ANSWERS = "server.log", "answers.jsonl"
+"""Of the folder that `Wish.directory` names."""
+
 OFF, DEFAULT = "off", "default"
 MODES = (DEFAULT, OFF, *config.MODES)
 LOADS = ("plain", "mixed", "none")
 REQUESTS = {"plain": 96, "mixed": 500}
 CONCURRENCY = {"plain": 32, "mixed": 48}
 PLAIN_INPUT, PLAIN_OUTPUT = 1024, 256
-SPARE_BYTES = 6 * 2**30
-"""Beside the weights: KV pools, CUDA graphs, FlashInfer's workspace, the CUDA context."""
+SAID_EVERY_S = 15.0
+
+SETTLE_S = 2.0
+"""After the last answer: time for a server to judge its last step, and to end of it."""
+
+SPARE_BYTES = 5 * 2**30
+"""Beside weights and KV pools: CUDA graphs, FlashInfer's workspace, the CUDA context."""
 
 Say = Callable[[str], None]
 
@@ -42,6 +50,8 @@ class Wish:
 
     mode: "default" arms the traps by SGLANG_TRTLLM_MHA_DEBUG=1 alone, "off" not at all.
     given: server flags of the user's own; they win over ours.
+    weights, draft_weights: folders of real checkpoints, served as they are in the place of
+        the model made of `shape` and of its assistant; None to make them.
     requests, concurrency: None for the load's own.
     """
 
@@ -60,6 +70,8 @@ class Wish:
     port: int = 30000
     timeout_s: float = 600
     given: tuple[str, ...] = ()
+    weights: Path | None = None
+    draft_weights: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +89,11 @@ class Plan:
 
     @property
     def model(self) -> Path:
-        return self.wish.directory / "target"
+        return self.wish.weights or self.wish.directory / "target"
 
     @property
     def draft(self) -> Path:
-        return self.wish.directory / "assistant"
+        return self.wish.draft_weights or self.wish.directory / "assistant"
 
     @property
     def dumps(self) -> Path:
@@ -95,6 +107,7 @@ class Plan:
         """The plan in lines: the shape and what differs, each flag and why."""
         gpu, wish = self.machine.gpu, self.wish
         size = "small" if wish.small else "true size"
+        size = f"weights of {wish.weights}" if wish.weights else size
         lines = [
             f"{self.dimensions.name} ({size}) on {gpu.name} ({gpu.arch}), "
             f"SGLang {self.machine.sglang}"
@@ -125,6 +138,7 @@ def plan(wish: Wish, machine: Machine) -> Plan:
         _known_fixes(wish.fixes)
     if wish.defect:
         _known_defect(wish.defect)
+    _check_weights(wish)
     capability = machine.gpu.capability
     limit = flags.head_dim_limit(capability, wish.attention, machine.flashinfer)
     dimensions = shapes.limited(shapes.find(wish.shape), limit)
@@ -133,12 +147,15 @@ def plan(wish: Wish, machine: Machine) -> Plan:
     chosen = flags.choose(
         capability,
         mtp=wish.mtp,
-        draft_path=wish.directory / "assistant",
+        draft_path=wish.draft_weights or wish.directory / "assistant",
         attention=wish.attention,
         small=wish.small,
         sglang=machine.sglang,
     )
-    need_memory(machine.gpu, 2 * shapes.parameters(dimensions) + SPARE_BYTES)
+    if wish.weights:
+        chosen = [flag for flag in chosen if flag.name != "--load-format"]
+    pools = shapes.pool_bytes(dimensions, flags.TOTAL_TOKENS, flags.SWA_RATIO)
+    need_memory(machine.gpu, _weight_bytes(wish, dimensions) + pools + SPARE_BYTES)
     return Plan(
         wish,
         machine,
@@ -147,7 +164,9 @@ def plan(wish: Wish, machine: Machine) -> Plan:
         tuple(chosen),
         tuple(flags.replaced(chosen, wish.given)),
         _environment(wish),
-        tuple(shapes.notes(wish.shape, assistant=wish.mtp, head_dim_limit=limit)),
+        ()
+        if wish.weights
+        else tuple(shapes.notes(wish.shape, assistant=wish.mtp, head_dim_limit=limit)),
     )
 
 
@@ -163,17 +182,22 @@ def serve(
     say: called with a line at each step.
     progress: (requests done, requests) of the load.
     python: the interpreter that has SGLang; this one by default.
-    Raises PortInUse (nothing was started) and CannotServe (SGLang ended before it was
-    healthy, for another reason than a trap or a fault). KeyboardInterrupt leaves with the
-    server stopped and the answers so far in `answers.jsonl`; see `partial`.
+    Raises LabError where the directory holds an earlier run, PortInUse (nothing was started)
+    and CannotServe (it cannot be written, or SGLang ended before it was healthy, for another
+    reason than a trap or a fault). KeyboardInterrupt leaves with the
+    server stopped and the answers so far in `ANSWERS`; see `partial`.
     """
     wish = plan.wish
-    wish.directory.mkdir(parents=True, exist_ok=True)
-    write_models(plan)
+    if (wish.directory / LOG).exists() or any(plan.dumps.glob("*")):
+        raise LabError(f"{wish.directory} holds an earlier run; give a new one: --dir")
+    try:
+        write_models(plan)
+    except OSError as error:
+        raise CannotServe(f"{wish.directory} cannot be written: {error.strerror}") from error
     server = Server(
         plan.model,
         wish.port,
-        wish.directory / "server.log",
+        wish.directory / LOG,
         plan.environment,
         plan.server_flags,
         plugins(plan),
@@ -182,35 +206,51 @@ def serve(
     startup_s, played, death = None, None, ""
     with server:
         try:
-            startup_s = server.start(wish.timeout_s)
+            say(f"starting; its log is {server.log_path}")
+            startup_s = server.start(wish.timeout_s, _patience(server, say))
             say(f"healthy after {startup_s:.0f} s")
             played = _play(plan, server, say, progress)
-            server.wait_dead(2.0 if played is not None and played.failed else 0.0)
-            if not server.alive:
+            if server.wait_dead(SETTLE_S):
                 death = server.death_reason()
         except ServerDied as error:
             death = server.death_reason()
             say(str(error))
         except ServerNotHealthy as error:
             raise CannotServe(str(error)) from error
-    served = _served(plan, server, startup_s, played, death)
+        # Before it is stopped: what a server says while it ends is no finding.
+        served = _served(plan, server, startup_s, played, death)
     if startup_s is None and served.outcome == "died":
         raise CannotServe(f"the server ended before it was healthy: {death} ({server.log_path})")
     return served
+
+
+def _patience(server: Server, say: Say) -> Callable[[float], None]:
+    """Says every SAID_EVERY_S seconds how long the server has started, and its last line."""
+    said = SAID_EVERY_S
+
+    def progress(waited: float) -> None:
+        nonlocal said
+        if waited >= said:
+            said = waited + SAID_EVERY_S
+            say(f"  {waited:.0f} s: {server.log_tail(1)[:160]}")
+
+    return progress
 
 
 def partial(plan: Plan) -> Served:
     """What an interrupted `serve` left: the answers and dumps so far."""
     played = None
     with suppress(OSError, LabError):
-        played = load.read(plan.wish.directory / "answers.jsonl")
-    server = Server(plan.model, plan.wish.port, plan.wish.directory / "server.log")
+        played = load.read(plan.wish.directory / ANSWERS)
+    server = Server(plan.model, plan.wish.port, plan.wish.directory / LOG)
     return _served(plan, server, None, played, "", interrupted=True)
 
 
 def write_models(plan: Plan) -> None:
-    """Write the target and, with MTP, its assistant."""
+    """Write the target and, with MTP, its assistant; nothing where weights are given."""
     wish = plan.wish
+    if wish.weights:
+        return
     for directory, assistant in ((plan.model, False), (plan.draft, True)):
         if wish.mtp or not assistant:
             shapes.write_model(
@@ -255,7 +295,7 @@ def _play(
         asked,
         wish.port,
         wish.concurrency or CONCURRENCY[wish.load],
-        wish.directory / "answers.jsonl",
+        wish.directory / ANSWERS,
         lambda: server.alive,
         progress,
     )
@@ -298,13 +338,18 @@ def _served(
         notes=plan.notes,
         startup_s=startup_s,
         load=played,
-        activity=activity(log),
+        activity=activity(log, _chunk_tokens(plan)),
         death=death,
         log_path=server.log_path,
         log=log,
         dumps=tuple(explained(path) for path in _in_order(plan.dumps)),
         interrupted=interrupted,
     )
+
+
+def _chunk_tokens(plan: Plan) -> int:
+    given = dict(zip(plan.server_flags, plan.server_flags[1:], strict=False))
+    return int(given.get("--chunked-prefill-size", flags.CHUNKED_PREFILL))
 
 
 def _in_order(directory: Path) -> Sequence[Path]:
@@ -325,6 +370,28 @@ def _environment(wish: Wish) -> dict[str, str | None]:
         if wish.mode != DEFAULT:
             variables[config.MODE] = wish.mode
     return variables
+
+
+def _check_weights(wish: Wish) -> None:
+    """Raise LabError unless the given checkpoints are there, one for each model served."""
+    if wish.weights is None:
+        if wish.draft_weights is not None:
+            raise LabError("--draft-weights without --weights: both are real, or both are made")
+        return
+    if wish.small:
+        raise LabError("--small makes a model; weights are served as they are, leave it out")
+    if wish.mtp and wish.draft_weights is None:
+        raise LabError("--mtp with --weights needs the assistant's: --draft-weights PATH")
+    for folder in (wish.weights, *((wish.draft_weights,) if wish.draft_weights else ())):
+        if not (folder / "config.json").is_file():
+            raise LabError(f"{folder} holds no config.json, so it is no checkpoint to serve")
+
+
+def _weight_bytes(wish: Wish, dimensions: shapes.Shape) -> int:
+    """Of the target: the files of a real checkpoint, two bytes a parameter of a made one."""
+    if wish.weights is None:
+        return 2 * shapes.parameters(dimensions)
+    return sum(file.stat().st_size for file in wish.weights.glob("*.safetensors"))
 
 
 def _known_fixes(names: Sequence[str]) -> None:

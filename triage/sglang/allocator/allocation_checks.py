@@ -18,20 +18,20 @@ import torch
 from triage.invariants.lifecycle import check_request_rows
 from triage.invariants.mapping import check_mapped
 from triage.sglang.allocator.ledger_hooks import Books, has_mapping
-from triage.sglang.traps import Traps
+from triage.sglang.reporter import Reporter
 
 
 class HandingOut:
     """Stands around the SWA allocator's alloc calls and the request table's."""
 
-    def __init__(self, traps: Traps, books: Books) -> None:
-        self.traps = traps
+    def __init__(self, reporter: Reporter, books: Books) -> None:
+        self.reporter = reporter
         self.books = books
 
     def around_alloc(self, original: Any, allocator: Any, *args: Any, **kwargs: Any) -> Any:
-        if "I14" in self.traps.enabled:
+        if "I14" in self.reporter.enabled:
             self._fits_its_row(original, allocator, args, kwargs)
-        judged = "I8" in self.traps.enabled and self.traps.may_wait
+        judged = "I8" in self.reporter.enabled and self.reporter.may_wait
         if not judged or not has_mapping(allocator):
             return original(allocator, *args, **kwargs)
         sub = allocator.swa_attn_allocator
@@ -42,7 +42,7 @@ class HandingOut:
             wanted = torch.zeros_like(slots, dtype=torch.int64)
             if given is not None:  # a tail: SWA slots for the last tokens only
                 wanted[len(slots) - len(given) :] = given
-            self.traps.fire_findings(
+            self.reporter.fire_findings(
                 check_mapped(slots, allocator.full_to_swa_index_mapping, wanted),
                 "I8",
                 "a slot was handed out whose mapping this call did not write",
@@ -59,7 +59,7 @@ class HandingOut:
         if width is None or lengths is None or not len(lengths):
             return
         longest = torch.as_tensor(lengths)
-        self.traps.fire_findings(
+        self.reporter.fire_findings(
             check_request_rows(torch.ones_like(longest), longest, num_rows=2, row_width=width),
             "I14",
             "a request is to hold more tokens than its row of the request table has columns",
@@ -70,10 +70,10 @@ class HandingOut:
     def around_row_alloc(self, original: Any, table: Any, *args: Any, **kwargs: Any) -> Any:
         """Every table that is indexed by request has a row for the ones handed out."""
         rows = original(table, *args, **kwargs)
-        if rows and "I14" in self.traps.enabled:
+        if rows and "I14" in self.reporter.enabled:
             given = torch.tensor([int(row) for row in rows])
             for name, each in tables_by_request(table).items():
-                self.traps.fire_findings(
+                self.reporter.fire_findings(
                     check_request_rows(
                         given,
                         torch.zeros_like(given),

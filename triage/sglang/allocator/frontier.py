@@ -19,7 +19,7 @@ import torch
 from triage.evidence import Evidence
 from triage.invariants.found import Found
 from triage.invariants.lifecycle import check_frontier
-from triage.sglang.traps import Traps
+from triage.sglang.reporter import Reporter
 
 COMMON = "sglang.srt.mem_cache.common.free_swa_out_of_window_slots"
 BATCH = "sglang.srt.managers.schedule_batch.ScheduleBatch._evict_swa"
@@ -29,8 +29,8 @@ RETRACT = "sglang.srt.managers.schedule_batch.Req.reset_for_retract"
 class Frontier:
     """Stands around SGLang's eviction from the window and its retraction."""
 
-    def __init__(self, traps: Traps) -> None:
-        self.traps = traps
+    def __init__(self, reporter: Reporter) -> None:
+        self.reporter = reporter
 
     def around_function(self, original: Any, *args: Any, **kwargs: Any) -> Any:
         """0.5.14 on; its callers in SGLang took it by name before this hook was bound."""
@@ -69,7 +69,7 @@ class Frontier:
         oldest = min(pre_len, known_tokens(req, pre_len))
         numbers = (after, max(oldest, protected), max(oldest, protected), oldest, protected)
         evicted, committed, allocated, query, shielded = (torch.tensor([n]) for n in numbers)
-        self.traps.fire_findings(
+        self.reporter.fire_findings(
             check_frontier(
                 evicted,
                 committed,
@@ -91,7 +91,7 @@ class Frontier:
         result = original(req, *args, **kwargs)
         left = frontier_of(req)
         if left:
-            self.traps.fire_event(
+            self.reporter.fire_event(
                 Evidence(
                     "I15",
                     f"a retracted request keeps its eviction frontier at token {left}, 0 was "

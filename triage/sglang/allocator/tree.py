@@ -15,10 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from triage.device import capture
 from triage.evidence import Evidence
 from triage.invariants.findings import Findings
 from triage.invariants.tree import check_locks, check_nodes
 from triage.sglang.allocator.ledger_hooks import grouping
+from triage.sglang.reporter import Reporter
 
 CACHES = (
     "sglang.srt.mem_cache.swa_radix_cache.SWARadixCache",
@@ -42,15 +44,15 @@ class Flat:
 class TreeTrap:
     """Checks a tree after each of OPERATIONS; tells the ledger that trees hold pages."""
 
-    def __init__(self, traps: Any, books: Any, every: int = 1) -> None:
-        self.traps = traps
+    def __init__(self, reporter: Reporter, books: Any, every: int = 1) -> None:
+        self.reporter = reporter
         self.books = books
         self.every = every
         self._operations = 0
 
     def around(self, original: Any, cache: Any, *args: Any, **kwargs: Any) -> Any:
         self.books.tree_seen()
-        if self.traps.capturing():
+        if capture.capturing():
             self.books.forget()
             return original(cache, *args, **kwargs)
         result = original(cache, *args, **kwargs)
@@ -59,7 +61,7 @@ class TreeTrap:
             return result
         allocator = cache.token_to_kv_pool_allocator
         mapping = getattr(allocator, "full_to_swa_index_mapping", None)
-        if "I16" in self.traps.enabled and mapping is not None and not grouping(allocator):
+        if "I16" in self.reporter.enabled and mapping is not None and not grouping(allocator):
             self._check(cache, mapping, original.__name__)
         return result
 
@@ -69,10 +71,10 @@ class TreeTrap:
             return
         if len(flat.slots):
             found = check_nodes(flat.slots, flat.node_of_slot, flat.tombstone, mapping)
-            if "I16" in self.traps.enabled and found.total:
+            if "I16" in self.reporter.enabled and found.total:
                 self._fire(cache, flat, found, where)
         locks = check_locks(flat.parent, flat.full_lock, flat.swa_lock)
-        self.traps.fire_findings(locks, "I16", "locks of the tree do not add up", "", where)
+        self.reporter.fire_findings(locks, "I16", "locks of the tree do not add up", "", where)
 
     def _fire(self, cache: Any, flat: Flat, found: Findings, where: str) -> None:
         """A node whose full pages the ledger calls free was freed under the tree."""
@@ -86,7 +88,7 @@ class TreeTrap:
         if used:
             summary = f"a live tree node, and {used[-1].summary}"
             facts, kind = used[-1].facts, used[-1].kind
-        self.traps.fire_event(
+        self.reporter.fire_event(
             Evidence(
                 "I16",
                 summary,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Any
 
 SWA_ALLOCATOR_MODULES = (
@@ -17,6 +18,18 @@ SUB_ALLOCATOR_MODULES = (
     "sglang.srt.mem_cache.allocator",  # 0.5.12.post1, one module
 )
 SUB_ALLOCATORS = ("PagedTokenToKVPoolAllocator", "TokenToKVPoolAllocator")
+
+REQUEST_ROWS = "sglang.srt.mem_cache.memory_pool.ReqToTokenPool"
+DECODE_ROWS = "sglang.srt.disaggregation.decode.DecodeReqToTokenPool"
+"""The same of a decode server that is fed by prefill servers; a class of its own."""
+
+
+def request_rows() -> tuple[str, ...]:
+    """Dotted paths of the classes of `req_to_token` that this process has loaded."""
+    module, _, name = DECODE_ROWS.rpartition(".")
+    loaded = vars(sys.modules[module]) if module in sys.modules else {}
+    own = {"write", "free"} <= vars(loaded.get(name, object)).keys()
+    return (REQUEST_ROWS, DECODE_ROWS) if own else (REQUEST_ROWS,)
 
 
 def sub_allocator_paths() -> tuple[str, ...]:

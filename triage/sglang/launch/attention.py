@@ -18,9 +18,14 @@ from triage.sglang.binding.hooks import Hook
 from triage.sglang.binding.patches import Patch
 from triage.sglang.binding.wrapping import Function, Parameters, written_out
 from triage.sglang.launch.call import AttentionCall
-from triage.sglang.launch.hot_state import HOLDS, Given, first_extent
+from triage.sglang.launch.guard import LaunchGuard
+from triage.sglang.launch.hot_state import (
+    SAME_FORWARD_SRC,
+    SAME_LAUNCH_SRC,
+    Replacement,
+    first_extent,
+)
 from triage.sglang.launch.watching import FORM
-from triage.sglang.traps import Traps
 
 BACKEND = "sglang.srt.layers.attention.trtllm_mha_backend.TRTLLMHAAttnBackend"
 FLASHINFER = {DECODE: "flashinfer.decode", CONTEXT: "flashinfer.prefill"}
@@ -39,14 +44,15 @@ _LOOKED_AT = {
     "q_len_per_req": None,
     "cum_seq_lens_q": None,
 }
-"""What `HOLDS` looks at, and what stands for it where FlashInfer has no such name."""
+"""What `SAME_LAUNCH_SRC` looks at, and what stands for it where FlashInfer has no such name."""
 
 
 class AttentionHooks:
     """The hooks of one process. Disarmed, each costs one attribute test."""
 
-    def __init__(self, traps: Traps) -> None:
-        self.traps = traps
+    def __init__(self, launches: LaunchGuard) -> None:
+        self.launches = launches
+        self.hot = launches.hot
         self.absent: dict[str, str] = {}  # what this SGLang cannot be watched at -> why
 
     def hooks(self) -> list[Hook]:
@@ -97,14 +103,14 @@ class AttentionHooks:
                 name if name in parameters.names else str(_LOOKED_AT.get(name)) for name in FORM
             )
             body = f"""
-if not seat.armed:
+if not hot.armed:
     return original(PASSED)
 try:
-{_indented(HOLDS.format(**names))}
-        _given = _checked.given
+{_indented(SAME_LAUNCH_SRC.format(**names))}
+        _given = _checked.replacement
     else:
-        _known = repeated(api, {form})
-        _given = _known.checked.given if _known is not None else ask({passed})
+        _checked = repeated(api, {form})
+        _given = _checked.replacement if _checked is not None else ask({passed})
 except TrapError:
     raise
 except Exception as _problem:
@@ -114,21 +120,20 @@ if _given is not None:
 return original(PASSED)
 """
 
-            def ask(arguments: dict[str, Any]) -> Given | None:
-                if self.traps.reads_device:  # and may write a dump of what was passed
+            def ask(arguments: dict[str, Any]) -> Replacement | None:
+                if self.launches.reporter.reads_device:  # and may write a dump of what was passed
                     arguments = _as_passed(arguments, parameters)
-                return self.traps.replacements(api, arguments)
+                return self.launches.replacements(api, arguments)
 
-            seat = self.traps.entries.seat
             return written_out(
                 original,
                 parameters,
                 body,
-                seat=seat,
+                hot=self.hot,
                 ask=ask,
                 extent=first_extent,
-                repeated=self.traps.watching.repeated,
-                failed=self.traps.launch_shell.failed,
+                repeated=self.launches.watching.repeated,
+                failed=self.launches.reporter.launch_shell.failed,
                 TrapError=TrapError,
                 api=api,
             )
@@ -141,15 +146,15 @@ return original(PASSED)
         names = {name: f"_named.get({name!r}, {value})" for name, value in _LOOKED_AT.items()}
         form = ", ".join(f"_named.get({name!r}, {_LOOKED_AT.get(name)})" for name in FORM)
         body = f"""
-if not seat.armed:
+if not hot.armed:
     return original(PASSED)
 try:
     _named = by_name(args, kwargs) if args else kwargs
-{_indented(HOLDS.format(**names))}
-        _given = _checked.given
+{_indented(SAME_LAUNCH_SRC.format(**names))}
+        _given = _checked.replacement
     else:
-        _known = repeated(api, {form})
-        _given = _known.checked.given if _known is not None else ask(_named)
+        _checked = repeated(api, {form})
+        _given = _checked.replacement if _checked is not None else ask(_named)
 except TrapError:
     raise
 except Exception as _problem:
@@ -163,20 +168,19 @@ return original(**_named)
         def by_name(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
             return {**AttentionCall.of(api, args, kwargs).arguments}
 
-        def ask(arguments: dict[str, Any]) -> Given | None:
-            return self.traps.replacements(api, arguments)
+        def ask(arguments: dict[str, Any]) -> Replacement | None:
+            return self.launches.replacements(api, arguments)
 
-        seat = self.traps.entries.seat
         return written_out(
             original,
             parameters,
             body,
-            seat=seat,
+            hot=self.hot,
             ask=ask,
             by_name=by_name,
             extent=first_extent,
-            repeated=self.traps.watching.repeated,
-            failed=self.traps.launch_shell.failed,
+            repeated=self.launches.watching.repeated,
+            failed=self.launches.reporter.launch_shell.failed,
             TrapError=TrapError,
             api=api,
         )
@@ -184,22 +188,24 @@ return original(**_named)
     def entered(self, original: Function) -> Function:
         """Makes the wrapper of a backend's forward: notes whose launches come from inside."""
         parameters = Parameters.of(original)
-        inside = f"({parameters.names[0] if parameters.names else None}, layer, forward_batch)"
-        names: dict[str, Any] = {}
-        if not parameters.named and not {"layer", "forward_batch"} <= set(parameters.names):
-            # Another plugin's wrapper, which takes what comes.
-            parameters = Parameters("*args, **kwargs", "*args, **kwargs", (), {})
-            inside, names = "entry_of(args, kwargs)", {"entry_of": entry_of}
-        else:
+        first = ""
+        if parameters.named or {"layer", "forward_batch"} <= set(parameters.names):
             parameters.require(original, "layer", "forward_batch")
+            backend, layer, batch = parameters.names[0], "layer", "forward_batch"
+        else:  # another plugin's wrapper, which takes what comes
+            parameters = Parameters("*args, **kwargs", "*args, **kwargs", (), {})
+            backend, layer, batch = "_backend", "_layer", "_batch"
+            first = "_backend, _layer, _batch = entry_of(args, kwargs)"
         body = f"""
-if not seat.armed:
+if not hot.armed:
     return original(PASSED)
-before = seat.inside
+_before = hot.current_call
 try:
-    seat.inside = {inside}
-    if capture.capturing() is not seat.capturing:
-        seat.turned()
+    {first}
+    hot.current_call = ({backend}, {layer}, {batch})
+    if capture.capturing() is not hot.capturing:
+        hot.on_capture_change()
+{_indented(SAME_FORWARD_SRC.format(backend=backend, batch=batch))}
 except TrapError:
     raise
 except Exception as _problem:
@@ -207,40 +213,40 @@ except Exception as _problem:
 try:
     return original(PASSED)
 finally:
-    seat.inside = before
+    hot.current_call, hot.forward = _before, None
 """
         return written_out(
             original,
             parameters,
             body,
-            seat=self.traps.entries.seat,
+            hot=self.hot,
             capture=capture,
-            failed=self.traps.launch_shell.failed,
+            entry_of=entry_of,
+            failed=self.launches.reporter.launch_shell.failed,
             TrapError=TrapError,
-            **names,
         )
 
     def constructed(
         self, original: Any, backend: Any, model_runner: Any, *args: Any, **kwargs: Any
     ) -> Any:
-        if self.traps.armed:
-            self.traps.note_backend(backend, model_runner)
+        if self.hot.armed:
+            self.launches.note_backend(backend, model_runner)
         result = original(backend, model_runner, *args, **kwargs)
-        if self.traps.armed:
-            self.traps.watching.prepare(backend)
+        if self.hot.armed:
+            self.launches.watching.prepare(backend)
         return result
 
     def metadata_built(
         self, original: Any, backend: Any, forward_batch: Any, *args: Any, **kwargs: Any
     ) -> Any:
         """An idle rank under data parallelism builds metadata of no rows and launches nothing."""
-        if self.traps.entries.seat.armed:
-            self.traps.forget_tables(backend, launches=forward_batch.batch_size > 0)
+        if self.hot.armed:
+            self.launches.forget_tables(backend, launches=forward_batch.batch_size > 0)
         return original(backend, forward_batch, *args, **kwargs)
 
     def graph_metadata(self, original: Any, backend: Any, *args: Any, **kwargs: Any) -> Any:
-        if self.traps.armed:
-            self.traps.forget_tables(backend, graph=True)
+        if self.hot.armed:
+            self.launches.forget_tables(backend, graph=True)
         return original(backend, *args, **kwargs)
 
 

@@ -29,7 +29,7 @@ from triage.sglang.binding.shell import attempt
 from triage.sglang.launch import pools as sglang_pools
 from triage.sglang.launch.call import AttentionCall
 from triage.sglang.launch.entry import Entry
-from triage.sglang.launch.pools import Reading
+from triage.sglang.launch.pools import PoolView
 from triage.sglang.launch.touched import touched_kv
 
 
@@ -37,7 +37,7 @@ def collect(
     fault: Evidence,
     call: AttentionCall,
     entry: Entry | None,
-    read: Reading,
+    read: PoolView,
     launch_id: int,
     *,
     with_kv: bool = False,
@@ -97,7 +97,7 @@ def _launch(call: AttentionCall, entry: Entry | None, launch_id: int) -> Launch:
     )
 
 
-def _tables(call: AttentionCall, entry: Entry | None, read: Reading) -> Tables:
+def _tables(call: AttentionCall, entry: Entry | None, read: PoolView) -> Tables:
     table = call.block_tables.detach().cpu()
     lengths = call.cache_seqlens.detach().cpu().to(torch.int64)
     page = call.page_size
@@ -130,7 +130,7 @@ def _tables(call: AttentionCall, entry: Entry | None, read: Reading) -> Tables:
     )
 
 
-def _known_mapping(entry: Entry, read: Reading) -> Tensor | None:
+def _known_mapping(entry: Entry, read: PoolView) -> Tensor | None:
     """The mapping of the pool that is read; a foreign one the backend used if it has none."""
     for pool in (read.pool, getattr(entry.backend, "_swa_kv_pool", None)):
         mapping = getattr(pool, "full_to_swa_index_mapping", None)
@@ -160,7 +160,7 @@ def _mapping(
     )
 
 
-def _pools(call: AttentionCall, entry: Entry | None, read: Reading) -> Pools:
+def _pools(call: AttentionCall, entry: Entry | None, read: PoolView) -> Pools:
     key, value = call.kv
     known: list[Pool] = []
     owner = sglang_pools.owner_of(entry, read)

@@ -20,7 +20,7 @@ from triage.sglang.launch.entry import Entry
 from triage.sglang.launch.pools import active_pool, is_hybrid
 
 
-def judged_beside(
+def companion_findings(
     call: AttentionCall, entry: Entry | None, enabled: Collection[str]
 ) -> list[Findings]:
     """Unread findings of one launch; fewer where the call carries less. No sync."""

@@ -16,7 +16,8 @@ from weakref import WeakKeyDictionary, WeakSet
 from torch import Tensor
 
 from triage.sglang.launch.call import AttentionCall
-from triage.sglang.launch.hot_state import Seat
+from triage.sglang.launch.hot_state import Checked, Forward, HotState, Replacement
+from triage.sglang.launch.pools import PoolView, is_hybrid
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,7 @@ class Entries:
     """Which backend's call this process is in, and what each backend was built for."""
 
     def __init__(self) -> None:
-        self.seat = Seat()
+        self.hot = HotState()
         self._origins: WeakKeyDictionary[Any, Origin] = WeakKeyDictionary()
         self._allocators: WeakSet[Any] = WeakSet()
 
@@ -145,7 +146,38 @@ class Entries:
     @property
     def current(self) -> Entry | None:
         """The call this process is in."""
-        call = self.seat.inside
+        call = self.hot.current_call
         if call is None:
             return None
         return Entry(*call, self.origin_of(call[0]), self.allocator_of)
+
+    def forward(self, entry: Entry, pool: Any) -> Forward:
+        """The memory of the forward that `entry` belongs to, which reads `pool`."""
+        return self.hot.decide(entry.backend, entry.forward_batch, pool)
+
+
+class _EveryLayerFull(dict[int, tuple[int, bool]]):
+    """The layers of a pool that is not hybrid."""
+
+    def __missing__(self, layer_id: int) -> tuple[int, bool]:
+        return layer_id, False
+
+
+_FULL = _EveryLayerFull()
+
+
+def checked_of(
+    call: AttentionCall, read: PoolView, replacement: Replacement | None = None
+) -> Checked:
+    """What the launches of further layers are compared with, once this one was checked."""
+    return Checked(
+        table=call.block_tables,
+        lengths=call.cache_seqlens,
+        cumulative=call.cum_seq_lens_q,
+        q_len=call.arguments.get("q_len_per_req"),
+        window=call.window_left,
+        pages=call.num_pages,
+        kinds=read.pool.layers_mapping if is_hybrid(read.pool) else _FULL,
+        slides=read.space.name == "swa",
+        replacement=replacement,
+    )

@@ -20,7 +20,7 @@ from torch import Tensor
 from triage.invariants.findings import Fault, Findings, read_together
 from triage.invariants.found import Found
 from triage.invariants.graph import check_padded_tokens
-from triage.sglang.traps import Traps
+from triage.sglang.reporter import Reporter
 
 BUFFERS = (
     "sglang.srt.model_executor.cuda_graph_runner.DecodeInputBuffers.populate_from_forward_batch"
@@ -33,8 +33,8 @@ _BY_TOKEN = ("out_cache_loc", "out_cache_loc_swa")
 class GraphInputs:
     """Stands behind the refill of a graph's inputs."""
 
-    def __init__(self, traps: Traps) -> None:
-        self.traps = traps
+    def __init__(self, reporter: Reporter) -> None:
+        self.reporter = reporter
 
     def around_buffers(self, original: Any, buffers: Any, **sizes: Any) -> Any:
         result = original(buffers, **sizes)
@@ -95,9 +95,9 @@ class GraphInputs:
             fault = Fault("I10", "seq_lens", unlike, tail, fill, fill + 1, kind=kind)
             found.append(Findings([fault]))
         read_together(found)
-        self.traps.counts["padded replays"] += 1
+        self.reporter.counts["padded replays"] += 1
         for each in found:
-            self.traps.fire_findings(
+            self.reporter.fire_findings(
                 each,
                 "I10",
                 f"padding of a graph for {rows[1]} rows, {rows[0]} of them real, is not inert",

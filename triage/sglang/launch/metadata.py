@@ -1,97 +1,56 @@
-"""I11, I13, I15, I21, I22: attention metadata, when it is built and when it is used.
+"""I13, I15, I21, I22: attention metadata when it is built; I11 is told whom it serves.
 
 The failure: tables are built for more pages than they have columns, from slots not
-divided or divided twice, over a window with a hole, or a launch goes on with the
-metadata of another forward. Capacity is looked at before SGLang fills the table, the
-rest behind it; freshness where `Traps` sees the first launch of a forward.
-
-Freshness goes by identity: metadata serves the batch it was built from, one copy of it
-that is launched first (piecewise graphs make one), and whatever shares `seq_lens` with
-either. Metadata of a CUDA graph is refilled by the graph itself and passed over.
+divided or divided twice, or over a window with a hole. Capacity is looked at before
+SGLang fills the table, the rest behind it. What is built is noted for `freshness.py`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
-from weakref import WeakKeyDictionary, ref
 
 import torch
 from torch import Tensor
 
+from triage.device import capture
 from triage.evidence import Evidence
 from triage.invariants.found import Found
 from triage.invariants.geometry import check_capacity, check_offset
-from triage.invariants.graph import MetadataStamp, check_freshness
 from triage.invariants.lifecycle import check_window_mapped
 from triage.invariants.reads import IndexSpace
 from triage.invariants.spec import check_granularity
+from triage.sglang.launch.guard import LaunchGuard
 from triage.sglang.launch.pools import active_pool, is_hybrid, num_pages, sub_pools
-from triage.sglang.traps import Traps
-
-
-@dataclass(slots=True)
-class Built:
-    """Whom a backend's metadata serves; weakly, so that no batch is kept alive."""
-
-    number: int
-    rows: int
-    graph: bool = False
-    launched: bool = False
-    users: list[tuple[Any, Any]] = field(default_factory=list)
-
-    def add(self, forward_batch: Any) -> None:
-        lengths = getattr(forward_batch, "seq_lens", None)
-        self.users.append((ref(forward_batch), None if lengths is None else ref(lengths)))
-
-    def serves(self, forward_batch: Any) -> bool:
-        """The first batch to be launched may be a copy of the one it was built from."""
-        lengths = getattr(forward_batch, "seq_lens", None)
-        known = self.graph
-        for batch, seen in self.users:
-            known = known or batch() is forward_batch or (seen is not None and seen() is lengths)
-        if not known and not self.launched:
-            self.add(forward_batch)
-            known = True
-        self.launched = True
-        return known
 
 
 class Metadata:
     """Stands around the builders of metadata. `every`: forwards per check that reads tables."""
 
-    def __init__(self, traps: Traps, every: int = 1) -> None:
-        self.traps = traps
+    def __init__(self, launches: LaunchGuard, every: int = 1) -> None:
+        self.launches = launches
+        self.reporter = launches.reporter
+        self.freshness = launches.freshness
         self.every = every
-        self.builds = 0
-        self._built: WeakKeyDictionary[Any, Built] = WeakKeyDictionary()
-        traps.is_fresh = self.check_fresh
-
-    def restart(self) -> None:
-        self.builds = 0
-        self._built.clear()
 
     # -- building --------------------------------------------------------------------------
 
     def around_eager(self, original: Any, backend: Any, forward_batch: Any, *args: Any) -> Any:
-        if "I13" in self.traps.enabled and not self.traps.capturing():
+        if "I13" in self.reporter.enabled and not capture.capturing():
             self._fits(backend, forward_batch)
         before = getattr(backend, "forward_metadata", None)
         result = original(backend, forward_batch, *args)
         if backend.forward_metadata is before and before is not None:
             return result  # nothing was built: what is there still serves whom it served
-        self.builds += 1
-        built = self._built[backend] = Built(self.builds, int(forward_batch.batch_size))
-        built.add(forward_batch)
-        if self.traps.may_wait and self.builds % self.every == 0 and forward_batch.batch_size:
+        self.freshness.built_for(backend, forward_batch)
+        turn = self.freshness.builds % self.every == 0
+        if self.reporter.may_wait and turn and forward_batch.batch_size:
             self._look(backend, forward_batch)
         return result
 
     def around_graph(self, original: Any, backend: Any, *args: Any, **kwargs: Any) -> Any:
         result = original(backend, *args, **kwargs)
-        self.builds += 1
-        self._built[backend] = Built(self.builds, 0, graph=True)
-        if "I13" in self.traps.enabled:
+        self.freshness.built_for_graph(backend)
+        if "I13" in self.reporter.enabled:
             self._graph_fits(backend, args[0] if args else kwargs.get("forward_batch"))
         return result
 
@@ -100,21 +59,8 @@ class Metadata:
     ) -> Any:
         result = original(backend, runner, *args, **kwargs)
         for found in offsets(backend, runner):
-            self.traps.fire_event(found)
+            self.reporter.fire_event(found)
         return result
-
-    # -- I11 ---------------------------------------------------------------------------------
-
-    def check_fresh(self, backend: Any, forward_batch: Any) -> Evidence | None:
-        """Was the metadata that `backend` holds built for this forward? None if it was."""
-        built = self._built.get(backend)
-        if built is None or built.serves(forward_batch):
-            return None
-        rows = int(forward_batch.batch_size)
-        return check_freshness(
-            MetadataStamp(built.number, built.rows, built.rows),
-            MetadataStamp(self.builds + 1, rows, rows),
-        )
 
     # -- I13 ---------------------------------------------------------------------------------
 
@@ -123,7 +69,7 @@ class Metadata:
         if not hasattr(backend, "_fill_page_table_device"):
             return  # gathered on the host, as wide as the longest row
         columns = getattr(backend, "max_num_pages", None)
-        longest = _longest(forward_batch, self.traps.may_wait)
+        longest = _longest(forward_batch, self.reporter.may_wait)
         if columns is None or longest is None:
             return
         mode = forward_batch.forward_mode
@@ -157,7 +103,7 @@ class Metadata:
     # -- I15, I22 ----------------------------------------------------------------------------
 
     def _look(self, backend: Any, forward_batch: Any) -> None:
-        enabled = self.traps.enabled
+        enabled = self.reporter.enabled
         pool = active_pool(backend, forward_batch)
         metadata = backend.forward_metadata
         requests, lengths = forward_batch.req_pool_indices, metadata.cache_seqlens_int32
@@ -182,7 +128,7 @@ class Metadata:
     ) -> None:
         page = int(backend.page_size)
         sub = next(each for each_name, each, _ in sub_pools(pool) if each_name == name)
-        self.traps.fire_findings(
+        self.reporter.fire_findings(
             check_granularity(
                 table,
                 lengths,
@@ -200,7 +146,7 @@ class Metadata:
     def _window(
         self, backend: Any, forward_batch: Any, pool: Any, requests: Tensor, lengths: Tensor
     ) -> None:
-        window = self.traps.entries.origin_of(backend).sliding_window
+        window = self.launches.entries.origin_of(backend).sliding_window
         mode = forward_batch.forward_mode
         queries = 1
         if mode.is_target_verify():
@@ -209,7 +155,7 @@ class Metadata:
             return  # rows of an extend differ in their queries; I2 and I1 judge their tables
         if window is None or window < 0:
             return
-        self.traps.fire_findings(
+        self.reporter.fire_findings(
             check_window_mapped(
                 requests,
                 lengths,
@@ -226,7 +172,7 @@ class Metadata:
 
     def _report(self, found: Evidence | None) -> None:
         if found is not None:
-            self.traps.fire_event(found)
+            self.reporter.fire_event(found)
 
 
 def offsets(backend: Any, runner: Any) -> list[Evidence]:

@@ -17,7 +17,7 @@ from triage.sglang.launch.call import AttentionCall
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class PoolView:
     """The pool one launch reads.
 
     pool: the object SGLang took the buffers from, None if that is not known.
@@ -44,7 +44,7 @@ def is_hybrid(pool: Any) -> bool:
     return hasattr(pool, "layers_mapping") and hasattr(pool, "swa_kv_pool")
 
 
-def reading(call: AttentionCall, pool: Any, layer_id: int | None) -> Reading:
+def pool_view(call: AttentionCall, pool: Any, layer_id: int | None) -> PoolView:
     """Which space the launch reads, and through which mapping its ids should have come."""
     swa = (
         layer_id is not None
@@ -53,7 +53,7 @@ def reading(call: AttentionCall, pool: Any, layer_id: int | None) -> Reading:
         and pool.layers_mapping[layer_id][1]
     )
     space = IndexSpace("swa" if swa else "full", call.page_size, call.num_pages)
-    return Reading(pool, space, pool.full_to_swa_index_mapping if swa else None)
+    return PoolView(pool, space, pool.full_to_swa_index_mapping if swa else None)
 
 
 def sub_pools(pool: Any) -> tuple[tuple[str, Any, tuple[int, ...]], ...]:
@@ -66,7 +66,7 @@ def sub_pools(pool: Any) -> tuple[tuple[str, Any, tuple[int, ...]], ...]:
     return (("full", pool.full_kv_pool, full), ("swa", pool.swa_kv_pool, sliding))
 
 
-def owner_of(entry: Any, read: Reading) -> str:
+def owner_of(entry: Any, read: PoolView) -> str:
     """ "draft " where the launch reads a pool that is the draft's own, "" for the target's.
 
     entry: the `Entry` that the launch comes from, or None.
@@ -113,7 +113,7 @@ def stale_state(backend: Any, pool: Any) -> str | None:
     return None
 
 
-def judged_by(backend: Any, forward_batch: Any) -> tuple[Any, ...]:
+def identity_key(backend: Any, forward_batch: Any) -> tuple[Any, ...]:
     """The objects that a launch of this backend is judged by, to compare by identity.
 
     Its pool, and what `stale_state` and the identity check go by. What this release does

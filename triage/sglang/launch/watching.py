@@ -4,7 +4,7 @@ The failure: a check that waits for the device costs two syncs a layer and is
 blind under CUDA graphs, so nobody leaves it on. The rule: one check and one
 recording per index space and forward, launched at the FlashInfer call itself, so
 that a capture records them between the refill of the table and the attention;
-per layer only host comparisons (`seat.py`). What the checks found comes to the host with the
+per layer only host comparisons (`hot_state.py`). What the checks found comes to the host with the
 step's mark (`triage/sglang/scheduler/steps.py`).
 
 Not covered: launches of one process on two streams at once, a launch whose form
@@ -16,8 +16,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
-from operator import is_
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -27,26 +26,27 @@ from triage.device.checker import CheckRefused
 from triage.dump.provenance import provenance
 from triage.errors import InstallError
 from triage.invariants.reads import check_form
+from triage.sglang.launch.bound import BoundLaunch
 from triage.sglang.launch.call import AttentionCall
-from triage.sglang.launch.entry import Entry
-from triage.sglang.launch.hot_state import Checked, Form, Given, form_of
+from triage.sglang.launch.entry import Entries, Entry, checked_of
+from triage.sglang.launch.freshness import Freshness
+from triage.sglang.launch.hot_state import Checked, Form, Forward, Replacement, form_of
 from triage.sglang.launch.pools import (
-    Reading,
+    PoolView,
     active_pool,
-    is_hybrid,
-    judged_by,
+    identity_key,
     num_pages,
     owner_of,
-    reading,
+    pool_view,
     stale_state,
     sub_pools,
     swa_state,
 )
 from triage.sglang.launch.sizing import watch_for
+from triage.sglang.reporter import Reporter
 
 if TYPE_CHECKING:
     from triage.device.watch import Mode, Watch
-    from triage.sglang.traps import Traps
 
 logger = logging.getLogger("triage")
 
@@ -65,53 +65,34 @@ FORM = (
 """The arguments of a FlashInfer call that say whether it is like an earlier one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
-    """The newest launch of an index space, and the objects that it was judged by.
-
-    `checked` is brought up to date where the launch is repeated over new tensors, by
-    `layer`, the one that an index space's first launch of a forward is made for.
-    """
-
-    space: str
-    layer: Any
-    form: Form
-    checked: Checked
-    judged_by: tuple[Any, ...]
-    by_request: bool
-
-
-class _EveryLayerFull(dict[int, tuple[int, bool]]):
-    """The layers of a pool that is not hybrid."""
-
-    def __missing__(self, layer_id: int) -> tuple[int, bool]:
-        return layer_id, False
-
-
-_FULL = _EveryLayerFull()
-
-
 class Watching:
     """The launches of one process, seen by one Watch.
 
     Args:
-        traps: counts, enabled invariants and entries are its own.
         mode: of the Watch.
         strict: refuse to start where nothing could be checked.
     """
 
-    def __init__(self, traps: Traps, mode: Mode, *, strict: bool = True) -> None:
-        self.traps = traps
+    def __init__(
+        self,
+        reporter: Reporter,
+        entries: Entries,
+        freshness: Freshness,
+        mode: Mode,
+        *,
+        strict: bool = True,
+    ) -> None:
+        self.reporter = reporter
+        self.entries = entries
+        self.freshness = freshness
         self.mode: Mode = mode
         self.strict = strict
         self.watch: Watch | None = None
         self.heartbeat = HEARTBEAT
         self.refused_to_arm = ""
-        self._seat = traps.entries.seat
-        self._seat.turned = self._turned
-        self._known: dict[str, Known] = {}
-        self._vectors: tuple[Any, Any, Any, Form] | None = None  # of this forward
-        self._fresh_for: Any = None  # the batch that the metadata was asked for
+        self._hot = entries.hot
+        self._hot.on_capture_change = self._capture_changed
+        self._bound: dict[str, BoundLaunch] = {}  # of each index space, the newest
         self.graph = 0
         self._captures = 0
         self._expected: set[int] = set()  # backends
@@ -121,9 +102,8 @@ class Watching:
     def restart(self) -> None:
         """As in a new process; the memory of the last one is given back."""
         self.watch = None
-        self._seat.forget()
-        self._vectors = self._fresh_for = None
-        self._known.clear()
+        self._hot.forget()
+        self._bound.clear()
         self.graph = self._captures = 0
         self._expected.clear()
         self.of_graph.clear()
@@ -133,7 +113,7 @@ class Watching:
         """Why launches were not covered, and how many; empty if all were."""
         found: dict[str, int] = {} if self.watch is None else dict(self.watch.refused)
         if self.refused_to_arm:
-            found[self.refused_to_arm] = self.traps.counts["launches not covered"]
+            found[self.refused_to_arm] = self.reporter.counts["launches not covered"]
         return found
 
     # -- arming ------------------------------------------------------------------------
@@ -146,7 +126,7 @@ class Watching:
         """
         if self.watch is not None or self.refused_to_arm:
             return
-        window = self.traps.entries.origin_of(backend).sliding_window
+        window = self.entries.origin_of(backend).sliding_window
         try:
             self.watch = watch_for(backend, window, self.mode, self.heartbeat)
         except CheckRefused as refusal:
@@ -177,9 +157,7 @@ class Watching:
             self.of_graph.discard(id(backend))
         if expect:
             self._expected.add(id(backend))
-        seat = self._seat
-        checked = seat.windowed is not None or seat.whole is not None
-        if checked or seat.written is not None or self._vectors is not None:
+        if self._hot.newest is not None:
             self._forget()
 
     def checked_by_host(self, backend: Any) -> None:
@@ -194,8 +172,9 @@ class Watching:
     def forward_done(self) -> None:
         """The target's forward has been launched: what recognised its later layers is let go."""
         self._forget()
-        for known in self._known.values():
-            known.checked.let_go()
+        for bound in self._bound.values():
+            if bound.checked is not None:
+                bound.checked.release_refs()
 
     def take_expected(self) -> bool:
         """Was metadata built since the last call, so that a check on the device ran?"""
@@ -204,64 +183,65 @@ class Watching:
         return expected
 
     def _forget(self) -> None:
-        self._seat.forget()
-        self._vectors = self._fresh_for = None
+        self._hot.forget()
         if self.watch is not None:
             self.watch.begin()
 
     # -- the launch --------------------------------------------------------------------
 
-    def before_launch(self, api: str, arguments: Mapping[str, Any]) -> Given | None:
+    def before_launch(self, api: str, arguments: Mapping[str, Any]) -> Replacement | None:
         """Check and record the launch; the table and lengths it must be given instead of its own.
 
-        Call it where no check holds (`seat.HOLDS`) and `repeated` knows no such launch.
+        Call it where no check holds (`hot_state.SAME_LAUNCH_SRC`) and `repeated` knows none.
         Cost: one check and one recording. No sync, no allocation, legal under capture.
         """
-        self.traps.counts["launches"] += 1
+        self.reporter.counts["launches"] += 1
         graph = self.graph_now()
-        form = self._form(api, *[arguments.get(name) for name in FORM])
-        return self._check(AttentionCall(api, arguments), graph, form)
+        return self._check(AttentionCall(api, arguments), graph)
 
-    def repeated(self, api: str, *launch: Any) -> Known | None:
-        """The earlier launch that this one differs from in values alone; it is checked as that was.
+    def repeated(self, api: str, *launch: Any) -> Checked | None:
+        """The check of a launch that differs from an earlier one in values alone, run as that was.
 
         None where there is none, outside a backend's entry, and where mode `raise` has to
         read the answer. launch: the arguments of `FORM`. Cost: that of `before_launch`; few
         calls are made, since what runs once a forward finds no cache warm.
         """
-        seat, watch = self._seat, self.watch
-        if seat.inside is None or watch is None or (self.traps.reads_device and not self.graph):
+        hot, watch = self._hot, self.watch
+        if (
+            hot.current_call is None
+            or watch is None
+            or (self.reporter.reads_device and not self.graph)
+        ):
             return None
-        backend, layer, batch = seat.inside
-        for known in self._known.values():
-            if known.layer is layer:
+        backend, layer, batch = hot.current_call
+        for bound in self._bound.values():
+            if bound.layer is layer:
                 break
         else:
             return None
-        if self._form(api, *launch) != known.form:
+        identity = identity_key(backend, batch)
+        forward = hot.forward or hot.decide(backend, batch, identity[1])
+        if not bound.like(self._form(forward, api, *launch), identity):
             return None
-        if not all(map(is_, judged_by(backend, batch), known.judged_by)):
-            return None
-        if self._fresh_for is not batch:
-            self.traps.check_fresh(backend, batch)
-            self._fresh_for = batch
+        if not forward.fresh:
+            self.freshness.check(backend, batch)
+            forward.fresh = True
         _, _, table, lengths, _, _, _, cumulative = launch
-        requests = batch.req_pool_indices if known.by_request else None
-        if not watch.again(known.space, table, lengths, cumulative, requests):
+        requests = batch.req_pool_indices if bound.by_request else None
+        if not bound.launch(table, lengths, cumulative, requests):
             return None
-        checked = known.checked
+        checked = bound.checked
+        assert checked is not None
         checked.table, checked.lengths, checked.cumulative = table, lengths, cumulative
-        checked.metadata, checked.forward_batch = backend.forward_metadata, batch
-        if checked.holder is not backend:
-            checked.holder = batch
-        seat.keep(checked)
-        seat.again += 1
+        forward.keep(checked)
+        hot.relaunched += 1
         if self.graph:
-            self.traps.counts["tables under capture"] += 1
-        return known
+            self.reporter.counts["tables under capture"] += 1
+        return checked
 
     def _form(
         self,
+        forward: Forward,
         api: str,
         query: Any,
         kv_cache: Any,
@@ -271,18 +251,14 @@ class Watching:
         q_len: Any,
         layout: Any,
         cumulative: Any,
-    ) -> Form | None:
+    ) -> Form:
         """What a launch must share with an earlier one to differ from it in nothing but values.
 
-        Objects that live as long as the server are compared apart, `judged_by`. None
-        outside a backend's entry.
+        Objects that live as long as the server are compared apart, `identity_key`.
         """
-        inside = self._seat.inside
-        if inside is None:
-            return None
-        batch = inside[2]
+        batch = forward.batch
         requests = batch.req_pool_indices
-        vectors = self._vectors
+        vectors = forward.vectors
         if (
             vectors is None
             or vectors[0] is not lengths
@@ -291,7 +267,7 @@ class Watching:
         ):
             forms = [None if each is None else form_of(each) for each in (lengths, cumulative)]
             forms.append(None if requests is None else form_of(requests))
-            vectors = self._vectors = lengths, cumulative, requests, tuple(forms)
+            vectors = forward.vectors = lengths, cumulative, requests, tuple(forms)
         return (
             self.graph,
             api,
@@ -300,7 +276,7 @@ class Watching:
             q_len,
             layout or "HND",
             vectors[3],
-            table is getattr(inside[0].forward_metadata, "page_table", None),
+            table is getattr(forward.metadata, "page_table", None),
             table.shape,
             table.stride(),
             table.dtype,
@@ -311,28 +287,30 @@ class Watching:
 
     def graph_now(self) -> int:
         """0 outside capture, else a number per capture: warm-up launches do not count for it."""
-        if capture.capturing() is not self._seat.capturing:
-            self._turned()
+        if capture.capturing() is not self._hot.capturing:
+            self._capture_changed()
         return self.graph
 
-    def _turned(self) -> None:
+    def _capture_changed(self) -> None:
         """A capture has begun or ended: nothing that was checked before holds inside it."""
-        self._seat.capturing = not self._seat.capturing
-        self._captures += self._seat.capturing
-        self.graph = self._captures if self._seat.capturing else 0
+        self._hot.capturing = not self._hot.capturing
+        self._captures += self._hot.capturing
+        self.graph = self._captures if self._hot.capturing else 0
         self._forget()
 
-    def _check(self, call: AttentionCall, graph: int, form: Form | None) -> Given | None:
-        watch, counts = self.watch, self.traps.counts
+    def _check(self, call: AttentionCall, graph: int) -> Replacement | None:
+        watch, counts = self.watch, self.reporter.counts
         if watch is None:
             counts["launches not covered"] += 1
             return None
-        entry = self.traps.entry
+        entry = self.entries.current
         pool = None if entry is None else active_pool(entry.backend, entry.forward_batch)
-        read = reading(call, pool, None if entry is None else entry.layer_id)
-        if entry is not None:
-            self.traps.check_fresh(entry.backend, entry.forward_batch)
-        if "I26" in self.traps.enabled:
+        read = pool_view(call, pool, None if entry is None else entry.layer_id)
+        forward = None if entry is None else self.entries.forward(entry, pool)
+        if forward is not None:
+            self.freshness.check(forward.backend, forward.batch)
+            forward.fresh = True
+        if "I26" in self.reporter.enabled:
             self._check_form(call, read)
         refused, checks = sum(watch.refused.values()), watch.checks
         given = self._launch(watch, call, entry, read, graph)
@@ -342,38 +320,41 @@ class Watching:
         counts["tables"] += 1
         counts["tables under capture"] += graph > 0
         safe = None if given[0] is call.block_tables else given
-        if entry is not None:
-            checked = _checked(call, entry, read, safe)
-            self._seat.keep(checked)
-            launched = not refused_now and watch.checks > checks
-            self._remember(checked, entry, read, call, form if launched else None)
-        else:  # it took the space's buffer, and its kernels are those that `again` would launch
-            self._known.pop(read.space.name, None)
-            self._seat.forget()
+        self._bound.pop(read.space.name, None)
+        if entry is None or forward is None:  # it took the space's buffer
+            self._hot.forget()
+            return safe
+        checked = checked_of(call, read, safe)
+        forward.keep(checked)
+        if not refused_now and watch.checks > checks:
+            self._bind(watch, forward, checked, entry, read, call)
         return safe
 
-    def _remember(
-        self, checked: Checked, entry: Entry, read: Reading, call: AttentionCall, form: Form | None
+    def _bind(
+        self,
+        watch: Watch,
+        forward: Forward,
+        checked: Checked,
+        entry: Entry,
+        read: PoolView,
+        call: AttentionCall,
     ) -> None:
-        """The launch, for those that differ from it in values alone."""
-        space = read.space.name
-        self._known.pop(space, None)
-        if form is None:
-            return
-        self._known[space] = Known(
-            space=space,
-            form=form,
+        """Keep the launch, for those that differ from it in values alone."""
+        passed = [call.arguments.get(name) for name in FORM]
+        self._bound[read.space.name] = BoundLaunch(
+            form=self._form(forward, call.api, *passed),
+            identity=identity_key(entry.backend, entry.forward_batch),
+            launch=partial(watch.relaunch, read.space.name),
             layer=entry.layer,
-            checked=checked,
-            judged_by=judged_by(entry.backend, entry.forward_batch),
             by_request=entry.rows_match(call),
+            checked=checked,
         )
 
     def _launch(
-        self, watch: Watch, call: AttentionCall, entry: Entry | None, read: Reading, graph: int
+        self, watch: Watch, call: AttentionCall, entry: Entry | None, read: PoolView, graph: int
     ) -> tuple[Tensor, Tensor]:
         rows = entry if entry is not None and entry.rows_match(call) else None
-        identity = rows is not None and "I2" in self.traps.enabled
+        identity = rows is not None and "I2" in self.reporter.enabled
         return watch.launch(
             read.space.name,
             call.block_tables,
@@ -388,41 +369,20 @@ class Watching:
             full_to_swa=read.full_to_swa,
         )
 
-    def _check_form(self, call: AttentionCall, read: Reading) -> None:
+    def _check_form(self, call: AttentionCall, read: PoolView) -> None:
         form = check_form(
             call.block_tables,
             call.cache_seqlens,
             page_size=call.page_size,
             device_of_kernel=call.query.device,
-            where=f"launch {self.traps.counts['launches']}, {read.space.name} pool",
+            where=f"launch {self.reporter.counts['launches']}, {read.space.name} pool",
         )
         if form:
-            self.traps.fire_event(form[0])
-
-
-def _checked(call: AttentionCall, entry: Entry, read: Reading, given: Given | None) -> Checked:
-    arguments = call.arguments
-    pool = read.pool
-    return Checked(
-        table=call.block_tables,
-        lengths=call.cache_seqlens,
-        cumulative=call.cum_seq_lens_q,
-        q_len=arguments.get("q_len_per_req"),
-        window=call.window_left,
-        pages=call.num_pages,
-        backend=entry.backend,
-        metadata=entry.metadata,
-        forward_batch=entry.forward_batch,
-        pool=pool,
-        holder=entry.backend if hasattr(entry.backend, "token_to_kv_pool") else entry.forward_batch,
-        kinds=pool.layers_mapping if is_hybrid(pool) else _FULL,
-        slides=read.space.name == "swa",
-        given=given,
-    )
+            self.reporter.fire_event(form[0])
 
 
 def _facts(
-    call: AttentionCall, entry: Entry | None, read: Reading, graph: int, identity: bool
+    call: AttentionCall, entry: Entry | None, read: PoolView, graph: int, identity: bool
 ) -> dict[str, int | str]:
     """What the host knows of a launch; comes back with every offender and ring entry."""
     facts: dict[str, int | str] = {

@@ -15,48 +15,43 @@ Not covered: a unified pool's virtual slots (0.5.23), a draft's own pool.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+import textwrap
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from torch import Tensor
 
 from triage.device.checker import CheckRefused
-from triage.device.launches import WriteLaunch
 from triage.errors import InstallError, TrapError
+from triage.invariants.catalogue import sentence
 from triage.invariants.reads import IndexSpace
 from triage.invariants.writes import check_writes
 from triage.sglang.binding.wrapping import Function, Parameters, written_out
+from triage.sglang.launch.bound import BoundLaunch
 from triage.sglang.launch.entry import Entry
-from triage.sglang.launch.hot_state import Written, first_extent, form_of
+from triage.sglang.launch.guard import LaunchGuard
+from triage.sglang.launch.hot_state import (
+    SAME_WRITE_SRC,
+    Forward,
+    first_extent,
+    form_of,
+    same_write,
+)
 from triage.sglang.launch.pools import active_pool, is_hybrid, num_pages
-from triage.sglang.traps import Traps
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """The newest write that was checked on the device, and whether by its batch's requests."""
-
-    form: tuple[Any, ...]
-    launch: WriteLaunch
-    by_request: bool
 
 
 class WriteTrap:
     """Checks the first write of a forward."""
 
-    def __init__(self, traps: Traps) -> None:
-        self.traps = traps
-        self._seen: WeakKeyDictionary[Any, tuple[Any, set[tuple[int, int, bool]]]] = (
-            WeakKeyDictionary()
-        )
-        self._seat = traps.entries.seat
-        self._known: _Known | None = None
+    def __init__(self, launches: LaunchGuard) -> None:
+        self.launches = launches
+        self.reporter = launches.reporter
+        self.entries = launches.entries
+        self._hot = launches.hot
+        self._bound: BoundLaunch | None = None
         self._hybrid: Any = None  # the pool that was found to be one
 
     def restart(self) -> None:
-        self._seen.clear()
-        self._known = self._hybrid = None
+        self._bound = self._hybrid = None
 
     # -- where it stands -----------------------------------------------------------------
 
@@ -70,23 +65,14 @@ class WriteTrap:
             raise InstallError(
                 f"{original.__qualname__} takes {where} where a location is expected"
             )
-        swa_loc = "swa_loc" if "swa_loc" in parameters.names else "None"
-        same = (
-            f"{where} is _written.loc and {swa_loc} is _written.swa_loc"
-            if where == "loc"
-            else f"{where}.loc is _written.loc and {where}.swa_loc is _written.swa_loc"
-        )
-        # `Seat.wrote` without a call: every layer with KV of its own comes here.
+        passed = swa_loc = "swa_loc" if "swa_loc" in parameters.names else "None"
+        loc = where if where == "loc" else f"{where}.loc"
+        if where != "loc":
+            swa_loc = f"{where}.swa_loc"
         body = f"""
 try:
-    _written = seat.written
-    if seat.armed and (
-        _written is None
-        or seat.inside is None
-        or not ({same})
-        or _written.backend.forward_metadata is not _written.metadata
-    ):
-        before_write({pool}, {layer}, {where}, {swa_loc})
+{textwrap.indent(SAME_WRITE_SRC.format(loc=loc, swa_loc=swa_loc).strip(), "    ")}
+        before_write({pool}, {layer}, {where}, {passed})
 except TrapError:
     raise
 except Exception as _problem:
@@ -97,9 +83,9 @@ return original(PASSED)
             original,
             parameters,
             body,
-            seat=self._seat,
+            hot=self._hot,
             before_write=self.before_write,
-            failed=self.traps.launch_shell.failed,
+            failed=self.reporter.launch_shell.failed,
             TrapError=TrapError,
         )
 
@@ -107,13 +93,13 @@ return original(PASSED)
         """For another plugin's wrapper, which takes what comes: every write is looked at."""
 
         def wrapper(*args: Any, **kwargs: Any) -> Any:
-            if self._seat.armed:
+            if self._hot.armed:
                 try:
                     self.before_write(*_written_to(args, kwargs))
                 except TrapError:
                     raise
                 except Exception as error:
-                    self.traps.launch_shell.failed(error)
+                    self.reporter.launch_shell.failed(error)
             return original(*args, **kwargs)
 
         return functools.wraps(original)(wrapper)
@@ -128,13 +114,13 @@ return original(PASSED)
             kept = swa_loc if swa_loc is not None else getattr(pool, "swa_loc", None)
             self._look(pool, layer, where, swa_loc, kept)
         elif getattr(where, "full_loc", None) is not None:
-            self.traps.counts["writes not covered: virtual slots"] += 1
+            self.reporter.counts["writes not covered: virtual slots"] += 1
         else:
             self._look(pool, layer, where.loc, where.swa_loc, where.swa_loc)
 
     def around_fused(self, original: Any, backend: Any, *args: Any, **kwargs: Any) -> Any:
         """At the backend's fused fp8 store."""
-        call = self._seat.inside
+        call = self._hot.current_call
         if call is not None:
             _, layer, forward_batch = call
             pool = active_pool(backend, forward_batch)
@@ -148,41 +134,37 @@ return original(PASSED)
         self, pool: Any, layer: Any, loc: Tensor, passed: Tensor | None, swa_loc: Tensor | None
     ) -> None:
         """Look at a write: full slots, SWA slots as passed, and as the pool will write them."""
-        waits = self.traps.may_wait
+        waits = self.reporter.may_wait
         if waits:
             self._check(pool, layer, loc, swa_loc)
-        if not waits or self.traps.warms_up:
+        if not waits or self.launches.warms_up:
             self._watch(pool, loc, passed, swa_loc)
 
     # -- without waiting -----------------------------------------------------------------
 
     def _watch(self, pool: Any, loc: Tensor, passed: Tensor | None, swa_loc: Tensor | None) -> None:
-        watching, seat = self.traps.watching, self._seat
-        graph = watching.graph_now() if seat.inside is None else watching.graph
+        watching, hot = self.launches.watching, self._hot
+        graph = watching.graph_now() if hot.current_call is None else watching.graph
         # The fused store comes here at every layer; the others are known by then.
-        if seat.wrote(loc, passed):
+        if same_write(hot, loc, passed):
             return
-        if seat.inside is not None:
-            backend = seat.inside[0]
-            seat.written = Written(loc, passed, backend, backend.forward_metadata)
+        if hot.current_call is not None:
+            forward = self._forward()
+            forward.written, forward.written_swa = loc, passed
         watch = watching.watch
         if watch is None:
-            self.traps.counts["writes not covered"] += 1
+            self.reporter.counts["writes not covered"] += 1
             return
         # The batch's SWA slots keep the padded length where a call writes fewer.
         if swa_loc is not None and first_extent(swa_loc) != first_extent(loc):
             swa_loc = swa_loc[: len(loc)] if len(swa_loc) > len(loc) else None
         form = self._form(pool, loc, swa_loc, graph)
-        known = self._known
-        if (
-            known is not None
-            and known.form == form
-            and pool.full_to_swa_index_mapping is known.launch.mapping
-        ):
-            known.launch(loc, swa_loc, self._requests() if known.by_request else None)
-            self.traps.counts["writes"] += 1
+        bound, identity = self._bound, (pool, pool.full_to_swa_index_mapping)
+        if bound is not None and bound.like(form, identity):
+            bound.launch(loc, swa_loc, self._requests() if bound.by_request else None)
+            self.reporter.counts["writes"] += 1
             return
-        entry = self.traps.entry
+        entry = self.entries.current
         requests, each = _rows(entry, loc)
         full, swa = _spaces(pool)
         tag = watch.tag(
@@ -204,24 +186,24 @@ return original(PASSED)
                 tag=tag,
             )
         except CheckRefused as refusal:
-            self.traps.counts["writes not covered"] += 1
+            self.reporter.counts["writes not covered"] += 1
             watch.refuse(f"write: {refusal}")
             return
-        self.traps.counts["writes"] += 1
-        self._known = None
+        self.reporter.counts["writes"] += 1
+        self._bound = None
         if launch is not None and form is not None:
-            self._known = _Known(form, launch, requests is not None)
+            by_request = requests is not None
+            self._bound = BoundLaunch(form, identity, launch, self._layer(), by_request)
 
     def _form(
         self, pool: Any, loc: Tensor, swa_loc: Tensor | None, graph: int
     ) -> tuple[Any, ...] | None:
         """What a write must share with an earlier one to differ from it in nothing but values."""
-        if self._seat.inside is None:
+        if self._hot.current_call is None:
             return None
-        _, layer, batch = self._seat.inside
+        _, layer, batch = self._hot.current_call
         requests = batch.req_pool_indices
         return (
-            id(pool),
             graph,
             id(layer),
             batch.forward_mode,
@@ -230,24 +212,33 @@ return original(PASSED)
             None if requests is None else form_of(requests),
         )
 
+    def _forward(self) -> Forward:
+        """The memory of the forward whose entry is running."""
+        hot = self._hot
+        assert hot.current_call is not None
+        backend, _, batch = hot.current_call
+        return hot.forward or hot.decide(backend, batch, active_pool(backend, batch))
+
+    def _layer(self) -> Any:
+        assert self._hot.current_call is not None
+        return self._hot.current_call[1]
+
     def _requests(self) -> Tensor | None:
-        assert self._seat.inside is not None
-        requests: Tensor | None = getattr(self._seat.inside[2], "req_pool_indices", None)
+        assert self._hot.current_call is not None
+        requests: Tensor | None = getattr(self._hot.current_call[2], "req_pool_indices", None)
         return requests
 
     # -- before the write, in mode `raise` -------------------------------------------------
 
     def _check(self, pool: Any, layer: Any, loc: Tensor, swa_loc: Tensor | None) -> None:
-        entry = self.traps.entry
+        entry = self.entries.current
         slides = bool(pool.layers_mapping[layer.layer_id][1])
-        key = (loc.data_ptr(), 0 if swa_loc is None else swa_loc.data_ptr(), slides)
-        metadata = None if entry is None else entry.metadata
-        known = self._seen.get(pool)
-        if known is None or known[0] is not metadata:
-            known = self._seen[pool] = (metadata, set())
-        if metadata is not None and key in known[1]:
-            return
-        known[1].add(key)
+        key = (id(pool), loc.data_ptr(), 0 if swa_loc is None else swa_loc.data_ptr(), slides)
+        if entry is not None and entry.metadata is not None:
+            read = self._forward().writes_read
+            if key in read:
+                return
+            read.add(key)
         requests, each = _rows(entry, loc)
         full, swa = _spaces(pool)
         found = check_writes(
@@ -259,10 +250,10 @@ return original(PASSED)
             req_pool_indices=requests,
             tokens_per_row=each,
         )
-        self.traps.fire_findings(
+        self.reporter.fire_findings(
             found,
             "I3",
-            "a token is written to a slot that is not its own",
+            sentence("I3"),
             "swa" if slides else "full",
             "set_kv_buffer",
         )

@@ -19,7 +19,7 @@ from typing import Any
 
 from triage.evidence import Evidence
 from triage.invariants.geometry import check_budget, check_transfer
-from triage.sglang.traps import Traps
+from triage.sglang.reporter import Reporter
 
 BUDGET = "sglang.srt.managers.schedule_policy.PrefillAdder._update_prefill_budget"
 PAIRING = "group_concurrent_contiguous"
@@ -30,8 +30,8 @@ HOST_CACHE = "sglang.srt.managers.cache_controller.HiCacheController"
 class Admission:
     """Stands around the budget of a prefill and around transfers."""
 
-    def __init__(self, traps: Traps) -> None:
-        self.traps = traps
+    def __init__(self, reporter: Reporter) -> None:
+        self.reporter = reporter
 
     def around_budget(self, original: Any, adder: Any, *args: Any, **kwargs: Any) -> Any:
         given = inspect.signature(original).bind(adder, *args, **kwargs).arguments
@@ -62,7 +62,7 @@ class Admission:
 
     def _fire(self, found: Evidence | None) -> None:
         if found is not None:
-            self.traps.fire_event(found)
+            self.reporter.fire_event(found)
 
 
 def reserved(adder: Any) -> int:

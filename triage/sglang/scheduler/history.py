@@ -13,59 +13,85 @@ import logging
 import os
 import signal
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from triage.dump import known_errors
 from triage.dump.from_ring import Recorded, launch_of
-from triage.dump.history import CRASH, SNAP, first_offence
+from triage.dump.history import CRASH, SNAP, faulting, first_offence
+from triage.dump.observation import FACT, Failure, Form, Observation, as_fact
 from triage.dump.provenance import provenance
 from triage.dump.sections import Dump
 from triage.errors import TrapError
 from triage.evidence import Evidence
 from triage.files.writing import Directory
 from triage.sglang.binding.shell import attempt
-
-if TYPE_CHECKING:
-    from triage.sglang.traps import Traps
+from triage.sglang.launch.watching import Watching
+from triage.sglang.reporter import Reporter, told
 
 logger = logging.getLogger("triage")
 
 SIGNAL = signal.SIGUSR2
 WITH_COLUMNS = 8
+REMEMBERED = 1024
+"""Steps whose launches can still be named."""
 
 
 class History:
     """The ring of one process, and the dumps that are made of it."""
 
-    def __init__(self, traps: Traps) -> None:
-        self.traps = traps
+    def __init__(self, reporter: Reporter, watching: Watching) -> None:
+        self.reporter = reporter
+        self.watching = watching
+        self.launches: deque[tuple[int, int, int]] = deque(maxlen=REMEMBERED)
         self._asked = 0
         self._answering = False
+
+    def restart(self) -> None:
+        """As in a new process: no launch belongs to a step yet."""
+        self.launches.clear()
 
     def entries(self, check: int | None = None) -> tuple[dict[str, Any], ...]:
         """Oldest first; empty where nothing is recorded or the ring cannot be read.
 
         check: a launch of the checker whose table is wanted whatever its age.
         """
-        watch = self.traps.watching.watch
+        watch = self.watching.watch
         if watch is None or watch.recorder is None:
             return ()
         try:
             found = watch.recorder.entries(columns_of=WITH_COLUMNS, and_of=check)
         except Exception as error:  # evidence is second to the fault, whatever is wrong with it
-            logger.error(
-                "sglang-triage: the flight recorder cannot be read: %s", type(error).__name__
-            )
+            kind = type(error).__name__
+            logger.error("sglang-triage: the flight recorder cannot be read: %s", kind)
             return ()
-        steps = self.traps.steps
-        return tuple({**entry, "step": steps.step_of(entry["checker_launch"])} for entry in found)
+        return tuple({**entry, "step": self.step_of(entry["checker_launch"])} for entry in found)
 
-    def save(self, kind: str, summary: str, where: str) -> tuple[Path | None, str]:
-        """Write the ring as a dump, no device touched: (path, "") or (None, why not)."""
+    def note_step(self, step: int, low: int, high: int) -> None:
+        """The checker's launches from `low` to before `high` were the step's."""
+        self.launches.append((step, low, high))
+
+    def step_of(self, check: int | None) -> int | None:
+        """The step that the checker's launch belongs to; None if not known yet, or any more."""
+        if check is None:
+            return None
+        for step, low, high in self.launches:
+            if low <= check < high:
+                return step
+        return None
+
+    def save(
+        self, kind: str, summary: str, where: str, seen: Observation | None = None
+    ) -> tuple[Path | None, str]:
+        """Write the ring as a dump, no device touched: (path, "") or (None, why not).
+
+        The launch that is shown is, of a crash, the one that it is most likely of; of a
+        snapshot the first that was wrong.
+        """
         history = self.entries()
         wrong = first_offence(history)
         facts: dict[str, object] = {"kind": kind, "launches": len(history)}
@@ -75,13 +101,25 @@ class History:
                 "check": wrong["checker_launch"],
                 "step": wrong["step"],
             }
+        shown = wrong
+        if kind == CRASH:
+            shown, why = faulting(history)
+            if shown is not None:
+                facts["faulted"] = {
+                    "sequence": shown["sequence"],
+                    "step": shown["step"],
+                    "why": why,
+                }
+        if seen is not None:
+            facts[FACT] = as_fact([seen])
         evidence = Evidence("", summary, where, facts=facts)
         recorded = attempt(
             "reading a launch out of the ring",
-            lambda: None if wrong is None else launch_of(wrong),
+            lambda: None if shown is None else launch_of(shown),
             None,
         )
-        return self.traps.store.save(self.dump(evidence, history, recorded), kind)
+        dump = self.dump(evidence, history, recorded)
+        return self.reporter.store.save(dump, kind)
 
     @staticmethod
     def dump(
@@ -105,11 +143,17 @@ class History:
 
         Not for a trap's error, whose own dump holds the ring already.
         """
-        if isinstance(error, TrapError) or self.traps.watching.watch is None:
+        if isinstance(error, TrapError) or self.watching.watch is None:
             return None
         summary = known_errors.told(type(error).__name__, str(error), where)
+        illegal = "illegal memory access" in str(error)
+        failure = Failure.ILLEGAL_ADDRESS if illegal else Failure.EXCEPTION
+        values = {"type": type(error).__name__, "message": summary}
+        seen = Observation(Form.EXCEPTION, failure, values=values)
         path, problem = attempt(
-            "writing the ring", lambda: self.save(CRASH, summary, where), (None, "see the log")
+            "writing the ring",
+            lambda: self.save(CRASH, summary, where, seen),
+            (None, "see the log"),
         )
         what = told(path, problem)
         logger.error("sglang-triage: %s left %s; %s", type(error).__name__, where, what)
@@ -149,7 +193,7 @@ class History:
     def _mark(self) -> tuple[Directory, int] | None:
         """Leave `armed.PID`, held locked for as long as this process listens."""
         try:
-            directory = self.traps.store.open()
+            directory = self.reporter.store.open()
             return directory, directory.create_held(f"armed.{os.getpid()}")
         except OSError as error:
             logger.error("sglang-triage: `triage snap` will not find this process: %s", error)
@@ -183,10 +227,3 @@ class History:
         except Exception as error:  # a request must not end the server it looks at
             path, problem = None, type(error).__name__
         logger.warning("sglang-triage: SIGUSR2; %s", told(path, problem))
-
-
-def told(path: Path | None, problem: str) -> str:
-    """What became of a dump, in one sentence."""
-    if path is None:
-        return f"no dump was written: {problem}"
-    return f"dump: {path}" + (f" ({problem})" if problem else "")

@@ -22,7 +22,6 @@ import logging
 from collections import Counter, deque
 from collections.abc import Collection
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -41,16 +40,16 @@ from triage.invariants.catalogue import (
     sentence,
 )
 from triage.sglang.binding.shell import attempt
-
-if TYPE_CHECKING:
-    from triage.sglang.traps import Traps
+from triage.sglang.launch.watching import Watching
+from triage.sglang.reporter import Reporter
+from triage.sglang.scheduler.history import History
+from triage.sglang.scheduler.in_flight import InFlight
 
 logger = logging.getLogger("triage")
 
-REMEMBERED = 1024
 _BY_IDS = SHOWN_BY_ADDRESSES | SHOWN_BY_IDS  # what stale SWA state leads to
-_ALTERED = {row.name for row in CATALOGUE if row.containment and row.name not in SHOWN_BY_IDS}
-"""What containment changes in the table whatever is enabled; identity is compared if asked for."""
+_ALTERED = {row.name for row in CATALOGUE if row.containment}
+"""What containment changes in the table, whatever is enabled."""
 
 INVALID = "the output of this step is invalid"
 
@@ -58,15 +57,21 @@ INVALID = "the output of this step is invalid"
 class Steps:
     """The steps of one scheduler. One thread."""
 
-    def __init__(self, traps: Traps) -> None:
-        self.traps = traps
+    def __init__(self, reporter: Reporter, watching: Watching, history: History) -> None:
+        self.reporter = reporter
+        self.watching = watching
+        self.history = history
+        self.restart()
+
+    def restart(self) -> None:
+        """As in a new process."""
         self.current = 0
-        self.launches: deque[tuple[int, int, int]] = deque(maxlen=REMEMBERED)
         self._reports: deque[StepReport] = deque()
         self._logged: Counter[tuple[str, str]] = Counter()
         self._device_lost = False
         self._stream: torch.cuda.Stream | None = None  # of the newest forward
         self._queued = False  # a forward that no mark has followed
+        self.in_flight = InFlight()
 
     # -- what the scheduler does -----------------------------------------------------------
 
@@ -79,10 +84,10 @@ class Steps:
 
     def forward_done(self) -> None:
         """The target's forward is queued on the current stream. Host work only."""
-        watch = self.traps.watching.watch
+        watch = self.watching.watch
         if watch is None or capture.capturing() or self._device_lost:
             return
-        self.traps.watching.forward_done()
+        self.watching.forward_done()
         self._queued = True
         if watch.checker.on_cuda:
             self._stream = torch.cuda.current_stream(watch.checker.device)
@@ -93,11 +98,11 @@ class Steps:
         Cost: one async copy and one event, on the forward's stream; a wait only if eight
         marks are on their way, SGLang has two at most.
         """
-        watch = self.traps.watching.watch
+        watch = self.watching.watch
         if watch is None or not self._queued or capture.capturing() or self._device_lost:
             return
         self._queued = False
-        if not self.traps.watching.take_expected():
+        if not self.watching.take_expected():
             return
         try:
             if self._stream is None:
@@ -110,7 +115,7 @@ class Steps:
 
     def _mark(self, watch: Watch) -> None:
         if not watch.end(self.current):
-            self.traps.counts["marks that waited"] += 1
+            self.reporter.counts["marks that waited"] += 1
             self._reports.extend(watch.checker.poll(until=watch.checker.oldest_step))
             watch.end(self.current)
 
@@ -121,7 +126,7 @@ class Steps:
         right after, so no sync is added. None, a result of unknown origin, waits for
         every mark.
         """
-        watch = self.traps.watching.watch
+        watch = self.watching.watch
         if watch is None or capture.capturing():
             return
         self.end()  # where the end of its launch could not be seen
@@ -141,7 +146,7 @@ class Steps:
 
     def _absorb_warm_up(self) -> None:
         """Warm-up and capture run on dummy batches; what they left is logged, not raised."""
-        watch, counts = self.traps.watching.watch, self.traps.counts
+        watch, counts = self.watching.watch, self.reporter.counts
         if watch is None or capture.capturing() or not counts["tables"] + counts["writes"]:
             return
         watch.end(0)
@@ -149,47 +154,53 @@ class Steps:
             if report.total:
                 logger.warning("sglang-triage: during warm-up: %s", report.counts)
 
-    def step_of(self, check: int | None) -> int | None:
-        """The step that the checker's launch belongs to; None if not known yet, or any more."""
-        if check is None:
-            return None
-        for step, low, high in self.launches:
-            if low <= check < high:
-                return step
-        return None
-
     # -- what a step's report means ----------------------------------------------------------
 
     def _judge(self, watch: Watch, report: StepReport) -> None:
-        self.launches.append((report.step, *report.launches))
+        self.history.note_step(report.step, *report.launches)
+        if report.counts:
+            report = self._less_excused(report)
         if report.counts:
             # What was redirected is told, whatever is enabled: containment is never silent.
-            only = self.traps.enabled | (_ALTERED if watch.mode == "contain" else set())
+            only = self.reporter.enabled | (_ALTERED if watch.mode == "contain" else set())
             if any(name in only for name in report.counts):
-                self._fire(
-                    attempt(
-                        "reading the offenders",
-                        lambda: watch.evidence(report, only),
-                        _bare_evidence(report, only),
-                    ),
-                    report,
+                known = report
+                evidence = attempt(
+                    "reading the offenders",
+                    lambda: watch.evidence(known, only),
+                    _bare_evidence(report, only),
                 )
+                self._fire(evidence, report)
         try:
             watch.listen()
         except CheckerSilent as silence:
             # A checker that does not run is ours to mend, not the server's to die of.
-            self.traps.counts["heartbeats missed"] += 1
-            self.traps.shells.failures["device checker"] = str(silence)
+            self.reporter.counts["heartbeats missed"] += 1
+            self.reporter.shells.failures["device checker"] = str(silence)
             logger.error("sglang-triage: %s", silence)
 
+    def _less_excused(self, report: StepReport) -> StepReport:
+        """Without the rows that the scheduler moved while the step was queued (`in_flight.py`)."""
+        told = self.in_flight.without_excused(report, self.watching.entries.page_size())
+        excused = report.total - told.total
+        if excused and not self.reporter.counts["offenders of rows moved in flight"]:
+            logger.info(
+                "sglang-triage: step %d: %d entries of rows that were given back or rewritten "
+                "while the step was queued are not judged; further ones are counted",
+                report.step,
+                excused,
+            )
+        self.reporter.counts["offenders of rows moved in flight"] += excused
+        return told
+
     def _fire(self, evidence: Evidence, report: StepReport) -> None:
-        self.traps.counts["violations"] += 1
+        self.reporter.counts["violations"] += 1
         stale = str(evidence.facts.get("stale") or "") if evidence.invariant in _BY_IDS else ""
         if stale:
             _, _, counted = evidence.summary.partition("; ")
             evidence = replace(evidence, summary=f"{stale}; {counted}")
         error = StaleSWAState if stale else error_of(evidence.invariant)
-        if self.traps.mode == "log":
+        if self.reporter.mode == "log":
             self._log(error, evidence, report)
             return
         evidence.facts["output"] = INVALID
@@ -217,7 +228,7 @@ class Steps:
 
     def _dumped(self, evidence: Evidence, error: type[TrapError], report: StepReport) -> str:
         first = evidence.facts.get("launch")
-        history = self.traps.history.entries(check=first if isinstance(first, int) else None)
+        history = self.history.entries(check=first if isinstance(first, int) else None)
         entry = next((each for each in history if each["checker_launch"] == first), None)
         offenders = [each.violation for each in report.offenders if each.launch == first]
         complete = len(report.offenders) == report.total
@@ -226,7 +237,7 @@ class Steps:
             lambda: None if entry is None else launch_of(entry, offenders, complete=complete),
             None,
         )
-        return self.traps.save(self.traps.history.dump(evidence, history, recorded), error)
+        return self.reporter.save(self.history.dump(evidence, history, recorded), error)
 
 
 def _bare_evidence(report: StepReport, only: Collection[str]) -> Evidence:

@@ -34,10 +34,13 @@ class Cell:
 
 
 class Results:
-    """The cells of `path`, and those that this run adds. Safe to call from several threads."""
+    """The cells of `path`, and those that this run adds. Safe to call from several threads.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    retry: cells of an earlier run that did not hold are played again.
+    """
+
+    def __init__(self, path: Path, *, retry: bool = False) -> None:
+        self.path, self.retry = path, retry
         self.cells: dict[str, Cell] = {}
         self._lock = threading.Lock()
         for line in path.read_text().splitlines() if path.exists() else ():
@@ -46,10 +49,13 @@ class Results:
             except (ValueError, TypeError):  # a line that was cut off while it was written
                 continue
             self.cells[cell.key] = cell
+        self._before = dict(self.cells)
 
     def done(self, job: str, name: str) -> bool:
         cell = self.cells.get(f"{job}/{name}")
-        return cell is not None and cell.held is not None
+        if cell is None or cell.held is None:
+            return False
+        return cell.held or not (self.retry and self._before.get(cell.key) is cell)
 
     def add(self, cell: Cell) -> None:
         with self._lock:
