@@ -28,6 +28,9 @@ logger = logging.getLogger("triage")
 LAUNCHES, ALLOCATOR, SNAPSHOTS = "all traps", "allocator and state", "snapshots"
 """The groups of hooks that share state, as `Shells` names them."""
 
+AT_LAUNCHES = frozenset({"I1", "I2", "I3", "I12", "I26"})
+"""What is judged from a launch or a write alone, whatever the hooks at the state have seen."""
+
 
 class Reporter:
     """One per process.
@@ -83,7 +86,7 @@ class Reporter:
     def _allocator_off(self) -> None:
         """What is under way in an outer hook must not fire on half of the events."""
         self._counts["internal errors"] += 1
-        self.enabled &= invariants_of(("reads", "writes", "graph"))
+        self.enabled &= AT_LAUNCHES
 
     def save(self, dump: Dump, error: type[TrapError]) -> str:
         """Write the dump; the lines that say where it is, or why it is not."""
