@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from triage.explain.together import together
-from triage.files.text import echo, to_json
+from triage.files.reports import report_json
+from triage.files.text import echo
 from triage.importers.anything import STDIN, read_anything
 from triage.invariants import catalogue
 
@@ -28,12 +29,16 @@ def explain(anything: tuple[str, ...], as_json: bool) -> None:
     """
     row = catalogue.find(anything[0].upper()) if len(anything) == 1 else None
     if row is not None and not Path(anything[0]).exists():
-        echo(to_json(row.as_dict(), indent=2) if as_json else catalogue.page(row))
+        echo(
+            report_json("explain-invariant", row.as_dict(), indent=2)
+            if as_json
+            else catalogue.page(row)
+        )
         return
     stdin = sys.stdin.buffer.read() if STDIN in anything else None
     report = together(read_anything(anything, stdin))
     if as_json:
-        echo(to_json(report.as_dict(), indent=2))
+        echo(report_json("explain", report.as_dict(), indent=2))
     else:
         from triage.report.explain import print_report
 

@@ -8,7 +8,8 @@ import click
 
 from triage.commands.options import force_option
 from triage.dump.file import read_dump
-from triage.files.text import echo, to_json
+from triage.files.reports import report_json
+from triage.files.text import echo
 from triage.files.writing import check_output, write_output
 from triage.report.summary import summarise
 
@@ -33,7 +34,7 @@ def show(
         return
     summary = summarise(read_dump(dump), rows=rows)
     if as_json:
-        echo(to_json(summary, indent=2))
+        echo(report_json("show", summary, indent=2))
         return
     from triage.report.show import print_history, print_summary
 
