@@ -16,7 +16,7 @@ from triage.report.summary import summarise
 
 @click.command()
 @click.argument("dump", type=click.Path(path_type=Path))
-@click.option("--rows", type=click.IntRange(0), default=8, show_default=True, help="Rows to list.")
+@click.option("--rows", type=click.IntRange(0), help="Rows to list: 8 of them, or in JSON all.")
 @click.option("--history", is_flag=True, help="List the launches of the flight recorder.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--picture", type=click.Path(path_type=Path), help="Draw the page ids to this file.")
@@ -32,7 +32,7 @@ def show(
         drawn = draw(read_dump(dump), picture.suffix)
         echo(f"written: {write_output(picture, drawn, force=force, inputs=(dump,))}")
         return
-    summary = summarise(read_dump(dump), rows=rows)
+    summary = summarise(read_dump(dump), rows=rows, whole=as_json)
     if as_json:
         echo(report_json("show", summary, indent=2))
         return

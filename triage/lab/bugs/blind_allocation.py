@@ -277,6 +277,8 @@ SECOND_AUTHOR_ALLOCATION = (
         ("I20", "I14", "I3", "I1"),
         inject=_row_written_one_late,
         scenario=small(draft="none"),
+        cause="row-written-wrongly",
+        also=("page-owned-twice",),
     ),
     Bug(
         "neighbour-page-unmapped",
