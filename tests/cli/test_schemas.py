@@ -97,6 +97,7 @@ def test_explain_obeys_its_schema_for_a_dump_a_log_and_both(e4b, tmp_path):
 
 def test_explain_of_an_invariant_obeys_its_schema():
     assert checked("explain", "I12")["name"] == "I12"
+    assert checked("explain", "stale-mapping")["key"] == "stale-mapping"
 
 
 def test_replay_and_resolve_obey_their_schemas(e4b):

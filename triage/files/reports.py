@@ -18,6 +18,7 @@ from triage.files.text import plain
 VERSIONS = {
     "doctor": 1,
     "explain": 1,
+    "explain-class": 1,
     "explain-invariant": 1,
     "fixes": 1,
     "kernels-aot": 1,
