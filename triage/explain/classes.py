@@ -29,8 +29,16 @@ class DefectClass:
         return asdict(self)
 
 
-def _class(*row: Any, seen_by: str, links: tuple[str, ...] = ()) -> DefectClass:
-    return DefectClass(*row, seen_by=tuple(seen_by.split()), links=links)
+def _class(
+    key: str,
+    means: str,
+    example: str,
+    comes_about: str,
+    try_this: str,
+    seen_by: str,
+    links: tuple[str, ...] = (),
+) -> DefectClass:
+    return DefectClass(key, means, example, comes_about, try_this, tuple(seen_by.split()), links)
 
 
 CLASSES: dict[str, DefectClass] = {
@@ -271,6 +279,14 @@ CLASSES: dict[str, DefectClass] = {
             seen_by="I2",
         ),
         _class(
+            "exchanged-pages",
+            "Two requests read each other's page: two entries of the table are exchanged.",
+            "Row 2 names the page of row 5 at column 7, and row 5 that of row 2.",
+            "Entries of the table are swapped between its building and the launch.",
+            "Find what writes single entries of the table after it is built.",
+            seen_by="I2",
+        ),
+        _class(
             "foreign-part-of-row",
             "A part of a row is another request's.",
             "The last four pages of row 2 are row 1's.",
@@ -348,14 +364,6 @@ CLASSES: dict[str, DefectClass] = {
             links=(f"{_SGLANG}/issues/25103",),
         ),
         _class(
-            "layer-not-in-pool",
-            "A layer reads a pool that has no buffer for it.",
-            "Layer 41 reads the SWA pool, which holds layers 0 to 34.",
-            "The pool's layers and attention's differ, as with KV-shared layers.",
-            "Build both from one list.",
-            seen_by="I19",
-        ),
-        _class(
             "offset-overflow",
             "An index times its stride does not fit the integer that holds it.",
             "Slot 70,000 times 65,536 in int32.",
@@ -398,14 +406,14 @@ CLASSES: dict[str, DefectClass] = {
         ),
         _class(
             "known-kernel-defect",
-            "The table is sound, the faulting kernel is this launch's, and a defect of it is published.",
+            "A sound table, a fault of this launch's own kernel, and a published defect of it.",
             "Pages of 256 tokens with FlashInfer before 0.6.17.",
             "The call meets the conditions of a published issue.",
             "Try another FlashInfer release, or another backend for the layer.",
             seen_by="",
         ),
     )
-}  # fmt: skip
+}
 
 
 def find(name: str) -> DefectClass | None:
