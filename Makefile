@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 OUT ?= out
 
-.PHONY: help env demo test lint types bench golden gpu gpu-bundle gpu-smoke b200 clean
+.PHONY: help env demo test test-all lint types bench golden gpu gpu-bundle gpu-smoke b200 clean
 
 help:
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -16,8 +16,11 @@ env:
 demo: env  ## reproduce, trap, dump, replay, explain and fix the Gemma-4 crash
 	@PATH="$(CURDIR)/$(BIN):$$PATH" repros/gemma4_e4b_oob.sh --lab --dir $(OUT)/demo || [ $$? = 1 ]
 
-test: env  ## all tests (GPU tests skip with a reason where there is none)
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --durations=15
+test: env  ## all tests but the long grids (GPU tests skip with a reason where there is none)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --durations=15 -m "not slow"
+
+test-all: env  ## the long grids as well: every release, the whole matrix, the compiler
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --durations=30
 
 lint: env  ## format, style and the direction of imports
 	@$(BIN)/ruff format --check .

@@ -37,7 +37,7 @@ BESIDE_PID=""
 STEP=0
 
 repro_begin() {
-    local where="" dry=0
+    local where="" dry=0 given=("$@")
     OUT="" QUICK=0 PORT=30000
     WEIGHTS=() MADE=(--small)
     while [ $# -gt 0 ]; do
@@ -54,6 +54,11 @@ repro_begin() {
         esac
         shift
     done
+    # A shell that was started with SIGINT ignored, as nohup and a script's background job
+    # are, cannot catch it: begin again in one that can.
+    if [[ $(trap -p INT) == "trap -- '' SIGINT" ]]; then
+        exec env --default-signal=INT "$BASH" "$0" "${given[@]}"
+    fi
     case $PORT in *[!0-9]* | "") fail "$EXIT_USAGE" "--port takes a number, not '$PORT'" ;; esac
     PYTHON=${PYTHON:-$(find_python)}
     TRIAGE=("$PYTHON" -m triage)

@@ -8,7 +8,11 @@ import sys
 import tarfile
 from pathlib import Path
 
+import pytest
+
 from tests.lab.server.conftest import FakeMachine, machine  # noqa: F401 (a fixture)
+from triage.bench import gpu_smoke
+from triage.lab.server.smoke.results import Results
 
 
 def smoke(fake: FakeMachine, out: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -31,12 +35,12 @@ def test_a_run_leaves_cells_a_summary_and_its_evidence_and_is_gone_on_from(machi
     # THEN every part held and outputs are compared with the sound server's
     record = json.loads((out / "summary.json").read_text())
     assert record["machine"]["gpu"] == "NVIDIA H200" and not record["not held"]
-    assert record["outputs equal to off"]["off/plain_again"] == {"equal": 96, "of": 96}
+    assert record["outputs equal to"]["off/plain_again"] == {"equal": 96, "of": 96, "to": "off"}
     # AND the server was told what this GPU needs and found the lab's plugins first
     arguments = machine.told("arguments")
     assert arguments[arguments.index("--decode-attention-backend") + 1] == "trtllm_mha"
     path = machine.told("environment")["PYTHONPATH"].split(":")
-    assert [Path(part).name for part in path[:3]] == ["stale-swa-state", "oracle", "drafts"]
+    assert [Path(part).name for part in path[:2]] == ["oracle", "drafts"]
     # AND logs are packed, and nothing is left running
     with tarfile.open(out / "evidence.tar.xz") as tar:
         assert "off/server.log" in tar.getnames()
@@ -61,3 +65,29 @@ def test_without_a_gpu_it_is_one_sentence(machine, tmp_path):  # noqa: F811
     done = smoke(machine, tmp_path / "smoke")
     assert done.returncode == 3 and "no NVIDIA GPU is visible" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("second", "held"), [(7.9, True), (8.1, False)])
+def test_the_doctor_is_judged_by_its_second_call_beside_an_import(
+    tmp_path, monkeypatch, second, held
+):
+    # GIVEN a first call that reads everything from a cold disk
+    answers = iter([(29.0, 0, "a\nb"), (6.0, 0, ""), (second, 0, "a\nb")] * 2)
+    calls: list[list[str]] = []
+
+    def timed(arguments: list[str], environment: dict[str, str]) -> tuple[float, int, str]:
+        calls.append(arguments)
+        return next(answers)
+
+    monkeypatch.setattr(gpu_smoke, "timed", timed)
+    results = Results(tmp_path / "r.jsonl")
+    gpu_smoke.ask_doctor(results)
+    cell = results.cells["doctor/with SGLang"]
+    assert cell.held is held and cell.figures["seconds"] == second
+    assert cell.figures["first_seconds"] == 29.0
+    assert cell.figures["seconds to import torch, sglang"] == 6.0
+    assert calls[:3] == [
+        ["-m", "triage", "doctor"],
+        ["-c", "import torch, sglang"],
+        ["-m", "triage", "doctor"],
+    ]

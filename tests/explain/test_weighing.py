@@ -243,6 +243,22 @@ def test_a_row_that_is_wrong_in_a_part_is_not_called_anothers():
     assert named(with_table(dump, part)) == ["foreign-part-of-row"]
 
 
+def test_two_rows_that_name_each_others_page_were_exchanged():
+    from tests.explain.test_explain import with_table
+
+    dump = sound()
+    case = Case.of(dump)
+    newest = [int(case.seen[row].nonzero()[0][-1]) for row in (1, 2)]
+    one, two = case.table[1, newest[0]], case.table[2, newest[1]]
+    # GIVEN the newest pages of two rows in each other's place
+    both, half = case.table.copy(), case.table.copy()
+    both[1, newest[0]], both[2, newest[1]] = two, one
+    assert named(with_table(dump, both)) == ["exchanged-pages"]
+    # AND one entry that names another's page, which a page given away would leave as well
+    half[1, newest[0]] = two
+    assert "exchanged-pages" not in named(with_table(dump, half))
+
+
 # -- several inputs ------------------------------------------------------------------------------
 
 

@@ -60,6 +60,7 @@ def test_slots_behind_ones_own_last_are_handed_out_in_silence(pools, traps):
     given = arguments([20, 41], [22, 43], [mine, other])
     kind = type(allocator)
     beside = last_slots(kind.alloc_extend, allocator, given, {}, pool.req_to_token)
+    assert len(beside) == 2
     traps.slots.after_alloc(allocator, allocator.alloc_extend(*given), "alloc_extend", beside)
     assert traps.counts["allocations"] == 1 and traps.counts["violations"] == 0
 
@@ -77,6 +78,23 @@ def test_last_slots_in_another_order_are_stopped_at_the_allocator(pools, traps):
         traps.slots.after_alloc(allocator, slots, "alloc_extend", beside)
     assert f"last_loc[0, 0] = {other}" in str(caught.value)
     assert caught.value.evidence.facts["rows_with_that_page"] == [2]
+
+
+def test_a_request_that_goes_on_in_an_evicted_page_is_stopped_at_the_allocator(pools, traps):
+    # GIVEN a request whose last page, partly filled, lost its SWA side
+    allocator, pool = pools
+    last = int(pool.req_to_token[1, 19])
+    mapping = allocator.full_to_swa_index_mapping
+    kept, mapping[last] = int(mapping[last]), 0
+    given = arguments([20], [22], [last])
+    beside = last_slots(type(allocator).alloc_extend, allocator, given, {}, pool.req_to_token)
+    mapping[last] = kept  # what the allocator does with it is not the matter here
+    # WHEN it is extended, THEN I20 says what it goes on in
+    slots = allocator.alloc_extend(*given)
+    with fires("I20") as caught:
+        traps.slots.after_alloc(allocator, slots, "alloc_extend", beside)
+    assert "whose SWA side was evicted" in str(caught.value)
+    assert "full_to_swa[last_loc][0, 0] = 0 is outside" in str(caught.value)
 
 
 def written(traps, pool, indices, values, write=None):

@@ -36,7 +36,7 @@ from triage.lab.server.smoke.rig import Job, Rig
 from triage.lab.server.smoke.summary import summarise
 
 SHAPE = "E4B"
-FIRST_PORT, APART = 21_000, 1_700  # SGLang takes further ports up to a thousand above its own
+FIRST_PORT, APART = 10_000, 1_500  # SGLang takes further ports up to a thousand above its own
 DOCTOR_S = {"with SGLang": 8.0, "without SGLang": 3.0}
 
 
@@ -65,6 +65,15 @@ def models(directory: Path, here: machine.Machine) -> dict[str, tuple[Path, Path
                 small / "assistant", SHAPE, small=True, assistant=True, head_dim_limit=limit
             ),
         ),
+        "dummy": (
+            shapes.write_model(
+                directory / "dummy" / "target",
+                shapes.shrunk(shapes.find(SHAPE)),
+                small=False,
+                head_dim_limit=limit,
+            ),
+            Path(),
+        ),
         "story": story.write_models(directory / "story"),
     }
 
@@ -90,10 +99,11 @@ def server_flags(job: Job, here: machine.Machine, draft: Path) -> list[str]:
         here.gpu.capability,
         mtp=job.mtp,
         draft_path=draft if job.mtp else "",
-        small=job.model != "story",
+        small=job.model == "small",
         sglang=here.sglang,
     )
-    return flags.command_line(chosen, [*(story.FLAGS if job.model == "story" else ()), *job.flags])
+    given = {"story": story.FLAGS, "dummy": ("--mem-fraction-static", "0.3")}
+    return flags.command_line(chosen, [*given.get(job.model, ()), *job.flags])
 
 
 def bundled_caches() -> Path | None:
@@ -113,32 +123,52 @@ def version(package: str) -> str | None:
 
 
 def ask_doctor(results: Results) -> None:
-    """How long `triage doctor` takes here, and what it says in its first and last line."""
+    """How long `triage doctor` takes, twice each, beside an import of what it asks about.
+
+    The first call reads everything from a disk that may be cold; the second is judged.
+    """
     path = os.environ.get("PYTHONPATH", "")
     without = os.pathsep.join(
         part for part in path.split(os.pathsep) if part and not (Path(part) / "sglang").is_dir()
     )
-    for name, python_path in (("with SGLang", path), ("without SGLang", without)):
+    for name, python_path, imports in (
+        ("with SGLang", path, "torch, sglang"),
+        ("without SGLang", without, "torch"),
+    ):
         if results.done("doctor", name):
             continue
-        began = time.monotonic()
-        try:
-            ended = subprocess.run(
-                [sys.executable, "-m", "triage", "doctor"],
-                env={**os.environ, "PYTHONPATH": python_path},
-                capture_output=True,
-                text=True,
-                timeout=60,
-            )
-            lines, code = ended.stdout.splitlines(), ended.returncode
-            said = (ended.stderr or ended.stdout)[-1500:]
-        except subprocess.TimeoutExpired:
-            lines, code, said = [], -1, "took more than 60 s"
-        seconds = round(time.monotonic() - began, 2)
+        environment = {**os.environ, "PYTHONPATH": python_path}
+        first, _, _ = timed(["-m", "triage", "doctor"], environment)
+        baseline, _, _ = timed(["-c", f"import {imports}"], environment)
+        seconds, code, said = timed(["-m", "triage", "doctor"], environment)
+        lines = said.splitlines()
         held = code >= 0 and seconds <= DOCTOR_S[name] and 0 < len(lines) <= 40
-        why = "" if held else f"exit {code}, {seconds} s, {len(lines)} lines; {said}"
-        figures = {"seconds": seconds, "exit": code, "lines": lines[:45]}
-        results.add(Cell("doctor", name, held, why, seconds, figures))
+        why = "" if held else f"exit {code}, {seconds} s, {len(lines)} lines; {said[-1500:]}"
+        figures = {
+            "seconds": seconds,
+            "first_seconds": first,
+            f"seconds to import {imports}": baseline,
+            "exit": code,
+            "lines": lines[:45],
+        }
+        results.add(Cell("doctor", name, held, why, first + baseline + seconds, figures))
+
+
+def timed(arguments: list[str], environment: dict[str, str]) -> tuple[float, int, str]:
+    """Seconds, exit code (-1: cut off after 60 s) and what a call of this Python printed."""
+    began, code = time.monotonic(), -1
+    try:
+        ended = subprocess.run(
+            [sys.executable, *arguments],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        code, said = ended.returncode, ended.stdout or ended.stderr
+    except subprocess.TimeoutExpired:
+        said = "took more than 60 s"
+    return round(time.monotonic() - began, 2), code, said
 
 
 @click.command()

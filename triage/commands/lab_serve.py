@@ -105,7 +105,8 @@ def serve(
     Exit code: 0 as asked and clean, 1 a trap fired or the server failed, 2 usage, 3 cannot
     run here, 130 and 143 interrupted (answers so far are kept).
     """
-    from triage.lab.server import interrupts, session
+    from triage.fleet import interrupts
+    from triage.lab.server import session
     from triage.lab.server.machine import CannotServe, elsewhere, examine
     from triage.lab.server.report import text
 

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from triage.commands.lab_options import counted, under
-from triage.config import DEFAULT_DIRECTORY
+from triage.config import DEFAULT_DIRECTORY, MODES
 from triage.errors import LabError
 from triage.files.text import echo, to_json
 
@@ -32,6 +32,13 @@ NEEDS = "drawn lifecycles need hypothesis: pip install 'sglang-triage[test]'"
     type=click.Path(dir_okay=False, path_type=Path),
     help="JSON lines, one a search; a second run with the same file goes on.",
 )
+@click.option(
+    "--mode",
+    type=click.Choice(MODES),
+    default="raise",
+    show_default=True,
+    help="Of the traps; but for raise, what the scheduler frees lands inside a queued forward.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def soak(
     steps: int,
@@ -39,6 +46,7 @@ def soak(
     releases: tuple[str, ...],
     directory: Path,
     output: Path | None,
+    mode: str,
     as_json: bool,
 ) -> None:
     """Lifecycles drawn by Hypothesis, in which nothing may fire, until STEPS decode steps.
@@ -54,10 +62,10 @@ def soak(
             raise LabError("several releases run in processes of their own: give --output FILE")
         share = -(-steps // len(wanted))
         for version in wanted:
-            _run_under(version, share, seed, directory, output)
+            _run_under(version, share, seed, directory, output, mode)
         report = SoakReport.of(line for line in lines_of(output) if line["sglang"] in wanted)
     else:
-        report = _run_here(wanted[0] if wanted else None, steps, seed, directory, output)
+        report = _run_here(wanted[0] if wanted else None, steps, seed, directory, output, mode)
     echo(to_json(report.json()) if as_json else text(report.json()))
     if output is not None and not as_json:
         echo(f"wrote {output}")
@@ -65,24 +73,27 @@ def soak(
 
 
 def _run_here(
-    version: str | None, steps: int, seed: int, directory: Path, output: Path | None
+    version: str | None, steps: int, seed: int, directory: Path, output: Path | None, mode: str
 ) -> Any:
     under(version)
     from triage.lab.soak import soak as run
 
     try:
-        return counted("decode steps", lambda bar: run(steps, seed, directory, output, bar))
+        return counted("decode steps", lambda bar: run(steps, seed, directory, output, bar, mode))
     except ModuleNotFoundError as error:
         if error.name != "hypothesis":
             raise
         raise LabError(NEEDS) from error
 
 
-def _run_under(version: str, steps: int, seed: int, directory: Path, output: Path) -> None:
+def _run_under(
+    version: str, steps: int, seed: int, directory: Path, output: Path, mode: str
+) -> None:
     from triage.lab import versions
 
     command = [sys.executable, "-m", "triage", "lab", "soak", "--steps", str(steps)]
     command += ["--seed", str(seed), "--dir", str(directory), "--output", str(output), "--json"]
+    command += ["--mode", mode]
     echo(f"SGLang {version}: {steps} steps", err=True)
     done = subprocess.run(command, env=versions.environment(version), stdout=subprocess.PIPE)
     if done.returncode not in (0, 1):

@@ -13,7 +13,7 @@ from triage.commands.options import force_option
 from triage.files.text import console, echo, to_json
 from triage.files.writing import check_output, write_output
 from triage.fleet import compare as comparison
-from triage.fleet import load, summary
+from triage.fleet import interrupts, load, summary
 from triage.fleet.client import Answer, Server
 from triage.fleet.journal import Journal, read
 from triage.fleet.workloads import WORKLOADS, FleetError, Workload, prompt
@@ -100,10 +100,11 @@ def drive(
                 journal.close()
 
     try:
-        return asyncio.run(all_of_it())
-    except KeyboardInterrupt:
+        with interrupts.raised():
+            return asyncio.run(all_of_it())
+    except interrupts.Interrupted as stop:
         echo(f"\nstopped; what was answered is in {path}, run again to go on", err=True)
-        raise SystemExit(130) from None
+        raise SystemExit(stop.exit_code) from None
 
 
 class progress_bar:

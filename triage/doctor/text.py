@@ -8,7 +8,8 @@ from triage import config
 from triage.doctor.child import ABSENT, BROKEN, FOUND, SKIPPED, STOOD_IN
 from triage.doctor.examine import Examined
 from triage.files.text import printable
-from triage.sglang.launch.coverage import IN_GRAPHS, Launches
+from triage.invariants.catalogue import IN_GRAPHS
+from triage.sglang.launch.coverage import Launches
 
 MAX_LINES = 40
 MAX_LISTED = 5

@@ -94,7 +94,8 @@ def since(dump: Dump) -> str:
     older = " or earlier" if first is launches[0] and first.sequence else ""
     faulted = next((each for each in launches if each.sequence == _faulted(dump)), None)
     if faulted is not None and first is not faulted:
-        return f"ids were wrong since {first.name}{older}{_before(first, faulted)} {faulted.name}"
+        before = _before(first, faulted, launches)
+        return f"ids were wrong since {first.name}{older}{before} {faulted.name}"
     if faulted is not None:
         return f"ids were wrong at {first.name}{older}, the launch that is shown"
     if first is last:
@@ -103,10 +104,14 @@ def since(dump: Dump) -> str:
     return f"ids were wrong since {first.name}{older}, {end} {last.name}"
 
 
-def _before(first: Moment, faulted: Moment) -> str:
-    if first.step is None or faulted.step is None or faulted.step < first.step:
+def _before(first: Moment, faulted: Moment, launches: Sequence[Moment]) -> str:
+    last = faulted.step
+    if last is None:  # a step that did not end has no number yet
+        ended = [each.step for each in launches if each.step is not None]
+        last = max(ended) + 1 if ended else None
+    if first.step is None or last is None or last < first.step:
         return ", before the fault at"
-    steps = faulted.step - first.step
+    steps = last - first.step
     return f", {steps} step{'s' if steps != 1 else ''} before the fault at"
 
 

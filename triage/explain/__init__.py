@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from triage.dump.history import since
+from triage.dump.history import CRASH, since
 from triage.dump.sections import Dump
 from triage.explain.case import Case
 from triage.explain.cause import Cause, Confidence
@@ -147,6 +147,8 @@ def _observed(dump: Dump, case: Case | None) -> tuple[str, ...]:
     seen = case.observed()
     if not seen and dump.fault.invariant not in _SHOWN_BY_THE_TABLE:
         seen = (f"{dump.fault.invariant}: {dump.fault.summary}",)
+    elif not seen and dump.fault.facts.get("kind") == CRASH:
+        seen = (f"a crash: {dump.fault.summary}; the launch that is shown reads no wrong page",)
     return (*seen, *((*told, *unread) if seen or _absent(dump) else ()))
 
 

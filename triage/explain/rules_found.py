@@ -49,19 +49,6 @@ _NOT_COME_BACK = FoundClass(
     "a staging list that the audit does not read",
     "look at what the free group held when it ended",
 )
-_IN_NO_PART = FoundClass(
-    "leak",
-    "pages are in no part of the pool's balance (leak)",
-    "a holder that the balance does not count: a transfer, a session, a staging list",
-    "find who holds them: arm the ledger, which names the call that took each page",
-)
-_IN_TWO_PARTS = FoundClass(
-    "page-owned-twice",
-    "pages are counted in two parts of the pool's balance",
-    "a balance that was read while a request moved between its parts",
-    "find which part lists a page that another holds: arm the ledger",
-    confidence=Confidence.MEDIUM,
-)
 _OUTLIVES = FoundClass(
     "stale-mapping",
     "the mapping outlives the page it belongs to",
@@ -279,24 +266,12 @@ _LOCKS = FoundClass(
     "a request that is between its two locks",
     "pair every inc_lock_ref with one dec_lock_ref of the same node",
 )
-_MATCH = FoundClass(
-    "tree-and-mapping-disagree",
-    "a match hands out a prefix whose window is gone",
-    "a window that is shorter than the one the check was told",
-    "stop the match at the last node that is followed by a whole window of live ones",
-)
 _DRAFT_POOL = FoundClass(
     "draft-pool-too-small",
     "a draft's pool has fewer rows than its allocator hands out",
     "an allocator of the draft's own",
     "size the draft's pool by the allocator that it shares",
     (f"{_SGLANG}/issues/25103",),
-)
-_LAYERS = FoundClass(
-    "layer-not-in-pool",
-    "a layer reads a pool that has no buffer for it",
-    "a mapping of layers that was made after the check",
-    "build the pool's layers from those that attention uses",
 )
 _OVERFLOW = FoundClass(
     "offset-overflow",
@@ -348,17 +323,13 @@ CLASS_OF: dict[str, FoundClass] = {
     Found.LEAKED_BY_FAILED_ALLOC: _FAILED_ALLOC,
     Found.LEAKED_BY_REQUEST: _LEFT_WITH_A_REQUEST,
     Found.MISSING_FROM_FREE_LIST: _NOT_COME_BACK,
-    Found.LEAKED: _IN_NO_PART,
-    Found.COUNTED_TWICE: _IN_TWO_PARTS,
     Found.LEFT_MAPPED: _OUTLIVES,
-    Found.MAPPED_AFTER_FREE: _OUTLIVES,
     Found.UNMAPPED_HELD_PAGE: _MAPPING_LOST,
     Found.MAPPING_STALE: _MAPPING_DISAGREES,
     Found.MAPPING_LEAVES_ITS_PAGE: _MAPPING_DISAGREES,
     Found.SWA_PAGE_SHARED: _MAPPING_DISAGREES,
     Found.SWA_PAGE_NOT_MAPPED: _MAPPING_DISAGREES,
     Found.SWA_PAGE_NOT_HELD: _MAPPING_DISAGREES,
-    Found.MAPPED_ILLEGAL: _MAPPING_DISAGREES,
     Found.GROUP_KEPT_A_VIEW: _GROUP_VIEW,
     Found.FREED_DUMMY: _DUMMY_FREED,
     Found.FREED_ILLEGAL: _NOBODYS_FREED,
@@ -377,8 +348,6 @@ CLASS_OF: dict[str, FoundClass] = {
     Found.LISTED_ILLEGAL: _LISTED_ILLEGAL,
     Found.ROW_RELEASED_TWICE: _ROW_RELEASED,
     Found.ROW_NEVER_GIVEN: _ROW_RELEASED,
-    Found.ROW_RELEASED_IN_USE: _ROW_RELEASED,
-    Found.ROW_USED_AFTER_RELEASE: _ROW_RELEASED,
     Found.ROW_GIVEN_TWICE: _ROW_GIVEN,
     Found.STALE_TRANSLATION: _TRANSLATION,
     Found.CONTINUES_EVICTED_PAGE: _CONTINUES_EVICTED,
@@ -386,7 +355,6 @@ CLASS_OF: dict[str, FoundClass] = {
     Found.WRITE_NOT_MAPPED_SLOT: _WRITE_ELSEWHERE,
     Found.WRITE_NOT_OWN_SLOT: _WRITE_ELSEWHERE,
     Found.PADDING_NOT_INERT: _PADDING,
-    Found.RESERVED_ROW_WRITTEN: _PADDING,
     Found.METADATA_OF_ANOTHER_FORWARD: _METADATA,
     Found.METADATA_OF_ANOTHER_SIZE: _METADATA,
     Found.TABLE_TOO_NARROW: _NARROW,
@@ -403,14 +371,11 @@ CLASS_OF: dict[str, FoundClass] = {
     Found.LOCK_NEGATIVE: _LOCKS,
     Found.LOCK_SWA_ABOVE_FULL: _LOCKS,
     Found.LOCK_BELOW_CHILDREN: _LOCKS,
-    Found.MATCH_TOO_SHORT: _MATCH,
     Found.POOL_TOO_SMALL: _DRAFT_POOL,
-    Found.LAYER_NOT_IN_POOL: _LAYERS,
     Found.OFFSET_OVERFLOW: _OVERFLOW,
     Found.TRANSFER_UNEQUAL: _TRANSFER,
     Found.BUDGET_TOO_SMALL: _BUDGET,
     Found.STATE_NOT_RESTORED: _NOT_RESTORED,
-    Found.SPEC_INFO_OF_ANOTHER_KIND: _NOT_RESTORED,
     Found.WORKSPACE_DIRTY: _WORKSPACE,
     Found.SLOT_AS_PAGE: _SLOTS,
     Found.DIVIDED_TWICE: _TWICE,

@@ -13,10 +13,11 @@ from pathlib import Path
 from triage.dump.sections import Dump
 from triage.errors import ReplayError
 from triage.export.bench import bench_files
+from triage.export.flashinfer_test import flashinfer_tree
 from triage.export.literals import Literals
 from triage.export.pytest_file import pytest_file
 from triage.export.script import script_file
-from triage.export.sglang_test import sglang_test_file
+from triage.export.sglang_test import sglang_test_file, sglang_tree
 from triage.files.writing import check_output, write_output
 from triage.minimise import minimise
 
@@ -29,6 +30,8 @@ FORMATS: dict[str, Callable[[Literals], Files]] = {
     "pytest": lambda case: {"": pytest_file(case).encode()},
     "script": lambda case: {"": script_file(case).encode()},
     "sglang-test": lambda case: {"": sglang_test_file(case).encode()},
+    "sglang-tree": sglang_tree,
+    "flashinfer-tree": flashinfer_tree,
     "flashinfer-bench": bench_files,
 }
 

@@ -48,6 +48,7 @@ class Invariant:
     walks: it walks a pool, a tree or all tables: every Nth time if that is asked for.
     ledger: it needs to know who owns which page.
     checked_on_device: the check kernel judges it, in every mode and inside CUDA graphs.
+    eager_only: it has no place to stand once a graph is replayed: no Python runs there.
     containment: what mode `contain` does about an offender; "" if it only tells.
     shown_by: what a replay of the launch alone shows of it.
     unseen: why no hook can see it; "" if one does.
@@ -68,6 +69,7 @@ class Invariant:
     walks: bool = False
     ledger: bool = False
     checked_on_device: bool = False
+    eager_only: bool = False
     containment: str = ""
     shown_by: Literal["", "addresses", "ids"] = ""
     unseen: str = ""
@@ -82,9 +84,10 @@ class Invariant:
         """In which modes it is seen, in a few words."""
         if self.unseen:
             return "none"
+        replays = ", not in a graph's replay" if self.eager_only else ""
         if self.raise_only:
             return f"all, but {self.raise_only} in `raise` alone"
-        return "`raise`" if self.reads_device else "all"
+        return ("`raise`" if self.reads_device else "all") + replays
 
     def as_dict(self) -> dict[str, object]:
         """The row for JSON, the exception by its name."""
@@ -196,8 +199,7 @@ CATALOGUE: tuple[Invariant, ...] = (
         "failed calls keep nothing",
         "an allocation failed and kept pages",
         ("`alloc` and its kin of the SWA allocator",),
-        "free + evictable + protected + held is the size of the pool, and a call that answers "
-        "None has taken nothing from either side.",
+        "A call that answers None has taken nothing from either side of the pool.",
         "free 61 before the failed alloc_extend, 57 after it.",
         "Give back what the first side took before None is returned.",
         ledger=True,
@@ -226,6 +228,7 @@ CATALOGUE: tuple[Invariant, ...] = (
         "translated[7] = 320, the mapping says 0.",
         "Do not keep translated slots across a scheduler step.",
         reads_device=True,
+        eager_only=True,
     ),
     Invariant(
         "I10",
@@ -253,6 +256,7 @@ CATALOGUE: tuple[Invariant, ...] = (
         "size.",
         "metadata of 4 rows, a forward of 5.",
         "A path that skips init_forward_metadata, or shares a backend between two batches.",
+        eager_only=True,
     ),
     Invariant(
         "I12",
@@ -311,9 +315,9 @@ CATALOGUE: tuple[Invariant, ...] = (
         "radix tree is live",
         "locks of the tree do not add up",
         ("operations of the SWA radix cache",),
-        "Tokens of a live node are mapped, those of a tombstone are not, a match ends in a whole "
-        "window of live tokens, and every lock that was taken is given back.",
-        "a match of 900 tokens ends with 300 live ones, the window is 512.",
+        "Tokens of a live node are mapped, those of a tombstone are not, and every lock that was "
+        "taken is given back.",
+        "swa_lock_ref[4] = 2 where the full lock of the node is 1.",
         "Find the release of a lock that the insert or the eviction did not take.",
         reads_device=True,
         walks=True,
@@ -324,8 +328,8 @@ CATALOGUE: tuple[Invariant, ...] = (
         "released once, after use",
         "a page or row is used after its release, or released twice",
         ("`ReqToTokenPool.alloc`, `free`", "a target's metadata"),
-        "A request's row and pages are released once, and never while a forward, an offload or a "
-        "transfer still uses them.",
+        "A request's row is given out once and released once, and no forward reads a page that was "
+        "released.",
         "page 88 is read by request 7 after it was freed by request 4.",
         "Look at what an abort or a retraction frees while the step that reads it is queued.",
         reads_device=True,
@@ -351,7 +355,7 @@ CATALOGUE: tuple[Invariant, ...] = (
         "a pool has fewer rows than the allocator that fills it has slots",
         ("`TRTLLMHAAttnBackend.__init__`",),
         "A draft that owns its pool but shares the allocator has a row for every slot that may be "
-        "handed out, and a pool for every layer it runs.",
+        "handed out.",
         "4,160 rows for an allocator of 554,048 slots.",
         "Give the draft's pool the size of the target's full pool.",
     ),
@@ -362,8 +366,8 @@ CATALOGUE: tuple[Invariant, ...] = (
         "the allocator returned a slot it must not",
         (*_ALLOC, "`ReqToTokenPool.write`"),
         "Slots returned lie in [page_size, size + page_size), none twice, on both sides; a "
-        "request goes on behind its own last slot, and a row names slots that follow each other "
-        "inside a page.",
+        "request goes on behind its own last slot and in a page that has its SWA side, and a row "
+        "names slots that follow each other inside a page.",
         "out_indices[3] = 0, the dummy page.",
         "A slot on page 0 comes from a free list that names it, or from padding taken for a slot.",
         error=OutOfBounds,
@@ -392,6 +396,7 @@ CATALOGUE: tuple[Invariant, ...] = (
         "Look for a second // page_size, or for a builder that skips it.",
         reads_device=True,
         walks=True,
+        eager_only=True,
     ),
     Invariant(
         "I23",
@@ -452,6 +457,7 @@ CATALOGUE: tuple[Invariant, ...] = (
         "workspace[12] = 3.",
         "Zero the workspace after it was lent to another kernel.",
         reads_device=True,
+        eager_only=True,
     ),
 )
 
@@ -489,6 +495,11 @@ READS_DEVICE = frozenset(row.name for row in CATALOGUE if row.reads_device)
 
 LEDGER = frozenset(row.name for row in CATALOGUE if row.ledger)
 """Need the ledger. I7 alone, a failed allocation, costs no device read."""
+
+IN_GRAPHS = tuple(row.name for row in CATALOGUE if row.checked_on_device and not row.reads_device)
+"""Judged inside a replay, in every mode."""
+
+EAGER_ONLY = frozenset(row.name for row in CATALOGUE if row.eager_only)
 
 CHECKED_ON_DEVICE = tuple(row.name for row in CATALOGUE if row.checked_on_device)
 """Judged by the check kernel, in the order in which it counts them."""

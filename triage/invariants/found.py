@@ -54,13 +54,11 @@ class Found(StrEnum):
     FREED_DUMMY = "freed, the dummy page 0"
     FREED_ILLEGAL = "freed, a page that the pool does not have"
     USED_ILLEGAL = "used, a page that the pool does not have"
-    MAPPED_ILLEGAL = "mapped, a page that the pool does not have"
     HANDED_OUT_HELD = "handed out while held"
     NEVER_ALLOCATED = "freed, never allocated"
     FREED_TWICE = "freed twice"
     USED_AFTER_FREE = "use after free"
     USED_NEVER_ALLOCATED = "used, never allocated"
-    MAPPED_AFTER_FREE = "mapped after free"
     LISTED_AND_HELD = "in the free list and held"
     MISSING_FROM_FREE_LIST = "freed and not in the free list"
     ALIASED_POSITIONS = "alias"
@@ -68,8 +66,6 @@ class Found(StrEnum):
     LISTED_TWICE = "in the free list twice"
     LISTED_DUMMY = "free list names the dummy page 0"
     LISTED_ILLEGAL = "free list names a page that the pool does not have"
-    LEAKED = "neither free nor held"
-    COUNTED_TWICE = "counted in two parts of the balance"
     LEAKED_BY_REQUEST = "released without its pages"
     LEAKED_BY_FAILED_ALLOC = "failed allocation that kept pages"
     GROUP_KEPT_A_VIEW = "free group that kept a view"
@@ -78,8 +74,6 @@ class Found(StrEnum):
     ROW_GIVEN_TWICE = "row given out while held"
     ROW_RELEASED_TWICE = "row released twice"
     ROW_NEVER_GIVEN = "row released, never given out"
-    ROW_RELEASED_IN_USE = "row released under a forward"
-    ROW_USED_AFTER_RELEASE = "row used after it was released"
 
     # The mapping: I4, I6, I9
     MAPPING_STALE = "mapping of a page that is not held, or to none of the pool"
@@ -93,7 +87,6 @@ class Found(StrEnum):
 
     # Graphs and metadata: I10, I11
     PADDING_NOT_INERT = "padding that names something"
-    RESERVED_ROW_WRITTEN = "row 0 of the request table holds slots"
     METADATA_OF_ANOTHER_FORWARD = "metadata of another forward"
     METADATA_OF_ANOTHER_SIZE = "metadata for another number of rows"
 
@@ -112,14 +105,11 @@ class Found(StrEnum):
     LOCK_NEGATIVE = "lock count below 0"
     LOCK_SWA_ABOVE_FULL = "SWA lock count above the full one"
     LOCK_BELOW_CHILDREN = "lock count that is not the sum of its children and requests"
-    MATCH_TOO_SHORT = "match that ends inside a window"
 
     # Sizes, transfers, state: I19, I21, I23, I24, I25, I27
     POOL_TOO_SMALL = "pool smaller than its allocator"
-    LAYER_NOT_IN_POOL = "layer that its pool does not have"
     OFFSET_OVERFLOW = "offset past its integer"
     TRANSFER_UNEQUAL = "transfer of unequal lists"
     BUDGET_TOO_SMALL = "budget below the pages needed"
     STATE_NOT_RESTORED = "state not restored"
-    SPEC_INFO_OF_ANOTHER_KIND = "speculative state of another class"
     WORKSPACE_DIRTY = "split-K counters not zero"

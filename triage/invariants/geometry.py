@@ -7,8 +7,6 @@ comparison of a few integers the host has anyway.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import torch
 from torch import Tensor
 
@@ -64,30 +62,6 @@ def check_shared_index_range(
         total=needed - pool_rows,
         facts=facts,
         kind=Found.POOL_TOO_SMALL,
-    )
-
-
-def check_layers(
-    pool: str, used: Iterable[int], present: Iterable[int], *, where: str = "init"
-) -> Evidence | None:
-    """I19: every layer id that attention uses has an entry in its pool.
-
-    Cost: host integers only.
-    """
-    missing = sorted(set(used) - set(present))
-    if not missing:
-        return None
-    summary = f"layers {missing} read the {pool} pool, which has no entry for them"
-    facts: dict[str, object] = {"missing": missing}
-    return Evidence(
-        "I19",
-        summary,
-        where,
-        pool=pool,
-        layer_id=missing[0],
-        total=len(missing),
-        facts=facts,
-        kind=Found.LAYER_NOT_IN_POOL,
     )
 
 

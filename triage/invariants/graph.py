@@ -83,16 +83,6 @@ def check_padded_tokens(*, num_real_tokens: int | Tensor, **tokens: Tensor | Non
     return Findings(faults)
 
 
-def check_reserved_request(req_to_token: Tensor) -> Findings:
-    """I10: row 0 of `req_to_token`, which padded rows read, holds only slot 0.
-
-    Cost: 5 small launches over one row, no sync until `read()`.
-    """
-    row = req_to_token[:1].to(torch.int64)
-    kind = Found.RESERVED_ROW_WRITTEN
-    return Findings([Fault("I10", "req_to_token", row != 0, row, 0, 1, kind=kind)])
-
-
 @dataclass(frozen=True, slots=True)
 class MetadataStamp:
     """When attention metadata was built: which forward of the process, for which batch."""

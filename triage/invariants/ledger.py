@@ -200,23 +200,7 @@ class PageLedger:
             request,
         )
 
-    def check_mapping(
-        self, mapped_pages: Pages, *, where: str = "step boundary"
-    ) -> tuple[Evidence, ...]:
-        """I4: pages of this pool that a mapping still names are held (no stale mapping)."""
-        pages, illegal = self._pages(mapped_pages, slots=False)
-        event = Event(self._next - 1, "mapping", where, len(pages))
-        stale = pages[self.state[pages] == FREE]
-        return self._illegal("I4", Found.MAPPED_ILLEGAL, illegal, event, "mapped") + self._evidence(
-            "I4", Found.MAPPED_AFTER_FREE, stale, event, "mapped, but it was freed by {freed}"
-        )
-
     # -- the balance ----------------------------------------------------------------------
-
-    def counts(self) -> dict[str, int]:
-        """Pages per state, the dummy page left out."""
-        tally = np.bincount(self.state[1:], minlength=3)
-        return {name: int(number) for name, number in zip(STATES, tally, strict=True)}
 
     def audit(self, free_pages: Pages, *, where: str = "step boundary") -> tuple[Evidence, ...]:
         """I5: the allocator's own free list says what the ledger says.
@@ -228,6 +212,12 @@ class PageLedger:
         listed, illegal = self._pages(free_pages, slots=False)
         event = Event(self._next - 1, "audit", where, len(listed))
         found = self._illegal("I5", Found.LISTED_ILLEGAL, illegal, event, "listed as free")
+        raw = np.asarray(free_pages if isinstance(free_pages, np.ndarray) else list(free_pages))
+        pages, times = np.unique(raw.astype(np.int64), return_counts=True)
+        twice = pages[(times > 1) & (pages >= 1) & (pages < self.num_pages)]
+        found += self._evidence(
+            "I5", Found.LISTED_TWICE, twice, event, "in the free list more than once"
+        )
         free = np.zeros(self.num_pages, dtype=bool)
         free[listed] = True
         mine = self.state == FREE
@@ -360,7 +350,7 @@ class PageLedger:
 
 
 class RequestLedger:
-    """I17 for the rows of `req_to_token`: released once, and never under a forward.
+    """I17 for the rows of `req_to_token`: given out once, released once.
 
     taken: rows that were given out before the ledger listened.
     """
@@ -368,7 +358,6 @@ class RequestLedger:
     def __init__(self, taken: Iterable[int] = ()) -> None:
         self._held: dict[int, str] = dict.fromkeys(taken, "a request from before the hooks")
         self._released: dict[int, str] = {}
-        self._in_flight: dict[int, set[int]] = {}
 
     def acquire(self, row: int, *, where: str) -> tuple[Evidence, ...]:
         """A request got this row."""
@@ -387,29 +376,9 @@ class RequestLedger:
             before = self._released.get(row, "nobody: it was never given out")
             kind = Found.ROW_RELEASED_TWICE if row in self._released else Found.ROW_NEVER_GIVEN
             found = (_row(row, kind, f"released by {where}, but it was by {before}", where),)
-        users = sorted(forward for forward, rows in self._in_flight.items() if row in rows)
-        if users:
-            text = f"released by {where} while forward {users[0]} uses it"
-            found += (_row(row, Found.ROW_RELEASED_IN_USE, text, where),)
         self._held.pop(row, None)
         self._released[row] = where
         return found
-
-    def begin(self, forward: int, rows: Iterable[int]) -> tuple[Evidence, ...]:
-        """A forward, transfer or offload starts to use these rows; 0 is padding."""
-        used = {row for row in rows if row != 0}
-        self._in_flight[forward] = used
-        lost = sorted(row for row in used if row not in self._held)
-        if not lost:
-            return ()
-        before = self._released.get(lost[0], "nobody: it was never given out")
-        text = f"used by forward {forward}, but it was released by {before}"
-        kind = Found.ROW_USED_AFTER_RELEASE
-        return (_row(lost[0], kind, text, f"forward {forward}", total=len(lost)),)
-
-    def end(self, forward: int) -> None:
-        """The forward is done with its rows."""
-        self._in_flight.pop(forward, None)
 
 
 def _row(row: int, kind: Found, text: str, where: str, total: int = 1) -> Evidence:

@@ -111,23 +111,5 @@ def check_restored(
     )
 
 
-def check_spec_kind(
-    seen: object, allowed: tuple[str, ...], *, where: str = "step boundary"
-) -> Evidence | None:
-    """I23: between steps `spec_info` is None or of a draft-input class.
-
-    Args:
-        allowed: class names. Names, not classes: the releases move them about.
-    Cost: host only.
-    """
-    if seen is None or any(base.__name__ in allowed for base in type(seen).__mro__):
-        return None
-    summary = f"spec_info is a {type(seen).__name__}, {' or '.join(allowed)} was expected"
-    facts: dict[str, object] = {"class": type(seen).__name__, "allowed": list(allowed)}
-    return Evidence(
-        "I23", summary, where, total=1, facts=facts, kind=Found.SPEC_INFO_OF_ANOTHER_KIND
-    )
-
-
 def _name(value: object) -> str:
     return "None" if value is None else f"{type(value).__name__}@{id(value):x}"

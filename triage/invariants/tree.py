@@ -8,12 +8,9 @@ every path. The caller flattens the tree; nothing here knows its classes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
-from triage.evidence import Evidence
 from triage.invariants.findings import Fault, Findings
 from triage.invariants.found import Found
 
@@ -109,29 +106,3 @@ def check_locks(
             ),
         ]
     )
-
-
-def check_match(
-    lengths: Sequence[int], tombstones: Sequence[bool], *, window: int, where: str = "match_prefix"
-) -> Evidence | None:
-    """I16: a matched path ends with a whole window of live tokens, or is live from the root.
-
-    Args:
-        lengths, tombstones: per node of the path, from the root down: tokens, and
-            whether its SWA side is gone.
-        window: tokens a query sees, itself included.
-    Cost: host integers only.
-    """
-    live = 0
-    for length, gone in zip(reversed(lengths), reversed(tombstones), strict=True):
-        if gone:
-            break
-        live += length
-    else:
-        return None
-    if live >= window:
-        return None
-    total = sum(lengths)
-    summary = f"a match of {total} tokens ends with {live} live ones, the window is {window}"
-    facts: dict[str, object] = {"live": live, "matched": total, "window": window}
-    return Evidence("I16", summary, where, total=1, facts=facts, kind=Found.MATCH_TOO_SHORT)

@@ -23,7 +23,7 @@ from triage.lab.request import LabRequest
 from triage.lab.runtime import Runtime
 
 
-class _Row(NamedTuple):
+class Row(NamedTuple):
     """A row of a batch for which only its request row matters here."""
 
     req_pool_idx: int
@@ -73,12 +73,12 @@ class Forwards:
             fb = self._batch(self.mode.EXTEND, [request], loc, **_extended([request], [start]))
             self._draft_extend(fb, [request])
 
-    def decode(self, batch: Sequence[LabRequest | _Row], loc: torch.Tensor) -> None:
+    def decode(self, batch: Sequence[LabRequest | Row], loc: torch.Tensor) -> None:
         """One token a row without speculation; `length` counts it already."""
         fb = self._batch(self.mode.DECODE, batch, loc, num_tokens=len(batch))
         self._launch("target", fb, batch, self.runtime.layers, self._target)
 
-    def verify(self, batch: Sequence[LabRequest | _Row], loc: torch.Tensor) -> None:
+    def verify(self, batch: Sequence[LabRequest | Row], loc: torch.Tensor) -> None:
         width = self.runtime.draft_tokens
         fb = self._batch(self.mode.TARGET_VERIFY, batch, loc, num_tokens=width * len(batch))
         if self.runtime.backend == "triton":
@@ -102,7 +102,7 @@ class Forwards:
 
         Its metadata is built; call what is returned for its layers.
         """
-        rows = [_Row(int(row)) for row in batch.req_pool_indices.tolist()]
+        rows = [Row(int(row)) for row in batch.req_pool_indices.tolist()]
         lengths = batch.seq_lens.tolist()
         if starts is None or counts is None:
             fb = self._batch(
@@ -117,14 +117,14 @@ class Forwards:
 
     # -- the drafts --------------------------------------------------------------------
 
-    def draft(self, batch: Sequence[LabRequest | _Row], slots: torch.Tensor) -> None:
+    def draft(self, batch: Sequence[LabRequest | Row], slots: torch.Tensor) -> None:
         """The draft steps before a verify; `slots` are the `(rows, draft_tokens)` to come."""
         if self.runtime.draft == "frozen":
             self._frozen(batch)
         elif self.runtime.draft == "eagle":
             self._eagle(batch, slots)
 
-    def after_verify(self, batch: Sequence[LabRequest | _Row], loc: torch.Tensor) -> None:
+    def after_verify(self, batch: Sequence[LabRequest | Row], loc: torch.Tensor) -> None:
         """EAGLE writes the draft's own KV of the verified tokens; a frozen-KV draft has none."""
         if self.runtime.draft != "eagle":
             return
@@ -140,7 +140,7 @@ class Forwards:
         )
         self._draft_extend(fb, batch)
 
-    def _frozen(self, batch: Sequence[LabRequest | _Row]) -> None:
+    def _frozen(self, batch: Sequence[LabRequest | Row]) -> None:
         backend, context = self.runtime.draft_backend, self.runtime.kv_context
         fb = self._batch(self.mode.DECODE, batch, None, num_tokens=len(batch))
         fb.token_to_kv_pool = self.runtime.draft_pool
@@ -159,7 +159,7 @@ class Forwards:
                     rows = self._rows[: len(batch)]
                     backend.forward_decode(rows, None, None, layer, fb, save_kv_cache=False)
 
-    def _eagle(self, batch: Sequence[LabRequest | _Row], slots: torch.Tensor) -> None:
+    def _eagle(self, batch: Sequence[LabRequest | Row], slots: torch.Tensor) -> None:
         multi = self.runtime.draft_backend
         fb = self._batch(
             self.mode.DECODE,
@@ -185,7 +185,7 @@ class Forwards:
                     self.watch.layer = layer
                     backend.forward_decode(rows, rows, rows, layer, fb)
 
-    def _draft_extend(self, fb: Any, batch: Sequence[LabRequest | _Row]) -> None:
+    def _draft_extend(self, fb: Any, batch: Sequence[LabRequest | Row]) -> None:
         def forward(fb: Any, layer: Any, index: int) -> None:
             rows = self._rows[: fb.input_ids.shape[0]]
             self.runtime.draft_extend_backend.forward_extend(rows, rows, rows, layer, fb)
@@ -198,7 +198,7 @@ class Forwards:
         self,
         role: str,
         fb: Any,
-        batch: Sequence[LabRequest | _Row],
+        batch: Sequence[LabRequest | Row],
         layers: list[Any],
         forward: Any,
     ) -> None:
@@ -208,7 +208,7 @@ class Forwards:
         self,
         role: str,
         fb: Any,
-        batch: Sequence[LabRequest | _Row],
+        batch: Sequence[LabRequest | Row],
         layers: list[Any],
         forward: Any,
     ) -> Callable[[], None]:
@@ -248,7 +248,7 @@ class Forwards:
     def _batch(
         self,
         mode: Any,
-        batch: Sequence[LabRequest | _Row],
+        batch: Sequence[LabRequest | Row],
         out_cache_loc: torch.Tensor | None,
         *,
         num_tokens: int,
@@ -286,7 +286,7 @@ class Forwards:
 
 
 def _extended(
-    batch: Sequence[LabRequest | _Row], starts: list[int], counts: list[int] | None = None
+    batch: Sequence[LabRequest | Row], starts: list[int], counts: list[int] | None = None
 ) -> dict[str, Any]:
     """The extend fields of a batch whose rows go on from `starts`."""
     if counts is None:

@@ -204,7 +204,7 @@ def _as_the_earlier_trap(process: LabProcess) -> Iterator[None]:
     """I20 judges ranges alone: not what a request goes on behind, nor what its row says."""
     slots, rows = process.traps.slots, process.installed.state_hooks.rows_written
     with (
-        mock.patch.object(slots, "before_alloc", lambda *_: None),
+        mock.patch.object(slots, "before_alloc", lambda *_: ()),
         mock.patch.object(rows, "judge", lambda *_: None),
     ):
         yield

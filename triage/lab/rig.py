@@ -57,7 +57,9 @@ class Bench:
         elif scenario.cache:
             self.driver = Scheduler(scenario, self.runtime, self.gpu, seed, guard)
         else:
-            self.driver = Driver(scenario, self.runtime, self.gpu, seed, overlap, guard)
+            self.driver = Driver(
+                scenario, self.runtime, self.gpu, seed, overlap, guard, lands_inside=inside
+            )
 
     def _gpu(self, process: LabProcess) -> EmulatedGpu:
         """What receives the launches: FlashInfer's calls, or the reads of the other backends."""

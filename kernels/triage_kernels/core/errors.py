@@ -13,6 +13,10 @@ class InterpreterError(KernelError, RuntimeError):
     """Triton is already loaded in the other mode than the one the device needs."""
 
 
+class StrayWriteError(KernelError):
+    """A call wrote beside its outputs: beside an argument, or beside what it allocated."""
+
+
 class UnknownNameError(KernelError, LookupError):
     """No kernel, variant, check or provider of that name; the message lists those there are."""
 

@@ -20,11 +20,9 @@ import triton
 import triton.language as tl
 
 from triage_kernels.core.interpreter import interpreting
-from triage_kernels.core.launch import cdiv
+from triage_kernels.core.launch import INTERPRETED_LANES, cdiv
 from triage_kernels.core.plans import PLANS
 
-# The interpreter runs one program after the other: few large ones take a third of the time.
-_INTERPRETED_LANES = 8192
 _override: tuple[int, int] | None = None
 
 
@@ -77,7 +75,7 @@ def head_plan(head_dim: int, dtype: torch.dtype, parts: int = 1) -> HeadPlan:
     fewest = max(1, 32 // threads)
     lanes, per_warp = _override or PLANS["preamble" if parts == 2 else "heads"]
     if interpreting():
-        lanes = max(lanes, _INTERPRETED_LANES)
+        lanes = max(lanes, INTERPRETED_LANES)
     units = max(fewest, lanes // block)
     head_warps = max(1, threads // 32)
     most = max(1, units * threads // 32)

@@ -6,8 +6,10 @@ fall before `triton` is first imported and cannot be taken back in one process.
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
+from typing import Any
 
 from triage_kernels.core.errors import InterpreterError
 
@@ -38,3 +40,32 @@ def use_device(device: str) -> None:
         os.environ[VARIABLE] = "1"
     else:
         os.environ.pop(VARIABLE, None)
+
+
+@functools.cache
+def patch_once_a_launch() -> None:
+    """Let Triton's interpreter patch its language once a launch, not at each helper's call.
+
+    A launch patches `triton.language` for as long as it runs; every call of a helper from
+    within it does so again, which is most of the time of a kernel that has helpers. Where
+    the interpreter is built otherwise than in 3.7 nothing is changed.
+    """
+    from triton.runtime import interpreter
+
+    kind = getattr(interpreter, "InterpretedFunction", None)
+    if kind is None or not hasattr(interpreter, "_patch_lang") or not hasattr(kind, "rewrite"):
+        return
+
+    language = sys.modules["triton.language"]
+    original = kind.__call__
+
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        # Triton's own helpers see the language under another name, and patch that.
+        if any(value is language.core for value in self.fn.__globals__.values()):
+            return original(self, *args, **kwargs)
+        try:
+            return self.rewrite()(*args, **kwargs)
+        except Exception as error:
+            raise interpreter.InterpreterError(repr(error)) from error
+
+    kind.__call__ = call

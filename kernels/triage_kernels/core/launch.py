@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from triage_kernels.core.interpreter import interpreting
+from triage_kernels.core.interpreter import interpreting, patch_once_a_launch
 from triage_kernels.core.plans import PLANS
 
 
@@ -74,6 +74,8 @@ class Turns(NamedTuple):
 _BY_BLOCK = {256: (4, 4), 512: (2, 4), 1024: (1, 4)}
 # A program of 4 warps that holds three or four weights takes a third of the registers.
 _PROGRAMS_PER_PROCESSOR = 2
+# The interpreter runs one program after the other: few large ones take a third of the time.
+INTERPRETED_LANES = 32768
 _override: dict[int, tuple[int, int, int]] = {}
 _recorder: list[Launch] | None = None
 
@@ -82,9 +84,12 @@ def row_plan(width: int) -> Plan:
     """The tile for rows of `width` elements: pieces of 1024 lanes where nothing was measured."""
     tuned = _override.get(width) or PLANS["rows"].get(str(width))
     if tuned:
-        return Plan(*tuned)
-    block = min(1024, max(256, 1 << (width - 1).bit_length()))
-    rows, warps = _BY_BLOCK[block]
+        rows, block, warps = tuned
+    else:
+        block = min(1024, max(256, 1 << (width - 1).bit_length()))
+        rows, warps = _BY_BLOCK[block]
+    if interpreting():
+        rows = max(rows, INTERPRETED_LANES // block)
     return Plan(rows, block, warps)
 
 
@@ -140,6 +145,7 @@ def launch(
     if _recorder is not None:
         _recorder.append(Launch(kernel, grid, args, constants, num_warps, enable_fp_fusion))
     elif interpreting():
+        patch_once_a_launch()
         # The interpreter is numpy: it warns where a GPU silently makes inf or NaN.
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)

@@ -18,7 +18,8 @@ from torch import Tensor
 from triage_kernels.core.alignment import aligned
 from triage_kernels.core.errors import ContractError
 from triage_kernels.core.guard import check_rows, check_vector
-from triage_kernels.core.launch import cdiv, launch
+from triage_kernels.core.interpreter import interpreting
+from triage_kernels.core.launch import INTERPRETED_LANES, cdiv, launch
 from triage_kernels.core.reference import rows_of, weight_of
 from triage_kernels.core.spec import Args, Case, Exact, KernelSpec, Misuse, Output, Outputs, Traffic
 
@@ -103,12 +104,14 @@ def gemma4_fused_routing(router_logits: Tensor, per_expert_scale: Tensor, topk: 
     if not 1 <= topk <= experts:
         raise ContractError(f"topk is {topk}; allowed: [1, {experts}]")
     device = router_logits.device
+    block = max(2, 1 << (experts - 1).bit_length())
+    rows = max(_ROWS, INTERPRETED_LANES // block) if interpreting() else _ROWS
     router_logits, per_expert_scale = map(aligned, (router_logits, per_expert_scale))
     weights = torch.empty((tokens, topk), dtype=torch.float32, device=device)
     ids = torch.empty((tokens, topk), dtype=torch.int32, device=device)
     launch(
         _routing_kernel,
-        (cdiv(tokens, _ROWS),),
+        (cdiv(tokens, rows),),
         router_logits,
         per_expert_scale,
         weights,
@@ -118,8 +121,8 @@ def gemma4_fused_routing(router_logits: Tensor, per_expert_scale: Tensor, topk: 
         E=experts,
         K=topk,
         SHIFT=13 if router_logits.dtype.itemsize == 2 else 0,
-        ROWS=_ROWS,
-        BLOCK_E=max(2, 1 << (experts - 1).bit_length()),
+        ROWS=rows,
+        BLOCK_E=block,
         BLOCK_K=max(2, 1 << (topk - 1).bit_length()),
         num_warps=_WARPS,
     )

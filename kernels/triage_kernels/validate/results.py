@@ -103,3 +103,22 @@ def repeat_line(op: str, provider: str, check: str, dtype: str, device: str) -> 
         f"triage kernels validate {op} --provider {provider} "
         f"--check {check} --dtype {dtype} --device {device}"
     )
+
+
+def died(subject: Subject, provider: str, name: str, why: str) -> CheckResult:
+    """The result of a check that ended the process it ran in."""
+    dtype = str(subject.dtype).removeprefix("torch.")
+    where = "a load or store outside what the call was given"
+    return CheckResult(
+        op=subject.spec.name,
+        provider=provider,
+        check=name,
+        device=subject.device,
+        dtype=dtype,
+        outcome="FAIL",
+        worst=f"{why}: {where}" if "SIGSEGV" in why or "SIGBUS" in why else why,
+        findings=1,
+        failures=(why,),
+        repro=repeat_line(subject.spec.name, provider, name, dtype, subject.device),
+        seconds=0.0,
+    )

@@ -6,21 +6,24 @@ on at once, so a run that is cut short keeps what it has.
 
 from __future__ import annotations
 
-import time
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
 from triage_kernels.core.errors import UnknownNameError
 from triage_kernels.core.models import VARIANTS
 from triage_kernels.core.spec import KernelSpec
+from triage_kernels.validate import children
 from triage_kernels.validate.checks import ALL, Check
 from triage_kernels.validate.checks.subject import Subject
+from triage_kernels.validate.children import Job
 from triage_kernels.validate.isolated import in_a_process
 from triage_kernels.validate.providers import Unavailable, resolve
 from triage_kernels.validate.registry import select
-from triage_kernels.validate.results import DTYPES, CheckResult, repeat_line, run_check
+from triage_kernels.validate.results import DTYPES, CheckResult, died, run_check
 
 # Checks in which a foreign kernel may read or write outside what we mapped for it.
 MAY_FAULT = frozenset({"int32-overflow"})
@@ -31,7 +34,7 @@ DEFAULT_DTYPES = {"cpu": ("float16", "float32"), "cuda": ("bfloat16", "float16",
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to validate; empty means everything there is."""
+    """What to validate; empty means everything there is, no workers one per core."""
 
     ops: tuple[str, ...] = ()
     providers: tuple[str, ...] = ("ours",)
@@ -39,6 +42,7 @@ class Request:
     device: str = "cpu"
     dtypes: tuple[str, ...] = ()
     checks: tuple[str, ...] = ()
+    workers: int = 0
 
 
 def _check_names(request: Request) -> dict[str, Check]:
@@ -57,25 +61,12 @@ def _check_variants(request: Request) -> None:
 
 def _isolated(subject: Subject, provider: str, name: str) -> CheckResult:
     """Run one check in a process of its own; its death is the result."""
-    start = time.perf_counter()
     dtype = str(subject.dtype).removeprefix("torch.")
     names = tuple(c.name for c in subject.cases)
     record = in_a_process(subject.spec.name, provider, name, dtype, subject.device, names)
-    if not isinstance(record, str):
-        return CheckResult(**{**record, "failures": tuple(record["failures"])})
-    return CheckResult(
-        op=subject.spec.name,
-        provider=provider,
-        check=name,
-        device=subject.device,
-        dtype=dtype,
-        outcome="FAIL",
-        worst=record,
-        findings=1,
-        failures=(record,),
-        repro=repeat_line(subject.spec.name, provider, name, dtype, subject.device),
-        seconds=time.perf_counter() - start,
-    )
+    if isinstance(record, str):
+        return died(subject, provider, name, record)
+    return CheckResult(**{**record, "failures": tuple(record["failures"])})
 
 
 def _cannot_run(spec: KernelSpec, provider: str, device: str, reason: str) -> CheckResult:
@@ -90,14 +81,15 @@ def validate(
 ) -> Iterator[CheckResult]:
     """Yield results as they are made, skipping those whose key is in `done`.
 
+    On a CPU every implementation runs in a child of its own, `request.workers` at a time:
+    a wild store fails its check, and the checks after it still run.
+
     Raises:
         UnknownNameError: an op, provider, variant or check there is not.
     """
     checks = _check_names(request)
     _check_variants(request)
-    if request.device == "cpu":
-        # Tensors are small, and threads that wait for each other are slow on a busy machine.
-        torch.set_num_threads(1)
+    jobs: list[Job[CheckResult]] = []
     for spec in select(request.ops):
         cases = tuple(
             c for c in spec.cases if not request.variants or c.variant in request.variants
@@ -111,10 +103,28 @@ def validate(
                 continue
             for dtype in request.dtypes or DEFAULT_DTYPES[request.device]:
                 subject = Subject(spec, call, request.device, DTYPES[dtype], cases)
-                for name, check in checks.items():
-                    if (spec.name, provider, name, request.device, dtype) in done:
-                        continue
-                    if provider != "ours" and name in MAY_FAULT:
-                        yield _isolated(subject, provider, name)
-                    else:
-                        yield run_check(subject, provider, name, check)
+                names = tuple(
+                    name
+                    for name in checks
+                    if (spec.name, provider, name, request.device, dtype) not in done
+                )
+                jobs.append(check_job(subject, provider, names))
+    if request.device == "cpu" and children.available():
+        # Tensors are small, and threads that wait for each other are slow on a busy machine;
+        # a child forked from a process whose threads hold work would wait for ever.
+        torch.set_num_threads(1)
+        yield from children.in_children(jobs, request.workers or os.cpu_count() or 1)
+    else:
+        for job in jobs:
+            yield from map(job.run, job.steps)
+
+
+def check_job(subject: Subject, provider: str, names: tuple[str, ...]) -> Job[CheckResult]:
+    """The checks of one subject, as steps of a child."""
+
+    def run(name: str) -> CheckResult:
+        if subject.device == "cuda" and provider != "ours" and name in MAY_FAULT:
+            return _isolated(subject, provider, name)
+        return run_check(subject, provider, name, ALL[name])
+
+    return Job(names, run, partial(died, subject, provider))

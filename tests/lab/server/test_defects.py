@@ -16,7 +16,7 @@ import torch
 from triage.errors import LabError
 from triage.lab import versions
 from triage.lab.server import defects, oracle
-from triage.lab.server.defects import Switch, exchange, hand_out_highest_first, turn_stale
+from triage.lab.server.defects import Switch, exchange, hand_out_far_first
 
 CHILD = Path(__file__).with_name("plugin_child.py")
 
@@ -78,11 +78,11 @@ def test_without_a_folder_the_release_has_no_defect(tmp_path):
 
 
 def test_the_folder_says_what_it_calls(tmp_path):
-    folder = defects.plugin("stale-swa-state", tmp_path, control=tmp_path / "control")
+    folder = defects.plugin("far-first", tmp_path, control=tmp_path / "control")
     found = importlib.metadata.distributions(path=[str(folder)])
     (point,) = [point for one in found for point in one.entry_points]
     assert point.group == "sglang.srt.plugins"
-    text = (folder / "aa_lab_stale_swa_state.py").read_text()
+    text = (folder / "aa_lab_far_first.py").read_text()
     compile(text, "plugin", "exec")
     assert str(tmp_path / "control") in text
 
@@ -90,8 +90,9 @@ def test_the_folder_says_what_it_calls(tmp_path):
 def test_an_unknown_defect_is_answered_with_the_known_ones(tmp_path):
     with pytest.raises(LabError, match="known: stale-swa-state, clamp"):
         defects.plugin("stale", tmp_path)
-    with pytest.raises(LabError, match="from the start"):
-        defects.plugin("clamp", tmp_path, control=tmp_path / "control")
+    for name in ("clamp", "stale-swa-state"):
+        with pytest.raises(LabError, match="from the start"):
+            defects.plugin(name, tmp_path, control=tmp_path / "control")
 
 
 def test_a_switch_turns_on_once_and_stays(tmp_path):
@@ -122,22 +123,9 @@ def test_one_row_has_nobody_to_exchange_with():
     assert table.tolist() == [[1, 2]]
 
 
-def test_a_backend_turns_stale_and_its_graphs_are_captured_again():
-    backend = SimpleNamespace(_swa_kv_pool=object(), use_sliding_window_kv_pool=True)
-    captured = []
-    worker = SimpleNamespace(
-        draft_attn_backend=backend,
-        cuda_graph_runner=object(),
-        _capture_cuda_graphs=lambda: captured.append(backend._swa_kv_pool),
-    )
-    turn_stale(worker)
-    # the state is stale before the capture, which bakes it in
-    assert captured == [None] and backend.use_sliding_window_kv_pool is False
-    with pytest.raises(LabError, match="no SWA state"):
-        turn_stale(SimpleNamespace(draft_attn_backend=SimpleNamespace(), cuda_graph_runner=None))
-
-
-def test_the_free_list_keeps_its_pages_in_another_order():
-    full = SimpleNamespace(free_pages=torch.tensor([3, 1, 7, 2]))
-    hand_out_highest_first(SimpleNamespace(full_attn_allocator=full))
-    assert full.free_pages.tolist() == [7, 3, 2, 1]
+def test_the_free_list_keeps_its_pages_and_begins_with_the_far_ones():
+    full = SimpleNamespace(free_pages=torch.tensor([1, 2, 3, 4, 5, 6, 7]))
+    hand_out_far_first(SimpleNamespace(full_attn_allocator=full), [(2, 4), (5, 6)])
+    assert full.free_pages.tolist() == [5, 3, 2, 7, 6, 4, 1]
+    hand_out_far_first(SimpleNamespace(full_attn_allocator=full), [])
+    assert full.free_pages.tolist() == [7, 6, 5, 4, 3, 2, 1]

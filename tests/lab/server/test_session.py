@@ -75,6 +75,8 @@ def test_our_plugin_is_put_on_the_path_only_where_nothing_installed_brings_it(
     assert plugin_folder.GROUP in points.read_text()
 
 
+WATCHED = "sglang-triage: watching cuda:0; recorder 1.0 MiB\n"
+PLUGIN_FAILED = "Failed to execute general plugin: aa_lab_stale_swa_state\n"
 LOAD = LoadResult("plain", 1, (RequestResult(0, "ok", 4, (7, 8)),), 0.5)
 
 
@@ -84,7 +86,7 @@ def served(**more) -> Served:
         gpu="NVIDIA H200", arch="sm_90", sglang="0.5.14", flashinfer="0.6.12",
         server_flags=(), notes=(), startup_s=50.0, load=LOAD, activity=activity("", 1024),
         death="", log_path=Path("server.log"),
-        log="sglang-triage: watching cuda:0; recorder 1.0 MiB", dumps=(),
+        log=WATCHED, dumps=(),
     )  # fmt: skip
     return replace(base, **more)
 
@@ -100,6 +102,8 @@ FAILED = replace(LOAD, results=(RequestResult(0, "failed", 4, error="503"),))
         ({"mode": "off", "log": ""}, "clean"),
         ({"log": ""}, "unguarded"),
         ({"log": "sglang-triage is NOT active on SGLang 0.5.14: not bound"}, "unguarded"),
+        ({"defect": "stale-swa-state", "log": WATCHED + PLUGIN_FAILED}, "no defect"),
+        ({"defect": "stale-swa-state"}, "clean"),
         ({"load": FAILED}, "failed"),
         ({"load": replace(LOAD, requests=2)}, "failed"),
         ({"death": "Killed"}, "died"),

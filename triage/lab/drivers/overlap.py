@@ -1,4 +1,4 @@
-"""SGLang's overlap loop around its own ScheduleBatch: a step is queued before the last one ends.
+"""SGLang's overlap loop around its own ScheduleBatch: a step is queued before the last is judged.
 
 `Scheduler.event_loop_overlap` in the same order: plan step N + 1 (filter, merge, admit,
 retract, allocate), queue it, look at the result of step N. So a request that ends in N, is
@@ -143,9 +143,8 @@ class OverlapScheduler(Scheduler):
         counts = (list(batch.prefix_lens), list(batch.extend_lens)) if extend else (None, None)
         self.watch.step = self.step
         self.watch.moved.clear()
-        queued = Queued(
-            self.guard.begin(), list(batch.reqs), {req: _row(req) for req in batch.reqs}, extend
-        )
+        rows = dict(zip(batch.reqs, batch.req_pool_indices.tolist(), strict=True))
+        queued = Queued(self.guard.begin(), list(batch.reqs), rows, extend)
         queued.run = self.forwards.from_schedule_batch(batch, *counts)
         later = self.scenario.graphs and not extend and self.landing.waits_for_the_next_plan()
         if later:

@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from triage.lab.forwards import Forwards
+from triage.lab.drivers.landing import Landing
+from triage.lab.forwards import Forwards, Row
 from triage.lab.request import LabRequest, evict_before_decode, evict_before_extend
 from triage.lab.runtime import Runtime
 from triage.lab.scenarios import Scenario
@@ -41,6 +42,8 @@ class Driver:
         seed: int,
         overlap: bool,
         guard: StepGuard,
+        *,
+        lands_inside: bool = True,
     ) -> None:
         self.scenario, self.runtime, self.watch = scenario, runtime, watch
         self.overlap = overlap
@@ -48,6 +51,8 @@ class Driver:
         widest = max(scenario.chunk, scenario.concurrency * scenario.draft_tokens)
         self.forwards = Forwards(runtime, watch, widest, guard.forward_done, graphs=scenario.graphs)
         self.seconds = self.forwards.seconds
+        self.landing = Landing(seed, lands_inside and overlap and scenario.queued)
+        self.forwards.landing = self.landing
         self.rng = np.random.default_rng(seed)
         self.waiting = deque(self._requests())
         self.running: list[LabRequest] = []
@@ -151,12 +156,15 @@ class Driver:
 
     def _plain_step(self, batch: list[LabRequest]) -> None:
         before = [r.length for r in batch]
+        ended = self._ended_before(batch)
         loc = self._next_token(batch)
-        step = self.guard.begin()
-        self.forwards.decode(batch, loc)
-        self.guard.end()
-        self.guard.release(step)
+        rows = _rows(batch)
+        step = self._begin(ended)
+        self.forwards.decode(rows, loc)
+        self._end(step)
         for request, length in zip(batch, before, strict=True):
+            if request in ended:
+                continue
             request.reported = length if self.overlap else request.length
             request.decode_batch_idx += 1
             self._end_of_step(request)
@@ -164,16 +172,38 @@ class Driver:
     def _speculative_step(self, batch: list[LabRequest]) -> None:
         width = self.scenario.draft_tokens
         lookahead = 2 * width if self.scenario.keeps_rejected else width
+        ended = self._ended_before(batch)
         self._extend(batch, [r.length + lookahead for r in batch])
         slots = torch.stack([self._slots(r, r.length, r.length + width) for r in batch])
+        rows, loc = _rows(batch), slots.reshape(-1)
+        step = self._begin(ended)
+        self.forwards.draft(rows, slots)
+        self.forwards.verify(rows, loc)
+        self.forwards.after_verify(rows, loc)
+        self._end(step)
+        self._accept(batch, ended)
+
+    def _ended_before(self, batch: list[LabRequest]) -> list[LabRequest]:
+        """Under overlap, the requests of `batch` that the result of the step before ends."""
+        return [r for r in batch if self.overlap and r.length >= r.final_tokens]
+
+    def _begin(self, ended: list[LabRequest]) -> int:
+        """A step is queued; `ended` are finished somewhere inside its forwards, or behind them."""
         step = self.guard.begin()
-        self.forwards.draft(batch, slots)
-        loc = slots.reshape(-1)
-        self.forwards.verify(batch, loc)
-        self.forwards.after_verify(batch, loc)
+        self.watch.moved.clear()
+
+        def look_at_last() -> None:
+            for request in ended:
+                self.watch.moved.add(request.req_pool_idx)
+                self._finish(request)
+
+        self.landing.expect(look_at_last)
+        return step
+
+    def _end(self, step: int) -> None:
         self.guard.end()
+        self.landing.behind()
         self.guard.release(step)
-        self._accept(batch)
 
     # -- lifecycle by hand -------------------------------------------------------------
 
@@ -243,12 +273,14 @@ class Driver:
         allocator = self.runtime.token_to_kv_pool_allocator
         return MemoryError(f"{where} returned None at step {self.step}: {allocator.debug_print()}")
 
-    def _accept(self, batch: list[LabRequest]) -> None:
+    def _accept(self, batch: list[LabRequest], ended: list[LabRequest]) -> None:
         """Accept 1 to `draft_tokens` tokens a row, release what was rejected, finish rows."""
         s = self.scenario
         drafts = s.draft_tokens - 1
         extra = self.rng.binomial(drafts, (s.mean_accept - 1) / drafts, len(batch))
         for request, more in zip(batch, extra, strict=True):
+            if request in ended:
+                continue
             before = request.length
             request.length += 1 + int(more)
             if not self.overlap:
@@ -291,6 +323,11 @@ class Driver:
     def _slots(self, request: LabRequest, start: int, stop: int) -> torch.Tensor:
         row = self.runtime.req_to_token_pool.req_to_token[request.req_pool_idx]
         return row[start:stop].to(torch.int64)
+
+
+def _rows(batch: list[LabRequest]) -> list[Row]:
+    """Rows and lengths as they are when a step is queued."""
+    return [Row(int(request.req_pool_idx or 0), request.length) for request in batch]
 
 
 def _pages(tokens: int, page_size: int) -> int:

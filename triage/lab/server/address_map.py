@@ -113,23 +113,32 @@ def buffers_of(pool: Any) -> list[Buffer]:
     return found
 
 
-def address_map(pool: Any, free_pages: Any = None) -> dict[str, Any]:
-    """The map of this process as JSON values.
-
-    free_pages: ids of the full pool in the order they will be handed out, if known.
-    """
+def mapped() -> tuple[list[Span], list[Span]]:
+    """What this process has mapped: by PyTorch's CUDA allocator, and readable on the host."""
     import torch
 
     segments = [
         (int(segment["address"]), int(segment["address"]) + int(segment["total_size"]))
         for segment in (torch.cuda.memory_snapshot() if torch.cuda.is_available() else ())
     ]
-    buffers = buffers_of(pool)
+    return merged(segments), readable(Path("/proc/self/maps").read_text())
+
+
+def outside_all(pool: Any) -> list[Span]:
+    """Ids of `pool`'s full half that leave all of `mapped` from every SWA buffer's base."""
+    cuda, host = mapped()
+    swa = [buffer for buffer in buffers_of(pool) if buffer.name.startswith("swa")]
+    return beyond(swa, pool.size // pool.page_size + 1, merged([*cuda, *host]))
+
+
+def address_map(pool: Any) -> dict[str, Any]:
+    """The map of this process as JSON values. `asked`: the highest ids that leave everything."""
+    cuda, host = mapped()
+    buffers, full_pages = buffers_of(pool), pool.size // pool.page_size + 1
     swa = [buffer for buffer in buffers if buffer.name.startswith("swa")]
-    full_pages = pool.size // pool.page_size + 1
-    cuda, host = merged(segments), readable(Path("/proc/self/maps").read_text())
-    outside = beyond(swa, full_pages, merged([*cuda, *host]))
-    next_out = [] if free_pages is None else free_pages[:ASKED].tolist()
+    outside = outside_all(pool)
+    asked = [page for low, high in reversed(outside) for page in range(high - 1, low - 1, -1)]
+    asked = asked[:ASKED]
     return {
         "buffers": [asdict(buffer) for buffer in buffers],
         "cuda_segments": cuda,
@@ -139,13 +148,8 @@ def address_map(pool: Any, free_pages: Any = None) -> dict[str, Any]:
         "swa_pages": pool.size_swa // pool.page_size + 1,
         "beyond_cuda_segments": beyond(swa, full_pages, cuda),
         "beyond_all_mapped": outside,
-        "handed_out_next": next_out,
-        "handed_out_next_beyond": sum(
-            any(low <= page < high for low, high in outside) for page in next_out
-        ),
-        "driver_knows": driver_knows(
-            [b.base + page * b.page_bytes for b in swa for page in next_out]
-        ),
+        "asked": asked,
+        "driver_knows": driver_knows([b.base + page * b.page_bytes for b in swa for page in asked]),
     }
 
 
@@ -172,15 +176,13 @@ class AddressMap(Observer):
     def begin(self, step: Step) -> None:
         if step.number != 1:
             return
-        mine = moments()
-        free = mine.scheduler.token_to_kv_pool_allocator.full_attn_allocator.free_pages
-        found = [address_map(pool, free) for pool in mine.pools]
+        found = [address_map(pool) for pool in moments().pools]
         self.out.write_text(json.dumps(found, indent=1) + "\n")
         for one in found:
             complain(
                 f"full page ids beyond all mapped memory from every SWA buffer: "
-                f"{one['beyond_all_mapped'] or 'none'} of {one['full_pages']}; of the next "
-                f"{len(one['handed_out_next'])} to be handed out {one['handed_out_next_beyond']}"
+                f"{one['beyond_all_mapped'] or 'none'} of {one['full_pages']}; of the highest "
+                f"{len(one['asked'])} the driver knows {one['driver_knows']} addresses"
             )
 
 

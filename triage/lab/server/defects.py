@@ -1,28 +1,28 @@
 """Put a defect into a real server, from its start or from a moment on.
 
 Each is a plugin of its own that is called before `sglang-triage`, in every process, and lies
-below its hooks (see `plugin_folder`). With a control file the defect begins when that file
-appears, so that one server can show both: sound, then wrong.
+below its hooks (see `plugin_folder`). Where a control file is legal the defect begins when that
+file appears, so that one server can show both: sound, then wrong.
 
     stale-swa-state   sgl-project/sglang#26957: a frozen-KV draft keeps the SWA state of its own
-                      pool (`triage.lab.reinject`). Graphs bake in what the backend held at their
-                      capture, so a server that turns stale captures its draft's graphs again, as
-                      SGLang does when a batch needs another hidden mode.
+                      pool (`triage.lab.reinject`). From the start only, as it was: graphs bake in
+                      what the backend held at their capture. Nothing is wrong yet while both
+                      pools hand out the same ids.
     clamp             the same, and ids beyond the SWA pool cut to its last page: what people do
                       against the crash. For comparison; from the start only.
     page-exchange     the newest page of the first two rows of a target's table change places: each
                       reads a page of another request, in range. For servers without a draft.
-    highest-first     no defect: the full pool's free list in descending order. SGLang promises no
-                      order; high ids reach far.
+    far-first         no defect: the full pool hands out first the ids that leave all mapped memory
+                      from every SWA buffer (`address_map`), the others in descending order.
+                      SGLang promises no order.
 
-Not covered: releases before 0.5.14 for `page-exchange`, and for `stale-swa-state` with a
-control file; LabError says so in the server's log.
+Not covered: releases before 0.5.14 for `page-exchange`; LabError says so in the server's log.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from torch import Tensor
 
 from triage.errors import LabError
 from triage.lab.patching import replaced
-from triage.lab.server import plugin_folder
+from triage.lab.server import address_map, plugin_folder
 from triage.lab.server.late import (
     Moments,
     Observer,
@@ -40,7 +40,6 @@ from triage.lab.server.late import (
     complain,
     moments,
     observe,
-    wrap,
 )
 
 _held: list[Any] = []  # contexts that last as long as the process
@@ -50,12 +49,12 @@ def plugin(name: str, directory: Path, *, control: Path | None = None) -> Path:
     """A plugin folder with which a server has the defect `name`.
 
     control: the defect begins when this file appears; None has it from the start.
-    Raises LabError for an unknown name, and for `clamp` with a control file.
+    Raises LabError for an unknown name, and for one that only a start can bring.
     """
     if name not in DEFECTS:
         raise LabError(f"no defect {name!r} for a server; known: {', '.join(DEFECTS)}")
-    if name == "clamp" and control is not None:
-        raise LabError("clamp is a comparison from the start of a server; leave the control out")
+    if name in BUILT_IN and control is not None:
+        raise LabError(f"{name} is there from the start of a server; leave the control out")
     call = f"{__name__}:insert"
     return plugin_folder.write(
         directory, name, call, defect=name, control=None if control is None else str(control)
@@ -86,54 +85,11 @@ class Switch:
 
 
 def _stale_swa_state(switch: Switch) -> None:
-    if switch.path is None:
-        from triage.lab.reinject import reinject
+    from triage.lab.reinject import reinject
 
-        context = reinject("stale-swa-state")
-        context.__enter__()
-        _held.append(context)
-        return
-    observe(_TurnStale(switch))
-
-
-class _TurnStale(Observer):
-    """Before the first draft after the switch, the draft's backend is what it was built as."""
-
-    def __init__(self, switch: Switch) -> None:
-        self.switch = switch
-        self.done = False
-
-    def bind(self, moments: Moments) -> None:
-        try:
-            from sglang.srt.speculative.frozen_kv_mtp_worker_v2 import FrozenKVMTPDraftWorker
-        except ImportError as error:
-            raise LabError(f"this SGLang drafts elsewhere: {error}") from error
-        wrap(FrozenKVMTPDraftWorker, "draft", self._draft)
-
-    def _draft(self, original: Any, worker: Any, batch: Any, *a: Any, **k: Any) -> Any:
-        if not self.done and self.switch.on:
-            self.done = True
-            turn_stale(worker)
-            complain("stale-swa-state begins")
-        return original(worker, batch, *a, **k)
-
-
-def turn_stale(worker: Any) -> None:
-    """Make `worker`, a frozen-KV draft worker, what it would be had it been built with the defect.
-
-    Captures its graphs again where it has any. Raises LabError for a backend without the state.
-    """
-    backend = worker.draft_attn_backend
-    if "_swa_kv_pool" not in vars(backend):
-        raise LabError(f"{type(backend).__name__} keeps no SWA state that could be stale")
-    backend._swa_kv_pool = None
-    backend.use_sliding_window_kv_pool = False
-    if hasattr(backend, "_swa_full_to_swa_mapping"):
-        backend._swa_full_to_swa_mapping = None
-    if worker.cuda_graph_runner is not None:
-        worker._capture_cuda_graphs()
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()  # what the capture filled, on a stream of its own
+    context = reinject("stale-swa-state")
+    context.__enter__()
+    _held.append(context)
 
 
 # -- clamp -----------------------------------------------------------------------------
@@ -223,30 +179,51 @@ def exchange(table: Tensor, lengths: Tensor, page_size: int, on: Tensor) -> None
     table[rows, columns] = torch.where(on, newest.flip(0), newest)
 
 
-# -- highest-first ---------------------------------------------------------------------
+# -- far-first -------------------------------------------------------------------------
 
 
-class _HighestFirst(Observer):
-    """Before the first step: the full pool's free pages, highest id first."""
+class _FarFirst(Observer):
+    """Reorders the free list before the first step that is launched with the switch on."""
+
+    def __init__(self, switch: Switch) -> None:
+        self.switch = switch
+        self.done = False
 
     def begin(self, step: Step) -> None:
-        if step.number == 1:
-            hand_out_highest_first(moments().scheduler.token_to_kv_pool_allocator)
-            complain("the full pool hands out its highest pages first")
+        if self.done or not self.switch.on:
+            return
+        self.done = True
+        mine = moments()
+        allocator = mine.scheduler.token_to_kv_pool_allocator
+        spans = address_map.outside_all(mine.pools[0])
+        hand_out_far_first(allocator, spans)
+        complain(
+            f"from step {step.number} on the full pool hands out its far pages first, ids "
+            f"{spans or 'none'}, next {allocator.full_attn_allocator.free_pages[:4].tolist()}"
+        )
 
 
-def hand_out_highest_first(allocator: Any) -> None:
-    """Reverse the free list of `allocator`'s full pool; the same pages, another order."""
+def hand_out_far_first(allocator: Any, spans: Sequence[tuple[int, int]]) -> None:
+    """Reorder the free list of `allocator`'s full pool; the same pages.
+
+    spans: half-open ranges of ids that come first. Both parts descend. Waits for the device.
+    """
     full = allocator.full_attn_allocator
-    full.free_pages = full.free_pages.sort(descending=True).values
+    pages = full.free_pages.sort(descending=True).values
+    far = torch.zeros_like(pages, dtype=torch.bool)
+    for low, high in spans:
+        far |= (pages >= low) & (pages < high)
+    full.free_pages = torch.cat([pages[far], pages[~far]])
 
 
 DEFECTS: dict[str, Callable[[Switch], None]] = {
     "stale-swa-state": _stale_swa_state,
     "clamp": _clamp,
     "page-exchange": lambda switch: observe(_Exchange(switch)),
-    "highest-first": lambda switch: observe(_HighestFirst()),
+    "far-first": lambda switch: observe(_FarFirst(switch)),
 }
+BUILT_IN = ("stale-swa-state", "clamp")
+"""Those that a server has from its start or not at all."""
 
 
 def _keep(owner: Any, name: str, make: Callable[[Any], Any]) -> None:

@@ -35,7 +35,7 @@ _META = (
 class RequestResult:
     """What one request of a load came to.
 
-    status: "ok", "aborted" (by the load, on purpose) or "failed".
+    status: "ok", "aborted" (by the load, on purpose), "ended" (the server's own abort) or "failed".
     output_ids: the answer; empty where aborted or failed.
     meta: of SGLang's meta_info, token counts and what it says of speculation.
     """
@@ -74,6 +74,11 @@ class LoadResult:
         return self._count("aborted")
 
     @property
+    def ended(self) -> int:
+        """Requests that the server answered with an abort of its own."""
+        return self._count("ended")
+
+    @property
     def unsent(self) -> int:
         return self.requests - len(self.results)
 
@@ -110,10 +115,10 @@ class LoadResult:
 
     @property
     def errors(self) -> dict[str, int]:
-        """Error -> how many requests failed with it."""
+        """Error -> how many requests failed, or were ended by the server, with it."""
         found: dict[str, int] = {}
         for one in self.results:
-            if one.status == "failed":
+            if one.status in ("failed", "ended"):
                 found[one.error] = found.get(one.error, 0) + 1
         return found
 
@@ -132,6 +137,7 @@ class LoadResult:
             "requests": self.requests,
             "ok": self.ok,
             "aborted": self.aborted,
+            "ended": self.ended,
             "failed": self.failed,
             "unsent": self.unsent,
             "errors": self.errors,
@@ -279,7 +285,9 @@ class _Player:
         import aiohttp
 
         began = time.perf_counter()
-        rid = f"lab-{self.token}-{one.index}"
+        # SGLang aborts every request whose id begins with the one it is given: an id must not
+        # be the beginning of another.
+        rid = f"lab-{self.token}-{one.index:06d}"
         body = {
             "rid": rid,
             "input_ids": list(one.input_ids),
@@ -300,7 +308,7 @@ class _Player:
             self.refused = 0
             status = "ok"
             if (answer["meta_info"].get("finish_reason") or {}).get("type") == "abort":
-                status = "aborted" if one.abort else "failed"
+                status = "aborted" if one.abort else "ended"
                 error = "" if one.abort else str(answer["meta_info"]["finish_reason"])
         except TimeoutError:
             status = "aborted" if how == "hang up" else "failed"

@@ -165,7 +165,7 @@ class Server:
                 started.stdin.close()
             with suppress(subprocess.TimeoutExpired):
                 started.wait(self.grace_s + 40)
-            # Only where the supervisor was killed itself is anything left below.
+            # Only where the supervisor was killed itself is anything left: of its session.
             supervisor.end(started.pid, self.grace_s, session=started.pid)
 
     def log(self) -> str:

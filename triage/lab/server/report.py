@@ -18,6 +18,7 @@ def text(served: Served) -> str:
         counts = f"{load.ok} of {load.requests} {load.kind} requests answered"
         counts += f", {load.aborted} aborted on purpose" if load.aborted else ""
         counts += f", {load.failed} failed" if load.failed else ""
+        counts += f", {load.ended} aborted by the server" if load.ended else ""
         counts += f", {load.unsent} not sent or cut off" if load.unsent else ""
         lines.append(f"  load      {counts}")
         lines += [f"            {count} x {error}" for error, count in load.errors.items()]

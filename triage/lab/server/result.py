@@ -9,6 +9,7 @@ from typing import Any
 from triage.errors import DumpError
 from triage.lab.server import server_log
 from triage.lab.server.load import LoadResult
+from triage.lab.server.plugin_folder import FIRST
 from triage.lab.server.server_log import Activity
 
 OUTCOMES = {
@@ -17,7 +18,8 @@ OUTCOMES = {
     "fault": "FAULT: an illegal memory access, and no trap saw it",
     "died": "DIED: the server ended",
     "failed": "FAILED REQUESTS: the server lived, some requests did not",
-    "unguarded": "NOT GUARDED: traps were asked for and the server's log does not say it has them",
+    "unguarded": "NOT GUARDED: traps were asked for, and the log names no device that is watched",
+    "no defect": "NO DEFECT: it was asked for, and SGLang could not run the plugin that puts it in",
     "interrupted": "INTERRUPTED: what follows is as far as it came",
 }
 """Outcome -> its sentence, worst evidence first where several hold (`Served.outcome`)."""
@@ -27,7 +29,8 @@ OUTCOMES = {
 class ExplainedDump:
     """One dump of the server: where it is, what it recorded, and the cause it is explained by.
 
-    causes: names of the causes that fit best; empty where none is known.
+    role, in_graph: of the launch; None where the dump does not say.
+    causes, keys: names and keys of the causes that fit best; empty where none is known.
     error: why the dump could not be read, "" if it could.
     """
 
@@ -35,7 +38,10 @@ class ExplainedDump:
     invariant: str = ""
     summary: str = ""
     where: str = ""
+    role: str | None = None
+    in_graph: bool | None = None
     causes: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
     confidence: str = ""
     fix: str = ""
     error: str = ""
@@ -46,7 +52,10 @@ class ExplainedDump:
             "invariant": self.invariant,
             "summary": self.summary,
             "where": self.where,
+            "role": self.role,
+            "in_graph": self.in_graph,
             "causes": list(self.causes),
+            "keys": list(self.keys),
             "confidence": self.confidence,
             "fix": self.fix,
             "error": self.error,
@@ -68,7 +77,10 @@ def explained(path: Path) -> ExplainedDump:
         invariant=dump.fault.invariant,
         summary=dump.fault.summary,
         where=dump.fault.where,
+        role=None if dump.backend is None else dump.backend.role,
+        in_graph=None if dump.backend is None else dump.backend.in_graph,
         causes=tuple(cause.name for cause in named),
+        keys=tuple(cause.key for cause in named),
         confidence=named[0].confidence.name.lower() if named else "",
         fix=named[0].fix if named else "",
     )
@@ -114,10 +126,12 @@ class Served:
             return "died"
         if self.interrupted:
             return "interrupted"
-        if self.load is not None and (self.load.failed or self.load.unsent):
+        if self.load is not None and (self.load.failed or self.load.ended or self.load.unsent):
             return "failed"
         if self.mode != "off" and not self.guarded:
             return "unguarded"
+        if self.defect and f"Failed to execute general plugin: {FIRST}" in self.log:
+            return "no defect"
         return "clean"
 
     @property

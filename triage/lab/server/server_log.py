@@ -75,6 +75,11 @@ def illegal_access(text: str) -> bool:
     return bool(_ILLEGAL.search(text))
 
 
+def child_failed(text: str) -> bool:
+    """Was the launcher told that one of its processes ended?"""
+    return _CHILD_FAILED in text
+
+
 def tail(text: str, lines: int) -> str:
     """The last `lines` lines, requests for health and answers left out."""
     return "\n".join([line for line in text.splitlines() if not _NOISE.search(line)][-lines:])

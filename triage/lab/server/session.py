@@ -33,6 +33,8 @@ LOADS = ("plain", "mixed", "none")
 REQUESTS = {"plain": 96, "mixed": 500}
 CONCURRENCY = {"plain": 32, "mixed": 48}
 PLAIN_INPUT, PLAIN_OUTPUT = 1024, 256
+SAID_EVERY_S = 15.0
+
 SETTLE_S = 2.0
 """After the last answer: time for a server to judge its last step, and to end of it."""
 
@@ -204,7 +206,8 @@ def serve(
     startup_s, played, death = None, None, ""
     with server:
         try:
-            startup_s = server.start(wish.timeout_s)
+            say(f"starting; its log is {server.log_path}")
+            startup_s = server.start(wish.timeout_s, _patience(server, say))
             say(f"healthy after {startup_s:.0f} s")
             played = _play(plan, server, say, progress)
             if server.wait_dead(SETTLE_S):
@@ -219,6 +222,19 @@ def serve(
     if startup_s is None and served.outcome == "died":
         raise CannotServe(f"the server ended before it was healthy: {death} ({server.log_path})")
     return served
+
+
+def _patience(server: Server, say: Say) -> Callable[[float], None]:
+    """Says every SAID_EVERY_S seconds how long the server has started, and its last line."""
+    said = SAID_EVERY_S
+
+    def progress(waited: float) -> None:
+        nonlocal said
+        if waited >= said:
+            said = waited + SAID_EVERY_S
+            say(f"  {waited:.0f} s: {server.log_tail(1)[:160]}")
+
+    return progress
 
 
 def partial(plan: Plan) -> Served:

@@ -8,8 +8,8 @@ silent. Here the sizes are chosen so that it cannot:
     eight times a full page, so the reach of a full id outgrows the full pool's own bytes
     4,194,304 full tokens: ids up to 65,536, 16 GiB from an SWA buffer's base
     --swa-full-tokens-ratio 0.004: the SWA pool itself stays near one GiB
-    the free list in descending order (defect plugin `highest-first`): the first request
-    gets the ids that reach farthest
+    from a moment on the ids that leave every mapping are handed out first (defect plugin
+    `far-first`); until then both pools hand out the same low ids, and nothing is wrong
 
 Weights are SGLang's dummy ones: only addresses matter. `address_map` computes before any
 wrong launch which ids leave every mapping; the silent form is the same defect with any

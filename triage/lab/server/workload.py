@@ -46,7 +46,7 @@ def plain(
 def mixed(
     requests: int, seed: int, vocab_size: int, *, page_size: int = 64, window: int = 512
 ) -> list[Asked]:
-    """Lengths at edges, shared prefixes, aborts; prompts up to 5,500 tokens, answers up to 700."""
+    """Lengths at edges, shared prefixes, aborts; prompts up to 5,500 tokens, answers up to 300."""
     shared = random.Random(f"mixed {seed}")
     lengths = (200, 700, 1500, 3000)
     prefixes = [_tokens(shared, shared.choice(lengths), vocab_size) for _ in range(PREFIXES)]
@@ -57,7 +57,7 @@ def mixed(
         draw = random.Random(f"mixed {seed} {index}")
         prefix = draw.choice(prefixes) if draw.random() < SHARED_SHARE else ()
         own = draw.choice((17, *page_edges, *window_edges, 900, 2500))
-        answer = draw.choice((1, 2, 5, page_size - 1, page_size, page_size + 1, 300, 700))
+        answer = draw.choice((1, 2, 5, page_size - 1, page_size, page_size + 1, 2 * page_size, 300))
         abort = None
         if draw.random() < ABORTED_SHARE:
             how: Literal["hang up", "abort_request"]

@@ -18,13 +18,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from triage.invariants.catalogue import EAGER_ONLY
+
 SEEN = "trtllm_mha"
-
-IN_GRAPHS = ("I1", "I2", "I3", "I12", "I26")
-"""What the device checker judges inside a replay, in every mode."""
-
-EAGER_ONLY = frozenset({"I9", "I11", "I22", "I27"})
-"""What has no place to stand once a graph is replayed: no Python runs there."""
 
 _PREFILLS = ("sm_100", "sm_103")
 _DECODES = (*_PREFILLS, "sm_90", "sm_120", "sm_121")

@@ -139,7 +139,8 @@ class History:
         if isinstance(error, TrapError) or self.watching.watch is None:
             return None
         summary = known_errors.told(type(error).__name__, str(error), where)
-        failure = Failure.ILLEGAL_ADDRESS if "illegal memory" in summary else Failure.EXCEPTION
+        illegal = "illegal memory access" in str(error)
+        failure = Failure.ILLEGAL_ADDRESS if illegal else Failure.EXCEPTION
         values = {"type": type(error).__name__, "message": summary}
         seen = Observation(Form.EXCEPTION, failure, values=values)
         path, problem = self.save(CRASH, summary, where, seen)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
-from triage_kernels.validate.checks import memory, misuse, numeric, routing, rows, semantics
+from triage_kernels.validate.checks import far, memory, misuse, numeric, routing, rows, semantics
 from triage_kernels.validate.checks.subject import Finding, Subject
 
 Check: TypeAlias = Callable[[Subject], Iterator[Finding]]
@@ -29,7 +29,8 @@ ALL: dict[str, Check] = {
     "aliasing": memory.aliasing,
     "in-place-out": memory.in_place_out,
     "slot-bounds": memory.slot_bounds,
-    "int32-overflow": memory.int32_overflow,
+    "int32-overflow": far.int32_overflow,
+    "far-positions": far.positions_to_2_31,
     "refuses-misuse": misuse.refuses_misuse,
     "selection-contract": routing.selection_contract,
 }

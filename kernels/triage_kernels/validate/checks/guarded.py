@@ -62,7 +62,12 @@ def embed(args: Args, spec: KernelSpec, pad: int) -> tuple[Args, list[Frame]]:
     """
     moved, frames = dict(args), []
     for name, value in args.items():
-        if not isinstance(value, Tensor) or name in spec.per_row or value.dim() not in (1, 2, 3):
+        if not isinstance(value, Tensor) or value.dim() not in (1, 2, 3):
+            continue
+        if name in spec.per_row:
+            # Among legal values: a stray index must not become a stray load.
+            moved[name] = torch.cat((value, value.flip(0), value))[len(value) :][: len(value)]
+            moved[name].copy_(value)
             continue
         shape = list(value.shape)
         pad += 16
@@ -96,8 +101,8 @@ class GuardedAllocation(TorchDispatchMode):
     outputs, without its help.
     """
 
-    frames: list[Frame] = field(default_factory=list)
     guard: int = 4096
+    frames: list[Frame] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -121,8 +126,68 @@ class GuardedAllocation(TorchDispatchMode):
         return view
 
 
-def under_guard(call: Callable[..., Any], args: Args) -> tuple[Any, list[Frame]]:
-    """Call with every allocation guarded."""
-    with GuardedAllocation() as mode:
+def under_guard(call: Callable[..., Any], args: Args, guard: int = 4096) -> tuple[Any, list[Frame]]:
+    """Call with every allocation between guards of so many elements."""
+    with GuardedAllocation(guard) as mode:
         result = call(**args)
     return result, mode.frames
+
+
+_FENCE = 0xFF  # NaN in every float, -1 in every integer
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """The bytes before and after one storage of a call's arguments."""
+
+    names: str
+    before: Tensor
+    after: Tensor
+
+    def damage(self) -> int:
+        """Bytes of the fence that something has written."""
+        sides = (self.before, self.after)
+        if all(bool((side.view(torch.int64) == -1).all()) for side in sides):
+            return 0
+        return sum(int((side != _FENCE).sum()) for side in sides)
+
+
+def reach(args: Args) -> int:
+    """Bytes that the largest argument spans: how far a store with a wrong stride may go."""
+    spans = [0]
+    for value in args.values():
+        if isinstance(value, Tensor) and value.numel():
+            steps = zip(value.shape, value.stride(), strict=True)
+            spans.append((1 + sum((n - 1) * s for n, s in steps)) * value.element_size())
+    return max(spans)
+
+
+def fenced(args: Args) -> tuple[Args, list[Fence]]:
+    """Arguments with tensors of their own, each storage between fences wide enough to notice.
+
+    Layouts stay: views of one buffer are views of one new buffer.
+    """
+    # Aligned as an allocation is, so that a kernel is compiled and summed as it would be.
+    width = (2 * min(reach(args), 1 << 19) + (1 << 16)) // 256 * 256
+    moved: Args = {}
+    storages: dict[int, Tensor] = {}
+    fences: dict[int, Fence] = {}
+    for name, value in args.items():
+        if not isinstance(value, Tensor) or not value.numel():
+            moved[name] = value.clone() if isinstance(value, Tensor) else value
+            continue
+        storage = value.untyped_storage()
+        key, size = storage.data_ptr(), storage.nbytes()
+        if key not in storages:
+            total = 2 * width + (size + 7) // 8 * 8
+            room = torch.full((total,), _FENCE, dtype=torch.uint8, device=value.device)
+            whole = torch.empty(0, dtype=torch.uint8, device=value.device).set_(storage)
+            room[width : width + size] = whole
+            storages[key] = room
+            fences[key] = Fence(name, room[:width], room[-width:])
+        view = torch.empty(0, dtype=value.dtype, device=value.device)
+        offset = value.storage_offset() + width // value.element_size()
+        moved[name] = view.set_(
+            storages[key].untyped_storage(), offset, value.shape, value.stride()
+        )
+    return moved, list(fences.values())

@@ -40,6 +40,11 @@ def hard_rows(experts: int, topk: int, dtype: torch.dtype) -> dict[str, Tensor]:
     fewer[-1] = -torch.inf
     rows["-inf but for K - 1"] = fewer
     rows["all -inf"] = torch.full((experts,), -torch.inf)
+    rows["all NaN"] = torch.full((experts,), torch.nan)  # what padding of a graph makes
+    rows["all +inf"] = torch.full((experts,), torch.inf)
+    rows["NaN but for one"] = torch.where(torch.arange(experts) == experts // 2, 0.5, torch.nan)
+    rows["far below zero"] = plain - 3e4
+    rows["descending"] = torch.linspace(3, -3, experts)
     for name, value in (("+NaN", torch.nan), ("-NaN", -torch.nan), ("+inf", torch.inf)):
         special = plain.clone()
         special[experts // 2] = value
@@ -56,7 +61,7 @@ def hard_rows(experts: int, topk: int, dtype: torch.dtype) -> dict[str, Tensor]:
     hard = {name: row.to(dtype) for name, row in rows.items()}
     as_int = torch.int32 if dtype == torch.float32 else torch.int16
     sign = torch.iinfo(as_int).min
-    for name in ("one +NaN", "NaN and +inf"):
+    for name in ("one +NaN", "NaN and +inf", "all NaN"):
         if name in hard:
             hard[name].view(as_int)[hard[name].isnan()] &= ~sign
     hard["one -NaN"].view(as_int)[experts // 2] |= sign

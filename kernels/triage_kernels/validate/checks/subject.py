@@ -15,6 +15,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from triage_kernels.core.errors import StrayWriteError
 from triage_kernels.core.spec import (
     Args,
     Case,
@@ -25,6 +26,7 @@ from triage_kernels.core.spec import (
     copy_args,
     to_device,
 )
+from triage_kernels.validate.checks.guarded import fenced, reach, under_guard
 
 Status = Literal["PASS", "FAIL", "SKIP"]
 
@@ -108,9 +110,27 @@ class Subject:
         generator = torch.Generator().manual_seed(zlib.crc32(text.encode()))
         return to_device(self.spec.make(case.dims, rows, self.dtype, generator), self.device)
 
-    def run(self, args: Args) -> Outputs:
-        """Call on copies, so `args` stay what they were."""
-        return as_tuple(self.call(**copy_args(args)))
+    def run(self, args: Args, **more: Any) -> Outputs:
+        """Call on fenced copies, so `args` stay what they were.
+
+        Raises:
+            StrayWriteError: something beside the copies or the call's own tensors was written.
+        """
+        copies, fences = fenced(args)
+        outputs = self.on(copies, **more)
+        for fence in fences:
+            if damage := fence.damage():
+                raise StrayWriteError(f"{damage} bytes beside the memory of {fence.names} written")
+        return outputs
+
+    def on(self, args: Args, **more: Any) -> Outputs:
+        """Call on these very tensors, with what it allocates guarded."""
+        guard = 4096 + reach(args)
+        result, frames = under_guard(self.call, {**args, **more}, min(guard, 1 << 26))
+        for frame in frames:
+            if damage := frame.damage():
+                raise StrayWriteError(f"{damage} elements beside {frame.name} written")
+        return as_tuple(result)
 
     def eager(self, args: Args) -> Outputs:
         return as_tuple(self.spec.eager(**copy_args(args)))

@@ -19,8 +19,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from triage.lab.server import address_map, defects, drafts, load, oracle
+from triage.lab.server import address_map, defects, drafts, load, oracle, server_log
+from triage.lab.server.flags import CHUNKED_PREFILL
 from triage.lab.server.process import Server
+from triage.lab.server.result import explained
 from triage.lab.server.smoke.results import Cell, Clock, Results
 
 VOCAB = 4096
@@ -36,7 +38,7 @@ PROVOKED: dict[str, Any] = {
     "input_tokens": 1400,
     "output_tokens": 64,
 }
-START_S, PLAIN_S, MIXED_S, DEATH_S = 270.0, 150.0, 240.0, 90.0
+START_S, PLAIN_S, MIXED_S, DEATH_S = 270.0, 150.0, 240.0, 60.0
 
 
 Outcome = tuple[bool | None, str, dict[str, Any]]
@@ -61,7 +63,7 @@ class Job:
     model: str = "small"
     mtp: bool = True
     flags: tuple[str, ...] = ()
-    least_s: float = 110.0
+    least_s: float = 95.0
 
 
 class Rig:
@@ -86,6 +88,7 @@ class Rig:
         self.dumps = folder / "dumps"
         self.make_server = server
         self.server: Any = None
+        self.sound: load.LoadResult | None = None
 
     # -- the job -----------------------------------------------------------------------
 
@@ -119,7 +122,7 @@ class Rig:
                     self.not_played(name, "the server did not start")
                 elif self.clock.over:
                     self.not_played(name, "the budget was spent")
-                elif not self.server.alive:
+                elif self.fell():
                     self.not_played(name, f"the server was dead: {self.death()}")
                 else:
                     method = getattr(self, name)
@@ -158,7 +161,7 @@ class Rig:
 
     def death(self) -> str:
         try:
-            if self.server is None or self.server.alive:
+            if self.server is None or not self.fell():
                 return ""
             return str(self.server.death_reason())[:600]
         except Exception as error:
@@ -216,7 +219,16 @@ class Rig:
             str(index): zlib.crc32(" ".join(map(str, ids)).encode())
             for index, ids in found.outputs.items()
         }
-        held = found.failed == 0 and found.unsent == 0 and self.server.alive
+        if self.sound is None:
+            self.sound = found
+        else:
+            equal, compared, before = found.same_as(self.sound)
+            figures["as the first load"] = {
+                "equal": equal,
+                "of": compared,
+                "share of tokens before a difference": round(before, 4),
+            }
+        held = found.ok == found.requests and not self.fell()
         return held, "" if held else self.unhappy(found), figures
 
     plain_again = plain
@@ -227,11 +239,13 @@ class Rig:
         return self.plain()
 
     def mixed(self, requests: str = "500") -> Outcome:
-        """Aborts, shared prefixes, edges: nobody may raise an alarm.
+        """Aborts, shared prefixes, edges: nobody may raise an alarm, and every request is answered.
 
-        A load that is cut off is no verdict, but what was answered until then is kept.
+        Requests that the server itself aborts are counted apart, as are chunked prefills and
+        retractions in its log. A load that is cut off is no verdict, but what was answered
+        until then is kept.
         """
-        path, count = self.folder / "mixed.jsonl", int(requests)
+        path, count, before = self.folder / "mixed.jsonl", int(requests), len(self.log())
         cut_off = ""
         try:
             found = self.within(
@@ -247,8 +261,9 @@ class Rig:
         except TimeoutError as error:
             found, cut_off = load.read(path), str(error)
         figures = self.loaded(found)
-        figures["dumps"] = [describe(each) for each in self.dump_files()]
+        figures["dumps"] = [explained(each).json() for each in self.dump_files()]
         figures["oracle"] = self.account()
+        figures["log"] = server_log.activity(self.log()[before:], CHUNKED_PREFILL).json()
         if figures["dumps"] or not self.server.alive or found.failed:
             return False, self.unhappy(found), figures
         if cut_off or found.unsent:
@@ -259,10 +274,10 @@ class Rig:
         """The defect begins: the server must stop itself in the oracle's first wrong step."""
         self.provoke()
         figures: dict[str, Any] = {"oracle": self.account(), "death": self.death()}
-        told = figures["dumps"] = [describe(path) for path in self.dump_files()]
+        told = figures["dumps"] = [explained(path).json() for path in self.dump_files()]
         seen = oracle.read_account(self.oracle_path)
         complaints = []
-        if self.server.alive:
+        if not self.fell():
             complaints.append("the server lives: no alarm")
         if not told:
             complaints.append("no dump")
@@ -270,7 +285,7 @@ class Rig:
             complaints.append("the oracle saw nothing wrong")
         elif seen.raised != seen.first_wrong:
             complaints.append(f"first wrong in step {seen.first_wrong}, alarm in {seen.raised}")
-        named = [name for one in told for name in one.get("named", ())]
+        named = [name for one in told for name in one["keys"]]
         if cause and cause not in named:
             complaints.append(f"explained as {named or 'unknown'}, expected {cause}")
         return not complaints, "; ".join(complaints), figures
@@ -289,7 +304,7 @@ class Rig:
             "map": self.map(),
             "oracle": self.account(),
         }
-        held = bool(illegal) and not self.server.alive
+        held = bool(illegal) and self.fell()
         return held, "" if held else "no illegal memory access in the server's log", figures
 
     def provoke(self) -> None:
@@ -307,15 +322,19 @@ class Rig:
 
         threading.Thread(target=play, daemon=True).start()
         end = time.monotonic() + min(DEATH_S, self.clock.left)
-        while time.monotonic() < end and self.server.alive and not over.is_set():
+        while time.monotonic() < end and not self.fell() and not over.is_set():
             time.sleep(0.25)
         # A scheduler that raised takes its parent down a little later.
         grace = time.monotonic() + min(20.0, self.clock.left)
-        while time.monotonic() < grace and self.server.alive:
+        while time.monotonic() < grace and not self.fell():
             time.sleep(0.25)
 
     def alive(self) -> bool:
         return bool(self.server.alive)
+
+    def fell(self) -> bool:
+        """Is the server over? SGLang's launcher outlives a dead scheduler by up to a minute."""
+        return not self.server.alive or server_log.child_failed(self.log())
 
     # -- what it left ------------------------------------------------------------------
 
@@ -348,6 +367,7 @@ class Rig:
             "ok": found.ok,
             "aborted": found.aborted,
             "failed": found.failed,
+            "ended": found.ended,
             "unsent": found.unsent,
             "tokens_per_s": round(found.tokens_per_s, 1),
             "accept_length": found.accept_length,
@@ -356,9 +376,10 @@ class Rig:
         }
 
     def unhappy(self, found: Any) -> str:
-        first = next((r.error for r in found.results if r.status == "failed"), "")
+        first = next((r.error for r in found.results if r.status in ("failed", "ended")), "")
         return (
-            f"{found.failed} requests failed ({first[:200]}), {found.unsent} were not sent; "
+            f"{found.failed} requests failed, {found.ended} ended by the server "
+            f"({first[:200]}), {found.unsent} were not sent; "
             f"dumps: {[path.name for path in self.dump_files()]}; {self.death()}"
         )
 
@@ -378,24 +399,3 @@ class Rig:
     def log(self) -> str:
         path = self.folder / "server.log"
         return path.read_text(errors="replace") if path.exists() else ""
-
-
-def describe(path: Path) -> dict[str, Any]:
-    """A dump in a few words: its fault, its step, and what explains it."""
-    from triage.dump.file import read_dump
-    from triage.explain import explain
-
-    said: dict[str, Any] = {"file": path.name, "bytes": path.stat().st_size}
-    try:
-        dump = read_dump(path)
-        said |= {
-            "invariant": dump.fault.invariant,
-            "where": dump.fault.where,
-            "summary": dump.fault.summary[:300],
-            "in_graph": None if dump.backend is None else dump.backend.in_graph,
-            "role": None if dump.backend is None else dump.backend.role,
-            "named": explain(dump).as_dict()["named"],
-        }
-    except Exception as error:
-        said["unreadable"] = f"{type(error).__name__}: {error}"
-    return said

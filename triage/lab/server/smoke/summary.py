@@ -13,11 +13,19 @@ PROMISED_REQUESTS = 2000
 STARTUP_MORE_S = 5.0
 MEASURED = {
     "fix": ("fix", "plain"),
-    "defect": ("off", "plain_wrong"),
+    "defect": ("silent", "plain"),
     "clamp": ("clamp", "plain"),
     "off again": ("off", "plain_again"),
 }
 """Whose draft tokens are compared with the sound server's: job and part."""
+
+SOUND = {
+    "target": "off-target",
+    "off-target": "off-target",
+    "eager": "off-target",
+    "dummy-target": "dummy-target",
+}
+"""Job -> the job whose plain outputs its own are compared with, where it is not `off`."""
 
 
 def summarise(results: Results, folders: Path, **beside: Any) -> dict[str, Any]:
@@ -31,9 +39,9 @@ def summarise(results: Results, folders: Path, **beside: Any) -> dict[str, Any]:
     answered = sum(
         int(c.figures.get("ok", 0)) + int(c.figures.get("aborted", 0))
         for c in mixed
-        if c.held is not False
+        if c.job != "off" and not c.figures.get("dumps")
     )
-    false = [c.key for c in mixed if c.held is False]
+    false = [c.key for c in mixed if c.figures.get("dumps")]
     starts = {c.job: c.figures.get("start_s") for c in cells.values() if c.name == "start"}
     first = {k: first_step(c.figures) for k, c in alarms.items()}
     return {
@@ -42,7 +50,7 @@ def summarise(results: Results, folders: Path, **beside: Any) -> dict[str, Any]:
             "false alarms": {"cells": false, "requests": answered, "of": PROMISED_REQUESTS},
             "alarm in the first wrong step": first,
             "explained": {
-                k: sorted({n for d in c.figures.get("dumps", ()) for n in d.get("named", ())})
+                k: sorted({n for d in c.figures.get("dumps", ()) for n in d.get("keys", ())})
                 for k, c in alarms.items()
             },
             "start seconds": starts,
@@ -52,10 +60,19 @@ def summarise(results: Results, folders: Path, **beside: Any) -> dict[str, Any]:
                 if s is not None and starts.get("off") is not None and job != "off"
             },
         },
-        "outputs equal to off": {
+        "outputs equal to": {
             f"{c.job}/{c.name}": equal_outputs(results, c.job, c.name)
             for c in cells.values()
             if c.name.startswith("plain")
+        },
+        "mixed loads": {
+            c.key: {name: c.figures.get(name) for name in ("ok", "aborted", "ended", "failed")}
+            | {
+                name: (c.figures.get("log") or {}).get(name)
+                for name in ("full_chunks", "retractions")
+            }
+            for c in cells.values()
+            if c.name == "mixed"
         },
         "draft tokens equal to off": {
             name: draft_share(results, folders, *where) for name, where in MEASURED.items()
@@ -78,13 +95,17 @@ def first_step(figures: dict[str, Any]) -> dict[str, Any]:
 
 
 def equal_outputs(results: Results, job: str, name: str) -> dict[str, Any] | None:
-    """Requests whose output is the same as without sglang-triage; None where one is missing."""
-    sound = results.figure("off", "plain", "outputs")
+    """Requests and tokens whose output is the same as a like server's without sglang-triage.
+
+    None where one of both was not measured.
+    """
+    like = SOUND.get(job, "off")
+    sound = results.figure(like, "plain", "outputs")
     other = results.figure(job, name, "outputs")
     if not sound or not other:
         return None
     both = sound.keys() & other.keys()
-    return {"equal": sum(sound[k] == other[k] for k in both), "of": len(both)}
+    return {"equal": sum(sound[k] == other[k] for k in both), "of": len(both), "to": like}
 
 
 def draft_share(results: Results, folders: Path, job: str, name: str) -> dict[str, Any] | None:
