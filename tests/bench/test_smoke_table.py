@@ -19,7 +19,7 @@ def summary(tmp_path, *cells: Cell):
 
 def test_each_part_is_a_row_with_what_was_measured(tmp_path):
     oracle = {"first_wrong": 18, "raised": 18, "role": "draft", "form": "graph"}
-    dumps = [{"where": "step 18", "named": ["stale-swa-state"]}]
+    dumps = [{"where": "step 18", "keys": ["stale-swa-state"]}]
     table = markdown(
         summary(
             tmp_path,
@@ -47,10 +47,13 @@ def test_each_part_is_a_row_with_what_was_measured(tmp_path):
 
 def test_a_false_alarm_is_counted_and_an_absent_alarm_is_said(tmp_path):
     silent = {"first_wrong": 7, "raised": None}
+    dumps = [{"where": "step 642", "keys": []}]
     table = markdown(
         summary(
             tmp_path,
-            Cell("contain", "mixed", False, "the server ended", figures={"ok": 139}),
+            Cell(
+                "contain", "mixed", False, "the server ended", figures={"ok": 139, "dumps": dumps}
+            ),
             Cell("contain", "alarm", False, "no dump", figures={"oracle": silent}),
         )
     )
