@@ -84,8 +84,8 @@ def _together(summary: Json) -> Iterator[tuple[str, str]]:
         if found is not None and found["share"] is not None:
             yield f"draft tokens with {what} equal to the sound server's", f"{found['share']:.1%}"
     more = summary["promises"]["start seconds more than off"]
-    if more:
-        yield "start, seconds more than without us", ", ".join(f"{k} {v}" for k, v in more.items())
+    if more is not None:
+        yield "start, seconds more than without us", f"{more}"
 
 
 def _cell(text: str) -> str:
