@@ -93,7 +93,8 @@ class Layer(nn.Module):
         q, k, v = (
             part.unflatten(-1, (-1, self.head_dim)) for part in self.qkv_proj(x).split(sizes, -1)
         )
-        cos, sin = self.cos_sin[positions].unsqueeze(1).chunk(2, dim=-1)
+        table: Tensor = self.cos_sin  # type: ignore[assignment]
+        cos, sin = table[positions].unsqueeze(1).chunk(2, dim=-1)
         q = rotate(self.q_norm(q).float(), cos, sin).to(x.dtype)
         k = rotate(self.k_norm(k).float(), cos, sin).to(x.dtype)
         k_cache.index_copy_(0, slots, k)
@@ -143,7 +144,9 @@ class Stack(nn.Module):
         return x
 
 
-def arguments(kind: str, tokens: int, layers: int, hidden: int | None, **place: Any) -> tuple[Any, ...]:
+def arguments(
+    kind: str, tokens: int, layers: int, hidden: int | None, **place: Any
+) -> tuple[Any, ...]:
     """(x, per-layer inputs or None, positions, slots, K cache, V cache) of a `Stack`."""
     variant = variant_of(kind)
     _, heads, width = variant.heads("sliding")
