@@ -49,7 +49,7 @@ class Bench:
         self.audit.on_wrong = self.note
         self.wrong: tuple[int, str] | None = None
         self.driver: Driver | Scheduler
-        inside = traps is None or not traps.reads_device
+        inside = traps is None or not traps.reporter.reads_device
         if scenario.cache and scenario.queued:
             self.driver = OverlapScheduler(
                 scenario, self.runtime, self.gpu, seed, guard, lands_inside=inside
