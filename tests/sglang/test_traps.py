@@ -159,7 +159,7 @@ def test_a_dump_holds_the_pages_that_the_launch_reads_if_asked(batch):
     with pytest.raises(WrongIndexSpace) as caught:
         batch.launch(table)
     # THEN exactly the visible pages inside the cache are there, those of the bad row first
-    dump = read_dump(Path(caught.value.note.splitlines()[0].removeprefix("dump: ")))
+    dump = read_dump(Path(caught.value.dump))
     kv = dump.kv
     assert list(kv["pages"]) == [4, 7, 10, 3, 2, 1]
     pages = key.view(-1, PAGE, 1, 8).permute(0, 2, 1, 3)
