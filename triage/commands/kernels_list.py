@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from triage.commands.kernels_options import DEVICE, JSON, prepare
-from triage.files.text import echo, to_json
+from triage.files.reports import report_json
+from triage.files.text import echo
 
 
 @click.command("list")
@@ -41,7 +42,7 @@ def list_(device: str, as_json: bool) -> None:
             }
         )
     if as_json:
-        echo(to_json(records, indent=2))
+        echo(report_json("kernels-list", records, indent=2))
         return
     for record in records:
         echo(f"{record['op']}  {record['formula']}")

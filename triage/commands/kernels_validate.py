@@ -19,7 +19,8 @@ from triage.commands.kernels_options import (
     prepare,
 )
 from triage.commands.options import force_option
-from triage.files.text import echo, to_json
+from triage.files.reports import report_json
+from triage.files.text import echo
 from triage.files.writing import write_output
 
 
@@ -87,7 +88,13 @@ def validate(
     seconds = time.monotonic() - started
     if as_json:
         records = [asdict(r) for r in results]
-        echo(to_json({"counts": counts, "seconds": seconds, "results": records}, indent=1))
+        echo(
+            report_json(
+                "kernels-validate",
+                {"counts": counts, "seconds": seconds, "results": records},
+                indent=1,
+            )
+        )
     else:
         tally = ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count)
         echo(f"{tally or 'nothing to run'} in {seconds:.0f} s")
