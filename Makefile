@@ -5,10 +5,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 OUT ?= out
 
-.PHONY: help env demo test lint types bench golden gpu clean
+.PHONY: help env demo test test-all lint types bench golden gpu gpu-bundle gpu-smoke b200 clean
 
 help:
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
 
 env:
 	@$(PYTHON) .ci/environment.py
@@ -16,17 +16,21 @@ env:
 demo: env  ## reproduce, trap, dump, replay, explain and fix the Gemma-4 crash
 	@PATH="$(CURDIR)/$(BIN):$$PATH" repros/gemma4_e4b_oob.sh --lab --dir $(OUT)/demo || [ $$? = 1 ]
 
-test: env  ## all tests (GPU tests skip with a reason where there is none)
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --durations=15
+test: env  ## all tests but the long grids (GPU tests skip with a reason where there is none)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --durations=15 -m "not slow"
 
-lint: env  ## format and style
+test-all: env  ## the long grids as well: every release, the whole matrix, the compiler
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --durations=30
+
+lint: env  ## format, style and the direction of imports
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
+	@$(BIN)/lint-imports --no-cache
 
 types: env  ## static types
 	@$(BIN)/mypy
 
-bench: env  ## the figures of TRIAGE.md, as ratios in one run: table and JSON
+bench: env  ## the figures of docs/results, as ratios in one run: table and JSON
 	@$(BIN)/python -m triage.bench --json $(OUT)/bench.json
 
 clean:
@@ -37,3 +41,12 @@ golden: env  ## make the dumps in dumps/ again (about five minutes)
 
 gpu:  ## what only a GPU can show; uses $(PYTHON) with its torch, resumes when cut off
 	@$(PYTHON) -m triage.bench.gpu --out $(OUT)/gpu
+
+gpu-bundle: env  ## one archive with which a GPU machine without SGLang or a network serves Gemma-4
+	@$(BIN)/python -m triage.lab.server.bundle --out $(OUT)/gpu --wheels $(OUT)/gpu/wheels $(BUNDLE)
+
+gpu-smoke:  ## real servers on this GPU in ten minutes: modes, defects, the crash; uses $(PYTHON)
+	@$(PYTHON) -m triage.bench.gpu_smoke --out $(OUT)/gpu-smoke $(SMOKE)
+
+b200:  ## the same for an owner of a Blackwell with SGLang installed; one archive to send back
+	@$(PYTHON) -m triage.bench.gpu_smoke --out $(OUT)/b200 --budget-s 2400 --all-in-one $(SMOKE)

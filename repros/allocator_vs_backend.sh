@@ -6,8 +6,9 @@
 # and fires on neither side. On triton every index that its metadata builder makes is the
 # right one; on trtllm_mha the launch faults on a SWA pool that is far from exhausted. So
 # what is wrong is the translation, not the allocation. In the lab both builders are
-# SGLang's own and the kernels below them are stood in for. On sm_100 / sm_103 the same
-# load runs on two servers (reported SWA use: triton 1.00, trtllm_mha 0.83 to 0.86).
+# SGLang's own and the kernels below them are stood in for. On a GPU two real servers
+# (`triage lab serve`) run with the defect put back: on triton throughout the full traps
+# stay silent, on trtllm_mha the allocator's stay silent and those of the page table fire.
 # Exit code: 1 reproduced, 0 not; all codes and options are in repros/lib/common.sh.
 # Time: about two minutes in the lab, half a minute with --quick.
 
@@ -16,30 +17,8 @@ NAME=allocator_vs_backend
 # shellcheck source=lib/common.sh
 source "$(dirname "$0")/lib/common.sh"
 
-MODEL=${MODEL:-google/gemma-4-E4B-it}
-DRAFT_MODEL=${DRAFT_MODEL:-google/gemma-4-E4B-it-assistant}
-SERVER=(
-    --model-path "$MODEL"
-    --page-size 64
-    --context-length 16384
-    --mem-fraction-static 0.85
-    --speculative-algorithm NEXTN
-    --speculative-draft-model-path "$DRAFT_MODEL"
-    --speculative-num-steps 3
-    --speculative-num-draft-tokens 4
-    --speculative-eagle-topk 1
-    --attention-backend trtllm_mha
-)
-BENCH=(
-    --backend sglang
-    --model "$MODEL"
-    --dataset-name random
-    --random-input-len 8192
-    --random-output-len 1024
-    --random-range-ratio 1.0
-    --num-prompts 80
-    --max-concurrency 64
-)
+SERVE=(E4B --mtp)
+FLAGS=()
 
 repro_begin "$@"
 
@@ -75,22 +54,13 @@ if [ "$WHERE" = lab ]; then
     finding "$EXIT_REPRODUCED" "$(figure "$LOG" outcome) at launch $(figure "$LOG" fault.launch) on trtllm_mha, none on triton, and the allocator returned no illegal slot"
 fi
 
-guard=(SGLANG_TRTLLM_MHA_DEBUG=1 SGLANG_TRTLLM_MHA_DEBUG_CHECKS=I20 SGLANG_TRTLLM_MHA_DEBUG_DIR="$OUT/dumps")
-# Nothing where the server logged no use.
-swa_use() { sed -nE 's/.*swa token usage: ([0-9.]+).*/\1/p' "$SERVER_LOG" | sort -n | tail -n 1; }
-serve trtllm_mha "${guard[@]}"
-bench trtllm_mha
-faulted=0
-server_faulted && faulted=1
-trtllm=$(swa_use)
-stop_server
-SERVER[${#SERVER[@]}-1]=triton
-serve triton "${guard[@]}"
-bench triton
-expect 0 "the triton backend carries the load"
-triton=$(swa_use)
-stop_server
-say "SWA use at its peak: trtllm_mha ${trtllm:-unknown}; triton ${triton:-unknown}"
-[ -z "$(newest_dump)" ] || fail "$EXIT_DIFFERENT" "the allocator trap fired: the allocator is not sound"
-[ "$faulted" = 0 ] || finding "$EXIT_REPRODUCED" "trtllm_mha faults, triton does not, the allocator is sound on both"
-finding "$EXIT_CLEAN" "neither backend faults; this SGLang does not have the defect"
+export SGLANG_TRTLLM_MHA_DEBUG_CHECKS=allocator,lifecycle
+serve trtllm-allocator --defect stale-swa-state
+said trapped && fail "$EXIT_DIFFERENT" "an allocator trap fired: the allocator is not sound ($LOG)"
+unset SGLANG_TRTLLM_MHA_DEBUG_CHECKS
+serve triton --defect stale-swa-state --attention triton
+expect_clean "the triton backend carries the load, no trap fires"
+serve trtllm --defect stale-swa-state
+[ "$CODE" != 0 ] || finding "$EXIT_CLEAN" "neither backend fails: the defect has no effect on this SGLang"
+said trapped || fail "$EXIT_DIFFERENT" "the server ended without a trap ($LOG)"
+finding "$EXIT_REPRODUCED" "trtllm_mha is given wrong page ids, triton is not, and the allocator is sound on both"

@@ -5,8 +5,8 @@
 # page and leaves most wrong ids alone, which are inside the pool already: the draft reads
 # keys that are not its own, and the accept length falls (reported: 2.13 -> 1.61 on E4B,
 # 2.84 -> 1.67 on 26B). The swap gives the tables of an SGLang without the defect.
-# The clamp is here to be measured, in the lab and in replay; it cannot be bound to a
-# server. On sm_100 / sm_103 the server's crash is dumped and both remedies are replayed.
+# The clamp is here to be measured. On a GPU a real server (`triage lab serve`) is trapped,
+# both remedies are replayed on its dump, and both run: the clamp ends no wrong read.
 # Exit code: 1 reproduced, 0 not; all codes and options are in repros/lib/common.sh.
 # Time: about five minutes in the lab, two with --quick.
 
@@ -16,30 +16,8 @@ NAME=clamp_vs_swap
 source "$(dirname "$0")/lib/common.sh"
 
 FIX=state-swap
-MODEL=${MODEL:-google/gemma-4-E4B-it}
-DRAFT_MODEL=${DRAFT_MODEL:-google/gemma-4-E4B-it-assistant}
-SERVER=(
-    --model-path "$MODEL"
-    --attention-backend trtllm_mha
-    --page-size 64
-    --context-length 16384
-    --mem-fraction-static 0.85
-    --speculative-algorithm NEXTN
-    --speculative-draft-model-path "$DRAFT_MODEL"
-    --speculative-num-steps 3
-    --speculative-num-draft-tokens 4
-    --speculative-eagle-topk 1
-)
-BENCH=(
-    --backend sglang
-    --model "$MODEL"
-    --dataset-name random
-    --random-input-len 8192
-    --random-output-len 1024
-    --random-range-ratio 1.0
-    --num-prompts 80
-    --max-concurrency 64
-)
+SERVE=(E4B --mtp)
+FLAGS=()
 
 repro_begin "$@"
 
@@ -53,13 +31,19 @@ if [ "$WHERE" = lab ]; then
     finding "$EXIT_REPRODUCED" "both end the fault; only $FIX reads the right pages"
 fi
 
-serve trapped SGLANG_TRTLLM_MHA_DEBUG=1 SGLANG_TRTLLM_MHA_DEBUG_CHECKS=I1 \
-    SGLANG_TRTLLM_MHA_DEBUG_DIR="$OUT/dumps"
-bench trapped
-stop_server
-dump=$(newest_dump)
-[ -n "$dump" ] || finding "$EXIT_CLEAN" "no trap fired; this SGLang does not have the defect"
+serve trapped --defect stale-swa-state
+[ "$CODE" != 0 ] || finding "$EXIT_CLEAN" "no trap fired: the defect has no effect on this SGLang"
+expect 1 "the trap stops the first wrong step"
+dump=$(newest_dump trapped/dumps)
+[ -n "$dump" ] || fail "$EXIT_DIFFERENT" "the server ended without a dump ($LOG)"
 step replay-clamp "${TRIAGE[@]}" replay "$dump" --fix clamp
 step "replay-$FIX" "${TRIAGE[@]}" replay "$dump" --fix "$FIX"
 expect 0 "with $FIX the recorded launch reads what it should"
-finding "$EXIT_REPRODUCED" "both replays ran on the launch that would have faulted"
+serve clamped --mode off --defect clamp
+expect_clean "clamped, the server lives"
+clamped=$(served_figure accept_length)
+serve swapped --defect stale-swa-state --fix "$FIX"
+expect_clean "with $FIX the server lives and no trap fires"
+say ""
+say "accepted tokens a verify step: clamped ${clamped:-unknown}, $FIX $(served_figure accept_length)"
+finding "$EXIT_REPRODUCED" "both end the fault; only with $FIX the traps find nothing"

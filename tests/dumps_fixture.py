@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from triage.dump.sections import Backend, Dump, Launch, Pool, Pools, Ragged, Tables
 from triage.evidence import Evidence, TensorFacts, Violation
-from triage.record import Backend, Dump, Launch, Pool, Pools, Ragged, Tables
 
 TILE_TOKENS = 256
 

@@ -9,12 +9,16 @@ findings says its codes in its help; 2 and 3 mean the same in all of them.
 from __future__ import annotations
 
 import importlib
+import os
+import sys
+import traceback
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
 
 from triage.errors import TriageError, UnsupportedSGLang
-from triage.printable import printable
+from triage.files.text import printable_lines
 
 EXIT_CODES = """\b
 Exit codes of replay and minimise; 2 and 3 are those of every command:
@@ -25,6 +29,12 @@ Exit codes of replay and minimise; 2 and 3 are those of every command:
   4  a different fault
   5  not reproduced, although the dump records a fault
 """
+
+
+TRACEBACK = "TRIAGE_TRACEBACK"
+"""Set to 1 in the environment of the command line: a mistake of ours shows where it is."""
+
+INTERRUPTED = 130  # as a shell says it of Ctrl-C
 
 
 class Command(NamedTuple):
@@ -45,8 +55,11 @@ COMMANDS = {
         "triage.commands.export:export", "Turn a dump into a test, script or workload."
     ),
     "import": Command("triage.commands.import_:import_", "Read other tools' dumps and logs."),
+    "redact": Command(
+        "triage.commands.redact:redact", "Take out of a dump what a stranger need not know."
+    ),
     "probe": Command("triage.commands.probe:probe", "Find out which columns a GPU kernel reads."),
-    "lab": Command("triage.lab.cli:lab", "SGLang's real classes on a CPU, kernel emulated."),
+    "lab": Command("triage.commands.lab:lab", "SGLang's real classes on a CPU, kernel emulated."),
     "kernels": Command(
         "triage.commands.kernels_group:kernels", "Resolve, validate and bench kernels."
     ),
@@ -62,6 +75,18 @@ COMMANDS = {
     "pools": Command("triage.commands.pools:pools", "Work out KV pool sizes."),
 }
 """Every command, in the order of `triage --help`."""
+
+
+_LAB, _FLEET = "'sglang-triage[lab]'", "'sglang-triage[fleet]'"
+INSTALL = {
+    **dict.fromkeys(("torch", "triton", "transformers"), _LAB),
+    "sglang": "--no-deps sglang==0.5.18",
+    **dict.fromkeys(("httpx", "openai"), _FLEET),
+    "matplotlib": "'sglang-triage[report]'",
+    **dict.fromkeys(("flashinfer", "cuda"), "'sglang-triage[gpu]'"),
+    **dict.fromkeys(("numpy", "msgpack", "rich"), "sglang-triage"),
+}
+"""Import name of what a command may need -> what pip is asked for."""
 
 
 class LazyGroup(click.Group):
@@ -85,9 +110,46 @@ class LazyGroup(click.Group):
     def invoke(self, context: click.Context) -> Any:
         try:
             return super().invoke(context)
+        except (click.exceptions.Exit, click.Abort):
+            raise
+        except click.ClickException as error:
+            if (shown := printable_lines(error.message)) == error.message:
+                raise
+            raise click.UsageError(shown) from error
         except TriageError as error:
             refusal = CannotRun if isinstance(error, UnsupportedSGLang) else Refusal
-            raise refusal(printable(str(error).rstrip("\n"))) from error
+            raise refusal(printable_lines(str(error).rstrip("\n"))) from error
+        except KeyboardInterrupt:
+            raise click.exceptions.Exit(INTERRUPTED) from None
+        except BrokenPipeError:
+            sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 (what is left has no reader)
+            raise click.exceptions.Exit(Refusal.exit_code) from None
+        except Exception as error:
+            if isinstance(error, ImportError) and (package := _culprit(error)):
+                raise CannotRun(_sentence(package, error)) from error
+            if os.environ.get(TRACEBACK) == "1":
+                traceback.print_exc()
+            raise Defect(_where(error)) from error
+
+
+def _culprit(error: ImportError) -> str | None:
+    """The package of `INSTALL` that is missing, or in whose import it was raised."""
+    missing = (error.name or "").partition(".")[0]
+    if isinstance(error, ModuleNotFoundError) and missing in INSTALL:
+        return missing
+    frame, package = error.__traceback__, None
+    while frame is not None:
+        name = str(frame.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
+        package = name if name in INSTALL else package
+        frame = frame.tb_next
+    return package
+
+
+def _sentence(package: str, error: ImportError) -> str:
+    if isinstance(error, ModuleNotFoundError) and package == (error.name or "").partition(".")[0]:
+        return f"this needs {package}, which is not installed: pip install {INSTALL[package]}"
+    said = " ".join(printable_lines(str(error)).split())
+    return f"this needs {package}, which cannot be imported here: {said}; `triage doctor` says more"
 
 
 class Refusal(click.ClickException):
@@ -96,10 +158,24 @@ class Refusal(click.ClickException):
     exit_code = 2
 
 
+class Defect(Refusal):
+    """A mistake of ours, told like any refusal: an error is never taken for a finding."""
+
+
 class CannotRun(Refusal):
-    """There is no SGLang to ask."""
+    """There is no SGLang to ask, or no package that the command is made of."""
 
     exit_code = 3
+
+
+def _where(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if "triage" in Path(frame.filename).parts] or frames
+    first = next(iter(str(error).splitlines()), "")[:200]
+    return printable_lines(
+        f"triage itself failed: {type(error).__name__}: {first} "
+        f"({Path(ours[-1].filename).name}:{ours[-1].lineno}); {TRACEBACK}=1 shows where"
+    )
 
 
 def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:

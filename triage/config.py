@@ -5,8 +5,8 @@ processes and each loads the plugin anew. A value that does not parse is an
 error naming variable, value and what is accepted, and so is a variable under our
 prefixes that nobody reads; nothing is quietly ignored. One of them is not read here:
 `SGLANG_TRIAGE_SWA_RATIO_CHOSEN`, which fix `swa-ratio` sets for its own children.
-Imports nothing but the standard library and our errors, because the plugin
-reads it in every SGLang process, armed or not.
+Imports nothing but the standard library, our errors and the catalogue, because the
+plugin reads it in every SGLang process, armed or not.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from triage.errors import ConfigError
+from triage.invariants.catalogue import BY_NAME, CHEAP_FAMILIES, FAMILIES, of_family
 
 DEBUG = "SGLANG_TRTLLM_MHA_DEBUG"
 DIRECTORY = "SGLANG_TRTLLM_MHA_DEBUG_DIR"
@@ -27,6 +28,7 @@ MAX_DUMPS = "SGLANG_TRTLLM_MHA_DEBUG_MAX_DUMPS"
 MAX_BYTES = "SGLANG_TRTLLM_MHA_DEBUG_MAX_BYTES"
 EVERY = "SGLANG_TRTLLM_MHA_DEBUG_EVERY"
 STRICT = "SGLANG_TRTLLM_MHA_DEBUG_STRICT"
+IDENTITY = "SGLANG_TRTLLM_MHA_DEBUG_IDENTITY"
 FIXES = "SGLANG_TRIAGE_FIXES"
 FUSED = "SGLANG_TRIAGE_FUSED"
 MM_GRAPHS = "SGLANG_ENABLE_PIECEWISE_CUDA_GRAPH_FOR_MM"
@@ -44,6 +46,7 @@ _FOR_USERS = (
     MAX_BYTES,
     EVERY,
     STRICT,
+    IDENTITY,
     FIXES,
     FUSED,
     MM_GRAPHS,
@@ -51,23 +54,6 @@ _FOR_USERS = (
 
 DEFAULT_DIRECTORY = Path("/tmp/trtllm_mha_debug")
 MODES = ("raise", "contain", "log")
-DEFAULT_CHECKS = ("reads", "writes", "allocator", "graph")
-"""The cheap ones: no walk over all requests, nothing that grows with the pool."""
-NOT_CHECKED = {
-    "I18": "the order of work on two streams is not visible to a plugin; its effect shows as I2",
-}
-"""What no hook can see, and why: asking for it is legal, and answered with this."""
-
-INVARIANTS_OF: dict[str, tuple[str, ...]] = {
-    "reads": ("I1", "I2", "I9", "I12", "I26"),
-    "writes": ("I3",),
-    "allocator": ("I7", "I20", "I25"),
-    "lifecycle": ("I4", "I5", "I6", "I8", "I14", "I15", "I17", "I24"),
-    "tree": ("I16",),
-    "graph": ("I10", "I11", "I18"),
-    "spec": ("I13", "I23"),
-    "geometry": ("I19", "I21", "I22", "I27"),
-}
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"", "0", "false", "no", "off"})
@@ -80,12 +66,13 @@ class Config:
     debug: bool = False
     directory: Path = DEFAULT_DIRECTORY
     mode: str = "raise"
-    checks: tuple[str, ...] = DEFAULT_CHECKS
+    checks: tuple[str, ...] = CHEAP_FAMILIES
     kv: str = "none"
     every: int = 1
     max_dumps: int = 32
     max_bytes: int = 1 << 30
     strict: bool = True
+    identity: bool = False
     fixes: tuple[str, ...] = ()
     fused: tuple[str, ...] = ()
     mm_graphs: bool = False
@@ -108,21 +95,54 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Config:
         debug=_flag(env, DEBUG, False),
         directory=Path(env.get(DIRECTORY) or DEFAULT_DIRECTORY),
         mode=_choice(env, MODE, "raise", MODES),
-        checks=_list(env, CHECKS, known=tuple(INVARIANTS_OF), also="I1 to I27") or DEFAULT_CHECKS,
+        checks=_list(env, CHECKS, known=tuple(FAMILIES), also=tuple(BY_NAME)) or CHEAP_FAMILIES,
         kv=_choice(env, KV, "none", ("none", "touched")),
         every=_count(env, EVERY, 1),
         max_dumps=_count(env, MAX_DUMPS, 32),
         max_bytes=_count(env, MAX_BYTES, 1 << 30),
         strict=_flag(env, STRICT, True),
+        identity=_flag(env, IDENTITY, False),
         fixes=_list(env, FIXES),
         fused=_list(env, FUSED),
         mm_graphs=_flag(env, MM_GRAPHS, False),
     )
 
 
+def warnings(environment: Mapping[str, str] | None = None) -> list[str]:
+    """What is set and will have no effect, one sentence each; nothing here stops a server.
+
+    A variable of the traps while they are not armed, and a name that differs from one of
+    ours in one letter. Values are not looked at: `from_environment` refuses bad ones.
+    """
+    env = os.environ if environment is None else environment
+    found = []
+    if env.get(DEBUG, "").strip().lower() in _FALSE:
+        found = [
+            f"{name}={env[name]!r} has no effect: the traps are armed by {DEBUG}=1 only"
+            for name in _FOR_USERS
+            if name in env and name.startswith(f"{DEBUG}_")
+        ]
+    for name in sorted(env):
+        meant = next((ours for ours in _FOR_USERS if one_letter_away(name, ours)), "")
+        if meant and name not in _FOR_USERS:
+            found.append(f"{name}={env[name]!r} has no effect: is {meant} meant?")
+    return found
+
+
+def one_letter_away(name: str, other: str) -> bool:
+    """Does one letter more, less, changed, or swapped with its neighbour make them equal?"""
+    if abs(len(name) - len(other)) > 1 or name == other:
+        return False
+    differ = (i for i, (one, two) in enumerate(zip(name, other, strict=False)) if one != two)
+    start = next(differ, min(len(name), len(other)))
+    left, right = name[start:], other[start:]
+    swapped = left[1:2] + left[:1] + left[2:]
+    return right in (left[1:], swapped) or left == right[1:] or left[1:] == right[1:]
+
+
 def invariants_of(checks: tuple[str, ...]) -> frozenset[str]:
     """The invariants that families and single names stand for."""
-    return frozenset(name for check in checks for name in INVARIANTS_OF.get(check, (check,)))
+    return frozenset(name for check in checks for name in (of_family(check) or (check,)))
 
 
 def _refuse_unknown(env: Mapping[str, str]) -> None:
@@ -160,13 +180,11 @@ def _count(env: Mapping[str, str], name: str, default: int) -> int:
 
 
 def _list(
-    env: Mapping[str, str], name: str, known: tuple[str, ...] = (), also: str = ""
+    env: Mapping[str, str], name: str, known: tuple[str, ...] = (), also: tuple[str, ...] = ()
 ) -> tuple[str, ...]:
     parts = tuple(part.strip() for part in env.get(name, "").split(",") if part.strip())
     for part in parts:
-        is_invariant = part[:1] == "I" and part[1:].isdecimal() and 1 <= int(part[1:]) <= 27
-        if known and part not in known and not (also and is_invariant):
-            raise ConfigError(
-                f"{name}: {part!r} is not known; accepted: {', '.join(known)}, {also}"
-            )
+        if known and part not in (*known, *also):
+            accepted = f"{', '.join(known)}, {also[0]} to {also[-1]}"
+            raise ConfigError(f"{name}: {part!r} is not known; accepted: {accepted}")
     return parts

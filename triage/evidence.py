@@ -34,7 +34,8 @@ class Violation:
     `row` and `column` index `tensor`; `low` and `high` are the half-open range
     of legal values, `expected` the one value that would be right where the
     check knows it (I2). `in_window` says whether a query of this launch can
-    see the entry; None where the check does not know.
+    see the entry; None where the check does not know. `kind` is what was found, a
+    `Found` (`triage/invariants/found.py`) as text; empty where it was not recorded.
     """
 
     invariant: str
@@ -47,11 +48,12 @@ class Violation:
     expected: int | None = None
     req_pool_index: int | None = None
     in_window: bool | None = None
+    kind: str = ""
 
     def sentence(self) -> str:
         where = f"{self.tensor}[{self.row}, {self.column}] = {self.value}"
-        if self.low <= self.value < self.high and self.expected is not None:
-            return f"{where}, expected {self.expected}"
+        if self.low <= self.value < self.high:
+            return where if self.expected is None else f"{where}, expected {self.expected}"
         outside = f"{where} is outside [{self.low}, {self.high})"
         return outside if self.expected is None else f"{outside}, expected {self.expected}"
 
@@ -62,7 +64,8 @@ class Evidence:
 
     `total` counts every violating entry of the launch, `violations` holds the
     first of each invariant. `where` names the call ("decode launch 17",
-    "alloc_decode"), `pool` the pool whose buffer was about to be read.
+    "alloc_decode"), `pool` the pool whose buffer was about to be read. `kind` is what
+    was found, where no violation says it; `facts` has the values that go with it.
     """
 
     invariant: str
@@ -75,6 +78,18 @@ class Evidence:
     rows_affected: int = 0
     violations: tuple[Violation, ...] = ()
     facts: dict[str, object] = field(default_factory=dict)
+    kind: str = ""
+
+    @property
+    def found(self) -> str:
+        """What was found, a `Found` as text: its own kind, else that of the first offender.
+
+        Empty where it was not recorded, as in dumps of older writers.
+        """
+        if self.kind or not self.violations:
+            return self.kind
+        first = self.violations[0]
+        return first.kind if first.invariant == self.invariant else ""
 
     def headline(self) -> str:
         """One paragraph: what was seen, what was allowed, how many more, where."""

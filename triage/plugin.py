@@ -1,7 +1,8 @@
 """Entry point `sglang_triage` of group `sglang.srt.plugins`; SGLang calls it in every process.
 
 Returns at once, having imported only the standard library, unless the
-environment asks for a trap, a fix or a fused kernel. SGLang logs and swallows
+environment asks for a trap, a fix or a fused kernel; a variable that is set and has no
+effect is answered with a warning all the same. SGLang logs and swallows
 an exception from a plugin, so a trap that was asked for and cannot be bound
 leaves with SystemExit: a server that looks guarded and is not is worse than
 one that does not start. `SGLANG_TRTLLM_MHA_DEBUG_STRICT=0` turns that into an
@@ -11,25 +12,17 @@ error in the log.
 from __future__ import annotations
 
 import logging
-import os
-
-PREFIXES = (
-    "SGLANG_TRTLLM_MHA_DEBUG",
-    "SGLANG_TRIAGE_",
-    "SGLANG_ENABLE_PIECEWISE_CUDA_GRAPH_FOR_MM",
-)
-"""Every variable of `triage.config` begins with one of these: without any, nothing is asked for."""
 
 logger = logging.getLogger("triage")
 
 
 def register() -> None:
     """Bind what the environment asks for. Raises SystemExit if that cannot be done."""
-    if not any(name.startswith(PREFIXES) for name in os.environ):
-        return
-    from triage.config import from_environment
+    from triage.config import from_environment, warnings
     from triage.errors import ConfigError, InstallError
 
+    for sentence in warnings():
+        logger.warning("sglang-triage: %s", sentence)
     try:
         config = from_environment()
     except ConfigError as error:

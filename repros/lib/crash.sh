@@ -2,7 +2,7 @@
 # The story of one crash, in the lab or on a real server: fault, trap, dump, explain,
 # replay, the clamp that hides it, the fix that removes it.
 #
-# Needs from the script: NAME, SCENARIO, DEFECT, FIX, SERVER, BENCH; common.sh sourced.
+# Needs from the script: NAME, SCENARIO, DEFECT, FIX, SERVE, FLAGS; common.sh sourced.
 
 crash_story() {
     if [ "$WHERE" = lab ]; then crash_in_lab; else crash_on_server; fi
@@ -41,7 +41,7 @@ crash_in_lab() {
 tell_story() {
     local fault=$1 trapped=$2 clamped=$3 fixed=$4
     say ""
-    say "The story, $(sed -n '1s/ (.*//p' "$fault") on $(sed -n '1s/.*(\(SGLang [^,]*\),.*/\1/p' "$fault"), CPU lab:"
+    say "The story, $(sed -n '1s/ (.*//p' "$fault") on $(sed -n '1s/.*\(SGLang [^,]*\),.*/\1/p' "$fault"), CPU lab:"
     say "  1. defect    $DEFECT put back (sgl-project/sglang#26957)"
     say "  2. untrapped $(sed -n 's/^ *\(ids were first wrong at launch [0-9]*\).*/\1/p' "$fault"), read on and on"
     say "  3. crash     $(sed -n 's/^ *\(fault at launch .*full now\).*/\1/p' "$fault") (emulated)"
@@ -55,11 +55,11 @@ tell_story() {
 
 digest() { sed -n 's/.*tables sha256 //p' "$1"; }
 
-# explain and replay the newest dump, as it is and under both remedies.
+# judge_dump [FOLDER]: explain and replay the newest dump, as it is and with the fix.
 judge_dump() {
-    local dump
-    dump=$(newest_dump)
-    [ -n "$dump" ] || fail "$EXIT_DIFFERENT" "the trap fired, but no dump is in $OUT/dumps"
+    local dump folder=${1:-dumps}
+    dump=$(newest_dump "$folder")
+    [ -n "$dump" ] || fail "$EXIT_DIFFERENT" "the trap fired, but no dump is in $OUT/$folder"
     step explain "${TRIAGE[@]}" explain "$dump"
     expect 0 "the dump can be read"
     step replay "${TRIAGE[@]}" replay "$dump"
@@ -68,25 +68,37 @@ judge_dump() {
     expect 0 "with $FIX the same launch reads what it should"
 }
 
+# Without a trap a real server either dies of the fault or, where every wrong id lands in
+# mapped memory, answers from pages that are not its own and nobody is told.
 crash_on_server() {
-    serve unguarded SGLANG_TRIAGE_FIXES=
-    bench unguarded
-    if ! server_faulted; then
-        stop_server
-        finding "$EXIT_CLEAN" "the server survived the load; this SGLang does not have the defect ($SERVER_LOG)"
+    local untrapped fixed
+    serve untrapped --mode off --defect "$DEFECT"
+    case $CODE in
+        0) untrapped="the server lives, and nothing says that it reads wrong pages" ;;
+        1)
+            said fault || fail "$EXIT_DIFFERENT" "the server ended badly, but not by a fault ($LOG)"
+            untrapped="the server dies of an illegal memory access"
+            ;;
+        *) expect 0 "the server starts and takes its load" ;;
+    esac
+    serve trapped --defect "$DEFECT"
+    if [ "$CODE" = 0 ]; then
+        finding "$EXIT_CLEAN" "no trap fired: $DEFECT has no effect on this SGLang"
     fi
-    say "the server died: $(last_words)"
-    stop_server
-    serve trapped SGLANG_TRTLLM_MHA_DEBUG=1 SGLANG_TRTLLM_MHA_DEBUG_DIR="$OUT/dumps"
-    bench trapped
-    stop_server
-    judge_dump
-    serve fixed SGLANG_TRTLLM_MHA_DEBUG=1 SGLANG_TRTLLM_MHA_DEBUG_DIR="$OUT/dumps" \
-        SGLANG_TRIAGE_FIXES="$FIX"
-    bench fixed
-    if [ "$CODE" != 0 ] || ! server_alive; then
-        fail "$EXIT_DIFFERENT" "with $FIX the server still fails: $(last_words)"
+    expect 1 "the trap stops the first wrong step"
+    said trapped || fail "$EXIT_DIFFERENT" "the server ended without a trap ($LOG)"
+    judge_dump trapped/dumps
+    serve fixed --defect "$DEFECT" --fix "$FIX"
+    expect_clean "with $FIX and the traps on, the same requests are answered"
+    fixed=$(served_figure digest)
+    serve sound --mode off
+    expect_clean "an SGLang without the defect answers the same requests"
+    say ""
+    say "without a trap: $untrapped"
+    if [ "$fixed" = "$(served_figure digest)" ]; then
+        say "every answer with $FIX is that of an SGLang without the defect"
+    else
+        say "answers with $FIX differ from those without the defect in some token"
     fi
-    stop_server
-    finding "$EXIT_REPRODUCED" "with $FIX the server carries the same load"
+    finding "$EXIT_REPRODUCED" "with $FIX the server carries the same load, traps on"
 }

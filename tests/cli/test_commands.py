@@ -14,8 +14,7 @@ from click.testing import CliRunner
 
 from tests import dumps_fixture as dumps
 from triage.cli import COMMANDS, main
-from triage.dump import FORMAT_VERSION, MAGIC, encode, write_dump
-from triage.errors import UnsupportedSGLang
+from triage.dump.file import FORMAT_VERSION, MAGIC, encode, write_dump
 from triage.evidence import Evidence
 
 
@@ -182,11 +181,3 @@ def test_help_imports_neither_numpy_nor_rich():
     )
     ran = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=60)
     assert ran.stdout.strip() == "[]"
-
-
-def test_without_an_sglang_to_ask_the_answer_is_cannot_run(monkeypatch):
-    def absent():
-        raise UnsupportedSGLang("no SGLang; install one")
-
-    monkeypatch.setattr("triage.lab.bootstrap.prepare", absent)
-    assert invoke("doctor") == (3, "Error: no SGLang; install one\n")

@@ -9,17 +9,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests import dumps_fixture as dumps
-from triage.dump import decode, encode
+from triage.dump.file import decode, encode
+from triage.dump.sections import Dump, Ragged, Tables
 from triage.errors import TriageError
 from triage.explain import explain
 from triage.export import FORMATS, export
 from triage.minimise import minimise
-from triage.record import Dump, Ragged, Tables
 from triage.replay.deduction import deduce
 from triage.replay.eager import run_eager
 from triage.replay.fixes import FIXES
+from triage.report.summary import summarise
 from triage.resolver import call_of, known_versions, resolve
-from triage.show import summarise
 
 LONG = (0, 1, 180, 2**33, 2**40)
 ODD = [0, 1, -1, 2, 80, 81, 162, 2**31 - 1, -(2**31), 2**40, -(2**63), 2**63 - 1]

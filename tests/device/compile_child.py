@@ -17,7 +17,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from triage import device_kernels, recorder_kernels
+from triage.device import checker_kernels, recorder_kernels
 
 TABLE = {
     "PAGE": 64,
@@ -86,8 +86,8 @@ def main() -> None:
     told = {}
     for capability in (90, 100, 103, 120):
         for name, kernel, constants in (
-            ("check_table", device_kernels.check_table_kernel, TABLE),
-            ("check_writes", device_kernels.check_writes_kernel, WRITES),
+            ("check_table", checker_kernels.check_table_kernel, TABLE),
+            ("check_writes", checker_kernels.check_writes_kernel, WRITES),
             ("record changes", recorder_kernels.record_kernel, {**RECORD, "COLUMNS": 0}),
             ("record window", recorder_kernels.record_kernel, {**RECORD, "COLUMNS": 10}),
         ):

@@ -13,9 +13,9 @@ import torch
 import triton
 import triton.language as tl
 
-from triage.device import DeviceChecker
+from triage.device.checker import DeviceChecker
+from triage.device.recorder import FlightRecorder, LaneSpec
 from triage.invariants.reads import IndexSpace
-from triage.recorder import FlightRecorder, LaneSpec
 
 PAGE = 64
 SPACE = IndexSpace("full", PAGE, 16)

@@ -16,8 +16,8 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 
 from tests.watch.forward import Forward, armed, renewed
-from triage import launches
-from triage.bench.trap_cost import Step
+from triage.device import launches
+from triage.lab.decode_step import Step
 
 
 class NoGPU:
@@ -66,13 +66,13 @@ def main() -> None:
         setattr(launches, name, Compiled(getattr(launches, name), told))
     step = Step(layers=6, rows=2, width=12)
     traps = armed(step, tempfile.mkdtemp())
-    watch = traps.watching.watch
+    watch = traps.launches.watching.watch
     watch.checker._eager = watch.recorder._eager = False
     forward = Forward(step, traps)
     forward.layers()
     renewed(step)
     forward.new_metadata()
-    traps.forget_tables(step.backend)
+    traps.launches.forget_tables(step.backend)
     forward.layers()
     json.dump(told, sys.stdout)
 

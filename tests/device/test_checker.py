@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.device.batches import Batch, random_batch
-from triage.device import CheckRefused, DeviceChecker, Offender, SafeCopy
+from triage.device.checker import CheckRefused, DeviceChecker, Offender, SafeCopy
+from triage.device.syncs import count_syncs
 from triage.invariants.graph import check_padding
 from triage.invariants.reads import IndexSpace, check_table
 from triage.invariants.writes import check_writes
-from triage.syncs import count_syncs
 
 CUDA = torch.cuda.is_available()
 DEVICE = "cuda" if CUDA else "cpu"
@@ -282,7 +282,7 @@ def test_the_hot_path_reads_nothing_back(monkeypatch):
             def __getitem__(self, grid):
                 return lambda *args, **kwargs: counts.launched("check")
 
-        monkeypatch.setattr("triage.launches.check_table_kernel", Launcher())
+        monkeypatch.setattr("triage.device.launches.check_table_kernel", Launcher())
         # WHEN a step launches both spaces, and marks
         subject.check_table(*args, **options)
         subject.check_table(*args, **options)

@@ -15,12 +15,12 @@ import pytest
 import torch
 
 from tests.device.batches import Batch, random_batch
-from triage.contain import Containment
-from triage.device import DeviceChecker
+from triage.device.checker import DeviceChecker
+from triage.device.contain import Containment
+from triage.device.recorder import FlightRecorder, LaneSpec, window_columns
+from triage.device.watch import Watch
 from triage.invariants.findings import Findings
 from triage.invariants.reads import IndexSpace, check_table
-from triage.recorder import FlightRecorder, LaneSpec, window_columns
-from triage.watch import Watch
 
 pytestmark = [
     pytest.mark.gpu,
@@ -245,7 +245,7 @@ def test_a_contained_launch_survives_ids_that_would_fault():
         torch.cuda.synchronize()
         # THEN the context lives, clean entries are read as they are, and it is told
         assert report.counts == firing(host)
-        bad = {(v.row, v.column) for v in host.violations(10**6) if v.tensor == "block_tables"}
+        bad = {(v.row, v.column) for v in host.violations(10**6) if v.invariant == "I1"}
         live = -(-server.lengths // PAGE)
         for row in range(ROWS):
             for column in range(int(live[row])):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from triage.device.syncs import HostRead, count_syncs
 from triage.invariants.reads import IndexSpace, check_table
-from triage.syncs import HostRead, count_syncs
 
 
 @pytest.mark.parametrize(

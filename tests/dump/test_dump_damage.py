@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests import dumps_fixture as dumps
-from triage.dump import FORMAT_VERSION, MAGIC, decode, encode, read_dump
+from triage.dump.file import FORMAT_VERSION, MAGIC, decode, encode, read_dump
 from triage.errors import DumpError
 
 WHOLE = encode(dumps.make_dump(dumps.SMALL))

@@ -14,7 +14,7 @@ CHILD = """
 import json
 from triage.lab import bootstrap
 version = bootstrap.prepare()
-from triage.lab.gpu import StandInFlashInfer
+from triage.lab.flashinfer_stub import StandInFlashInfer
 StandInFlashInfer(lambda call: None).install()
 from sglang.srt.plugins import load_plugins
 load_plugins()

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from triage.cli import main
-from triage.pool_sizes import (
+from triage.fleet.pool_sizes import (
     Model,
     PoolError,
     Workload,

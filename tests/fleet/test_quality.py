@@ -9,10 +9,10 @@ from click.testing import CliRunner
 
 from tests.fleet.server import Script, ScriptedServer, colour_of
 from triage.cli import main
-from triage.fleet import colours
+from triage.fleet import colour_task
 from triage.fleet.quality import Task, common_prefix, load_tasks
 
-NAMES = {rgb: names.split("|")[0] for names, rgb in colours.COLOURS}
+NAMES = {rgb: names.split("|")[0] for names, rgb in colour_task.COLOURS}
 
 
 def invoke(*arguments):
@@ -81,13 +81,13 @@ def test_the_first_difference_is_found(one, other, at):
 
 def test_the_built_in_set_has_thirty_distinct_images():
     assert len(load_tasks("colours")) == 30
-    assert len({rgb for _, rgb in colours.COLOURS}) == 30
+    assert len({rgb for _, rgb in colour_task.COLOURS}) == 30
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (None, "cannot be read"),
+        (None, "cannot read"),
         ("", "holds no task"),
         ("{}", "line 1 is no task"),
         ('{"id": 1, "prompt": "?", "choices": ["a"], "answer": "B"}', "is no letter of 1 choices"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import sys
@@ -17,10 +18,13 @@ from tests import dumps_fixture as dumps
 from tests.dump.test_dump_round_trip import same
 from tests.importers.flashinfer_capture import SIZES
 from triage.cli import main
-from triage.dump import decode, encode, read_dump, write_dump
+from triage.dump.file import decode, encode, read_dump, write_dump
+from triage.dump.observation import Access, Failure, observations_of
 from triage.errors import DumpError
+from triage.explain.observed import Relation, related
 from triage.export.bench import safetensors_bytes
-from triage.importers import canary, cuda_text, import_path
+from triage.importers import import_path
+from triage.importers.recognise import read_log
 from triage.replay.deduction import deduce
 from triage.resolver import recorded_version
 from triage.resolver.pins import parse_version
@@ -165,16 +169,18 @@ CANARY = (
 )
 
 
-def test_canary_lines_enter_the_history_without_token_ids(tmp_path):
+def test_canary_lines_are_kept_without_token_ids(tmp_path):
     dump = dumps.make_dump(dumps.SMALL)
     slot = int(dump.tables.req_to_token.row(2)[1]) + 5
     log = tmp_path / "server.log"
     log.write_text("noise\n" + CANARY.format(slot=slot))
 
-    (*_, entry) = import_path(log, dump).history
+    imported = import_path(log, dump)
 
-    assert entry["slot"] == slot and entry["rows"] == [2]
-    assert not any("token" in key for key in entry)
+    (seen,) = related(imported)
+    assert seen.observation.values["slot"] == slot and seen.rows == (2,)
+    assert "17" not in " ".join(seen.observation.text)
+    assert imported.history == dump.history  # a line of a log is no launch
 
 
 SANITIZER = """\
@@ -213,24 +219,34 @@ def test_a_faulting_address_becomes_a_row_and_a_column(tmp_path, text):
     log = tmp_path / "cuda.txt"
     log.write_text(text.format(address=hex(address)))
 
-    (found,) = import_path(log, dump).fault.facts["cuda_faults"]
+    (found,) = related(import_path(log, dump))
 
-    assert found["page_id"] == 10742
-    assert found["tensor"] == "k_cache"
-    assert (0, 127) in found["entries"]
-    assert found["beyond_bytes"] == (10742 - 8658) * page_bytes + 96
-    assert found["kernel"].startswith("fmhaSm100fKernel_Qkv")
+    assert found.page_id == 10742
+    assert found.tensor == "k_cache"
+    assert found.relation is Relation.NAMED and (0, 127) in found.entries
+    assert found.beyond_bytes == (10742 - 8658) * page_bytes + 96
+    assert found.observation.kernel.startswith("fmhaSm100fKernel_Qkv")
+
+
+def observed(text: str):
+    return read_log(io.BytesIO(text.encode()), "a log").observations
 
 
 def test_the_drivers_own_line_names_an_address_without_a_kernel():
     line = "NVRM: Xid (PCI:0000:1b:00): 31, MMU Fault: ENGINE GRAPHICS faulted @ 0x7f3c_00000000."
 
-    assert cuda_text.parse(line) == [cuda_text.CudaFault(0x7F3C00000000, "")]
+    (seen,) = observed(line)
+
+    assert (seen.address, seen.kernel, seen.access) == (0x7F3C00000000, "", Access.UNKNOWN)
+    assert seen.failure is Failure.ILLEGAL_ADDRESS
 
 
 def test_an_address_elsewhere_is_matched_to_nothing():
-    found = cuda_text.match(dumps.make_dump(dumps.SMALL), cuda_text.CudaFault(0x1000, ""))
+    (seen,) = observed("NVRM: Xid (PCI:0000:1b:00): 31, MMU Fault: faulted @ 0x1000.")
 
+    (found,) = related(dumps.make_dump(dumps.SMALL), (seen,))
+
+    assert found.relation is Relation.ELSEWHERE
     assert found.page_id is None and found.entries == ()
 
 
@@ -238,7 +254,6 @@ def test_an_address_elsewhere_is_matched_to_nothing():
     ("name", "content", "reason"),
     [
         ("x.log", b"nothing here", "holds no line that is known"),
-        ("x.log", CANARY.format(slot=3).encode(), "--into"),
         ("x.pt", b"PK\x03\x04broken", "damaged"),
         ("x.safetensors", b"\x00" * 20, "import the directory"),
     ],
@@ -291,15 +306,27 @@ def test_the_line_that_kv_canary_itself_writes_is_read(release):
     numbers = ("slot_idx", "position", "stored_token", "expected_token")
     names |= dict.fromkeys((*numbers, "stored_chain_hash", "expected_aux"), -7)
 
-    (entry,) = canary.parse(eval(line[1], {}, names))
+    (seen,) = observed(eval(line[1], {}, names))
 
-    assert entry == {
-        "source": "kv_canary",
-        "launch_tag": "SWEEP_V",
-        "fail_reason": "chain_hash+position",
+    assert seen.values == {
+        "tag": "SWEEP_V",
+        "reason": "chain_hash+position",
         "slot": -7,
         "position": -7,
+        "pool": "full",
     }
+
+
+def test_a_log_alone_becomes_a_dump_without_a_launch(tmp_path):
+    (tmp_path / "x.log").write_text(CANARY.format(slot=3))
+
+    ran = CliRunner().invoke(
+        main, ["import", str(tmp_path / "x.log"), "-o", str(tmp_path / "out.msgpack")]
+    )
+
+    assert ran.exit_code == 0, ran.output
+    dump = read_dump(tmp_path / "out.msgpack")
+    assert dump.launch is None and len(observations_of(dump.fault.facts)) == 1
 
 
 def test_an_address_is_reported_by_the_command(tmp_path):

@@ -9,10 +9,8 @@ from hypothesis import strategies as st
 
 from triage.invariants.allocator import (
     check_allocated,
-    check_conservation,
     check_continuation,
     check_failed_alloc,
-    check_free_list,
     check_last_slots,
 )
 
@@ -57,7 +55,8 @@ def test_a_partial_page_needs_its_swa_side():
     mapping[10:12] = torch.tensor([18, 19])
     held, last = torch.tensor([6, 8, 5]), torch.tensor([11, 23, 33])
     # WHEN they are extended
-    findings = check_continuation(held, last, mapping, size_swa=16, page_size=4)
+    grows = torch.ones(3, dtype=torch.bool)
+    findings = check_continuation(held, grows, last, mapping, size_swa=16, page_size=4)
     # THEN a full last page needs nothing, a partial one must be mapped
     assert findings.total == 1
     assert findings.violations()[0].row == 2 and findings.violations()[0].value == 0
@@ -65,68 +64,11 @@ def test_a_partial_page_needs_its_swa_side():
 
 def test_a_new_request_has_nothing_to_continue():
     mapping = torch.tensor([0] * 8 + [-1])
+    grows = torch.tensor([True])
     findings = check_continuation(
-        torch.tensor([0]), torch.tensor([-1]), mapping, size_swa=4, page_size=4
+        torch.tensor([0]), grows, torch.tensor([-1]), mapping, size_swa=4, page_size=4
     )
     assert findings.total == 0
-
-
-def test_a_free_list_that_partitions_the_pool_is_silent():
-    # GIVEN pages 1 to 7, of which 2 and 5 are held
-    held = torch.zeros(8, dtype=torch.bool)
-    held[[2, 5]] = True
-    free = torch.tensor([7, 1, 3, 6, 4])
-    # WHEN the list is checked against them
-    findings = check_free_list(free, num_pages=8, held_pages=held)
-    # THEN nothing is found
-    assert findings.total == 0
-
-
-@pytest.mark.parametrize(
-    ("free", "name"),
-    [
-        ([7, 1, 3, 6, 4, 7], "free_pages (repeated)"),
-        ([7, 1, 3, 6, 4, 0], "free_pages"),
-        ([7, 1, 3, 6, 4, 8], "free_pages"),
-        ([7, 1, 3, 6, 4, 5], "free_pages (held)"),
-        ([7, 1, 3, 6], "pages (leaked)"),
-    ],
-    ids=["twice", "dummy page", "past the pool", "held", "in neither"],
-)
-def test_a_page_that_is_free_wrongly_is_named(free, name):
-    held = torch.zeros(8, dtype=torch.bool)
-    held[[2, 5]] = True
-    findings = check_free_list(torch.tensor(free), num_pages=8, held_pages=held)
-    assert findings.read() == {"I5": 1}
-    assert findings.violations()[0].tensor == name
-
-
-@given(st.sets(st.integers(1, 30), max_size=30), st.lists(st.integers(1, 30), max_size=6))
-def test_every_page_is_free_once_or_held_or_it_is_found(held, extra):
-    # GIVEN any split of 30 pages, and pages that the free list names besides
-    mask = torch.zeros(31, dtype=torch.bool)
-    mask[list(held)] = True
-    free = [page for page in range(1, 31) if page not in held]
-    # WHEN the list is checked
-    findings = check_free_list(
-        torch.tensor(free + extra, dtype=torch.int64), num_pages=31, held_pages=mask
-    )
-    # THEN each addition is one offence, a held one named twice a second
-    repeated = len(extra) - len({page for page in extra if page in held})
-    assert findings.total == repeated + sum(page in held for page in extra)
-
-
-def test_the_balance_of_a_pool_is_shown_with_every_term():
-    # GIVEN a pool of 96 tokens
-    # WHEN 95 of them, then all, then 97 are accounted for
-    leaked = check_conservation("full", total=96, free=61, cached=30, held=4)
-    twice = check_conservation("full", total=96, free=63, cached=30, held=4)
-    # THEN the sentence carries the balance
-    assert check_conservation("full", total=96, free=62, cached=30, held=4) is None
-    assert leaked is not None and twice is not None
-    balance = "free 61 + cached 30 + held 4 = 95 tokens, the full pool has 96 (1 leaked)"
-    assert leaked.summary == balance
-    assert twice.summary.endswith("(1 counted twice)")
 
 
 def test_a_failed_allocation_takes_nothing():

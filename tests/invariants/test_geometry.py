@@ -25,7 +25,6 @@ from triage.invariants import geometry
             79,
             "I19",
         ),
-        (lambda n: geometry.check_layers("swa", [0, n], [0, 1]), 1, 2, "I19"),
         (
             lambda n: geometry.check_offset("row", max_index=n, stride=2**16),
             2**15 - 1,
@@ -40,7 +39,7 @@ from triage.invariants import geometry
             "I25",
         ),
     ],
-    ids=["capacity", "draft rows", "layers", "offsets", "transfer", "budget"],
+    ids=["capacity", "draft rows", "offsets", "transfer", "budget"],
 )
 def test_the_last_legal_size_is_silent_and_the_next_is_named(check, right, wrong, invariant):
     assert check(right) is None

@@ -10,7 +10,6 @@ from triage.invariants.graph import (
     check_freshness,
     check_padded_tokens,
     check_padding,
-    check_reserved_request,
 )
 from triage.invariants.reads import IndexSpace
 
@@ -52,14 +51,6 @@ def test_padded_tokens_are_zero():
     assert check_padded_tokens(num_real_tokens=3, **values).total == 0
     findings = check_padded_tokens(num_real_tokens=1, swa_loc=None, **values)
     assert [(v.tensor, v.row) for v in findings.violations()] == [("positions", 2)]
-
-
-def test_the_reserved_request_row_is_zero():
-    req_to_token = torch.zeros(3, 4, dtype=torch.int32)
-    req_to_token[1] = 7
-    assert check_reserved_request(req_to_token).total == 0
-    req_to_token[0, 2] = 5
-    assert check_reserved_request(req_to_token).violations()[0].column == 2
 
 
 def test_metadata_belongs_to_its_forward_and_batch():

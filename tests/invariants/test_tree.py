@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from triage.invariants.tree import check_locks, check_match, check_nodes
+from triage.invariants.tree import check_locks, check_nodes
 
 
 def test_tombstones_and_mapping_say_the_same():
@@ -49,19 +49,3 @@ def test_locks_that_add_up_are_silent():
 def test_locks_that_do_not_add_up_are_named(full, swa, holders, tensor):
     findings = locks(full, swa, holders)
     assert tensor in {violation.tensor for violation in findings.violations()}
-
-
-@pytest.mark.parametrize(
-    ("lengths", "tombstones", "legal"),
-    [
-        ([8, 8, 8], [True, False, False], True),
-        ([8, 8, 8], [False, True, False], False),
-        ([8], [False], True),
-        ([], [], True),
-        ([20, 4], [False, True], False),
-    ],
-    ids=["a window of live tokens", "too few", "live from the root", "no match", "dead end"],
-)
-def test_a_match_ends_with_a_window_or_begins_at_the_root(lengths, tombstones, legal):
-    evidence = check_match(lengths, tombstones, window=16)
-    assert (evidence is None) == legal

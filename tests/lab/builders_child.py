@@ -9,10 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from triage.errors import TrapError
-from triage.lab.bench import Bench
-from triage.lab.gpu import EmulatedFault
+from triage.lab.flashinfer_stub import EmulatedFault
 from triage.lab.process import start
 from triage.lab.reinject import reinject
+from triage.lab.rig import Bench
 from triage.lab.scenarios import find, with_backend
 
 DIRECTORY = Path(sys.argv[1])

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from triage.invariants.graph import check_padded_tokens, check_padding
 from triage.invariants.reads import IndexSpace
-from triage.lab.bench import Bench
 from triage.lab.graph import PaddedGraph
 from triage.lab.process import start
+from triage.lab.rig import Bench
 from triage.lab.scenarios import find
 
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from triage.lab import machine
-from triage.lab.cells import Cell
+from triage.lab.combinations import Cell
 from triage.lab.reinject import reinject
 
 

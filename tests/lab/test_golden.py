@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from triage.dump import encode, read_dump
+from triage.dump.file import encode, read_dump
 from triage.explain import explain
 from triage.lab.golden import DIRECTORY, GOLDEN, make
 

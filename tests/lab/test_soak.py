@@ -14,7 +14,7 @@ from triage.cli import main
 from triage.errors import LabError
 from triage.lab import versions
 from triage.lab.bootstrap import SUPPORTED
-from triage.lab.cells import Cell, breaks_pages, cells, left_out, pads
+from triage.lab.combinations import Cell, breaks_pages, cells, left_out, pads
 from triage.lab.soak import SoakReport, lines_of
 
 STEPS = 500  # on each release: 3,000 in all

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from triage.lab import versions
-from triage.sglang.lifecycle import PAGES_BACK, PAGES_OUT, PAGES_RESET
-from triage.sglang.names import SUB_ALLOCATORS
+from triage.sglang.binding.names import SUB_ALLOCATORS
+from triage.sglang.state_hooks import PAGES_BACK, PAGES_OUT, PAGES_RESET
 
 LISTS = {"free_pages", "release_pages", "staged_pages"}
 HEARD = {*PAGES_OUT, *PAGES_BACK, *PAGES_RESET}

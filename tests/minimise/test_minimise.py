@@ -12,7 +12,7 @@ from tests import dumps_fixture as dumps
 from tests.dump.test_dump_round_trip import same
 from tests.explain.test_explain import CASES
 from triage.cli import main
-from triage.dump import decode, encode, read_dump, write_dump
+from triage.dump.file import decode, encode, read_dump, write_dump
 from triage.evidence import Evidence
 from triage.explain import explain
 from triage.minimise import minimise

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from triage.device import DeviceChecker
+from triage.device.checker import DeviceChecker
+from triage.device.recorder import FlightRecorder, LaneSpec, window_columns
+from triage.device.syncs import count_syncs
+from triage.dump.history import first_offence
 from triage.invariants.reads import IndexSpace
-from triage.recorder import FlightRecorder, LaneSpec, window_columns
-from triage.syncs import count_syncs
-from triage.timeline import first_offence
 
 CUDA = torch.cuda.is_available()
 DEVICE = "cuda" if CUDA else "cpu"
@@ -221,7 +221,7 @@ def test_recording_reads_nothing_back(monkeypatch):
             def __getitem__(self, grid):
                 return lambda *args, **kwargs: counts.launched("record")
 
-        monkeypatch.setattr("triage.launches.record_kernel", Launcher())
+        monkeypatch.setattr("triage.device.launches.record_kernel", Launcher())
         # WHEN a launch is recorded
         recorder.record("full", table, lengths, window_left=-1)
     # THEN it took one launch and nothing else

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from triage.dump.footprint import columns_read
 from triage.replay.emulator import emulate
-from triage.replay.footprint import columns_read
 
 
 def loop_oracle(table, lengths, *, page_size, window_left, num_pages, q_len, separate_kv):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests import dumps_fixture as dumps
-from triage.dump import write_dump
+from triage.dump.file import write_dump
 from triage.errors import ReplayError
 from triage.replay.engine import replay_file
 from triage.replay.kernels import KERNELS, Kernel
@@ -83,7 +83,7 @@ def test_a_child_does_not_outlive_the_tool_even_if_that_is_killed(small, monkeyp
     body = f"    open({str(marker)!r}, 'w').write(str(os.getpid()))\n    time.sleep(60)"
     with_child(monkeypatch, tmp_path, body)
     run = (
-        "import sys; from pathlib import Path; from triage.dump import read_dump; "
+        "import sys; from pathlib import Path; from triage.dump.file import read_dump; "
         "from triage.replay.engine import replay_file; path = Path(sys.argv[1]); "
         "replay_file(path, read_dump(path), ['odd'])"
     )

@@ -15,12 +15,11 @@ import torch
 
 from tests import dumps_fixture as dumps
 from tests.replay.flashinfer_signatures import signatures_of
+from triage.dump.flashinfer_api import CONTEXT, DECODE
+from triage.dump.sections import Dump
 from triage.errors import ReplayError
-from triage.record import Dump
 from triage.replay.flashinfer_call import (
-    CONTEXT,
     COUNTER_BUFFER,
-    DECODE,
     XQA,
     CallTensors,
     context_arguments,

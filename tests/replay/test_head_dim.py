@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from triage.dump import read_dump
+from triage.dump.file import read_dump
 from triage.replay.flashinfer_kernels import with_served_head_dim
 
 DUMPS = Path(__file__).resolve().parents[2] / "dumps"

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests import dumps_fixture as dumps
-from triage.record import Dump
+from triage.dump.sections import Dump
 from triage.replay.deduction import deduce
 from triage.replay.placement import cache_of, joined_halves
 

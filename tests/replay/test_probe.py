@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from triage.cli import main
 from triage.errors import ReplayError
-from triage.probe import FIRST_LAUNCH_S, ColumnProbe, Geometry, probe, reading
+from triage.replay.probe import FIRST_LAUNCH_S, ColumnProbe, Geometry, probe, reading
 
 GEOMETRY = Geometry(length=1200, window=512, page_size=64, width=32)
 
@@ -36,7 +36,7 @@ def test_columns_that_no_guess_foresaw_are_found_by_halving(monkeypatch):
         asked.append((timeout_s, list(columns)))
         return bool({1, 30, *range(10, 19)} & set(columns)), ""
 
-    monkeypatch.setattr("triage.probe._launch", launch)
+    monkeypatch.setattr("triage.replay.probe._launch", launch)
     # WHEN it is probed
     found = probe("emulator", GEOMETRY, timeout_s=60, jobs=3)
     # THEN every column has its answer, in fewer launches than columns
@@ -48,7 +48,7 @@ def test_columns_that_no_guess_foresaw_are_found_by_halving(monkeypatch):
 
 
 def test_a_launch_that_cannot_run_ends_the_probe(monkeypatch):
-    monkeypatch.setattr("triage.probe._launch", lambda *_: (None, "no such GPU"))
+    monkeypatch.setattr("triage.replay.probe._launch", lambda *_: (None, "no such GPU"))
 
     found = probe("emulator", GEOMETRY, timeout_s=60)
 

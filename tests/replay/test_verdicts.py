@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from tests import dumps_fixture as dumps
+from triage.dump.expected_ids import UNKNOWN, expected_ids, visible
+from triage.dump.sections import Ragged
 from triage.errors import ReplayError
 from triage.evidence import Evidence
-from triage.index_space import UNKNOWN, expected_ids, visible
-from triage.record import Ragged
 from triage.replay.deduction import deduce
 from triage.replay.eager import run_eager
 from triage.replay.fixes import apply_fix
@@ -122,8 +122,8 @@ def test_a_dump_without_a_launch_cannot_run(kernel):
 @pytest.mark.parametrize(
     ("sizes", "reason"),
     [
-        ({"num_q_heads": 4096, "num_kv_heads": 4096, "head_dim": 4096}, "GiB of keys and values"),
-        ({"page_size": 65536, "num_kv_heads": 8, "head_dim": 4096}, "GiB of keys and values"),
+        ({"num_q_heads": 4096, "num_kv_heads": 4096, "head_dim": 4096}, "GiB of host memory"),
+        ({"page_size": 65536, "num_kv_heads": 8, "head_dim": 4096}, "GiB of host memory"),
         ({"num_q_heads": 4096, "head_dim": 4096, "q_len_per_req": 40}, "multiply-adds"),
     ],
 )

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from triage.lab import versions
-from triage.sglang.flags import split
+from triage.lab.server_flags import split
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted((ROOT / "repros").glob("*.sh"))
@@ -22,7 +22,7 @@ REFUSED = {None: {}, "0.5.12.post1": {}, "0.5.23": NO_PIECEWISE_GRAPHS}
 ASK_ALL = """
 import json, sys
 from triage.lab import bootstrap
-from triage.sglang.flags import FlagsRefused, check_bench, check_server
+from triage.lab.server_flags import FlagsRefused, check_bench, check_server
 bootstrap.prepare()
 checks = {"server": check_server, "bench": check_bench}
 refused = {}
@@ -36,7 +36,7 @@ print("REFUSED" + json.dumps(refused))
 
 
 def commands(script: Path) -> list[tuple[str, str, list[str]]]:
-    """(script, kind, flags) of the two commands that a dry run prints."""
+    """(script, "server", flags): what each script hands to SGLang beside `lab serve`'s own."""
     done = subprocess.run(
         ["bash", str(script), "--dry-run"],
         env={**os.environ, "PYTHON": "true"},
@@ -44,13 +44,9 @@ def commands(script: Path) -> list[tuple[str, str, list[str]]]:
         text=True,
         check=True,
     )
-    found = []
-    for line in done.stdout.replace("\\\n", " ").splitlines():
-        for kind, module in (("server", "sglang.launch_server"), ("bench", "sglang.bench_serving")):
-            if f"-m {module}" in line:
-                found.append((script.name, kind, shlex.split(line)[3:]))
-    assert len(found) == 2, done.stdout
-    return found
+    line = next(each for each in done.stdout.splitlines() if each.startswith("triage lab serve"))
+    flags = shlex.split(line.partition(" -- ")[2])
+    return [(script.name, "server", ["--model-path", "m", *flags])]
 
 
 def refused(version: str | None, asked: list[tuple[str, str, list[str]]]) -> dict[str, str]:

@@ -44,8 +44,8 @@ def test_shellcheck_finds_nothing(script):
     assert done.returncode == 0, done.stdout
 
 
-def test_a_dry_run_prints_the_commands_and_starts_nothing(script):
+def test_a_dry_run_prints_the_plan_for_both_gpus_and_starts_nothing(script):
     done = run(script, "--dry-run")
     assert done.returncode == 0, done.stderr
-    assert "-m sglang.launch_server" in done.stdout
-    assert "-m sglang.bench_serving" in done.stdout
+    assert done.stdout.count("triage lab serve ") == 2
+    assert "# on sm_100" in done.stdout and "# on sm_90" in done.stdout

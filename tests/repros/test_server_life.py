@@ -1,140 +1,169 @@
-"""A reproducer's server: started in a group of its own, awaited, and always stopped.
+"""A reproducer with a real server: the script, `triage lab serve`, its session and its load.
 
-The shell functions are the real ones; the server is a scripted stand-in
-(`fake_python.sh`), because the real one needs a Blackwell GPU.
+SGLang and the driver's tool are stand-ins (`tests/lab/server/fake`): a GPU is missing here.
 """
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
+from tests.lab.server.conftest import DUMP, FakeMachine
+
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted((ROOT / "repros").glob("*.sh"))
 SCRIPT = ROOT / "repros" / "gemma4_e4b_oob.sh"
-FAKE = Path(__file__).with_name("fake_python.sh")
+EAGLE = "eagle_draft_pool"
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+def command(machine: FakeMachine, script: Path = SCRIPT, *options: str) -> list[str]:
+    out = ["--dir", str(machine.state / "out"), "--port", str(machine.port)]
+    return ["bash", str(script), "--server", *out, *options]
 
 
-def command(
-    tmp_path: Path, server: str, port: int, script: Path = SCRIPT, **more: str
-) -> tuple[list[str], dict[str, str]]:
-    environment = {
-        **os.environ,
-        "PYTHON": str(FAKE),
-        "REAL_PYTHON": sys.executable,
-        "FAKE_SERVER": server,
-        "FAKE_STATE": str(tmp_path),
-        "HEALTH_TIMEOUT_S": "20",
-        **more,
-    }
-    line = ["bash", str(script), "--server", "--dir", str(tmp_path / "out"), "--port", str(port)]
-    return line, environment
+def variables(machine: FakeMachine, server: str) -> dict[str, str]:
+    return {**machine.environment, "PYTHON": sys.executable, "FAKE_SERVER": server}
 
 
-def run(tmp_path: Path, server: str, port: int | None = None, **more: str):
-    line, environment = command(tmp_path, server, port or free_port(), **more)
-    return subprocess.run(line, env=environment, capture_output=True, text=True, timeout=90)
+def run(
+    machine: FakeMachine, server: str, script: Path = SCRIPT, *options: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(machine, script, *options),
+        env=variables(machine, server),
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
 
 
-def is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+def test_the_whole_story_of_a_defect_ends_with_reproduced(machine):
+    # WHEN a server faults with the defect, is trapped with it, and lives with the fix
+    done = run(machine, "defect")
+    # THEN each step is there, and the finding is that the defect is real and the fix helps
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "REPRODUCED: with state-swap the server carries the same load" in done.stdout
+    assert "without a trap: the server dies of an illegal memory access" in done.stdout
+    assert "SWA state not swapped with the pool  (high confidence)" in done.stdout
+    assert "every answer with state-swap is that of an SGLang without the defect" in done.stdout
+    assert machine.left() == []
 
 
-def test_a_server_without_the_defect_survives_and_is_stopped(tmp_path):
-    # WHEN the load does not kill the server
-    done = run(tmp_path, "healthy")
-    # THEN the script says so with exit code 0 and leaves nothing running
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "NOT REPRODUCED: the server survived" in done.stdout
-    assert "healthy after" in done.stdout
-    assert not is_running(int((tmp_path / "server.pid").read_text()))
-
-
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
-def test_every_script_finds_nothing_on_a_server_without_its_defect(tmp_path, script):
-    done = run(tmp_path, "healthy", script=script)
+@pytest.mark.parametrize(
+    "script", [each for each in SCRIPTS if each.stem != EAGLE], ids=lambda path: path.stem
+)
+def test_every_script_finds_nothing_on_a_server_without_its_defect(machine, script):
+    done = run(machine, "sound", script)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "NOT REPRODUCED: " in done.stdout
-    assert not is_running(int((tmp_path / "server.pid").read_text()))
+    assert machine.left() == []
 
 
-def test_a_capture_that_fails_for_another_reason_is_not_taken_for_the_defect(tmp_path):
-    done = run(tmp_path, "dies", script=ROOT / "repros" / "gemma4_e2b_kv_shared_graph.sh")
+def test_a_draft_of_its_own_needs_real_weights_and_says_so(machine):
+    done = run(machine, "sound", ROOT / "repros" / f"{EAGLE}.sh")
+    assert done.returncode == 3
+    assert "needs --weights and --draft-weights; without, use --lab" in done.stderr
+
+
+def test_real_weights_are_served_in_the_place_of_a_made_model(machine):
+    # GIVEN a checkpoint and its draft
+    folders = {name: machine.state / name for name in ("--weights", "--draft-weights")}
+    options = []
+    for name, folder in folders.items():
+        folder.mkdir()
+        (folder / "config.json").write_text("{}")
+        options += [name, str(folder)]
+    # WHEN a script runs with them
+    done = run(machine, "sound", ROOT / "repros" / f"{EAGLE}.sh", *options)
+    # THEN the server has them, whole, and nothing was made
+    assert done.returncode == 0, done.stdout + done.stderr
+    arguments = machine.told("arguments")
+    assert arguments[arguments.index("--model-path") + 1] == str(folders["--weights"])
+    draft = arguments[arguments.index("--speculative-draft-model-path") + 1]
+    assert draft == str(folders["--draft-weights"])
+    assert "--load-format" not in arguments
+    assert not list((machine.state / "out").rglob("model.safetensors"))
+
+
+def test_a_capture_that_fails_for_another_reason_is_not_taken_for_the_defect(machine):
+    done = run(machine, "dies", ROOT / "repros" / "gemma4_e2b_kv_shared_graph.sh")
     assert done.returncode == 4
     assert "failed for another reason" in done.stderr
 
 
-def test_a_server_that_dies_of_a_fault_without_leaving_a_dump_is_a_different_outcome(tmp_path):
-    # GIVEN a server that faults under load, also with the traps on, and writes no dump
-    done = run(tmp_path, "faults")
-    # THEN the fault is quoted and the broken story is exit code 4, not success
+def test_a_fault_that_leaves_no_dump_with_the_traps_on_is_a_different_outcome(machine):
+    done = run(machine, "faults")
     assert done.returncode == 4, done.stdout + done.stderr
-    assert "the server died: CUDA error: an illegal memory access" in done.stdout
-    assert "no dump" in done.stderr
+    assert "the server ended without a trap" in done.stderr
 
 
-def test_a_server_that_ends_before_it_is_healthy_is_quoted(tmp_path):
-    done = run(tmp_path, "dies")
+def test_a_server_that_ends_before_it_is_healthy_is_quoted(machine):
+    done = run(machine, "dies")
     assert done.returncode == 3
-    assert "the server ended before it was healthy: no GPU here" in done.stderr
+    assert "before it was healthy: ValueError: Gemma4 only supports" in done.stderr
+    assert machine.left() == []
 
 
-def test_a_server_that_never_answers_is_stopped_at_the_time_limit(tmp_path):
-    done = run(tmp_path, "mute", HEALTH_TIMEOUT_S="2")
-    assert done.returncode == 3
-    assert "not healthy within 2 s" in done.stderr
-
-
-def test_a_port_in_use_is_refused_before_anything_starts(tmp_path):
+def test_a_port_in_use_is_refused_before_anything_starts(machine):
     with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
+        listener.bind(("127.0.0.1", machine.port))
         listener.listen()
-        port = listener.getsockname()[1]
-        done = run(tmp_path, "healthy", port)
+        done = run(machine, "sound")
     assert done.returncode == 2
-    assert f"port {port} is in use by" in done.stderr
-    assert not (tmp_path / "server.pid").exists()
+    assert f"port {machine.port} is in use by" in done.stderr
+    assert not (machine.state / "launcher.pid").exists()
 
 
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "term"]
 )
-def test_a_signal_stops_what_was_started_and_keeps_the_logs(tmp_path, number, code):
+def test_a_signal_stops_what_was_started_and_keeps_the_logs(machine, number, code):
     # GIVEN a script in the middle of its load, its server healthy
-    line, environment = command(tmp_path, "healthy", free_port(), FAKE_BENCH_S="60")
     process = subprocess.Popen(
-        line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command(machine),
+        env=variables(machine, "slow"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
-    wait_for(tmp_path / "loaded")
+    machine.wait_for("loaded")
     # WHEN it is interrupted
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     # THEN the server is gone, the logs are there, and the code names the signal
     assert process.returncode == code
     assert "stopped; logs so far are in" in errors
-    assert not is_running(int((tmp_path / "server.pid").read_text()))
-    assert list((tmp_path / "out").glob("server-*.log"))
+    assert machine.left() == []
+    assert (machine.state / "out" / "untrapped" / "server.log").exists()
 
 
-def wait_for(path: Path) -> None:
-    deadline = time.monotonic() + 40
-    while not path.exists():
-        assert time.monotonic() < deadline, f"{path} did not appear"
-        time.sleep(0.1)
+@pytest.mark.parametrize(
+    ("gpu", "where"),
+    [
+        ("NVIDIA H200, 9.0, 140000, 143771", "a real server on this machine's GPU"),
+        ("NVIDIA B200, 10.0, 180000, 183359", "a real server on this machine's GPU"),
+        ("NVIDIA A100, 8.0, 80000, 81920", "lab on this machine's CPU"),
+    ],
+    ids=["Hopper", "Blackwell", "Ampere"],
+)
+def test_where_it_runs_follows_from_the_gpu(machine, gpu, where):
+    """The script says where in its first line; what it then runs here ends at once."""
+    environment = {**variables(machine, "sound"), "FAKE_GPU": gpu, "PYTHON": "false"}
+    script = str(ROOT / "repros" / f"{EAGLE}.sh")
+    done = subprocess.run(
+        ["bash", script, "--dir", str(machine.state / "out")],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert where in done.stdout.splitlines()[0]
+
+
+def test_the_dump_of_the_stand_in_is_one_that_the_story_fits():
+    assert DUMP.exists()

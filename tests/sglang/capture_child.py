@@ -1,11 +1,14 @@
 """Captures a draft's graph with SGLang's own runner or backends and says what was recorded when.
 
-    python -m tests.sglang.capture_child frozen[,multi-step] DIRECTORY [DEFECT [FIX]]
+    python -m tests.sglang.capture_child KIND[,KIND] DIRECTORY MODE [DEFECT [FIX]]
+
+KIND is frozen, multi-step, decode or verify; the last two are the target's. Inside the capture
+a read of the device by our code raises.
 
 Stubs, below the missing hardware: the capture itself (`torch.cuda.CUDAGraph` and SGLang's
-graph backend: two warm-ups, then once with the predicate of `triage/capture.py` true), the
-FlashInfer call, FlashInfer's autotuning, the draft worker (its module needs a server's
-dependencies) and the model of a draft. SGLang's own are `FrozenKVMTPCudaGraphRunner.
+graph backend: two warm-ups, then once with the predicate of `triage/device/capture.py` true),
+the FlashInfer call, FlashInfer's autotuning, the draft worker (its module needs a server's
+dependencies) and the models. SGLang's own are `FrozenKVMTPCudaGraphRunner.
 capture_one_shape` without its constructor, the two frozen-KV views,
 `TRTLLMHAAttnMultiStepDraftBackend`, `TRTLLMHAAttnBackend`, pools and metadata kernels.
 """
@@ -14,10 +17,12 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from triage.lab.pretended_capture import pretended_capture
 from triage.lab.process import start
 
 BATCH = 2
@@ -28,6 +33,7 @@ class Log:
 
     def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []
+        self.writes: Counter[str] = Counter()
         self.capturing = False
         self.backend: Any = None
 
@@ -54,18 +60,19 @@ class Log:
         run_once()
         self.capturing = True
         try:
-            run_once()
+            with pretended_capture():
+                run_once()
         finally:
             self.capturing = False
 
     def listen(self) -> None:
         from sglang.srt.layers.attention.trtllm_mha_backend import TRTLLMHAAttnBackend
 
-        import triage.capture
-        from triage.device import DeviceChecker
+        import triage.device.capture
+        from triage.device.checker import DeviceChecker
         from triage.lab.patching import replaced
 
-        triage.capture.capturing = lambda: self.capturing
+        triage.device.capture.capturing = lambda: self.capturing
 
         def refilled(original: Any) -> Any:
             def around(backend: Any, *args: Any, **kwargs: Any) -> Any:
@@ -89,7 +96,15 @@ class Log:
 
             return around
 
+        def written(original: Any) -> Any:
+            def around(*args: Any, **kwargs: Any) -> Any:
+                self.writes["captured" if self.capturing else "warm-up"] += 1
+                return original(*args, **kwargs)
+
+            return around
+
         self.held = [
+            replaced(DeviceChecker, "check_writes", written),
             replaced(TRTLLMHAAttnBackend, "_apply_cuda_graph_metadata", refilled),
             replaced(DeviceChecker, "check_table", checked),
         ]
@@ -99,7 +114,7 @@ class Log:
     def facts(self, tag: int) -> dict[str, Any]:
         from triage.sglang.install import state
 
-        return state().traps.watching.watch.facts_of(tag)
+        return state().traps.launches.watching.watch.facts_of(tag)
 
 
 def frozen(runtime: Any, log: Log) -> None:
@@ -199,14 +214,48 @@ def multi_step(runtime: Any, log: Log) -> None:
     log.capture(run_once)
 
 
+def target(runtime: Any, log: Log, *, verify: bool) -> None:
+    """The target's decode or verify, its metadata by the backend's own graph entries."""
+    import torch
+
+    from triage.lab.graph import PaddedGraph
+
+    log.backend = lambda: runtime.target_backend
+    padded = PaddedGraph(runtime, BATCH, verify=verify)
+    batch = padded.captured
+    rows = torch.zeros(padded.width * BATCH, 1, 8, dtype=torch.float16)
+    backend = runtime.target_backend
+    forward = backend.forward_extend if verify else backend.forward_decode
+
+    def run_once() -> None:
+        padded.recorded(batch)
+        for index, layer in enumerate(runtime.layers):
+            kv = rows if index < runtime.geometry.own_kv_layers else None
+            forward(rows, kv, kv, layer, batch, save_kv_cache=kv is not None)
+
+    log.capture(run_once)
+
+
+def decode(runtime: Any, log: Log) -> None:
+    target(runtime, log, verify=False)
+
+
+def verify(runtime: Any, log: Log) -> None:
+    target(runtime, log, verify=True)
+
+
+PLAYED = {"frozen": frozen, "multi-step": multi_step, "decode": decode, "verify": verify}
+DRAFTS = {"multi-step": "eagle", "decode": "none"}
+
+
 def main() -> None:
-    kinds, directory, *rest = sys.argv[1:]
+    kinds, directory, mode, *rest = sys.argv[1:]
     fixes = tuple(rest[1:2])
     process = start(
         traps=True,
         fixes=fixes,
         directory=Path(directory),
-        mode="contain",
+        mode=mode,
         put_back=rest[0] if rest else None,
     )
     from triage.lab.runtime import Runtime
@@ -217,14 +266,15 @@ def main() -> None:
     found = {}
     for kind in kinds.split(","):
         process.arm(traps=True, fixes=fixes, directory=Path(directory))
-        draft = "frozen" if kind == "frozen" else "eagle"
+        draft = DRAFTS.get(kind, "frozen")
         runtime = Runtime(find("smoke").geometry, draft_tokens=4, draft_steps=3, draft=draft)
-        log.events = []
-        (frozen if kind == "frozen" else multi_step)(runtime, log)
+        log.events, log.writes = [], Counter()
+        PLAYED[kind](runtime, log)
         runtime.close()
         found[kind] = {
             "sglang": process.version,
             "events": log.events,
+            "writes": log.writes,
             "counts": dict(process.traps.counts),
             "fixes": {name: fix.uses for name, fix in process.fixes.items()},
         }

@@ -43,7 +43,7 @@ def runtime() -> Any:
     bootstrap.prepare()
     import torch
 
-    from triage.lab.gpu import StandInFlashInfer
+    from triage.lab.flashinfer_stub import StandInFlashInfer
     from triage.lab.runtime import Runtime
     from triage.lab.scenarios import find
 

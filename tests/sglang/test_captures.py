@@ -16,6 +16,7 @@ import pytest
 from triage.lab import versions
 
 VERSIONS = ("0.5.18", "0.5.14")
+KINDS = "frozen,multi-step,decode,verify"
 REFILLS_IN_GRAPH = {"0.5.18": True, "0.5.14": False}  # from 0.5.15.post1 on
 
 
@@ -37,8 +38,8 @@ def captured(tmp_path_factory):
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout.splitlines()[-1])
 
-    def run(version, kind, *options):
-        found = child(version, kind if options else "frozen,multi-step", *options)[kind]
+    def run(version, kind, *options, mode="contain"):
+        found = child(version, kind if options else KINDS, mode, *options)[kind]
         assert found["sglang"] == version
         return found
 
@@ -48,6 +49,12 @@ def captured(tmp_path_factory):
 def recorded(found):
     """The events of the capture itself, warm-ups left out."""
     return [event for event in found["events"] if event["captured"]]
+
+
+def warmed_up(found):
+    """Were the kernels of every recorded check launched outside the capture first?"""
+    kinds = [event["kind"] for event in found["events"] if not event["captured"]]
+    return kinds.count("check") >= [e["kind"] for e in recorded(found)].count("check")
 
 
 def check_order(events, refills):
@@ -67,9 +74,10 @@ def check_order(events, refills):
             assert event["given"] == checked[table]
 
 
+@pytest.mark.parametrize("mode", ["contain", "raise"])
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_frozen_draft_is_checked_once_per_table_in_its_graph(captured, version):
-    found = captured(version, "frozen")
+def test_a_frozen_draft_is_checked_once_per_table_in_its_graph(captured, version, mode):
+    found = captured(version, "frozen", mode=mode)
     events = recorded(found)
     # THEN twelve launches of three steps share two checks, one per index space
     assert [event["kind"] for event in events].count("attention") == 12
@@ -79,11 +87,33 @@ def test_a_frozen_draft_is_checked_once_per_table_in_its_graph(captured, version
     assert {event["graph"] for event in checks} == {1}
     check_order(events, refills=int(REFILLS_IN_GRAPH[version]))
     assert "launches not covered" not in found["counts"]
+    assert warmed_up(found)
 
 
+@pytest.mark.parametrize("mode", ["contain", "raise"])
+@pytest.mark.parametrize("kind", ["decode", "verify"])
 @pytest.mark.parametrize("version", VERSIONS)
-def test_each_step_of_a_multi_step_draft_has_its_own_check(captured, version):
-    found = captured(version, "multi-step")
+def test_the_targets_graph_is_contained_in_the_default_mode_too(captured, version, kind, mode):
+    # WHEN the target's decode or verify is captured, in which a read by our code would raise
+    found = captured(version, kind, mode=mode)
+    events = recorded(found)
+    # THEN one check per index space is recorded, and each launch is given the checked copy
+    checks = [event for event in events if event["kind"] == "check"]
+    assert len({event["table"] for event in checks}) == len(checks) == 2
+    check_order(events, refills=int(REFILLS_IN_GRAPH[version]))
+    assert found["counts"]["tables under capture"] == 2
+    assert "launches not covered" not in found["counts"]
+    assert "writes not covered" not in found["counts"]
+    # AND both kernels ran in a warm-up: none may be compiled or loaded under a capture
+    assert warmed_up(found)
+    if kind == "decode":
+        assert found["writes"]["warm-up"] >= found["writes"]["captured"] > 0
+
+
+@pytest.mark.parametrize("mode", ["contain", "raise"])
+@pytest.mark.parametrize("version", VERSIONS)
+def test_each_step_of_a_multi_step_draft_has_its_own_check(captured, version, mode):
+    found = captured(version, "multi-step", mode=mode)
     events = recorded(found)
     # THEN the backends of both steps have a table and a check, each right before its launch
     checks = [event for event in events if event["kind"] == "check"]
@@ -92,6 +122,7 @@ def test_each_step_of_a_multi_step_draft_has_its_own_check(captured, version):
     assert behind == ["check", "attention"] * 2
     check_order(events, refills=2 * REFILLS_IN_GRAPH[version])
     assert "launches not covered" not in found["counts"]
+    assert warmed_up(found)
 
 
 def test_a_stale_draft_is_captured_with_the_full_table_and_the_check_says_so(captured):

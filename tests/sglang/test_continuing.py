@@ -8,20 +8,21 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from triage.config import INVARIANTS_OF
+from triage.dump.store import DumpStore
 from triage.errors import TrapError
-from triage.sglang.books import Books
-from triage.sglang.continuing import RowsWritten, last_slots
-from triage.sglang.tree import Flat, TreeTrap
-from triage.store import DumpStore
-from triage.traps import Traps
+from triage.invariants.catalogue import FAMILIES
+from triage.sglang.allocator.last_loc_checks import RowsWritten
+from triage.sglang.allocator.ledger_hooks import Books
+from triage.sglang.allocator.slot_checks import last_slots
+from triage.sglang.allocator.tree import Flat, TreeTrap
+from triage.sglang.traps import Traps
 
 PAGE = 16
 
 
 @pytest.fixture
 def traps(dumps):
-    return Traps(DumpStore(dumps), tuple(INVARIANTS_OF))
+    return Traps(DumpStore(dumps), tuple(FAMILIES))
 
 
 @pytest.fixture
@@ -30,8 +31,8 @@ def pools(runtime, traps):
     allocator, pool = runtime.token_to_kv_pool_allocator, runtime.req_to_token_pool
     allocator.clear()
     pool.req_to_token.zero_()
-    traps.note_backend(runtime.target_backend, SimpleNamespace(sliding_window_size=47))
-    traps.entries.note_allocator(allocator)
+    traps.launches.note_backend(runtime.target_backend, SimpleNamespace(sliding_window_size=47))
+    traps.launches.entries.note_allocator(allocator)
     for row, tokens in ((1, 20), (2, 41)):
         slots = extend(allocator, [0], [tokens], [-1])
         pool.write((row, slice(0, tokens)), slots.to(torch.int32))
@@ -59,7 +60,8 @@ def test_slots_behind_ones_own_last_are_handed_out_in_silence(pools, traps):
     given = arguments([20, 41], [22, 43], [mine, other])
     kind = type(allocator)
     beside = last_slots(kind.alloc_extend, allocator, given, {}, pool.req_to_token)
-    traps.after_alloc(allocator, allocator.alloc_extend(*given), "alloc_extend", beside)
+    assert len(beside) == 2
+    traps.slots.after_alloc(allocator, allocator.alloc_extend(*given), "alloc_extend", beside)
     assert traps.counts["allocations"] == 1 and traps.counts["violations"] == 0
 
 
@@ -73,15 +75,34 @@ def test_last_slots_in_another_order_are_stopped_at_the_allocator(pools, traps):
     # WHEN the allocator returns, THEN I20 says in whose rows the page is
     slots = allocator.alloc_extend(*given)
     with fires("I20") as caught:
-        traps.after_alloc(allocator, slots, "alloc_extend", beside)
+        traps.slots.after_alloc(allocator, slots, "alloc_extend", beside)
     assert f"last_loc[0, 0] = {other}" in str(caught.value)
     assert caught.value.evidence.facts["rows_with_that_page"] == [2]
+
+
+def test_a_request_that_goes_on_in_an_evicted_page_is_stopped_at_the_allocator(pools, traps):
+    # GIVEN a request whose last page, partly filled, lost its SWA side
+    allocator, pool = pools
+    last = int(pool.req_to_token[1, 19])
+    mapping = allocator.full_to_swa_index_mapping
+    kept, mapping[last] = int(mapping[last]), 0
+    given = arguments([20], [22], [last])
+    beside = last_slots(type(allocator).alloc_extend, allocator, given, {}, pool.req_to_token)
+    mapping[last] = kept  # what the allocator does with it is not the matter here
+    # WHEN it is extended, THEN I20 says what it goes on in
+    slots = allocator.alloc_extend(*given)
+    with fires("I20") as caught:
+        traps.slots.after_alloc(allocator, slots, "alloc_extend", beside)
+    assert "whose SWA side was evicted" in str(caught.value)
+    assert "full_to_swa[last_loc][0, 0] = 0 is outside" in str(caught.value)
 
 
 def written(traps, pool, indices, values, write=None):
     kind = type(pool)
     original = functools.partial(write or kind.write)
-    RowsWritten(traps).around_write(original, pool, indices, values)
+    RowsWritten(traps.reporter, traps.launches.entries).around_write(
+        original, pool, indices, values
+    )
 
 
 def test_a_row_that_goes_on_in_its_page_is_written_in_silence(pools, traps):
@@ -116,7 +137,7 @@ def test_a_row_that_is_written_one_late_is_stopped_as_it_is_written(pools, traps
 def test_a_free_that_unmaps_its_neighbour_is_stopped_at_the_call(pools, traps):
     # GIVEN the ledger's hook on free_swa, and one that clears a page too many
     allocator, pool = pools
-    books, mapping = Books(traps.fire_event), allocator.full_to_swa_index_mapping
+    books, mapping = Books(traps.reporter.fire_event), allocator.full_to_swa_index_mapping
     first = pool.req_to_token[2, :PAGE].to(torch.int64)
 
     def greedy(allocator, free_index):
@@ -138,7 +159,7 @@ def test_a_tree_node_without_swa_side_is_a_use_after_free_if_its_page_is_free(po
     # GIVEN a live node whose slots have no SWA side any more
     allocator, pool = pools
     slots = pool.req_to_token[2, :PAGE].to(torch.int64)
-    books = Books(traps.fire_event)
+    books = Books(traps.reporter.fire_event)
     books.of(allocator.full_attn_allocator)
     if freed:
         books.around_free(
@@ -148,7 +169,10 @@ def test_a_tree_node_without_swa_side_is_a_use_after_free_if_its_page_is_free(po
     mapping[slots] = 0
     none = torch.zeros(1, dtype=torch.int64)
     flat = Flat(slots, torch.zeros(PAGE, dtype=torch.int64), none.bool(), none - 1, none, none)
-    trap, cache = TreeTrap(traps, books), SimpleNamespace(token_to_kv_pool_allocator=allocator)
+    trap, cache = (
+        TreeTrap(traps.reporter, books),
+        SimpleNamespace(token_to_kv_pool_allocator=allocator),
+    )
     # WHEN the tree is judged
     from triage.invariants.tree import check_nodes
 

@@ -21,7 +21,7 @@ def child(queue):
     from triage.lab import bootstrap
     bootstrap.prepare()
     import torch
-    from triage.lab.gpu import StandInFlashInfer
+    from triage.lab.flashinfer_stub import StandInFlashInfer
     StandInFlashInfer(lambda call: torch.zeros_like(call.arguments["query"])).install()
     import flashinfer.decode
     before = flashinfer.decode.trtllm_batch_decode_with_kv_cache
@@ -80,6 +80,21 @@ def _file(code: str) -> str:
 def test_asked_for_nothing_it_imports_nothing():
     done = run(QUIET)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("SGLANG_TRTLLM_MHA_DEBUG_MODE", "armed by SGLANG_TRTLLM_MHA_DEBUG=1 only"),
+        ("SGLANG_TRTLMM_MHA_DEBUG", "is SGLANG_TRTLLM_MHA_DEBUG meant?"),
+        ("SGLANG_TRTLLM_MHA_DEBUGMODE", "is SGLANG_TRTLLM_MHA_DEBUG_MODE meant?"),
+        ("SGLNAG_TRIAGE_FIXES", "is SGLANG_TRIAGE_FIXES meant?"),
+    ],
+)
+def test_a_variable_that_has_no_effect_is_answered_and_imports_nothing(name, said):
+    done = run(QUIET, **{name: "contain"})
+    assert done.returncode == 0 and done.stdout.strip() == "[]"
+    assert f"{name}='contain' has no effect" in done.stderr and said in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -11,23 +11,23 @@ import numpy as np
 import pytest
 import torch
 
-from triage.config import INVARIANTS_OF
+from triage.dump.store import DumpStore
 from triage.errors import BrokenLifecycle, TrapError
-from triage.sglang.admission import Admission
-from triage.sglang.books import Books
-from triage.sglang.frontier import Frontier
-from triage.sglang.graph_inputs import GraphInputs
-from triage.sglang.handing_out import HandingOut
-from triage.sglang.metadata import Metadata, offsets
-from triage.store import DumpStore
-from triage.traps import Traps
+from triage.invariants.catalogue import FAMILIES
+from triage.sglang.allocator.allocation_checks import HandingOut
+from triage.sglang.allocator.frontier import Frontier
+from triage.sglang.allocator.ledger_hooks import Books
+from triage.sglang.launch.graph_inputs import GraphInputs
+from triage.sglang.launch.metadata import Metadata, offsets
+from triage.sglang.scheduler.admission import Admission
+from triage.sglang.traps import Traps
 
 PAGE = 16
 
 
 @pytest.fixture
 def traps(dumps):
-    return Traps(DumpStore(dumps), tuple(INVARIANTS_OF))
+    return Traps(DumpStore(dumps), tuple(FAMILIES))
 
 
 @contextmanager
@@ -53,8 +53,8 @@ def fires(invariant):
 @pytest.fixture
 def allocation(runtime, traps):
     """`extend(tokens)` of one request by SGLang's allocator, with the ledger and I8, I14 on it."""
-    books = Books(traps.fire_event)
-    handing = HandingOut(traps, books)
+    books = Books(traps.reporter.fire_event)
+    handing = HandingOut(traps.reporter, books)
     allocator = runtime.token_to_kv_pool_allocator
     allocator.clear()
     books.around_row_alloc(lambda table: None, runtime.req_to_token_pool)
@@ -102,7 +102,7 @@ def test_a_request_that_outgrows_its_row_is_stopped_before_it_gets_the_slots(all
 
 
 def test_a_table_with_too_few_rows_is_named_with_the_row(runtime, traps):
-    handing = HandingOut(traps, Books(traps.fire_event))
+    handing = HandingOut(traps.reporter, Books(traps.reporter.fire_event))
     pool = runtime.req_to_token_pool
     request = SimpleNamespace(req_pool_idx=None, is_chunked=0, kv=None)
     rows = len(pool.req_to_token)
@@ -118,7 +118,7 @@ def test_a_table_with_too_few_rows_is_named_with_the_row(runtime, traps):
 
 def test_one_page_at_the_start_of_two_requests_needs_a_tree(runtime, traps):
     # GIVEN two rows that hold the same page first, and pages of their own behind it
-    books, allocator = Books(traps.fire_event), runtime.token_to_kv_pool_allocator
+    books, allocator = Books(traps.reporter.fire_event), runtime.token_to_kv_pool_allocator
     allocator.clear()
     ledger = books.of(allocator.full_attn_allocator).ledger
     ledger.alloc(np.arange(PAGE, 6 * PAGE), where="alloc")
@@ -149,7 +149,7 @@ def test_the_frontier_may_follow_the_window_and_not_overtake_it(runtime, traps, 
         request.kv.req_pool_idx = 1
     slots = allocation(160)
     runtime.req_to_token_pool.req_to_token[1, :160] = slots.to(torch.int32)
-    frontier = Frontier(traps)
+    frontier = Frontier(traps.reporter)
     from sglang.srt.mem_cache import common
 
     with hooked(common, "free_swa_out_of_window_slots", frontier.around_function):
@@ -170,7 +170,7 @@ def test_a_retracted_request_starts_again_at_token_0(traps):
 
     request = Req("0", "", [1, 2, 3], SamplingParams())
     # WHEN it is retracted, THEN nothing is said, unless its frontier stays where it was
-    with hooked(Req, "reset_for_retract", Frontier(traps).around_retract):
+    with hooked(Req, "reset_for_retract", Frontier(traps.reporter).around_retract):
         request.reset_for_retract()
 
     def forgetful(req):
@@ -178,7 +178,7 @@ def test_a_retracted_request_starts_again_at_token_0(traps):
 
     with (
         mock.patch.object(Req, "reset_for_retract", forgetful),
-        hooked(Req, "reset_for_retract", Frontier(traps).around_retract),
+        hooked(Req, "reset_for_retract", Frontier(traps.reporter).around_retract),
         fires("I15"),
     ):
         request.reset_for_retract()
@@ -194,9 +194,9 @@ class Forwards:
         from triage.lab.forwards import Forwards as Real
 
         self.runtime, self.traps = runtime, traps
-        self.metadata = Metadata(traps)
+        self.metadata = Metadata(traps.launches)
         self.backend = runtime.target_backend
-        traps.note_backend(self.backend, SimpleNamespace(sliding_window_size=47))
+        traps.launches.note_backend(self.backend, SimpleNamespace(sliding_window_size=47))
         slots = allocation(length)
         runtime.req_to_token_pool.req_to_token[1, :length] = slots.to(torch.int32)
         self.slots, self.length = slots, length
@@ -230,7 +230,7 @@ def test_metadata_serves_its_batch_one_copy_and_nobody_else(forwards):
     made = forwards(80)
     first, copied, other = made.batch(), made.batch(), made.batch()
     made.build(first)
-    fresh = made.metadata.check_fresh
+    fresh = made.metadata.freshness.stale
     # WHEN a copy of the batch is launched first, then the batch itself, THEN both are served
     assert fresh(made.backend, copied) is None
     assert fresh(made.backend, first) is None
@@ -298,16 +298,16 @@ def test_more_slots_than_a_graphs_buffer_holds_are_seen_before_the_replay(forwar
         batch.out_cache_loc = made.slots[-2:]
         with fires("I13"):
             made.backend.init_forward_metadata_out_graph(batch)
-    assert made.metadata.check_fresh(made.backend, made.batch()) is None
+    assert made.metadata.freshness.stale(made.backend, made.batch()) is None
 
 
 def test_a_replay_is_a_step_boundary_for_the_ledger_and_a_capture_is_not(forwards, runtime, traps):
     # GIVEN a captured graph, and a request whose first page was freed behind the scheduler
-    from triage.sglang.lifecycle import Lifecycle
+    from triage.sglang.state_hooks import StateHooks
 
-    made, lifecycle = forwards(80), Lifecycle(traps)
+    made, lifecycle = forwards(80), StateHooks(traps)
     allocator = runtime.token_to_kv_pool_allocator
-    traps.entries.note_allocator(allocator)
+    traps.launches.entries.note_allocator(allocator)
     made.backend.init_cuda_graph_state(2, 2)
     batch = made.batch()
     batch.positions = torch.zeros(1, dtype=torch.int64)
@@ -323,9 +323,9 @@ def test_a_replay_is_a_step_boundary_for_the_ledger_and_a_capture_is_not(forward
 
 
 def test_what_no_hook_can_see_is_said_when_it_is_asked_for(traps):
-    from triage.sglang.lifecycle import Lifecycle
+    from triage.sglang.state_hooks import StateHooks
 
-    asked = Lifecycle(traps)
+    asked = StateHooks(traps)
     asked.hooks()
     assert "two streams" in asked.absent["I18"]
 
@@ -351,7 +351,7 @@ def test_padding_of_a_graph_is_inert_unless_the_refill_forgets_a_row(traps):
     from triage.lab.bugs.inputs import _padding_kept, replay_padded
 
     bench = SimpleNamespace(note=lambda sentence: None)
-    inputs = GraphInputs(traps)
+    inputs = GraphInputs(traps.reporter)
     with hooked(CudaGraphBufferRegistry, "fill_from", inputs.around_registry):
         replay_padded(bench)
         assert traps.counts["padded replays"] == 1
@@ -365,7 +365,7 @@ def test_a_transfer_pairs_lists_of_one_length(runtime, traps):
 
     from triage.lab.bugs.inputs import _a_page_short, _load_back
 
-    admission = Admission(traps)
+    admission = Admission(traps.reporter)
     with hooked(utils, "group_concurrent_contiguous", admission.around_pairing):
         utils.group_concurrent_contiguous(np.array([1, 2]), np.array([5, 6]))
         utils.group_concurrent_contiguous(np.array([1, 2]), np.array([], dtype=int))
@@ -386,7 +386,7 @@ def test_admission_reserves_whole_pages(traps):
     def charge(self, prefix_len, extend_input_len, max_new_tokens, spare=0):
         self.cur_rem_token_offset += extend_input_len + spare
 
-    admission = Admission(traps)
+    admission = Admission(traps.reporter)
     admission.around_budget(charge, adder, 0, 3 * PAGE, 8)
     admission.around_budget(charge, adder, 0, 13, 8, spare=PAGE)
     with pytest.raises(BrokenLifecycle, match=r"13 \+ 0 tokens take 16 in pages, 13 are reserved"):

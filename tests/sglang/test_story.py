@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from tests.sglang.conftest import VERSIONS
 from triage.cli import main
-from triage.dump import read_dump
+from triage.dump.file import read_dump
 
 pytestmark = pytest.mark.parametrize("version", VERSIONS)
 DEFECT = ("--reinject", "stale-swa-state")

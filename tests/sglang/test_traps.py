@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from triage.call import DECODE, AttentionCall
-from triage.dump import read_dump
+from triage.dump.file import read_dump
+from triage.dump.flashinfer_api import DECODE
+from triage.dump.store import DumpStore
 from triage.errors import BrokenLifecycle, OutOfBounds, StaleSWAState, TableForm, WrongIndexSpace
 from triage.replay.eager import run_eager
-from triage.store import DumpStore
-from triage.traps import Traps
+from triage.sglang.launch.call import AttentionCall
+from triage.sglang.traps import Traps
 
 PAGE = 16
 SWA_PAGES = 34
@@ -53,7 +54,7 @@ class Batch:
             req_pool_indices=torch.tensor([1, 2]),
         )
         self.lengths = torch.tensor([40, 70], dtype=torch.int32)
-        traps.forget_tables(self.backend)
+        traps.launches.forget_tables(self.backend)
 
     @staticmethod
     def slots(page):
@@ -62,13 +63,13 @@ class Batch:
     def launch(self, table, *, layer_id=0, **changed):
         call = self.launched(table, layer_id=layer_id, **changed)
         layer = SimpleNamespace(layer_id=layer_id)
-        with self.traps.entered(self.backend, layer, self.forward_batch):
-            self.traps.before_launch(call)
+        with self.traps.launches.entered(self.backend, layer, self.forward_batch):
+            self.traps.launches.host_check.before_launch(call)
 
     def replacements(self, call, layer_id=0):
         layer = SimpleNamespace(layer_id=layer_id)
-        with self.traps.entered(self.backend, layer, self.forward_batch):
-            return self.traps.replacements(call.api, call.arguments)
+        with self.traps.launches.entered(self.backend, layer, self.forward_batch):
+            return self.traps.launches.replacements(call.api, call.arguments)
 
     def launched(self, table, *, layer_id=0, window_left=47, **changed):
         key, value = self.pool.get_kv_buffer(layer_id)
@@ -127,18 +128,29 @@ def test_an_id_outside_the_pool_is_named_with_its_range(batch, bad, says):
 
 def test_a_graphs_metadata_whose_forward_runs_outside_a_graph_awaits_no_check_of_the_device(batch):
     # GIVEN metadata that announces a graph, whose check runs on the device
-    batch.traps.forget_tables(batch.backend, graph=True)
+    batch.traps.launches.forget_tables(batch.backend, graph=True)
     # WHEN the launch comes outside capture, and is checked by the host
     batch.launch(int32(RIGHT))
     # THEN nothing is awaited, so no heartbeat is missed; a replay, without launches, awaits one
-    assert batch.traps.watching.forward_done() is False
-    batch.traps.forget_tables(batch.backend, graph=True)
-    assert batch.traps.watching.forward_done() is True
+    watching = batch.traps.launches.watching
+    assert watching.take_expected() is False
+    batch.traps.launches.forget_tables(batch.backend, graph=True)
+    assert watching.take_expected() is True
+
+
+def test_a_draft_in_a_graph_is_awaited_though_its_target_was_checked_by_the_host(batch):
+    # GIVEN a step whose draft is replayed from a graph
+    batch.traps.launches.forget_tables(batch.runtime.draft_backend, graph=True)
+    # WHEN the target behind it is launched outside a graph, in mode `raise`
+    batch.traps.launches.forget_tables(batch.backend)
+    batch.launch(int32(RIGHT))
+    # THEN what the draft's graph found is still brought to the host with this step
+    assert batch.traps.launches.watching.take_expected() is True
 
 
 def test_a_dump_holds_the_pages_that_the_launch_reads_if_asked(batch):
     # GIVEN a pool with values of its own on every page, and a dump that is to hold them
-    batch.traps.kv = "touched"
+    batch.traps.launches.host_check.with_kv = True
     key, value = batch.pool.get_kv_buffer(0)
     key.copy_(torch.arange(key.numel()).reshape(key.shape) % 251)
     value.copy_(-key)
@@ -220,7 +232,7 @@ def test_a_decode_writes_at_the_slot_that_its_row_names(batch):
     batch.forward_batch.out_cache_loc = torch.tensor(own)
     batch.launch(int32(RIGHT))
     assert batch.traps.counts["host reads"] == 1
-    batch.traps.forget_tables(batch.backend)
+    batch.traps.launches.forget_tables(batch.backend)
     batch.forward_batch.out_cache_loc = torch.tensor([own[0], own[1] - 1])
     # WHEN it is launched, THEN the slot and the right one are named
     with pytest.raises(BrokenLifecycle) as caught:
@@ -257,7 +269,7 @@ def test_layers_of_one_forward_share_one_host_read(batch):
 
 
 def test_the_check_makes_exactly_one_host_read(batch):
-    from triage.syncs import count_syncs
+    from triage.device.syncs import count_syncs
 
     with count_syncs() as counts:
         batch.launch(int32(RIGHT))
@@ -265,20 +277,20 @@ def test_the_check_makes_exactly_one_host_read(batch):
 
 
 def test_a_launch_under_simulated_capture_is_contained_not_raised(batch, monkeypatch):
-    # GIVEN a launch that is recorded into a graph, with a table of another pool
-    batch.traps.watching.prepare(batch.backend)
-    monkeypatch.setattr("triage.capture.capturing", lambda: True)
-    wrong = int32([[5, 6, 7, 0, 0], [11, 12, 13, 14, 15]])
+    # GIVEN a launch that is recorded into a graph, with a table of another pool, partly outside it
+    batch.traps.launches.watching.prepare(batch.backend)
+    monkeypatch.setattr("triage.device.capture.capturing", lambda: True)
+    wrong = int32([[5, 99, 7, 0, 0], [11, 12, 13, 14, -1]])
     call = batch.launched(wrong)
     # WHEN it is asked what the launch must be given
     given = batch.replacements(call)
-    # THEN nothing is raised and no entry that a query can see is left; 11 lies before the window
-    assert given[0].tolist() == [[0, 0, 0, 0, 0], [11, 0, 0, 0, 0]]
+    # THEN nothing is raised, and what would fault is gone; another's page in the pool stays
+    assert given[0].tolist() == [[5, 0, 7, 0, 0], [11, 12, 13, 14, 0]]
     assert batch.traps.counts["tables under capture"] == 1
 
 
 def test_a_launch_under_simulated_capture_without_a_watch_is_not_covered(batch, monkeypatch):
-    monkeypatch.setattr("triage.capture.capturing", lambda: True)
+    monkeypatch.setattr("triage.device.capture.capturing", lambda: True)
     call = batch.launched(int32([[5, 6, 7, 0, 0], [11, 12, 13, 14, 15]]))
     assert batch.replacements(call) is None
     assert batch.traps.counts["launches not covered"] == 1
@@ -298,7 +310,7 @@ def test_the_dump_is_written_and_readable(batch, dumps):
 def test_an_unwritable_directory_never_hides_the_fault(batch, tmp_path):
     in_the_way = tmp_path / "file"
     in_the_way.write_text("")
-    batch.traps.store.directory = in_the_way / "dumps"
+    batch.traps.reporter.store.directory = in_the_way / "dumps"
     with pytest.raises(WrongIndexSpace) as caught:
         batch.launch(int32([[5, 6, 7, 0, 0], [11, 12, 13, 14, 15]]))
     assert "no dump was written: " in str(caught.value)
@@ -311,7 +323,7 @@ class TestAllocator:
         allocator = runtime.token_to_kv_pool_allocator
         last = self.slots_of(allocator.size_full // PAGE)
         allocator.full_to_swa_index_mapping[last] = self.slots_of(allocator.size_swa // PAGE)
-        batch.traps.after_alloc(allocator, last, "alloc_extend")
+        batch.traps.slots.after_alloc(allocator, last, "alloc_extend")
         assert batch.traps.counts["violations"] == 0
 
     @pytest.mark.parametrize("side", ["full", "swa"])
@@ -322,12 +334,12 @@ class TestAllocator:
         if side == "swa":
             allocator.full_to_swa_index_mapping[full] = size + PAGE
         with pytest.raises(OutOfBounds) as caught:
-            batch.traps.after_alloc(allocator, full, "alloc_decode")
+            batch.traps.slots.after_alloc(allocator, full, "alloc_decode")
         assert f"= {size + PAGE} is outside [{PAGE}, {size + PAGE})" in str(caught.value)
         assert "alloc_decode" in str(caught.value) and f"{side} pool" in str(caught.value)
 
     def test_a_full_pool_is_not_a_fault(self, batch, runtime):
-        batch.traps.after_alloc(runtime.token_to_kv_pool_allocator, None, "alloc_extend")
+        batch.traps.slots.after_alloc(runtime.token_to_kv_pool_allocator, None, "alloc_extend")
 
     @staticmethod
     def slots_of(page):

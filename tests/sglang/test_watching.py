@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from tests.sglang.conftest import VERSIONS
-from triage.dump import read_dump
+from triage.dump.file import read_dump
+from triage.dump.history import since
 from triage.explain import explain
 from triage.replay.deduction import deduce
 from triage.replay.verdict import Outcome
-from triage.timeline import since
 
 STALE = ("--reinject", "stale-swa-state")
 

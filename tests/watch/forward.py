@@ -13,12 +13,12 @@ from typing import Any
 
 import torch
 
-from triage.bench.trap_cost import WINDOW, Step
-from triage.call import DECODE
-from triage.sglang.attention import AttentionHooks
-from triage.sglang.writes import WriteTrap
-from triage.store import DumpStore
-from triage.traps import Traps
+from triage.dump.flashinfer_api import DECODE
+from triage.dump.store import DumpStore
+from triage.lab.decode_step import WINDOW, Step
+from triage.sglang.launch.attention import AttentionHooks
+from triage.sglang.launch.writes import WriteTrap
+from triage.sglang.traps import Traps
 
 OWN_KV_LAYERS = 24
 
@@ -26,8 +26,8 @@ OWN_KV_LAYERS = 24
 def armed(step: Step, directory: Any, mode: str = "contain") -> Traps:
     """Traps in `mode` that know the backend of `step`."""
     traps = Traps(DumpStore(directory), mode=mode)
-    traps.note_backend(step.backend, SimpleNamespace(sliding_window_size=WINDOW - 1))
-    traps.watching.prepare(step.backend)
+    traps.launches.note_backend(step.backend, SimpleNamespace(sliding_window_size=WINDOW - 1))
+    traps.launches.watching.prepare(step.backend)
     return traps
 
 
@@ -59,9 +59,9 @@ class Forward:
             req_pool_indices=torch.arange(1, step.rows + 1, device=step.device),
             out_cache_loc=self.loc,
         )
-        hooks = AttentionHooks(traps)
+        hooks = AttentionHooks(traps.launches)
         self.launch = hooks.launch(DECODE)(attention or _attention)
-        self.write = WriteTrap(traps).around(_set_kv_buffer)
+        self.write = WriteTrap(traps.launches).around(_set_kv_buffer)
         self.metadata = functools.partial(hooks.metadata_built, lambda backend, batch: None)
         self.enter = hooks.entered(_forward_decode)
         self.new_metadata()
@@ -84,6 +84,7 @@ class Forward:
         self.new_metadata()
         self.layers()
         self.traps.steps.forward_done()
+        self.traps.steps.end()
         self.traps.steps.release(begun)
 
 

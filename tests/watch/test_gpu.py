@@ -14,10 +14,10 @@ import pytest
 import torch
 
 from tests.watch.forward import Forward, armed
-from triage.bench.trap_cost import Step
-from triage.dump import read_dump
+from triage.dump.file import read_dump
+from triage.dump.history import moments
 from triage.errors import OutOfBounds
-from triage.timeline import moments
+from triage.lab.decode_step import Step
 
 LAYERS, PAGES = 42, 40
 
@@ -51,7 +51,7 @@ def graph(tmp_path):
         sums[next(calls) % LAYERS] = block_tables.sum()
 
     forward = Forward(step, traps, attention)
-    traps.forget_tables(step.backend, graph=True)
+    traps.launches.forget_tables(step.backend, graph=True)
     torch.cuda.synchronize()
     side = torch.cuda.Stream()
     with torch.cuda.stream(side):  # warm-up compiles the kernels, which capture must not
@@ -67,10 +67,11 @@ def graph(tmp_path):
 def replayed(step, traps, captured):
     """A step of the scheduler that replays the graph; raises what its checks found."""
     number = traps.steps.begin()
-    traps.forget_tables(step.backend, graph=True)
+    traps.launches.forget_tables(step.backend, graph=True)
     with no_sync():
         captured.replay()
         traps.steps.forward_done()
+        traps.steps.end()
     traps.steps.release(number)
 
 

@@ -14,12 +14,12 @@ import pytest
 import torch
 
 from tests.watch.forward import Forward, armed, renewed
-from triage import capture
-from triage.bench.trap_cost import WINDOW, Step
-from triage.dump import read_dump
+from triage.device import capture
+from triage.dump.file import read_dump
+from triage.dump.store import DumpStore
 from triage.errors import OutOfBounds, TableForm
-from triage.store import DumpStore
-from triage.traps import Traps
+from triage.lab.decode_step import WINDOW, Step
+from triage.sglang.traps import Traps
 
 
 class Batch(SimpleNamespace):
@@ -28,7 +28,7 @@ class Batch(SimpleNamespace):
 
 def launched(traps):
     """Its kernels are launched, in the interpreter, so that launches can be repeated."""
-    watch = traps.watching.watch
+    watch = traps.launches.watching.watch
     watch.checker._eager = watch.recorder._eager = False
     return watch
 
@@ -52,14 +52,14 @@ def test_a_capture_begins_with_a_check_whichever_layer_was_checked_last(
 ):
     traps = armed(step, tmp_path)
     events: list[str] = []
-    watch = traps.watching.watch
+    watch = traps.launches.watching.watch
     launch = watch.launch
     monkeypatch.setattr(
         watch, "launch", lambda *a, **k: (events.append("check"), launch(*a, **k))[1]
     )
     forward = Forward(step, traps, lambda **_: events.append("attention"))
     # GIVEN two warm-ups over the metadata of the capture
-    traps.forget_tables(step.backend, graph=True)
+    traps.launches.forget_tables(step.backend, graph=True)
     forward.layers()
     forward.layers()
     # WHEN the capture runs
@@ -75,9 +75,9 @@ def test_forms_do_not_pile_up_where_nothing_is_covered(step, tmp_path):
     # GIVEN a page size that refuses to arm, and a server that is to go on
     step.backend.page_size = 48
     traps = Traps(DumpStore(tmp_path), mode="contain", strict=False)
-    traps.note_backend(step.backend, SimpleNamespace(sliding_window_size=WINDOW - 1))
-    traps.watching.prepare(step.backend)
-    assert traps.watching.watch is None
+    traps.launches.note_backend(step.backend, SimpleNamespace(sliding_window_size=WINDOW - 1))
+    traps.launches.watching.prepare(step.backend)
+    assert traps.launches.watching.watch is None
     forward = Forward(step, traps)
     # WHEN forwards run over new tensors
     for _ in range(5):
@@ -88,7 +88,7 @@ def test_forms_do_not_pile_up_where_nothing_is_covered(step, tmp_path):
         forward.run()
     forward.metadata(step.backend, forward.batch)
     # THEN none of the forwards before is kept
-    assert traps.watching._vectors is None
+    assert traps.launches.hot.newest is None
 
 
 @pytest.mark.parametrize("eager", [True, False], ids=["eager", "launched"])
@@ -98,7 +98,7 @@ def test_every_forward_is_asked_whether_its_metadata_is_its_own(tmp_path, eager)
     if not eager:
         launched(traps)
     asked: list[int] = []
-    traps.is_fresh = lambda backend, batch: asked.append(traps.steps.current)
+    traps.launches.freshness.check = lambda backend, batch: asked.append(traps.steps.current)
     forward = Forward(step, traps)
     for _ in range(3):
         forward.run()
@@ -198,7 +198,7 @@ def test_a_check_that_was_not_launched_is_not_repeated(tmp_path):
     other = Batch(**{**vars(forward.batch), "req_pool_indices": torch.arange(1, 4)})
     forward.enter(step.backend, layer, other, forward, call.arguments)
     # THEN nobody takes the kernels of the first for those of the second
-    assert "swa" in watch._repeats and "swa" not in traps.watching._known
+    assert "swa" in watch._repeats and "swa" not in traps.launches.watching._bound
 
 
 @pytest.mark.parametrize("eager", [True, False], ids=["eager", "launched"])
@@ -208,7 +208,7 @@ def test_every_batch_on_one_metadata_is_asked_for(tmp_path, eager):
     if not eager:
         launched(traps)
     asked = []
-    traps.is_fresh = lambda backend, batch: asked.append(batch)
+    traps.launches.freshness.check = lambda backend, batch: asked.append(batch)
     forward = Forward(step, traps)
     forward.run()
     forward.metadata(step.backend, forward.batch)

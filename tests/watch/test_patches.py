@@ -9,8 +9,8 @@ import types
 import pytest
 
 from triage.errors import InstallError
-from triage.sglang.patches import Patch, Patches
-from triage.sglang.wrapping import Parameters, written_out
+from triage.sglang.binding.patches import Patch, Patches
+from triage.sglang.binding.wrapping import Parameters, written_out
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from tests.watch.forward import Forward, armed, renewed
-from triage import launches
-from triage.bench.trap_cost import Step
-from triage.dump import read_dump
+from triage.device import launches
+from triage.device.watch import Watch
+from triage.dump.file import read_dump
 from triage.errors import BrokenLifecycle, OutOfBounds
 from triage.invariants.reads import IndexSpace
-from triage.watch import Watch
+from triage.lab.decode_step import Step
 
 pytestmark = pytest.mark.skipif(
     torch.cuda.is_available(), reason="Triton compiles where there is a GPU"
@@ -30,7 +30,7 @@ def step():
 @pytest.fixture
 def traps(step, tmp_path):
     traps = armed(step, tmp_path)
-    watch = traps.watching.watch
+    watch = traps.launches.watching.watch
     watch.checker._eager = watch.recorder._eager = False
     return traps
 
@@ -38,13 +38,13 @@ def traps(step, tmp_path):
 @pytest.fixture
 def repeats(monkeypatch):
     """How many launches were repeats."""
-    done, again = [], Watch.again
+    done, again = [], Watch.relaunch
 
     def counted(*args):
         done.append(again(*args))
         return done[-1]
 
-    monkeypatch.setattr(Watch, "again", counted)
+    monkeypatch.setattr(Watch, "relaunch", counted)
     return done
 
 
@@ -106,7 +106,7 @@ def test_another_object_behind_the_same_form_is_judged_anew(step, traps, repeats
 
 def test_the_constants_of_a_launch_stand_in_the_kernels_own_order(step, traps):
     # GIVEN the launches of a forward, whose constants are handed on by position
-    watch = traps.watching.watch
+    watch = traps.launches.watching.watch
     Forward(step, traps).run()
     repeat, record, write = watch._repeats["swa"], watch.recorder.newest, _write_launch(watch)
     # THEN they are the last parameters of the kernel, in its order

@@ -1,7 +1,7 @@
 """Launches at the hooks: once per index space and forward, again for every capture, never silent.
 
 Backend, pool and batch are plain objects with SGLang's attribute names. Capture is
-simulated by replacing the one predicate, `triage.capture.capturing`.
+simulated by replacing the one predicate, `triage.device.capture.capturing`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ import pytest
 import torch
 
 from tests.watch.forward import Forward, armed
-from triage import capture
-from triage.bench.trap_cost import WINDOW, Step
-from triage.dump import read_dump
+from triage.device import capture
+from triage.device.watch import CheckerSilent
+from triage.dump.expected_ids import expected_ids, visible
+from triage.dump.file import read_dump
+from triage.dump.history import since
+from triage.dump.store import DumpStore
 from triage.errors import (
     BrokenLifecycle,
     InstallError,
@@ -24,15 +27,12 @@ from triage.errors import (
     StaleSWAState,
     WrongIndexSpace,
 )
-from triage.index_space import expected_ids, visible
+from triage.lab.decode_step import WINDOW, Step
 from triage.minimise.cuts import keep_rows
 from triage.replay.deduction import deduce
 from triage.replay.fixes import apply_fix
 from triage.replay.verdict import Outcome
-from triage.store import DumpStore
-from triage.timeline import since
-from triage.traps import Traps
-from triage.watch import CheckerSilent
+from triage.sglang.traps import Traps
 
 PAGES = 40  # columns of the small tables here
 
@@ -150,7 +150,7 @@ def test_stale_swa_state_is_named_as_the_cause(step, traps):
 
 def test_containment_is_never_silent_though_its_invariant_was_not_asked_for(step, tmp_path):
     traps = Traps(DumpStore(tmp_path), ("I12",), mode="contain")
-    traps.watching.prepare(step.backend)
+    traps.launches.watching.prepare(step.backend)
     step.full[0, 0] = -5
     with pytest.raises(OutOfBounds):
         Forward(step, traps).run()
@@ -179,7 +179,7 @@ class TestSimulatedCapture:
         forward = Forward(step, traps)
         layers = forward.layers
         # GIVEN a warm-up with the very tensors and metadata of the capture
-        traps.forget_tables(step.backend, graph=True)
+        traps.launches.forget_tables(step.backend, graph=True)
         layers()
         layers()
         assert traps.counts["tables"] == 2
@@ -193,7 +193,7 @@ class TestSimulatedCapture:
     def test_every_capture_records_its_own_checks(self, step, traps, monkeypatch):
         layers = Forward(step, traps).layers
         for _ in range(3):
-            traps.forget_tables(step.backend, graph=True)
+            traps.launches.forget_tables(step.backend, graph=True)
             capturing(monkeypatch, False)
             layers()
             capturing(monkeypatch, True)
@@ -204,7 +204,7 @@ class TestSimulatedCapture:
         capturing(monkeypatch, True)
         layers = Forward(step, traps).layers
         layers()
-        traps.forget_tables(step.backend, graph=True)
+        traps.launches.forget_tables(step.backend, graph=True)
         layers()
         assert traps.counts["tables under capture"] == 4
 
@@ -213,7 +213,7 @@ class TestSimulatedCapture:
         capturing(monkeypatch, True)
         Forward(step, traps).layers()
         traps.steps.forward_done()
-        assert traps.watching.watch.checker.oldest_step is None
+        assert traps.launches.watching.watch.checker.oldest_step is None
 
     def test_mode_raise_contains_what_is_captured(self, step, tmp_path, monkeypatch):
         traps = armed(step, tmp_path, "raise")
@@ -221,7 +221,7 @@ class TestSimulatedCapture:
         given = []
         forward = Forward(step, traps, lambda **kw: given.append(kw))
         traps.steps.begin()
-        traps.forget_tables(step.backend, graph=True)
+        traps.launches.forget_tables(step.backend, graph=True)
         capturing(monkeypatch, True)
         forward.layers()
         assert all(int(arguments["block_tables"].min()) >= 0 for arguments in given)
@@ -236,7 +236,7 @@ def test_two_backends_in_turn_each_read_their_own_table(step, traps):
     # GIVEN the steps of a multi-step draft: backends with tables of their own, one buffer
     other = Step(layers=60, rows=4, width=PAGES)
     other.backend.req_to_token = step.backend.req_to_token
-    traps.note_backend(other.backend, SimpleNamespace(sliding_window_size=WINDOW - 1))
+    traps.launches.note_backend(other.backend, SimpleNamespace(sliding_window_size=WINDOW - 1))
     first, second = Forward(step, traps), Forward(other, traps)
     for forward in (first, second):
         forward.metadata(forward.step.backend, forward.batch)
@@ -250,10 +250,12 @@ def test_two_backends_in_turn_each_read_their_own_table(step, traps):
 def test_a_launch_of_unknown_form_is_counted_as_not_covered(step, traps, caplog):
     for _, call in step.calls:
         call.arguments["seq_lens"] = call.cache_seqlens.to(torch.float32)
-    traps.enabled = traps.enabled - {"I26"}
+    traps.reporter.enabled = traps.reporter.enabled - {"I26"}
     Forward(step, traps).run()
     assert traps.counts["launches not covered"] >= 2
-    assert any("cache_seqlens is torch.float32" in reason for reason in traps.watching.refused)
+    assert any(
+        "cache_seqlens is torch.float32" in reason for reason in traps.launches.watching.refused
+    )
 
 
 def test_a_page_size_that_is_not_known_refuses_to_arm(step, tmp_path):
@@ -264,8 +266,8 @@ def test_a_page_size_that_is_not_known_refuses_to_arm(step, tmp_path):
 
 def test_a_checker_that_does_not_run_is_an_error_of_its_own(step, tmp_path):
     traps = Traps(DumpStore(tmp_path), mode="contain")
-    traps.watching.heartbeat = 3
-    traps.watching.prepare(step.backend)
+    traps.launches.watching.heartbeat = 3
+    traps.launches.watching.prepare(step.backend)
     forward = Forward(step, traps)
     step.calls = []
     with pytest.raises(CheckerSilent, match="no check ran in 3 forwards"):
@@ -278,10 +280,13 @@ def test_an_exception_that_leaves_the_scheduler_writes_the_ring_and_stays_itself
     step, traps, tmp_path, caplog
 ):
     Forward(step, traps).run()
-    traps.history.leaving(RuntimeError("CUDA error: an illegal memory access"), "event loop")
+    traps.history.leaving(
+        RuntimeError("CUDA error: an illegal memory access was encountered"), "event loop"
+    )
     (path,) = tmp_path.glob("crash-*")
     dump = read_dump(path)
-    assert "illegal memory access" in dump.fault.summary
+    told = "RuntimeError left event loop (an illegal memory access was encountered)"
+    assert dump.fault.summary == told
     assert len(dump.history) == 2 and dump.history[0]["step"] == 1
 
 
@@ -310,7 +315,7 @@ def test_the_ring_of_a_crash_shows_the_first_wrong_launch_without_asking_the_dev
 
 def test_a_ring_that_cannot_be_read_takes_nothing_down(step, traps, monkeypatch, caplog):
     Forward(step, traps).run()
-    monkeypatch.setattr(traps.watching.watch.recorder, "entries", lambda **_: 1 / 0)
+    monkeypatch.setattr(traps.launches.watching.watch.recorder, "entries", lambda **_: 1 / 0)
     traps.history.leaving(RuntimeError("boom"), "event loop")
     assert "the flight recorder cannot be read" in caplog.text
 

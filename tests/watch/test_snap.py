@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from triage.cli import main
-from triage.dump import read_dump
+from triage.dump.file import read_dump
 
 
 @pytest.fixture

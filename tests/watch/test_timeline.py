@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from triage.dump.history import faulting, moments, since
+from triage.dump.sections import Dump
 from triage.evidence import Evidence
 from triage.explain import explain
-from triage.record import Dump
-from triage.timeline import moments, since
 
 
 def entry(launch, offenders, **more):
@@ -70,3 +70,49 @@ def test_a_crash_without_a_wrong_id_is_unknown_and_says_that():
 def test_a_strange_entry_reads_as_not_known(strange):
     (moment,) = moments([strange])
     assert (moment.sequence, moment.step, moment.longest, moment.fresh) == (0, None, 0, 0)
+
+
+def table(ids, pages=35, **more):
+    return {"table_values": np.array(ids, dtype=np.int32), "num_pages": pages, **more}
+
+
+def crashed(*entries):
+    shown, why = faulting(entries)
+    told = {"sequence": shown["sequence"], "step": shown.get("step"), "why": why}
+    facts = {"kind": "crash", "faulted": told}
+    return Dump(Evidence("", "CUDA error", "event loop", facts=facts), history=entries)
+
+
+def test_the_fault_is_told_with_the_steps_since_ids_were_first_wrong():
+    # GIVEN launches of steps 11 to 22, wrong since launch 34, the last step never judged
+    entries = [
+        entry(33, 0, step=10, **table([4])),
+        entry(34, 4, step=11, **table([22])),
+        entry(504, 9, step=22, **table([29])),
+        entry(505, 10, step=None, **table([29, 35])),
+    ]
+    # THEN the launch whose table leaves its pool is the one that faulted
+    assert since(crashed(*entries)) == (
+        "ids were wrong since launch 34 (step 11), 12 steps before the fault at launch 505"
+    )
+
+
+def test_a_launch_recorded_after_the_one_that_faulted_is_not_taken_for_it():
+    entries = [
+        entry(7, 2, step=3, **table([40])),
+        entry(8, 2, step=3, **table([5])),
+        entry(9, 2, step=4, **table([6])),
+    ]
+    shown, why = faulting(entries)
+    assert shown["sequence"] == 7 and "outside its pool" in why
+    assert faulting([entry(1, 0)]) == (None, "")
+
+
+def test_an_old_table_outside_its_pool_is_not_the_fault_of_a_later_step():
+    entries = [entry(1, 2, step=3, **table([40])), entry(9, 2, step=30, **table([6]))]
+    shown, why = faulting(entries)
+    assert shown["sequence"] == 9 and "newest" in why
+
+
+def test_lines_of_a_canary_in_an_old_history_are_no_launches():
+    assert moments([{"source": "kv_canary", "slot": 4}, entry(3, 0)])[0].check == 3

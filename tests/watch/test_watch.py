@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
+from triage.device.recorder import LaneSpec
+from triage.device.syncs import count_syncs
+from triage.device.watch import CheckerSilent, Watch
+from triage.dump.history import first_offence
 from triage.invariants.reads import IndexSpace
-from triage.recorder import LaneSpec
-from triage.syncs import count_syncs
-from triage.timeline import first_offence
-from triage.watch import CheckerSilent, Watch
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 PAGE, LAYERS = 16, 60
@@ -169,8 +169,8 @@ def test_a_forward_of_sixty_layers_reads_nothing_back(monkeypatch):
             def __getitem__(self, grid):
                 return lambda *args, **kwargs: counts.launched(self.name)
 
-        monkeypatch.setattr("triage.launches.check_table_kernel", Launcher("check"))
-        monkeypatch.setattr("triage.launches.record_kernel", Launcher("record"))
+        monkeypatch.setattr("triage.device.launches.check_table_kernel", Launcher("check"))
+        monkeypatch.setattr("triage.device.launches.record_kernel", Launcher("record"))
         # WHEN two forwards are watched, marked and polled
         for step in range(2):
             forward(watch, table, lengths)

@@ -42,7 +42,7 @@ def subjects() -> dict[str, Callable[[], list[Figure]]]:
 @click.option("--json", "path", type=click.Path(path_type=Path), help="Write the figures here.")
 @click.argument("only", nargs=-1)
 def main(path: Path | None, only: tuple[str, ...]) -> None:
-    """Measure the figures of TRIAGE.md. Exit code 1 if one misses its bar."""
+    """Measure the figures of docs/results/figures.md. Exit code 1 if one misses its bar."""
     found = list(_measure(only))
     width = max(len(figure.name) for figure in found)
     for figure in found:

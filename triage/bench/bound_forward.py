@@ -127,13 +127,14 @@ class Decode:
         """What a graph replay leaves on the host: metadata is in the graph, the mark is not."""
         begun = traps.steps.begin() if traps is not None else 0
         if traps is not None:
-            traps.forget_tables(self.backend, graph=True)
+            traps.launches.forget_tables(self.backend, graph=True)
         self._close(traps, begun)
 
     @staticmethod
     def _close(traps: Any, begun: int) -> None:
         if traps is not None:
             traps.steps.forward_done()
+            traps.steps.end()
             traps.steps.release(begun)
 
 
@@ -153,9 +154,9 @@ def measure(mode: str, layers: int = 42, rounds: int = ROUNDS) -> dict[str, Any]
     import torch
 
     from triage.bench.watch_cost import no_kernels
-    from triage.lab.gpu import StandInFlashInfer
+    from triage.device.syncs import count_syncs
+    from triage.lab.flashinfer_stub import StandInFlashInfer
     from triage.lab.runtime import Geometry, Runtime
-    from triage.syncs import count_syncs
 
     stand_in = StandInFlashInfer(lambda call: None)
     stand_in.install()
@@ -174,9 +175,9 @@ def measure(mode: str, layers: int = 42, rounds: int = ROUNDS) -> dict[str, Any]
         max_requests=ROWS,
     )
     traps = installed.traps
-    traps.watching.heartbeat = 1 << 60  # no kernel runs, so none is heard
+    traps.launches.watching.heartbeat = 1 << 60  # no kernel runs, so none is heard
     runtime = Runtime(geometry, draft_tokens=1, draft_steps=1, draft="none")
-    watch = traps.watching.watch
+    watch = traps.launches.watching.watch
     watch.checker._eager = watch.recorder._eager = False  # launch, that is call the no-op
     decode = Decode(runtime)
     targets = Targets([binding.target for binding in installed.bindings])

@@ -28,11 +28,11 @@ import triton.language as tl
 from torch import Tensor
 
 from triage.bench.figure import Figure, at_most
-from triage.contain import Containment
-from triage.device import DeviceChecker
+from triage.device.checker import DeviceChecker
+from triage.device.contain import Containment
+from triage.device.recorder import FlightRecorder, LaneSpec, window_columns
+from triage.device.watch import Watch
 from triage.invariants.reads import IndexSpace
-from triage.recorder import FlightRecorder, LaneSpec, window_columns
-from triage.watch import Watch
 
 LAYERS = ("swa", "swa", "swa", "swa", "swa", "full") * 7
 PAGE = 64
@@ -225,8 +225,8 @@ def host_costs(device: str = "cpu", *, rounds: int = 30, repeats: int = 20) -> d
 
     with ExitStack() as stack:
         for target in (
-            "triage.launches.check_table_kernel",
-            "triage.launches.record_kernel",
+            "triage.device.launches.check_table_kernel",
+            "triage.device.launches.record_kernel",
         ):
             stack.enter_context(mock.patch(target, _NoLaunch()))
         forward()

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from triage.bench.figure import Figure, at_most, median_seconds
-from triage.dump import encode, read_dump, write_dump
-from triage.record import Dump
+from triage.dump.file import encode, read_dump, write_dump
+from triage.dump.sections import Dump
 
 
 def figures(path: Path) -> list[Figure]:

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from triage.bench.figure import Figure
+from triage.device.syncs import count_syncs
 from triage.invariants import (
     allocator,
     geometry,
@@ -36,9 +37,8 @@ from triage.invariants import (
 )
 from triage.invariants import tree as trees
 from triage.invariants.findings import Findings
+from triage.invariants.ledger import PageLedger
 from triage.invariants.reads import IndexSpace
-from triage.ledger import PageLedger
-from triage.syncs import count_syncs
 
 PAGE, ROWS, CONTEXT, WINDOW_LEFT = 64, 64, 9216, 511
 SWA_PAGES, FULL_PAGES = 8658, 10822
@@ -59,7 +59,6 @@ WHEN = {
     "graph: check_padding": "no hook passes it (I10)",
     "allocator: check_allocated": "allocation and pool (I20)",
     "allocator: check_last_slots": "allocation (I20)",
-    "allocator: check_free_list": "tests only (I5)",
     "allocator: check_mapping": "N steps (I4)",
     "allocator: check_budget": "admission (I25)",
     "lifecycle: check_mapped": "allocation (I8)",
@@ -167,9 +166,6 @@ def _checks(device: str) -> dict[str, Callable[[], Findings | None]]:
         ),
         "allocator: check_last_slots": lambda: allocator.check_last_slots(
             t["lengths"] - 1, ones > 0, t["loc"] - 1, page_size=PAGE, req_to_token=t["r"]
-        ),
-        "allocator: check_free_list": lambda: allocator.check_free_list(
-            t["free"], num_pages=FULL_PAGES, held_pages=t["full_held"]
         ),
         "allocator: check_mapping": lambda: mapping.check_mapping(
             t["m"], t["full_held"], t["swa_held"], page_size=PAGE

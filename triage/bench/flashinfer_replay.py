@@ -27,7 +27,7 @@ from typing import Any
 from unittest import mock
 
 from triage.bench.figure import Figure, median_seconds, skipped
-from triage.dump import read_dump
+from triage.dump.file import read_dump
 from triage.importers import import_path
 from triage.replay.deduction import deduce
 from triage.replay.verdict import Outcome, Verdict
@@ -109,8 +109,8 @@ def capture(path: Path) -> None:
     """Make the recorded call on the CPU; it fails once FlashInfer has written its inputs."""
     import torch
 
-    from triage.index_space import tables_of
-    from triage.replay.flashinfer_call import DECODE
+    from triage.dump.expected_ids import tables_of
+    from triage.dump.flashinfer_api import DECODE
 
     decode = importlib.import_module("flashinfer.decode")
     dump = read_dump(path)

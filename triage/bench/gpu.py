@@ -55,7 +55,15 @@ class Outcome:
 def steps(out: Path) -> list[Step]:
     python, triage = (sys.executable, "-m"), (sys.executable, "-m", "triage")
     validate = ("kernels", "validate", "--device", "cuda", "--budget-seconds", BUDGET)
-    bench = ("kernels", "bench", "--plot", f"{out}/bench.png", "--table", f"{out}/bench.md")
+    bench = (
+        "kernels",
+        "bench",
+        "--force",
+        "--plot",
+        f"{out}/bench.png",
+        "--table",
+        f"{out}/bench.md",
+    )
     pytest = ("pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", "tests")
     found = [
         Step("pytest", (*python, *pytest), 500),
@@ -65,10 +73,12 @@ def steps(out: Path) -> list[Step]:
             540,
         ),
         Step("trap-cost", (*python, "triage.bench.device_cost"), 120),
-        Step("tma-band", (*python, "triage.tma_band", "--json", f"{out}/tma_band.json"), 180),
+        Step(
+            "tma-band", (*python, "triage.replay.tma_band", "--json", f"{out}/tma_band.json"), 180
+        ),
     ]
     for kernel in PROBED:
-        probe = ("probe", "--kernel", kernel, "-o", f"{out}/probe_{kernel}.json")
+        probe = ("probe", "--kernel", kernel, "--force", "-o", f"{out}/probe_{kernel}.json")
         found.append(Step(f"probe-{kernel}", (*triage, *probe), 480))
     for name in GOLDEN:
         # The first run of a kernel builds it: FA3 takes minutes.

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from triage.bench.figure import Figure, at_most, median_seconds
-from triage.dump import read_dump
+from triage.dump.expected_ids import tables_of
+from triage.dump.file import read_dump
+from triage.dump.sections import Dump
 from triage.explain import explain
-from triage.index_space import tables_of
 from triage.minimise import minimise
-from triage.record import Dump
 from triage.replay.deduction import deduce
 from triage.replay.emulator import emulate
 

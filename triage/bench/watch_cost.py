@@ -19,14 +19,14 @@ from typing import Any
 from unittest import mock
 
 from triage.bench.figure import Figure, at_most
-from triage.bench.trap_cost import LAYERS, WINDOW
-from triage.sglang.sizing import lane_bytes, lanes_of, ring_length
-from triage.syncs import SyncCounts
+from triage.device.syncs import SyncCounts
+from triage.lab.decode_step import LAYERS, WINDOW
+from triage.sglang.launch.sizing import lane_bytes, lanes_of, ring_length
 
 KERNELS = {
-    "check": "triage.launches.check_table_kernel",
-    "write check": "triage.launches.check_writes_kernel",
-    "record": "triage.launches.record_kernel",
+    "check": "triage.device.launches.check_table_kernel",
+    "write check": "triage.device.launches.check_writes_kernel",
+    "record": "triage.device.launches.record_kernel",
 }
 FORWARD_US, REPLAY_US = 80, 20
 

@@ -2,27 +2,50 @@
 
 from __future__ import annotations
 
-import json
+import sys
 from pathlib import Path
 
 import click
 
-from triage.dump import read_dump
-from triage.explain import explain as explain_dump
+from triage.explain import classes
+from triage.explain.together import together
+from triage.files.reports import report_json
+from triage.files.text import echo
+from triage.importers.anything import STDIN, read_anything
+from triage.invariants import catalogue
 
 
 @click.command()
-@click.argument("dump", type=click.Path(path_type=Path))
+@click.argument("anything", nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def explain(dump: Path, as_json: bool) -> None:
-    """Name the cause of DUMP with its evidence, or say that it is unknown.
+def explain(anything: tuple[str, ...], as_json: bool) -> None:
+    """Name the cause of what ANYTHING holds, with its evidence, or say that it is unknown.
 
-    The exit code is 0 whenever the dump could be read: an unknown cause is an answer.
+    ANYTHING is one or more of: a dump, a log (of SGLang, kv_canary, compute-sanitizer,
+    cuda-gdb, the driver, FlashInfer; compressed or not), a FlashInfer level-10 folder, a
+    folder of any of them, or - for standard input. A log given with a dump is set beside its
+    launch. The name of an invariant (I12) or of a class of defect (double-free) is its page.
+
+    The exit code is 0 if all of it could be read: an unknown cause is an answer.
     """
-    explanation = explain_dump(read_dump(dump))
-    if as_json:
-        click.echo(json.dumps(explanation.as_dict(), indent=2))
+    row = catalogue.find(anything[0].upper()) if len(anything) == 1 else None
+    if row is not None and not Path(anything[0]).exists():
+        echo(
+            report_json("explain-invariant", row.as_dict(), indent=2)
+            if as_json
+            else catalogue.page(row)
+        )
         return
-    from triage.report.explain import print_explanation
+    known = classes.find(anything[0]) if len(anything) == 1 else None
+    if known is not None and not Path(anything[0]).exists():
+        echo(report_json("explain-class", known.as_dict(), 2) if as_json else classes.page(known))
+        return
+    stdin = sys.stdin.buffer.read() if STDIN in anything else None
+    report = together(read_anything(anything, stdin))
+    if as_json:
+        echo(report_json("explain", report.as_dict(), indent=2))
+    else:
+        from triage.report.explain import print_report
 
-    print_explanation(explanation)
+        print_report(report)
+    raise SystemExit(2 if any(given.unread for given in report.inputs) else 0)

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import click
 
-from triage.dump import read_dump
+from triage.commands.options import force_option
+from triage.dump.file import read_dump
+from triage.export import FORMATS, write_export
 from triage.export import export as export_dump
-from triage.export import write_export
+from triage.files.text import echo
 
 
 @click.command()
@@ -18,15 +20,18 @@ from triage.export import write_export
     "kind",
     default="pytest",
     show_default=True,
-    help="pytest, script, sglang-test or flashinfer-bench.",
+    help=", ".join(FORMATS) + ".",
 )
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Where to.")
+@force_option
 @click.option("--whole", is_flag=True, help="Keep the launch as recorded, do not minimise it.")
-def export(dump: Path, kind: str, output: Path, whole: bool) -> None:
+def export(dump: Path, kind: str, output: Path, whole: bool, force: bool) -> None:
     """Turn the failure in DUMP into a file for whoever has to fix it.
 
     Each file fails on the recorded page table and passes on the right one;
-    its first lines say how. flashinfer-bench writes a directory.
+    its first lines say how. sglang-tree and flashinfer-tree put theirs where those
+    projects keep their tests, OUTPUT being a checkout; flashinfer-bench writes a directory.
     """
-    for path in write_export(export_dump(read_dump(dump), kind, shrink=not whole), output):
-        click.echo(f"wrote {path}")
+    files = export_dump(read_dump(dump), kind, shrink=not whole)
+    for path in write_export(files, output, force=force, inputs=(dump,)):
+        echo(f"wrote {path}")

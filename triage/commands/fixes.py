@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
+from triage.files.reports import report_json
+from triage.files.text import echo
 from triage.lab import bootstrap, versions
 
 
@@ -34,9 +34,9 @@ def fixes(version: str | None, as_json: bool) -> None:
             }
             for name, answer in answers.items()
         }
-        click.echo(json.dumps({"sglang": installed, "fixes": rows}, indent=2))
+        echo(report_json("fixes", {"sglang": installed, "fixes": rows}, indent=2))
         return
-    click.echo(f"SGLang {installed}; apply with SGLANG_TRIAGE_FIXES=name,... or {AUTO}")
+    echo(f"SGLang {installed}; apply with SGLANG_TRIAGE_FIXES=name,... or {AUTO}")
     for name, answer in answers.items():
         star = "" if FIXES[name].automatic else f"   (never part of {AUTO})"
-        click.echo(f"\n{name}{star}\n  {FIXES[name].what}\n  {answer.need.value}: {answer.reason}")
+        echo(f"\n{name}{star}\n  {FIXES[name].what}\n  {answer.need.value}: {answer.reason}")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from triage.printable import printable
+from triage.commands.kernels_options import check_outputs
+from triage.commands.options import force_option
+from triage.files.reports import report_json
+from triage.files.text import echo
+from triage.files.writing import write_output
 
 
 class _PathOrCommand(click.Group):
@@ -38,21 +41,25 @@ def fusions() -> None:
               help="What a symbolic size stands for.")  # fmt: skip
 @click.option("--html", "page", type=click.Path(dir_okay=False, path_type=Path), help="HTML file.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def show(path: Path, layers: int | None, tokens: int, page: Path | None, as_json: bool) -> None:
+@force_option
+def show(
+    path: Path, layers: int | None, tokens: int, page: Path | None, as_json: bool, force: bool
+) -> None:
     """Rank the patterns of a capture by the bytes and launches that fusing saves."""
+    check_outputs(force, page)
     from triage.fusions.page import html, lines
     from triage.fusions.ranking import rank
     from triage.fusions.reader import read
 
     ranking = rank(read(path, tokens), layers, tokens)
     if as_json:
-        click.echo(json.dumps(asdict(ranking), indent=1))
+        echo(report_json("fusions", asdict(ranking), indent=1))
     else:
         for line in lines(ranking):
-            click.echo(printable(line))
+            echo(line)
     if page:
-        page.write_text(html(ranking))
-        click.echo(f"wrote {page}", err=True)
+        write_output(page, html(ranking).encode(), force=force)
+        echo(f"wrote {page}", err=True)
 
 
 @fusions.command("port")
@@ -64,4 +71,4 @@ def port_(pattern: str, name: str | None, into: Path | None) -> None:
     from triage.fusions.port import port
 
     written = port(pattern, name, into or Path(f"{(name or pattern).replace('-', '_')}.py"))
-    click.echo(f"wrote {written}; next: triage kernels validate --also {written}")
+    echo(f"wrote {written}; next: triage kernels validate --also {written}")

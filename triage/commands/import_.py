@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
-from triage.dump import read_dump, write_dump
+from triage.commands.options import force_option
+from triage.dump.file import encode, read_dump
+from triage.explain.observed import related
+from triage.files.text import echo
+from triage.files.writing import check_output, write_output
 from triage.importers import import_path
 
 
@@ -23,33 +26,28 @@ from triage.importers import import_path
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), required=True, help="File to write."
 )
+@force_option
 def import_(
     path: Path,
     into: Path | None,
     output: Path,
     cache_shape: tuple[int, int, int, int] | None,
+    force: bool,
 ) -> None:
     """Turn PATH, another tool's evidence, into a dump.
 
     PATH is a FlashInfer level-10 directory, a .pt file of an earlier page-table trap, or a
-    log with kv_canary, cuda-gdb or compute-sanitizer lines (then --into names
-    the dump that it is about).
+    log. What a log tells is added to the dump that --into names, or makes a dump that holds no
+    launch. To explain it there is no need to import it: triage explain takes all of them.
     """
+    check_output(output, force=force, inputs=(path, into))
     dump = import_path(path, None if into is None else read_dump(into), cache_shape)
-    written = write_dump(dump, output.parent, name=output.name)
+    written = write_output(output, encode(dump), force=force, inputs=(path, into))
     lacks = dump.provenance.get("lacks")
     if lacks:
-        click.echo(f"the source does not hold: {', '.join(map(str, lacks))}")
-    faults = dump.fault.facts.get("cuda_faults")
-    for fault in faults if isinstance(faults, list) else []:
-        click.echo(_sentence(fault))
-    click.echo(f"wrote {written}")
-
-
-def _sentence(fault: dict[str, Any]) -> str:
-    where = f"{fault['address']:#x}"
-    if fault["page_id"] is None:
-        return f"{where} lies in no cache of this launch"
-    entries = [f"page_table[{row}, {column}]" for row, column in fault["entries"]]
-    named = ", ".join(entries) or "no entry"
-    return f"{where} is page {fault['page_id']} of {fault['tensor']}, named by {named}"
+        echo(f"the source does not hold: {', '.join(map(str, lacks))}")
+    for seen in related(dump):
+        echo(f"{seen.observation.form.value}: {seen.observation.failure.value}")
+        for sentence in seen.sentences:
+            echo(f"  {sentence}")
+    echo(f"wrote {written}")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 
 import click
 
 from triage.commands.kernels_options import DTYPE, JSON, dtypes_of, prepare
+from triage.files.reports import report_json
+from triage.files.text import echo
 
 
 @click.command()
@@ -40,10 +41,10 @@ def aot(
     for compiled in compile_all(ops, archs or ARCHITECTURES, wanted, provider, floats):
         results.append(compiled)
         if not as_json:
-            click.echo(compiled_text(compiled))
+            echo(compiled_text(compiled))
     dirty = sum(not c.clean for c in results)
     if as_json:
-        click.echo(json.dumps([asdict(c) for c in results], indent=1))
+        echo(report_json("kernels-aot", [asdict(c) for c in results], indent=1))
     else:
-        click.echo(f"{len(results)} compiled, {dirty} with fp64, spills or local memory")
+        echo(f"{len(results)} compiled, {dirty} with fp64, spills or local memory")
     raise SystemExit(1 if dirty else 0 if results else 3)

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from triage.commands.kernels_options import BUDGET, DTYPE, JSON, OUTPUT, dtypes_of, prepare
+from triage.commands.kernels_options import (
+    BUDGET,
+    DTYPE,
+    JSON,
+    OUTPUT,
+    check_outputs,
+    dtypes_of,
+    prepare,
+)
+from triage.commands.options import force_option
+from triage.files.reports import report_json
+from triage.files.text import echo
+from triage.files.writing import write_output
 
 
 @click.command()
@@ -22,6 +33,7 @@ from triage.commands.kernels_options import BUDGET, DTYPE, JSON, OUTPUT, dtypes_
 @BUDGET
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="PNG file.")
 @click.option("--table", type=click.Path(dir_okay=False, path_type=Path), help="Markdown file.")
+@force_option
 @JSON
 def bench(
     ops: tuple[str, ...],
@@ -34,9 +46,11 @@ def bench(
     budget_seconds: float | None,
     plot: Path | None,
     table: Path | None,
+    force: bool,
     as_json: bool,
 ) -> None:
     """Time kernels on this GPU: bandwidth from 1024 rows on, latency up to 64."""
+    check_outputs(force, plot, table)
     prepare("cuda")
     import torch
     from triage_kernels.core.records import append_line, json_lines
@@ -55,30 +69,30 @@ def bench(
     )
     plan.require_known()
     if not torch.cuda.is_available():
-        click.echo("CANNOT_RUN: no CUDA device", err=True)
+        echo("CANNOT_RUN: no CUDA device", err=True)
         raise SystemExit(3)
     earlier = [Measurement(**r) for r in json_lines(output)] if output else []
     measured = list(earlier)
     for measurement in run(plan, frozenset(m.key for m in earlier)):
         if not as_json and measured and measured[-1].key[:3] != measurement.key[:3]:
-            click.echo(report.shape_text(report.latest_shape(measured)))
+            echo(report.shape_text(report.latest_shape(measured)))
         measured.append(measurement)
         if output:
             append_line(output, measurement)
         if not as_json:
-            click.echo(report.bench_text(measurement))
+            echo(report.bench_text(measurement))
     if measured and not as_json:
-        click.echo(report.shape_text(report.latest_shape(measured)))
+        echo(report.shape_text(report.latest_shape(measured)))
     if as_json:
-        click.echo(json.dumps([asdict(m) for m in measured], indent=1))
+        echo(report_json("kernels-bench", [asdict(m) for m in measured], indent=1))
     if table:
-        table.write_text(report.bench_markdown(measured))
-        click.echo(f"wrote {table}", err=True)
+        write_output(table, report.bench_markdown(measured).encode(), force=force)
+        echo(f"wrote {table}", err=True)
     if plot:
         try:
             report.bench_plot(measured, plot)
         except ImportError as error:
-            click.echo(f"no plot: {error}", err=True)
+            echo(f"no plot: {error}", err=True)
         else:
-            click.echo(f"wrote {plot}", err=True)
+            echo(f"wrote {plot}", err=True)
     raise SystemExit(0 if measured else 3)

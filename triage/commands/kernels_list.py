@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
 from triage.commands.kernels_options import ALSO, DEVICE, JSON, loaded, prepare
+from triage.files.reports import report_json
+from triage.files.text import echo
 
 
 @click.command("list")
@@ -43,11 +44,11 @@ def list_(device: str, as_json: bool, also: tuple[Path, ...]) -> None:
             }
         )
     if as_json:
-        click.echo(json.dumps(records, indent=2))
+        echo(report_json("kernels-list", records, indent=2))
         return
     for record in records:
-        click.echo(f"{record['op']}  {record['formula']}")
-        click.echo(f"    launches {record['launches']}; variants {', '.join(record['variants'])}")
+        echo(f"{record['op']}  {record['formula']}")
+        echo(f"    launches {record['launches']}; variants {', '.join(record['variants'])}")
         for name, state in record["providers"].items():
-            click.echo(f"    {name:7} {state}")
-        click.echo(f"    sglang defines it in: {record['sglang']}")
+            echo(f"    {name:7} {state}")
+        echo(f"    sglang defines it in: {record['sglang']}")

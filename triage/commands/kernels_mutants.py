@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from triage.commands.kernels_options import JSON, prepare
+from triage.commands.kernels_options import JSON, check_outputs, prepare
+from triage.commands.options import force_option
+from triage.files.reports import report_json
+from triage.files.text import echo
+from triage.files.writing import write_output
 
 
 @click.command()
@@ -17,16 +20,20 @@ from triage.commands.kernels_options import JSON, prepare
 @click.option(
     "--markdown", type=click.Path(dir_okay=False, path_type=Path), help="Write the matrix."
 )
+@force_option
 @JSON
-def mutants(names: tuple[str, ...], only_list: bool, markdown: Path | None, as_json: bool) -> None:
+def mutants(
+    names: tuple[str, ...], only_list: bool, markdown: Path | None, force: bool, as_json: bool
+) -> None:
     """Plant defects in copies of the kernels and see which checks catch each (CPU)."""
+    check_outputs(force, markdown)
     prepare("cpu")
     from triage_kernels.validate.defects import DEFECTS
     from triage_kernels.validate.mutants import detect_all, matrix
 
     if only_list:
         for mutant in DEFECTS:
-            click.echo(f"{mutant.name:26} {mutant.op:34} {mutant.what}")
+            echo(f"{mutant.name:26} {mutant.op:34} {mutant.what}")
         return
     detections = []
     for detection in detect_all(names):
@@ -34,16 +41,16 @@ def mutants(names: tuple[str, ...], only_list: bool, markdown: Path | None, as_j
         if not as_json:
             state = "caught" if detection.caught_by else "MISSED"
             by = ", ".join(detection.caught_by)
-            click.echo(
+            echo(
                 f"{state} {detection.mutant:26} {detection.op:34} upstream: "
                 f"{detection.upstream:8} {by}"
             )
     if as_json:
-        click.echo(json.dumps([asdict(d) for d in detections], indent=1))
+        echo(report_json("kernels-mutants", [asdict(d) for d in detections], indent=1))
     if markdown:
-        markdown.write_text(matrix(detections))
-        click.echo(f"wrote {markdown}", err=True)
+        write_output(markdown, matrix(detections).encode(), force=force)
+        echo(f"wrote {markdown}", err=True)
     missed = sum(not d.caught_by for d in detections)
     if not as_json:
-        click.echo(f"{len(detections) - missed} of {len(detections)} caught")
+        echo(f"{len(detections) - missed} of {len(detections)} caught")
     raise SystemExit(1 if missed else 0)

@@ -7,6 +7,9 @@ from typing import Any
 
 import click
 
+from triage.files.text import echo
+from triage.files.writing import check_output
+
 DTYPE = click.Choice(["float16", "bfloat16", "float32"])
 DEVICE = click.option(
     "--device",
@@ -26,6 +29,12 @@ BUDGET = click.option(
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of lines.")
 
 
+def check_outputs(force: bool, *paths: Path | None) -> None:
+    for path in paths:
+        if path is not None:
+            check_output(path, force=force)
+
+
 def prepare(device: str) -> None:
     from triage_kernels.core.errors import InterpreterError
     from triage_kernels.core.interpreter import use_device
@@ -33,7 +42,7 @@ def prepare(device: str) -> None:
     try:
         use_device(device)
     except InterpreterError as error:
-        click.echo(f"CANNOT_RUN: {error}", err=True)
+        echo(f"CANNOT_RUN: {error}", err=True)
         raise SystemExit(3) from error
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
-from triage.commands.kernels_options import BUDGET, DTYPE, OUTPUT, dtypes_of, prepare
+from triage.commands.kernels_options import BUDGET, DTYPE, OUTPUT, check_outputs, dtypes_of, prepare
+from triage.commands.options import force_option
+from triage.files.text import echo, to_json
+from triage.files.writing import write_output
 
 
 @click.command()
@@ -21,14 +23,17 @@ from triage.commands.kernels_options import BUDGET, DTYPE, OUTPUT, dtypes_of, pr
     type=click.Path(dir_okay=False, path_type=Path),
     help="JSON: the best tiles, as plans.py holds them.",
 )
+@force_option
 def tune(
     rows: int,
     dtype: str,
     output: Path | None,
     budget_seconds: float | None,
     plans_file: Path | None,
+    force: bool,
 ) -> None:
     """Time every kernel with other tiles than the table holds, and name the best."""
+    check_outputs(force, plans_file)
     prepare("cuda")
     import torch
     from triage_kernels.core.records import append_line
@@ -36,7 +41,7 @@ def tune(
     from triage_kernels.perf.tune import tune as run
 
     if not torch.cuda.is_available():
-        click.echo("CANNOT_RUN: no CUDA device", err=True)
+        echo("CANNOT_RUN: no CUDA device", err=True)
         raise SystemExit(3)
     trials = []
     for trial in run(rows, dtypes_of((dtype,))[0], budget_seconds or 120.0):
@@ -44,10 +49,11 @@ def tune(
         if output:
             append_line(output, trial)
         if plans_file:
-            plans_file.write_text(json.dumps(best_plans(trials), indent=4) + "\n")
+            plans = to_json(best_plans(trials), indent=4) + "\n"
+            write_output(plans_file, plans.encode(), force=True)  # its own, from the last trial
         tile = " ".join(f"{number:5}" for number in trial.tile)
-        click.echo(
+        echo(
             f"{trial.op:34} {trial.case:26} M={trial.rows:<6} {tile} "
             f"{trial.microseconds:9.2f} us {trial.of_copy:6.1%} of copy"
         )
-    click.echo(json.dumps(best_plans(trials), indent=4))
+    echo(to_json(best_plans(trials), indent=4))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -17,9 +16,14 @@ from triage.commands.kernels_options import (
     DTYPE,
     JSON,
     OUTPUT,
+    check_outputs,
     loaded,
     prepare,
 )
+from triage.commands.options import force_option
+from triage.files.reports import report_json
+from triage.files.text import echo
+from triage.files.writing import write_output
 
 
 @click.command()
@@ -44,6 +48,7 @@ from triage.commands.kernels_options import (
     help="Write one page on the result, in Markdown.",
 )
 @ALSO
+@force_option
 def validate(
     ops: tuple[str, ...],
     provider: str,
@@ -61,6 +66,7 @@ def validate(
     names: tuple[str, ...],
     report_file: Path | None,
     also: tuple[Path, ...],
+    force: bool,
 ) -> None:
     """Hold kernels to the fp64 oracle, the eager twin and their contract.
 
@@ -70,6 +76,7 @@ def validate(
     """
     if (target is None) != (like is None) or (names and not target):
         raise click.UsageError("--callable and --like come together; --map needs both")
+    check_outputs(force, junit, report_file)
     prepare(device)
     from triage_kernels.core.records import append_line, json_lines
     from triage_kernels.validate.providers import PROVIDERS
@@ -96,9 +103,9 @@ def validate(
         if output:
             append_line(output, result)
         if not as_json:
-            click.echo(result_text(result, details))
+            echo(result_text(result, details))
         if budget_seconds and time.monotonic() - started > budget_seconds:
-            click.echo(f"stopped after {budget_seconds:.0f} s", err=True)
+            echo(f"stopped after {budget_seconds:.0f} s", err=True)
             break
     counts = {
         outcome: sum(r.outcome == outcome for r in results)
@@ -107,17 +114,24 @@ def validate(
     seconds = time.monotonic() - started
     if as_json:
         records = [asdict(r) for r in results]
-        click.echo(json.dumps({"counts": counts, "seconds": seconds, "results": records}, indent=1))
+        echo(
+            report_json(
+                "kernels-validate",
+                {"counts": counts, "seconds": seconds, "results": records},
+                indent=1,
+            )
+        )
     else:
         tally = ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count)
-        click.echo(f"{tally or 'nothing to run'} in {seconds:.0f} s")
+        echo(f"{tally or 'nothing to run'} in {seconds:.0f} s")
     if report_file:
         title = target or ", ".join(dict.fromkeys(r.op for r in results))
-        report_file.write_text(page(title, like or "its own op", results))
-        click.echo(f"wrote {report_file}", err=True)
+        text = page(title, like or "its own op", results)
+        write_output(report_file, text.encode(), force=force)
+        echo(f"wrote {report_file}", err=True)
     if junit:
-        junit.write_text(render_junit(results))
-        click.echo(f"wrote {junit}", err=True)
+        write_output(junit, render_junit(results).encode(), force=force)
+        echo(f"wrote {junit}", err=True)
     raise SystemExit(1 if counts["FAIL"] else 0 if counts["PASS"] else 3)
 
 

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import click
 
-from triage.dump import read_dump, write_dump
+from triage.commands.options import force_option
+from triage.dump.file import encode, read_dump
+from triage.files.text import echo
+from triage.files.writing import check_output, write_output
 from triage.minimise import Size
 from triage.minimise import minimise as minimise_dump
 from triage.replay.deduction import deduce
@@ -17,27 +20,29 @@ from triage.replay.deduction import deduce
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), required=True, help="File to write."
 )
-def minimise(dump: Path, output: Path) -> None:
+@force_option
+def minimise(dump: Path, output: Path, force: bool) -> None:
     """Shrink DUMP to the smallest launch that fails in the same way.
 
     On a dump that does not fail nothing is written, and the exit code is that
     of replaying it.
     """
+    check_output(output, force=force, inputs=(dump,))
     recorded = read_dump(dump)
 
     def progress(size: Size, step: str) -> None:
-        click.echo(f"  {step:<16}{_sentence(size)}", err=True)
+        echo(f"  {step:<16}{_sentence(size)}", err=True)
 
     found = minimise_dump(recorded, progress)
     if found is None:
-        click.echo("this dump does not fail; nothing was written")
+        echo("this dump does not fail; nothing was written")
         raise SystemExit(deduce(recorded).exit_code)
-    written = write_dump(found.dump, output.parent, name=output.name)
-    click.echo(f"before: {_sentence(found.before)}")
-    click.echo(f"after:  {_sentence(found.after)}")
+    written = write_output(output, encode(found.dump), force=force, inputs=(dump,))
+    echo(f"before: {_sentence(found.before)}")
+    echo(f"after:  {_sentence(found.after)}")
     causes = ", ".join(found.signature.causes) or "cause unknown"
-    click.echo(f"kept:   {found.signature.invariant}, {causes} ({found.trials} trials)")
-    click.echo(f"wrote {written}")
+    echo(f"kept:   {found.signature.invariant}, {causes} ({found.trials} trials)")
+    echo(f"wrote {written}")
 
 
 def _sentence(size: Size) -> str:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import click
 
-from triage.pool_sizes import (
+from triage.files.reports import report_json
+from triage.files.text import echo
+from triage.fleet.pool_sizes import (
     DTYPE_BYTES,
     PoolError,
     Workload,
@@ -56,18 +58,16 @@ def pools(
     found = [pools_at(model, memory, ratio, workload, page_size) for ratio in wanted]
     if as_json:
         rows = [dataclasses.asdict(row) for row in found]
-        click.echo(json.dumps({"best_ratio": best, "pools": rows}, indent=2))
+        echo(report_json("pools", {"best_ratio": best, "pools": rows}, indent=2))
         return
-    click.echo(
+    echo(
         f"{model.name}: {model.full_layers} full layers of {model.full_bytes:,} bytes a token, "
         f"{model.swa_layers} sliding of {model.swa_bytes:,}, window {model.window}"
     )
-    click.echo(
-        f"{'ratio':>7} {'full tokens':>12} {'SWA tokens':>12} {'requests':>9} {'if kept':>8}"
-    )
+    echo(f"{'ratio':>7} {'full tokens':>12} {'SWA tokens':>12} {'requests':>9} {'if kept':>8}")
     for row in found:
         mark = "  <- most requests" if row.ratio == best else ""
-        click.echo(
+        echo(
             f"{row.ratio:7.3f} {row.full_tokens:12,} {row.swa_tokens:12,} {row.requests:9,} "
             f"{row.requests_kept:8,}  {row.limited_by}{mark}"
         )

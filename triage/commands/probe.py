@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
+from triage.commands.options import force_option
 from triage.errors import ReplayError
-from triage.export import write_export
-from triage.probe import Geometry
-from triage.probe import probe as probe_kernel
+from triage.files.text import echo, progress_line, to_json
+from triage.files.writing import check_output, write_output
 from triage.replay.engine import DEFAULT_TIMEOUT_S
 from triage.replay.kernels import KERNELS
+from triage.replay.probe import Geometry
+from triage.replay.probe import probe as probe_kernel
 from triage.replay.verdict import EXIT_CANNOT_RUN
 
 _USUAL = Geometry()
@@ -29,28 +30,33 @@ _USUAL = Geometry()
 @click.option("--timeout", default=DEFAULT_TIMEOUT_S, show_default=True, help="Seconds a launch.")
 @click.option("--jobs", default=4, show_default=True, help="Launches at a time.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the result as JSON.")
-def probe(kernel: str, timeout: float, jobs: int, output: Path | None, **geometry: int) -> None:
+@force_option
+def probe(
+    kernel: str, timeout: float, jobs: int, output: Path | None, force: bool, **geometry: int
+) -> None:
     """Put bad page ids into the columns of a table and see which ones a kernel dereferences.
 
     Needs the kernel's GPU, FlashInfer and cuda-python (for the guard pages).
     Every launch that faults ends its own process only. The result settles what
     the emulator can but bracket; please send it back.
     """
+    if output is not None:
+        check_output(output, force=force)
     if kernel not in KERNELS:
         raise ReplayError(f"unknown kernel {kernel!r}; known: {', '.join(KERNELS)}")
 
     def progress(done: int, total: int) -> None:
-        click.echo(f"\r  column {done} of {total}", nl=done == total, err=True)
+        progress_line(f"  column {done} of {total}", last=done == total)
 
     found = probe_kernel(
         kernel, Geometry(**geometry), timeout_s=timeout, jobs=jobs, progress=progress
     )
     for each in found["columns"]:
         answer = {True: "read", False: "not read", None: "unknown"}[each["dereferenced"]]
-        click.echo(f"  column {each['column']:>3}  {each['expected']:<8}{answer}")
-    click.echo(f"{found['reading']} ({found['launches']} launches)")
+        echo(f"  column {each['column']:>3}  {each['expected']:<8}{answer}")
+    echo(f"{found['reading']} ({found['launches']} launches)")
     if output is not None:
-        (written,) = write_export({"": json.dumps(found, indent=1).encode() + b"\n"}, output)
-        click.echo(f"wrote {written}")
+        written = write_output(output, to_json(found, indent=1).encode() + b"\n", force=force)
+        echo(f"wrote {written}")
     if any(each["dereferenced"] is None for each in found["columns"]):
         raise SystemExit(EXIT_CANNOT_RUN)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 
 import click
 
 from triage.commands.workload import drive, finish
+from triage.files.reports import report_json
+from triage.files.text import echo
 from triage.fleet.client import Server
 from triage.fleet.journal import read
-from triage.fleet.quality import COLOURS, Quality, asker, judge, load_tasks
+from triage.fleet.quality import COLOURS, Quality, asker, digest, judge, load_tasks
+from triage.fleet.workloads import FleetError
 
 
 @click.command()
@@ -42,11 +44,15 @@ def quality(
     known = load_tasks(tasks)
     before = read(baseline) if baseline is not None else None
     path = out or Path(f"quality-{time.strftime('%Y%m%dT%H%M%S')}.jsonl")
-    header = {"tasks": tasks, "count": len(known), "max_tokens": max_tokens}
+    header = {"count": len(known), "max_tokens": max_tokens, "set": digest(known)}
+    if before is not None:
+        for name in ("count", "set"):
+            if before.header.get(name) != header[name]:
+                raise FleetError(f"{baseline} is a run of another set of tasks ({name} differs)")
     ask = asker(known, max_tokens)
     end = drive(Server(base_url, model, timeout), path, header, len(known), concurrency, ask)
     found = judge(known, read(path), before)
-    click.echo(json.dumps(found.as_dict()) if as_json else _text(found))
+    echo(report_json("quality", found.as_dict()) if as_json else _text(found))
     raise SystemExit(finish(end, path, as_json))
 
 

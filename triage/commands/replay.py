@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import json
+import os
 from pathlib import Path
 
 import click
 
-from triage.dump import read_dump
+from triage.dump.file import read_dump
+from triage.files.reports import report_json
+from triage.files.text import echo
 from triage.replay.engine import DEFAULT_TIMEOUT_S, replay_file
+from triage.replay.memory import BUDGET, DEFAULT_BYTES
 from triage.replay.verdict import exit_code
 
 
@@ -24,19 +27,29 @@ from triage.replay.verdict import exit_code
 )
 @click.option("--fix", default="", help="Apply a fix to the launch first: state-swap or clamp.")
 @click.option("--timeout", default=DEFAULT_TIMEOUT_S, show_default=True, help="Seconds per kernel.")
+@click.option(
+    "--memory",
+    default=DEFAULT_BYTES / 2**30,
+    show_default=True,
+    type=click.FloatRange(0.01, 1024),
+    help="GiB of host memory that one kernel's replay may take; looked at before it starts.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def replay(dump: Path, kernels: tuple[str, ...], fix: str, timeout: float, as_json: bool) -> None:
+def replay(
+    dump: Path, kernels: tuple[str, ...], fix: str, timeout: float, memory: float, as_json: bool
+) -> None:
     """Run the launch recorded in DUMP again and say whether its fault recurs.
 
     Each kernel that executes runs in a process of its own. The emulator's
     verdict is deduced from addresses; the others are executed.
     """
+    os.environ[BUDGET] = str(int(memory * 2**30))
     recorded = read_dump(dump)
     verdicts = replay_file(dump, recorded, kernels, fix=fix, timeout_s=timeout)
     code = exit_code(verdicts)
     if as_json:
         report = {"exit_code": code, "verdicts": [verdict.as_dict() for verdict in verdicts]}
-        click.echo(json.dumps(report, indent=2))
+        echo(report_json("replay", report, indent=2))
     else:
         from triage.report.replay import print_verdicts
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import click
+
+from triage.files.reports import report_json
+from triage.files.text import echo
 
 
 @click.command()
@@ -39,7 +41,7 @@ def resolve(
     is in no package is answered from the nearest one, which is said. The lab
     gives its pools one tiny head: name the model's own with --heads and --head-dim.
     """
-    from triage.dump import read_dump
+    from triage.dump.file import read_dump
     from triage.errors import ReplayError
     from triage.resolver import call_of, known_versions, recorded_version
     from triage.resolver import resolve as resolve_call
@@ -87,31 +89,29 @@ def resolve(
         }
     if as_json:
         told = None if here is None else here._asdict()
-        click.echo(json.dumps([each | {"installed": told} for each in answers], indent=2))
+        echo(report_json("resolve", [each | {"installed": told} for each in answers], indent=2))
         return
     for _, alike in groupby(answers, key=lambda each: {**each, "flashinfer": ""}):
         _print(list(alike))
     if here is not None:
-        click.echo(here.sentence)
+        echo(here.sentence)
 
 
 def _print(alike: list[dict[str, Any]]) -> None:
     """One answer, for the releases that give it."""
     answer, last = alike[0], alike[-1]["flashinfer"]
     until = "" if len(alike) == 1 else f" to {last}"
-    click.echo(
-        f"FlashInfer {answer['flashinfer']}{until}, sm_{answer['arch']}, {answer['sm_count']} SMs"
-    )
+    echo(f"FlashInfer {answer['flashinfer']}{until}, sm_{answer['arch']}, {answer['sm_count']} SMs")
     if answer.get("refused"):
-        click.echo(f"  not resolved: {answer['refused']}")
+        echo(f"  not resolved: {answer['refused']}")
         return
     if answer["missing"]:
         whose = "exists" if answer.get("kernel_set", {}).get("exact", True) else "is listed"
-        click.echo(f"  no kernel {whose} for this call: {answer['missing']}")
+        echo(f"  no kernel {whose} for this call: {answer['missing']}")
     for name in answer["kernels"]:
-        click.echo(f"  {name}")
+        echo(f"  {name}")
     for line in (answer["note"], answer["table"]):
         if line:
-            click.echo(f"  {line}")
+            echo(f"  {line}")
     for defect in answer["defects"]:
-        click.echo(f"  known defect: {defect['what']}\n    {defect['link']}")
+        echo(f"  known defect: {defect['what']}\n    {defect['link']}")

@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from triage.config import DEFAULT_DIRECTORY
-from triage.snap import directory_of
-from triage.snap import snap as take
+from triage.dump.snap import directory_of
+from triage.dump.snap import snap as take
+from triage.files.text import echo
 
 
 @click.command()
@@ -27,4 +28,4 @@ def snap(pid: int, directory: Path | None, timeout: float) -> None:
     """
     place = directory or directory_of(pid) or DEFAULT_DIRECTORY
     for path in take(pid, place, timeout):
-        click.echo(f"wrote {path}")
+        echo(f"wrote {path}")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
+from triage.files.reports import report_json
+from triage.files.text import echo
 from triage.verify.proof import HEADER, markdown, rows
 from triage.verify.prove import PROVABLE, prove_all
 
@@ -24,14 +24,14 @@ def verify(fixes: tuple[str, ...], scenario: str, as_json: bool, as_markdown: bo
     unknown = [name for name in fixes if name not in PROVABLE]
     if unknown:
         raise click.UsageError(f"no fix {unknown[0]!r}; known: {', '.join(PROVABLE)}")
-    proofs = prove_all(fixes, scenario, lambda name: click.echo(f"{name} ...", err=True))
+    proofs = prove_all(fixes, scenario, lambda name: echo(f"{name} ...", err=True))
     if as_json:
-        click.echo(json.dumps([proof.as_dict() for proof in proofs], indent=2))
+        echo(report_json("verify", [proof.as_dict() for proof in proofs], indent=2))
     elif as_markdown:
-        click.echo(markdown(proofs))
+        echo(markdown(proofs))
     else:
         for proof, cells in zip(proofs, rows(proofs), strict=True):
-            click.echo(f"\n{proof.fix}: {'holds' if proof.holds else 'DOES NOT HOLD'}")
+            echo(f"\n{proof.fix}: {'holds' if proof.holds else 'DOES NOT HOLD'}")
             for name, cell in list(zip(HEADER, cells, strict=True))[1:-1]:
-                click.echo(f"  {name:14} {cell}")
+                echo(f"  {name:14} {cell}")
     raise SystemExit(0 if all(proof.holds for proof in proofs) else 1)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from pathlib import Path
 from typing import Any
 
 import click
 
+from triage.commands.options import force_option
+from triage.files.reports import report_json
+from triage.files.text import console, echo
+from triage.files.writing import check_output, write_output
 from triage.fleet import compare as comparison
-from triage.fleet import load, summary
+from triage.fleet import interrupts, load, summary
 from triage.fleet.client import Answer, Server
 from triage.fleet.journal import Journal, read
-from triage.fleet.workloads import WORKLOADS, Workload, prompt
+from triage.fleet.workloads import WORKLOADS, FleetError, Workload, prompt
 
 
 @click.group()
@@ -63,7 +66,7 @@ def _command(spec: Workload) -> click.Command:
         server = Server(base_url, model, timeout)
         end = drive(server, path, header, prompts, spec.concurrency, ask, note_accept_length=True)
         found = summary.summarise(read(path))
-        click.echo(json.dumps(found.as_dict()) if as_json else summary.text_of(found))
+        echo(report_json("workload", found.as_dict()) if as_json else summary.text_of(found))
         raise SystemExit(finish(end, path, as_json))
 
     return run
@@ -85,9 +88,10 @@ def drive(
         async with server:
             problem = await load.reachable(server)
             if problem:
-                click.echo(problem, err=True)
+                echo(problem, err=True)
                 raise SystemExit(int(load.End.SERVER_GONE))
-            journal = Journal(path, {**header, "model": server.model}).open()
+            of_whom = {"model": server.model, "server": server.root}
+            journal = Journal(path, {**header, **of_whom}).open()
             try:
                 with progress_bar(total) as progress:
                     return await load.run(
@@ -97,20 +101,20 @@ def drive(
                 journal.close()
 
     try:
-        return asyncio.run(all_of_it())
-    except KeyboardInterrupt:
-        click.echo(f"\nstopped; what was answered is in {path}, run again to go on", err=True)
-        raise SystemExit(130) from None
+        with interrupts.raised():
+            return asyncio.run(all_of_it())
+    except interrupts.Interrupted as stop:
+        echo(f"\nstopped; what was answered is in {path}, run again to go on", err=True)
+        raise SystemExit(stop.exit_code) from None
 
 
 class progress_bar:
     """Requests answered, on stderr; silent where that is no terminal."""
 
     def __init__(self, total: int) -> None:
-        from rich.console import Console
         from rich.progress import Progress
 
-        self._bar = Progress(console=Console(stderr=True), transient=True)
+        self._bar = Progress(console=console(err=True), transient=True)
         self._total = total
 
     def __enter__(self) -> load.Progress:
@@ -125,20 +129,23 @@ class progress_bar:
 def finish(end: load.End, path: Path, quiet: bool) -> int:
     """Say where the results are and what is missing; returns the exit code."""
     if end is load.End.SERVER_GONE:
-        click.echo("the server went away in the middle; run again to go on from there", err=True)
+        echo("the server went away in the middle; run again to go on from there", err=True)
     elif end is load.End.ERRORS:
         errors = [answer.error for answer in read(path).answers.values() if answer.error]
-        click.echo(f"{len(errors)} requests failed, the first with {errors[0]}", err=True)
-    click.echo(f"results: {path}", err=quiet)
+        echo(f"{len(errors)} requests failed, the first with {errors[0]}", err=True)
+    echo(f"results: {path}", err=quiet)
     return int(end)
 
 
 @workload.command("compare")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--plot", type=click.Path(path_type=Path), help="Write a bar chart (PNG, SVG, PDF).")
+@force_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def compare(runs: tuple[Path, ...], plot: Path | None, as_json: bool) -> None:
+def compare(runs: tuple[Path, ...], plot: Path | None, force: bool, as_json: bool) -> None:
     """Differences of RUNS to the first label, each with its noise band."""
+    if plot is not None:
+        check_output(plot, force=force, inputs=runs, error=FleetError)
     deltas = comparison.compare([read(path) for path in runs])
     if as_json:
         rows = [
@@ -153,12 +160,13 @@ def compare(runs: tuple[Path, ...], plot: Path | None, as_json: bool) -> None:
             }
             for delta in deltas
         ]
-        click.echo(json.dumps(rows, indent=2))
+        echo(report_json("workload-compare", rows, indent=2))
     else:
-        click.echo(comparison.text_of(deltas))
+        echo(comparison.text_of(deltas))
     if plot is not None:
-        comparison.plot(deltas, plot)
-        click.echo(f"plot: {plot}", err=as_json)
+        drawn = comparison.plot(deltas, plot.suffix)
+        write_output(plot, drawn, force=force, inputs=runs, error=FleetError)
+        echo(f"plot: {plot}", err=as_json)
 
 
 for _spec in WORKLOADS.values():

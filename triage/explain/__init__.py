@@ -12,18 +12,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from triage.dump.history import CRASH, since
+from triage.dump.sections import Dump
 from triage.explain.case import Case
 from triage.explain.cause import Cause, Confidence
-from triage.explain.rules_allocation import freed_page, page_owned_twice
-from triage.explain.rules_books import moved_wrongly
+from triage.explain.observed import Related, Relation, related
+from triage.explain.rules_allocation import (
+    freed_page,
+    mapping_lost,
+    mapping_shares_a_page,
+    page_owned_twice,
+)
 from triage.explain.rules_fault import (
     freed_by_two,
     goes_on_elsewhere,
+    goes_on_too_early,
     illegal_allocation,
     lengths_disagree,
     misread_lengths,
+    row_written_wrongly,
 )
-from triage.explain.rules_form import misread_table, narrow_table
+from triage.explain.rules_form import lengths_past_the_maximum, misread_table, narrow_table
+from triage.explain.rules_found import found_by_a_check
 from triage.explain.rules_history import stale_state_on_record
 from triage.explain.rules_kernel import known_kernel_defect
 from triage.explain.rules_rows import other_requests_row, padded_row
@@ -34,20 +44,21 @@ from triage.explain.rules_space import (
     slots_as_pages,
     stale_swa_state,
 )
-from triage.explain.rules_state import sized_wrongly
-from triage.record import Dump
-from triage.timeline import since
+from triage.explain.weighing import weigh
 
 RULES = (
     misread_table,
     narrow_table,
+    lengths_past_the_maximum,
     stale_swa_state,
     full_ids_for_another_reason,
     own_pool_draft_translated,
     slots_as_pages,
     divided_twice,
     freed_page,
+    mapping_lost,
     page_owned_twice,
+    mapping_shares_a_page,
     padded_row,
     other_requests_row,
     known_kernel_defect,
@@ -56,11 +67,12 @@ RULES = (
 FAULT_RULES = (
     illegal_allocation,
     goes_on_elsewhere,
+    goes_on_too_early,
+    row_written_wrongly,
     lengths_disagree,
     misread_lengths,
     freed_by_two,
-    moved_wrongly,
-    sized_wrongly,
+    found_by_a_check,
     stale_state_on_record,
 )
 """Rules that go by the recorded fault and the history alone: the launch may be absent."""
@@ -71,15 +83,29 @@ _SHOWN_BY_THE_TABLE = ("", "I1", "I2")
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The causes that fit, best first. `named` are those that nothing else outranks."""
+    """The causes that fit, best first.
+
+    `named` are those that nothing else outranks and whose class lacks no fact that it needs.
+    observed: what is wrong, whether or not a cause was found.
+    beside: causes that this launch shows, though the fault that is reported leads elsewhere.
+    related: what other tools saw, set beside the launch.
+    """
 
     causes: tuple[Cause, ...]
-    observed: tuple[str, ...]  # what is wrong, whether or not a cause was found
+    observed: tuple[str, ...]
+    beside: tuple[Cause, ...] = ()
+    related: tuple[Related, ...] = ()
 
     @property
     def named(self) -> tuple[Cause, ...]:
-        best = max((cause.confidence for cause in self.causes), default=Confidence.LOW)
-        return tuple(cause for cause in self.causes if cause.confidence == best)
+        whole = [cause for cause in self.causes if not cause.missing]
+        best = max((cause.confidence for cause in whole), default=Confidence.LOW)
+        return tuple(cause for cause in whole if cause.confidence == best)
+
+    @property
+    def possible(self) -> tuple[Cause, ...]:
+        """Causes that fit and are not named: outranked, or a fact that they need is absent."""
+        return tuple(cause for cause in self.causes if cause not in self.named)
 
     @property
     def status(self) -> str:
@@ -94,21 +120,64 @@ class Explanation:
             "causes": [cause.as_dict() for cause in self.causes],
             "named": [cause.key for cause in self.named],
             "observed": list(self.observed),
+            "beside": [cause.as_dict() for cause in self.beside],
+            "observations": [each.as_dict() for each in self.related],
         }
 
 
 def explain(dump: Dump) -> Explanation:
-    """Run every rule over `dump`."""
+    """Run every rule over `dump`, and weigh what they say against what other tools saw."""
     case = Case.of(dump)
     answers = [rule(dump) for rule in FAULT_RULES]
     if case is not None:
         answers += [rule(case) for rule in RULES]
-    found = [cause for cause in answers if cause is not None]
-    found.sort(key=lambda cause: -cause.confidence)
-    told = tuple(filter(None, (since(dump),)))
+    found = _one_of_each([cause for cause in answers if cause is not None])
+    seen = related(dump)
+    causes, beside = weigh(tuple(found), seen, of_another_launch=bool(_absent(dump)))
+    observed = (*_reported(seen), *_observed(dump, case))
+    return Explanation(causes, observed, beside, seen)
+
+
+def _observed(dump: Dump, case: Case | None) -> tuple[str, ...]:
+    """What is wrong by the dump itself."""
+    told = tuple(filter(None, (since(dump), _absent(dump))))
+    unread = _not_recorded(dump)
     if case is None:
-        return Explanation(tuple(found), ("the dump holds no launch with its tables", *told))
+        return ("the dump holds no launch with its tables", *told, *unread)
     seen = case.observed()
     if not seen and dump.fault.invariant not in _SHOWN_BY_THE_TABLE:
         seen = (f"{dump.fault.invariant}: {dump.fault.summary}",)
-    return Explanation(tuple(found), (*seen, *(told if seen else ())))
+    elif not seen and dump.fault.facts.get("kind") == CRASH:
+        seen = (f"a crash: {dump.fault.summary}; the launch that is shown reads no wrong page",)
+    return (*seen, *((*told, *unread) if seen or _absent(dump) else ()))
+
+
+def _reported(seen: tuple[Related, ...]) -> tuple[str, ...]:
+    """What other tools reported, one sentence each."""
+    return tuple(
+        "; ".join((f"{each.observation.form.value}: {each.observation.failure.value}",
+                   *each.sentences))
+        for each in seen
+        if each.relation is not Relation.NOT_A_FAULT
+    )  # fmt: skip
+
+
+def _absent(dump: Dump) -> str:
+    """Why the launch that is recorded is not the one that faulted; empty where nothing says so."""
+    text = dump.fault.facts.get("absent")
+    return text if isinstance(text, str) else ""
+
+
+def _not_recorded(dump: Dump) -> tuple[str, ...]:
+    """A fault of an older writer says what was found in a sentence only, which no rule reads."""
+    if dump.fault.found or dump.fault.invariant in _SHOWN_BY_THE_TABLE:
+        return ()
+    return ("what was found is not recorded as a value: an older writer made this dump",)
+
+
+def _one_of_each(causes: list[Cause]) -> list[Cause]:
+    """Best first; a class that two rules name stands once, as the more certain of them."""
+    best: dict[str, Cause] = {}
+    for cause in sorted(causes, key=lambda cause: -cause.confidence):
+        best.setdefault(cause.key, cause)
+    return list(best.values())

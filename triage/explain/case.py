@@ -7,8 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from triage.explain.cause import Citation
-from triage.index_space import (
+from triage.dump.expected_ids import (
     UNKNOWN,
     PageIds,
     expected_ids,
@@ -17,8 +16,9 @@ from triage.index_space import (
     real_rows,
     visible,
 )
-from triage.record import Backend, Dump, Launch, Pools, Tables
-from triage.replay.table_form import misread
+from triage.dump.sections import Backend, Dump, Launch, Pools, Tables
+from triage.dump.table_form import misread
+from triage.explain.cause import Citation
 
 MAX_CITATIONS = 5
 MATCH_SHARE = 0.95  # of the entries that can tell; the rest may be rewritten between build and dump
@@ -61,7 +61,7 @@ class Case:
     def of(cls, dump: Dump) -> Case | None:
         if dump.launch is None or dump.tables is None:
             return None
-        table = dump.tables.page_table.padded().astype(np.int64)
+        table = dump.tables.page_table.padded(dtype=np.int64)
         return cls(
             dump=dump,
             launch=dump.launch,

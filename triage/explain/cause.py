@@ -8,7 +8,14 @@ from typing import Any, NamedTuple
 
 
 class Confidence(IntEnum):
-    """HIGH: no other known class leaves this evidence. MEDIUM: one more fact would settle it."""
+    """How sure a named class is.
+
+    HIGH: every fact that the class needs or is told by was recorded and agrees, nothing that
+        another tool saw leads away from it, and no other known class leaves these facts.
+    MEDIUM: the facts that it needs agree, but one that would tell it from another class is not
+        recorded, or another class fits as well.
+    LOW: nothing contradicts it, and nothing but exposure speaks for it.
+    """
 
     LOW = 1
     MEDIUM = 2
@@ -16,17 +23,22 @@ class Confidence(IntEnum):
 
 
 class Citation(NamedTuple):
-    """One table entry that shows the cause; `expected` is None where it is not known."""
+    """One entry that shows the cause; `expected` is None where it is not known."""
 
     row: int
     column: int
     value: int
     expected: int | None
+    tensor: str = "page_table"
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """One class of defect that fits the dump."""
+    """One class of defect that fits the dump.
+
+    not_recorded: facts that would make it surer and that the dump does not hold.
+    missing: facts that the class needs and that the dump does not hold; it is not named then.
+    """
 
     key: str
     name: str
@@ -36,6 +48,9 @@ class Cause:
     fix: str
     links: tuple[str, ...] = ()
     rows: tuple[Citation, ...] = ()
+    not_recorded: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    of_table: bool = True  # False: the class says that the table does not lead to the fault
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -47,4 +62,6 @@ class Cause:
             "refuted_by": list(self.refuted_by),
             "fix": self.fix,
             "links": list(self.links),
+            "not_recorded": list(self.not_recorded),
+            "missing": list(self.missing),
         }

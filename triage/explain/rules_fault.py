@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from triage.evidence import Evidence
-from triage.explain.cause import Cause, Citation, Confidence
-from triage.record import Dump
+from triage.dump.sections import Dump
+from triage.explain.cause import Cause, Confidence
+from triage.explain.rules_found import citations, freed_by_strangers
+from triage.invariants.found import Found
+
+_ALLOCATED = (Found.SLOT_OUTSIDE_POOL, Found.HANDED_OUT_ILLEGAL)
+_LAST_LOC = (Found.LAST_LOC_PLACE, Found.LAST_LOC_NOT_IN_ROWS)
+_ROWS = (Found.ROW_LEAVES_ITS_PAGE, Found.ROW_NOT_AS_WRITTEN)
+_LENGTHS: dict[str, str] = {
+    Found.LENGTH_NOT_THE_BATCHES: "lengths of another convention (draft or verify tokens counted "
+    "wrongly), or of another batch",
+    Found.ILLEGAL_LENGTH: "a length that no row can have",
+    Found.ILLEGAL_QUERIES: "more queries than the row has tokens, or than the kernel is told",
+    Found.ILLEGAL_OFFSETS: "query offsets that do not cut the query tensor",
+    Found.SLOTS_OF_ANOTHER_LENGTH: "a slot stream of another length than the row",
+}
 
 
 def illegal_allocation(dump: Dump) -> Cause | None:
     """The allocator handed out a slot that its pool does not have (I20)."""
     fault = dump.fault
-    if fault.invariant != "I20" or _of(dump, "last_loc") or _of(dump, "req_to_token"):
+    if fault.found not in _ALLOCATED:
         return None
     dummy = [each for each in fault.violations if 0 <= each.value < each.low]
     evidence = [f"{fault.where} returned {fault.total} slots outside the {fault.pool} pool"]
@@ -24,37 +37,84 @@ def illegal_allocation(dump: Dump) -> Cause | None:
         name="allocator returned slots outside its pool",
         confidence=Confidence.MEDIUM,
         evidence=tuple(evidence),
-        rows=_citations(dump, "I20"),
+        rows=citations(fault),
         refuted_by=("a bound that forgets the dummy page: legal slots end at size + page size",),
         fix="compare the free list with the allocated slots; look at the last call that freed",
     )
 
 
 def goes_on_elsewhere(dump: Dump) -> Cause | None:
-    """A request's new tokens follow a slot that rows of other requests name (I20)."""
+    """A request's new tokens follow a slot that a row of another request names (I20).
+
+    The allocator is told no request, so the rows that name the page may be the request's
+    own: `last_loc` of an earlier position fits as well (`goes_on_too_early`). Of a row that
+    is known, its own is not among them.
+    """
     fault = dump.fault
     others = fault.facts.get("rows_with_that_page")
-    if fault.invariant != "I20" or not isinstance(others, list) or not others:
+    if fault.found not in (*_LAST_LOC, *_ROWS) or not isinstance(others, list) or not others:
         return None
     rows = ", ".join(map(str, others))
+    whose = "" if fault.found in _ROWS else "; the allocator is not told which of them it serves"
     return Cause(
         key="page-owned-twice",
         name="a request goes on in a page of another (last_loc of the wrong row)",
-        confidence=Confidence.HIGH if _of(dump, "last_loc") else Confidence.MEDIUM,
+        confidence=Confidence.MEDIUM,
         evidence=(
             f"{fault.summary}: {fault.violations[0].sentence()}",
-            f"rows {rows} of the request table name the page of that slot",
+            f"rows {rows} of the request table name the page of that slot{whose}",
         ),
-        rows=_citations(dump, "I20"),
-        refuted_by=("a row of this very request among those, with the slot at its last token",),
+        rows=citations(fault),
+        refuted_by=("a row of this very request among those",),
         fix="take last_loc from the row of the request that grows, in the order of the lengths",
+    )
+
+
+def goes_on_too_early(dump: Dump) -> Cause | None:
+    """A request's new tokens follow another position of its own row (I20)."""
+    fault = dump.fault
+    if fault.found not in _LAST_LOC or not fault.violations:
+        return None
+    first = fault.violations[0]
+    evidence = [f"{fault.summary}: {first.sentence()}"]
+    if fault.found == Found.LAST_LOC_PLACE and first.expected is not None and first.low > 0:
+        place, due = first.value % first.low, first.expected % first.low
+        evidence.append(f"slot {first.value} is at place {place} of its page, place {due} was due")
+    others = fault.facts.get("rows_with_that_page")
+    if isinstance(others, list):
+        named = f"rows {', '.join(map(str, others))} name" if others else "no row names"
+        evidence.append(f"{named} the page of that slot")
+    return Cause(
+        key="wrong-last-loc",
+        name="last_loc is another position of the request's own row",
+        confidence=Confidence.MEDIUM,
+        evidence=tuple(evidence),
+        rows=citations(fault),
+        refuted_by=("a slot that the request's own row does not name at any position",),
+        fix="take last_loc at position length - 1 of the row, after the row was written",
+    )
+
+
+def row_written_wrongly(dump: Dump) -> Cause | None:
+    """A row of the request table does not hold what was written, or leaves its page (I20)."""
+    fault = dump.fault
+    if fault.found not in _ROWS or fault.facts.get("rows_with_that_page"):
+        return None
+    return Cause(
+        key="row-written-wrongly",
+        name="a row of the request table was written at the wrong position, or over",
+        confidence=Confidence.MEDIUM,
+        evidence=(fault.summary, *(each.sentence() for each in fault.violations[:3])),
+        rows=citations(fault),
+        refuted_by=("another writer of the row between the store and the check",),
+        fix="compare the positions that were written with the slots the allocation returned",
     )
 
 
 def misread_lengths(dump: Dump) -> Cause | None:
     """cache_seqlens has a type, stride or device that the kernel misreads (I26)."""
     fault = dump.fault
-    if fault.invariant != "I26" or fault.facts.get("misread") != "cache_seqlens":
+    if fault.found != Found.FORM_NOT_READ or fault.facts.get("misread") != "cache_seqlens":
         return None
     return Cause(
         key="misread-table",
@@ -80,50 +140,27 @@ def freed_by_two(dump: Dump) -> Cause | None:
             fault.summary,
             f"it was freed as a page of request {before}, now it came with pages of {now}",
         ),
-        rows=_citations(dump, "I6"),
+        rows=citations(fault),
         refuted_by=("a caller that frees pages of several requests in one call",),
         fix="compare the rows of both requests where they first name the page",
     )
 
 
-def freed_by_strangers(fault: Evidence) -> bool:
-    """Does an alias explain the second free as well as a second call would?"""
-    before = fault.facts.get("freed before as pages of")
-    now = fault.facts.get("freed now with pages of")
-    if not isinstance(before, list) or not isinstance(now, list):
-        return False
-    known = [{owner for owner in owners if owner >= 0} for owners in (before, now)]
-    return bool(known[0] and known[1]) and not known[0] & known[1]
-
-
 def lengths_disagree(dump: Dump) -> Cause | None:
-    """cache_seqlens is not what the forward mode makes it (I12)."""
+    """Lengths or query offsets are not what the forward mode makes them (I12)."""
     fault = dump.fault
-    if fault.invariant != "I12":
+    name = _LENGTHS.get(fault.found)
+    if name is None:
         return None
     return Cause(
         key="lengths-disagree",
-        name="sequence lengths of another convention (draft or verify tokens counted wrongly)",
+        name=name,
         confidence=Confidence.MEDIUM,
         evidence=(
             fault.summary,
             *(each.sentence() for each in fault.violations[:3]),
         ),
-        rows=_citations(dump, "I12"),
+        rows=citations(fault),
         refuted_by=("lengths that agree with the batch at the moment the metadata is built",),
         fix="check which tokens this mode's metadata adds to seq_lens",
     )
-
-
-def _of(dump: Dump, tensor: str) -> bool:
-    """Is the first offender an entry of what is named `tensor`?"""
-    seen = dump.fault.violations
-    return bool(seen) and tensor in seen[0].tensor
-
-
-def _citations(dump: Dump, invariant: str) -> tuple[Citation, ...]:
-    return tuple(
-        Citation(each.row, each.column, each.value, each.expected)
-        for each in dump.fault.violations
-        if each.invariant == invariant
-    )[:5]

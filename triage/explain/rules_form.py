@@ -51,4 +51,34 @@ def narrow_table(case: Case) -> Cause | None:
         refuted_by=("a table whose width times page size reaches the longest row",),
         fix="size the table for the longest row, its draft tokens included",
         links=(f"{_SGLANG}/issues/35985",),
+        not_recorded=_WHICH if _past_the_maximum(case) else (),
     )
+
+
+_WHICH = ("whether the lengths or the table's width are those of the batch",)
+
+
+def lengths_past_the_maximum(case: Case) -> Cause | None:
+    """Rows are longer than the launch itself says that any is: the lengths may be what is wrong."""
+    past = _past_the_maximum(case)
+    if not past:
+        return None
+    return Cause(
+        key="lengths-disagree",
+        name="lengths above the launch's own maximum",
+        confidence=Confidence.MEDIUM,
+        evidence=(
+            f"{past} rows are longer than max_seq_len = {case.launch.max_seq_len} "
+            f"(up to {int(case.tables.cache_seqlens[: case.rows].max())})",
+        ),
+        refuted_by=("a max_seq_len that was taken from another batch",),
+        fix="compare cache_seqlens and max_seq_len with the batch when the metadata is built",
+        not_recorded=_WHICH,
+    )
+
+
+def _past_the_maximum(case: Case) -> int:
+    """Rows beyond `max_seq_len`; 0 where it is not recorded, or taken from the table's width."""
+    if case.launch.max_seq_len <= 0 or case.tables.source:
+        return 0
+    return int((case.tables.cache_seqlens[: case.rows] > case.launch.max_seq_len).sum())

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from triage.dump.history import since, stale_state
+from triage.dump.sections import Dump
 from triage.explain.cause import Cause, Citation, Confidence
-from triage.record import Dump
-from triage.timeline import since, stale_state
 
 _ISSUES = "https://github.com/sgl-project/sglang"
 _PLAIN = ("", "I1", "I2")  # a crash, or a wrong id
@@ -21,7 +21,7 @@ def stale_state_on_record(dump: Dump) -> Cause | None:
         return None
     moment, why = found
     place = f"{moment.role} {moment.forward_mode}, layer {moment.layer_id}, {moment.space} pool"
-    own_pool = "a pool of its own" in why
+    own_pool = moment.reads.startswith("draft ")
     return Cause(
         key="own-pool-draft-translated" if own_pool else "stale-swa-state",
         name=(
@@ -32,11 +32,11 @@ def stale_state_on_record(dump: Dump) -> Cause | None:
         confidence=Confidence.HIGH,
         evidence=(since(dump), f"{moment.name}, {place}: {why}"),
         rows=tuple(
-            Citation(each.row, each.column, each.value, each.expected)
+            Citation(each.row, each.column, each.value, each.expected, each.tensor)
             for each in dump.fault.violations[:5]
-            if each.tensor == "block_tables"
         ),
         refuted_by=("wrong ids at a launch whose backend holds the pool that it reads",),
         fix=f"SGLANG_TRIAGE_FIXES={'draft-own-pool' if own_pool else 'state-swap'}",
         links=(f"{_ISSUES}/issues/{25103 if own_pool else 26957}",),
+        not_recorded=("the request table and the mapping: of which pool the wrong ids are",),
     )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from triage.dump.expected_ids import UNKNOWN
 from triage.explain.case import MATCH_SHARE, Case
 from triage.explain.cause import Cause, Citation, Confidence
-from triage.index_space import UNKNOWN
 
 
 def padded_row(case: Case) -> Cause | None:
@@ -48,7 +48,9 @@ def other_requests_row(case: Case) -> Cause | None:
     order = np.argsort(pages, kind="stable")
     pages, owners = pages[order], rows[order]
     wrong = case.wrong()
-    strangers = []
+    strangers: list[tuple[int, int]] = []
+    partly: list[tuple[int, int]] = []
+    single: set[tuple[int, int]] = set()  # rows with one wrong entry
     mask = np.zeros_like(wrong)
     for row in np.flatnonzero(wrong.any(axis=1)).tolist():
         ids = case.table[row][wrong[row]]
@@ -61,12 +63,20 @@ def other_requests_row(case: Case) -> Cause | None:
         owner, count = max(
             zip(*np.unique(held, return_counts=True), strict=True), key=lambda pair: pair[1]
         )
-        if count >= MATCH_SHARE * len(ids) and len(ids) > 1:
-            strangers.append((row, int(owner)))
+        if len(ids) == 1:
+            single.add((row, int(owner)))
+        elif count >= MATCH_SHARE * len(ids):
+            known = owned[row] & (case.expected[row] != case.table[row])
+            whole = int(known.sum()) == int(owned[row].sum())
+            (strangers if whole else partly).append((row, int(owner)))
             mask[row] = wrong[row]
+    if partly and not strangers:
+        return _part_of_a_row(case, partly, mask)
     if not strangers:
-        return _rows_of_nobody(case)
+        return _exchanged(case, single) or _rows_of_nobody(case)
     pairs = ", ".join(f"row {row} holds row {owner}'s" for row, owner in strangers[:4])
+    if partly:
+        pairs += f"; {len(partly)} more rows hold another row's in a part"
     return Cause(
         key="other-requests-row",
         name="row built for another request (stale row or wrong request index)",
@@ -75,6 +85,52 @@ def other_requests_row(case: Case) -> Cause | None:
         rows=case.cite(mask),
         refuted_by=("the same rows right at the moment the table was built",),
         fix="check that metadata is rebuilt for this batch, and the request indices it used",
+    )
+
+
+def _exchanged(case: Case, single: set[tuple[int, int]]) -> Cause | None:
+    """Two rows are wrong in one entry each, and each names the page that is the other's there.
+
+    One entry that names another's page tells less: its page may have been freed and given away.
+    """
+    expected, wrong = case.expected, case.wrong()
+    if expected is None:
+        return None
+    pairs = sorted((row, owner) for row, owner in single if row < owner and (owner, row) in single)
+    pairs = [
+        (row, owner)
+        for row, owner in pairs
+        if case.table[row][wrong[row]] == expected[owner][wrong[owner]]
+        and case.table[owner][wrong[owner]] == expected[row][wrong[row]]
+    ]
+    if not pairs:
+        return None
+    mask = np.zeros_like(wrong)
+    rows = [row for pair in pairs for row in pair]
+    mask[rows] = wrong[rows]
+    told = ", ".join(f"rows {row} and {owner}" for row, owner in pairs[:4])
+    return Cause(
+        key="exchanged-pages",
+        name="two requests read each other's page (entries exchanged)",
+        confidence=Confidence.MEDIUM,
+        evidence=(f"{told} are wrong in one entry each, which is the other's right page there",),
+        rows=case.cite(mask),
+        refuted_by=("a page that both requests hold",),
+        fix="find what writes single entries of the table after it was filled",
+    )
+
+
+def _part_of_a_row(case: Case, partly: list[tuple[int, int]], mask: np.ndarray) -> Cause:
+    """Some entries of a row are another row's and the rest are its own."""
+    pairs = ", ".join(f"row {row} in a part row {owner}'s" for row, owner in partly[:4])
+    return Cause(
+        key="foreign-part-of-row",
+        name="a part of a row names another request's pages (spilled into, or left from before)",
+        confidence=Confidence.MEDIUM,
+        evidence=(f"{len(partly)} rows are wrong in a part only: {pairs}",),
+        rows=case.cite(mask),
+        refuted_by=("a row that is another's at every visible entry",),
+        fix="compare the row's width and the length it was built for with those of its neighbour",
     )
 
 

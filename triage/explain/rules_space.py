@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from triage.dump.expected_ids import UNKNOWN, translate
 from triage.explain.case import Case, Match
 from triage.explain.cause import Cause, Confidence
-from triage.index_space import UNKNOWN, translate
 
 _SGLANG = "https://github.com/sgl-project/sglang"
+MANY = 4  # entries that agree and differ from the right ones: fewer may do so by chance
 
 
 def stale_swa_state(case: Case) -> Cause | None:
@@ -22,7 +23,8 @@ def stale_swa_state(case: Case) -> Cause | None:
         return None
     assert case.ids is not None
     drafting = backend is not None and backend.role == "draft"
-    if absent is None and not drafting:
+    state_known = _state_recorded(case)
+    if absent is None and state_known and not drafting:
         return None
     evidence = [
         _agreement_text(case, match, "the full-pool page of its token, R[req, p*PS] // PS"),
@@ -47,6 +49,8 @@ def stale_swa_state(case: Case) -> Cause | None:
         ),
         fix="SGLANG_TRIAGE_FIXES=state-swap",
         links=(f"{_SGLANG}/issues/26957", f"{_SGLANG}/pull/26966"),
+        not_recorded=_right_ids_recorded(case),
+        missing=() if state_known else (_STATE,),
     )
 
 
@@ -69,6 +73,8 @@ def full_ids_for_another_reason(case: Case) -> Cause | None:
         fix="find where this layer's table is chosen or filled: _get_layer_page_table, the "
         "graph-replay table copy",
         links=(f"{_SGLANG}/issues/24617",),
+        not_recorded=_right_ids_recorded(case),
+        missing=() if _state_recorded(case) else (_STATE,),
     )
 
 
@@ -112,7 +118,7 @@ def slots_as_pages(case: Case) -> Cause | None:
             return Cause(
                 key="slots-as-pages",
                 name="token slots used as page ids",
-                confidence=Confidence.HIGH,
+                confidence=Confidence.HIGH if match.telling >= MANY else Confidence.MEDIUM,
                 evidence=(
                     _agreement_text(case, match, f"the {space} slot of its token, not divided"),
                     f"every visible id is a multiple of the page size {case.launch.page_size}",
@@ -142,7 +148,7 @@ def divided_twice(case: Case) -> Cause | None:
                 key="divided-twice",
                 name="page ids divided by the page size twice",
                 confidence=(
-                    Confidence.HIGH if spread and match.telling >= 4 else Confidence.MEDIUM
+                    Confidence.HIGH if spread and match.telling >= MANY else Confidence.MEDIUM
                 ),
                 evidence=(
                     _agreement_text(case, match, f"the {space} page of its token // page size"),
@@ -153,6 +159,21 @@ def divided_twice(case: Case) -> Cause | None:
                 links=(f"{_SGLANG}/issues/38187",),
             )
     return None
+
+
+_STATE = "the backend's SWA state"
+
+
+def _state_recorded(case: Case) -> bool:
+    if case.backend is not None and case.backend.swa_state:
+        return True
+    return case.pools is not None and bool(case.pools.table_space)
+
+
+def _right_ids_recorded(case: Case) -> tuple[str, ...]:
+    """The mapping, where the dump lacks it: that full-pool ids are wrong there is then by range."""
+    known = case.ids is not None and case.ids.swa is not None
+    return () if known else ("the full-to-SWA mapping",)
 
 
 def _full_ids_in_swa(case: Case) -> Match | None:

@@ -10,14 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from triage.dump.sections import Dump
 from triage.errors import ReplayError
 from triage.export.bench import bench_files
+from triage.export.flashinfer_test import flashinfer_tree
 from triage.export.literals import Literals
 from triage.export.pytest_file import pytest_file
 from triage.export.script import script_file
-from triage.export.sglang_test import sglang_test_file
+from triage.export.sglang_test import sglang_test_file, sglang_tree
+from triage.files.writing import check_output, write_output
 from triage.minimise import minimise
-from triage.record import Dump
 
 MAX_ENTRIES = 100_000
 
@@ -28,6 +30,8 @@ FORMATS: dict[str, Callable[[Literals], Files]] = {
     "pytest": lambda case: {"": pytest_file(case).encode()},
     "script": lambda case: {"": script_file(case).encode()},
     "sglang-test": lambda case: {"": sglang_test_file(case).encode()},
+    "sglang-tree": sglang_tree,
+    "flashinfer-tree": flashinfer_tree,
     "flashinfer-bench": bench_files,
 }
 
@@ -55,17 +59,19 @@ def export(dump: Dump, kind: str, *, shrink: bool = True) -> Files:
     return FORMATS[kind](Literals.of(case))
 
 
-def write_export(files: Files, output: Path) -> list[Path]:
-    """Write the files at `output` (a file, or a directory where there are several)."""
-    written = []
-    for name, content in files.items():
-        path = output / name if name else output
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_name(f".{path.name}.partial")
-            partial.write_bytes(content)
-            partial.replace(path)
-        except OSError as error:
-            raise ReplayError(f"cannot write {path}: {error.strerror or error}") from error
-        written.append(path)
-    return written
+def write_export(
+    files: Files, output: Path, *, force: bool = False, inputs: tuple[Path, ...] = ()
+) -> list[Path]:
+    """Write the files at `output` (a file, or a directory where there are several).
+
+    Raises:
+        ReplayError: one is there and `force` is not given, or one of them is of `inputs`;
+            nothing was written then.
+    """
+    paths = {output / name if name else output: content for name, content in files.items()}
+    for path in paths:
+        check_output(path, force=force, inputs=inputs, error=ReplayError)
+    return [
+        write_output(path, content, force=force, inputs=inputs, error=ReplayError)
+        for path, content in paths.items()
+    ]

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from triage.dump.expected_ids import expected_ids, query_lens, reads_target_swa, tables_of, visible
+from triage.dump.sections import Dump
 from triage.explain import explain
-from triage.index_space import expected_ids, query_lens, reads_target_swa, tables_of, visible
-from triage.printable import printable
-from triage.record import Dump
+from triage.files.text import printable
 
 MAX_TEXT = 300
 

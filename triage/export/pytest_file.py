@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from triage.export.checks import CHECKS
 from triage.export.literals import Literals
 
@@ -55,3 +57,8 @@ def about(case: Literals) -> str:
     if not case.rebuilding_fixes:
         lines.append("rebuilding the table does not cure this one: the fault lies before the table")
     return "\n".join(f"# {line}" for line in lines)
+
+
+def digest(case: Literals) -> str:
+    """Eight characters that are another case's for another table: a name for its file."""
+    return hashlib.sha256(case.assignments().encode()).hexdigest()[:8]

@@ -1,19 +1,24 @@
 """One timed request to an OpenAI-compatible server, through the `openai` client.
 
 Times are from the moment the request is sent to the first token, and to the last. Retries
-are off: a retried request is two requests, and the harness wants to see the first fail.
+are off: a retried request is two requests, and the harness wants to see the first fail. The
+clients are imported where a server is asked: results are read and compared without. An
+answer has a deadline as a whole, a size, a content type and a form; one that is none is an error.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-import httpx
-import openai
+from triage.fleet.no_answer import NoAnswer
+
+INFO_TIMEOUT_S = 10.0
+MAX_NAME, MAX_ERROR, MAX_TOKENS = 200, 200, 1 << 31
 
 GONE = "connection"
 """`Answer.error` begins so where the server could not be reached at all."""
@@ -44,15 +49,28 @@ class Answer:
 
 
 class Server:
-    """An async context around one client. `base_url` is the root or ends in /v1."""
+    """An async context around one client. `base_url` is the root or ends in /v1.
+
+    timeout_s: of one whole answer, however steadily it drips.
+    """
 
     def __init__(self, base_url: str, model: str = "", timeout_s: float = 600) -> None:
+        import httpx
+        import openai
+
+        from triage.fleet.limits import Limited
+
         parts = urlsplit(base_url if "//" in base_url else f"http://{base_url}")
         path = parts.path.rstrip("/").removesuffix("/v1")
         self.root = urlunsplit((parts.scheme, parts.netloc, path, "", ""))
         self.model = model
+        self.timeout_s = timeout_s
         self._client = openai.AsyncOpenAI(
-            base_url=f"{self.root}/v1", api_key="none", max_retries=0, timeout=timeout_s
+            base_url=f"{self.root}/v1",
+            api_key="none",
+            max_retries=0,
+            timeout=timeout_s,
+            http_client=httpx.AsyncClient(transport=Limited(), timeout=timeout_s),
         )
 
     async def __aenter__(self) -> Server:
@@ -69,26 +87,55 @@ class Server:
     async def find_model(self) -> str:
         """The model to ask for: the one given, else the first that the server serves.
 
-        Raises openai.OpenAIError where the server does not answer.
+        Raises NoAnswer, TimeoutError, openai.OpenAIError or httpx.HTTPError where the server
+        does not say.
         """
         if not self.model:
-            page = await self._client.models.list()
-            self.model = page.data[0].id
+            async with asyncio.timeout(min(self.timeout_s, INFO_TIMEOUT_S)):
+                plain = await self._info("/v1/models")
+            models = plain.get("data") if isinstance(plain, dict) else None
+            first = models[0] if isinstance(models, list) and models else None
+            name = first.get("id") if isinstance(first, dict) else None
+            if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME:
+                raise NoAnswer("its list of models names none")
+            self.model = name
         return self.model
 
     async def accept_length(self) -> float | None:
         """Average accepted tokens per speculative step, where SGLang reports it."""
-        async with httpx.AsyncClient(timeout=10) as client:
-            for path in ("/get_server_info", "/server_info"):
-                try:
-                    reply = await client.get(self.root + path)
-                    states = reply.json()["internal_states"] if reply.is_success else []
-                except (httpx.HTTPError, KeyError, ValueError):
-                    continue
-                found = [s["avg_spec_accept_length"] for s in states if _reports_acceptance(s)]
-                if found:
-                    return float(sum(found) / len(found))
+        import httpx
+
+        for path in ("/get_server_info", "/server_info"):
+            try:
+                async with asyncio.timeout(INFO_TIMEOUT_S):
+                    plain = await self._info(path)
+            except (httpx.HTTPError, NoAnswer, TimeoutError):
+                continue
+            states = plain.get("internal_states") if isinstance(plain, dict) else None
+            found = (
+                [_acceptance(state) for state in states if isinstance(state, dict)]
+                if (isinstance(states, list))
+                else []
+            )
+            known = [value for value in found if value is not None]
+            if known:
+                return sum(known) / len(known)
         return None
+
+    async def _info(self, path: str) -> Any:
+        """The JSON that the server answers a GET with; NoAnswer where it is none."""
+        import httpx
+
+        from triage.fleet.limits import MAX_INFO_BYTES, Limited
+
+        async with httpx.AsyncClient(transport=Limited(MAX_INFO_BYTES), timeout=10) as client:
+            reply = await client.get(self.root + path)
+            if not reply.is_success:
+                raise NoAnswer(f"status {reply.status_code}")
+            try:
+                return reply.json()
+            except (ValueError, RecursionError) as error:
+                raise NoAnswer("what it says is no JSON") from error
 
     async def complete(self, index: int, text: str, max_tokens: int, origin: float) -> Answer:
         """Stream a completion of exactly `max_tokens` tokens (both SGLang and vLLM obey)."""
@@ -119,30 +166,75 @@ class Server:
         self, index: int, origin: float, create: Any, arguments: dict[str, Any], text_of: Any
     ) -> Answer:
         begin = time.perf_counter()
-        ttft, pieces, usage, error = None, [], None, ""
+        ttft, pieces, usage, error, ended = None, [], (0, 0), "", False
         try:
-            async for chunk in await create(**arguments):
-                piece = text_of(chunk)
-                if piece:
-                    ttft = time.perf_counter() - begin if ttft is None else ttft
-                    pieces.append(piece)
-                usage = chunk.usage or usage
-        except openai.APIConnectionError as failure:
-            error = f"{GONE}: {failure.__cause__ or failure}"
-        except (httpx.HTTPError, openai.OpenAIError) as failure:
-            # httpx alone: a stream that broke off in the middle
-            kind = GONE if isinstance(failure, httpx.TransportError) else type(failure).__name__
-            error = f"{kind}: {str(failure)[:200]}"
+            async with asyncio.timeout(self.timeout_s):
+                async for chunk in await create(**arguments):
+                    piece = text_of(chunk)
+                    if not isinstance(piece, str):
+                        raise NoAnswer(f"its text is {type(piece).__name__}")
+                    if piece:
+                        ttft = time.perf_counter() - begin if ttft is None else ttft
+                        pieces.append(piece)
+                    ended = ended or bool(chunk.choices and chunk.choices[0].finish_reason)
+                    usage = _usage(chunk) or usage
+            if not (pieces or usage[1] or ended):
+                raise NoAnswer("the stream ended without a token")
+        except TimeoutError:
+            error = f"timeout: no whole answer within {self.timeout_s:g} s"
+        except Exception as failure:  # whatever a server may answer, it is that request's error
+            error = _told(failure)
         return Answer(
             index=index,
             started_s=begin - origin,
             ttft_s=ttft,
             duration_s=time.perf_counter() - begin,
-            prompt_tokens=usage.prompt_tokens if usage else 0,
-            completion_tokens=usage.completion_tokens if usage else len(pieces),
+            prompt_tokens=usage[0],
+            completion_tokens=usage[1] or len(pieces),
             text="".join(pieces),
             error=error,
         )
+
+
+def _told(failure: Exception) -> str:
+    """Why there is no answer; begins with GONE where the server could not be reached at all."""
+    import httpx
+    import openai
+
+    none = reason_of(failure)
+    if none is not None:
+        return f"no answer: {none}"
+    if isinstance(failure, openai.APITimeoutError):
+        return "timeout: the server did not begin to answer"
+    if isinstance(failure, openai.APIConnectionError):
+        return f"{GONE}: {failure.__cause__ or failure}"[:MAX_ERROR]
+    if isinstance(failure, httpx.TransportError):  # a stream that broke off in the middle
+        return f"{GONE}: {failure}"[:MAX_ERROR]
+    if isinstance(failure, (httpx.HTTPError, openai.OpenAIError)):
+        return f"{type(failure).__name__}: {failure}"[:MAX_ERROR]
+    return f"no answer: not of this API's form ({type(failure).__name__})"
+
+
+def reason_of(failure: BaseException) -> NoAnswer | None:
+    """The NoAnswer that a client's error was raised for, if it was."""
+    seen: set[int] = set()
+    error: Any = failure
+    while error is not None and id(error) not in seen:
+        if isinstance(error, NoAnswer):
+            return error
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _usage(chunk: Any) -> tuple[int, int] | None:
+    usage = getattr(chunk, "usage", None)
+    if usage is None:
+        return None
+    counts = (usage.prompt_tokens, usage.completion_tokens)
+    if any(type(count) is not int or not 0 <= count < MAX_TOKENS for count in counts):
+        raise NoAnswer("its usage is not two numbers of tokens")
+    return counts
 
 
 def _text(chunk: Any) -> str:
@@ -153,5 +245,8 @@ def _said(chunk: Any) -> str:
     return chunk.choices[0].delta.content or "" if chunk.choices else ""
 
 
-def _reports_acceptance(state: Any) -> bool:
-    return isinstance(state, dict) and isinstance(state.get("avg_spec_accept_length"), (int, float))
+def _acceptance(state: dict[str, Any]) -> float | None:
+    value = state.get("avg_spec_accept_length")
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return None
+    return float(value) if 0 <= value < MAX_TOKENS else None

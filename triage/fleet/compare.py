@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -76,6 +75,10 @@ def compare(journals: Sequence[Journal]) -> list[Delta]:
     groups: dict[str, list[Journal]] = {}
     for journal in journals:
         groups.setdefault(summarise(journal).label, []).append(journal)
+    for label, runs in groups.items():
+        models = sorted({str(run.header.get("model")) for run in runs})
+        if len(models) > 1:
+            raise FleetError(f"the runs labelled {label!r} are of several models: {models}")
     if len(groups) < 2:
         raise FleetError("comparing needs runs of two labels; give runs different --label")
     (_, first), *others = groups.items()
@@ -137,14 +140,13 @@ def text_of(deltas: list[Delta]) -> str:
     return "\n".join(lines)
 
 
-def plot(deltas: list[Delta], path: Path) -> None:
-    """One bar per metric and label, the change with its band. Raises FleetError."""
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise FleetError(
-            "plotting needs matplotlib: pip install 'sglang-triage[report]'"
-        ) from error
+def plot(deltas: list[Delta], ending: str) -> bytes:
+    """One bar per metric and label, the change with its band, as a file of that ending.
+
+    Needs matplotlib. Raises ReplayError for an ending that is no picture.
+    """
+    from matplotlib.figure import Figure
+
     labels = list(dict.fromkeys(delta.label for delta in deltas))
     metrics = list(dict.fromkeys(delta.metric.name for delta in deltas))
     figure = Figure(figsize=(1.6 * len(metrics) + 2, 4), layout="constrained")
@@ -165,7 +167,6 @@ def plot(deltas: list[Delta], path: Path) -> None:
     axes.set_xticks([i + (len(labels) - 1) * width / 2 for i in range(len(metrics))], metrics)
     axes.set_ylabel("change to the first label, %")
     axes.legend()
-    try:
-        figure.savefig(path)
-    except (OSError, ValueError) as error:
-        raise FleetError(f"{path} cannot be written: {error}") from error
+    from triage.report.picture import drawn
+
+    return drawn(figure, ending)

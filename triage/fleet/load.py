@@ -11,10 +11,9 @@ import time
 from collections.abc import Awaitable, Callable
 from enum import IntEnum
 
-import openai
-
-from triage.fleet.client import GONE, Answer, Server
+from triage.fleet.client import GONE, Answer, Server, reason_of
 from triage.fleet.journal import Journal
+from triage.fleet.no_answer import NoAnswer
 
 GIVE_UP = 5
 
@@ -77,9 +76,12 @@ async def run(
 
 async def reachable(server: Server) -> str:
     """ "" if the server answers and names a model, else why not, in one sentence."""
+    import httpx
+    import openai
+
     try:
         await server.find_model()
-    except (openai.OpenAIError, IndexError) as error:
-        why = error.__cause__ or error
+    except (openai.OpenAIError, httpx.HTTPError, NoAnswer, TimeoutError) as error:
+        why = reason_of(error) or error.__cause__ or error
         return f"no OpenAI-compatible server answers at {server.root}: {why}"
     return ""

@@ -8,20 +8,23 @@ alternative as a word, for multiple choice if the first letter it names is the r
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from triage.fleet import colours
+from triage.files.reading import read_regular
+from triage.fleet import colour_task
 from triage.fleet.client import Answer, Server
 from triage.fleet.journal import Journal
 from triage.fleet.workloads import FleetError
 
 COLOURS = "colours"
-"""The task file's name that stands for the set of `colours.py`."""
+"""The task file's name that stands for the set of `colour_task.py`."""
 
+MAX_TASK_BYTES = 64 << 20
 LETTERS = "ABCDEFGHIJ"
 
 
@@ -42,7 +45,7 @@ class Task:
             text = "\n".join([text, *options, "Answer with the letter only."])
         if self.rgb is None:
             return text
-        return [colours.image_part(self.rgb), {"type": "text", "text": text}]
+        return [colour_task.image_part(self.rgb), {"type": "text", "text": text}]
 
     def is_right(self, text: str) -> bool:
         if self.choices:
@@ -55,17 +58,17 @@ class Task:
 def load_tasks(source: str) -> list[Task]:
     """The tasks of a file, or the colour set. Raises FleetError naming file and line."""
     if source == COLOURS:
-        return [_task(plain) for plain in colours.tasks()]
+        return [_task(plain) for plain in colour_task.tasks()]
     try:
-        lines = Path(source).read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_regular(Path(source), MAX_TASK_BYTES, FleetError).decode().splitlines()
+    except UnicodeDecodeError as error:
         raise FleetError(f"{source} cannot be read: {error}; built in: {COLOURS}") from error
     tasks = []
     for number, line in enumerate(lines, start=1):
         if line.strip():
             try:
                 tasks.append(_task(json.loads(line)))
-            except (AttributeError, KeyError, TypeError, ValueError) as error:
+            except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
                 raise FleetError(f"{source}, line {number} is no task: {error!r}") from error
     if not tasks:
         raise FleetError(f"{source} holds no task")
@@ -82,6 +85,11 @@ def _task(plain: dict[str, Any]) -> Task:
         red, green, blue = (int(value) for value in rgb)
         rgb = (red, green, blue)
     return Task(str(plain["id"]), str(plain["prompt"]), answer, choices, rgb)
+
+
+def digest(tasks: list[Task]) -> str:
+    """Tells one set of tasks from another, whatever its file is called."""
+    return hashlib.sha256(repr(tasks).encode()).hexdigest()[:16]
 
 
 def asker(tasks: list[Task], max_tokens: int) -> Any:

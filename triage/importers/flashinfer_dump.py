@@ -18,11 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from triage.dtypes import PLAIN
+from triage.dump.dtypes import PLAIN
+from triage.dump.flashinfer_api import CONTEXT, DECODE
+from triage.dump.sections import KERNEL_TILE_TOKENS, Dump, Launch, Ragged, Tables
 from triage.errors import DumpError
 from triage.evidence import Evidence, TensorFacts
-from triage.record import KERNEL_TILE_TOKENS, Dump, Launch, Ragged, Tables
-from triage.replay.flashinfer_call import CONTEXT, DECODE
+from triage.importers.flashinfer_folder import HOW_TO_GET_IT, Call, calls_of, choose
 
 MAX_METADATA_BYTES = 16 << 20
 MAX_INDEX_BYTES = 64 << 20
@@ -40,15 +41,26 @@ _SAFETENSORS_TYPES = {"I32": "int32", "I64": "int64", "U32": "uint32", "I16": "i
 
 
 def read_level10(directory: Path, cache_shape: tuple[int, int, int, int] | None = None) -> Dump:
-    """The call in `directory`. Raises DumpError where it is not one of the two attention calls.
+    """The call in `directory`, or the newest in the folder of calls that it is.
 
     Args:
         cache_shape: `(pages, Hkv, page_size, D)`, used where the call does not say it.
+    Raises:
+        DumpError: it holds neither of the two attention calls, or not its tensors.
     """
-    metadata = _metadata(directory)
-    api = str(metadata.get("function_name", "")).rpartition(".")[2]
+    calls = calls_of(directory)
+    return read_call(choose(calls), cache_shape)
+
+
+def read_call(call: Call, cache_shape: tuple[int, int, int, int] | None = None) -> Dump:
+    """One logged call as a dump; as `read_level10`."""
+    directory, metadata = call.directory, call.metadata
+    api = call.name.rpartition(".")[2]
     if api not in _POSITIONAL:
-        raise DumpError(f"{directory} holds a call of {api or 'nothing known'}, not of attention")
+        kind = "attention, but not one that is covered" if call.attention else "not of attention"
+        raise DumpError(f"{directory} holds a call of {call.name or 'nothing known'}, {kind}")
+    if not call.has_inputs:
+        raise DumpError(f"{directory} holds no tensors. {call.sentence()}; {HOW_TO_GET_IT}")
     named = _by_name(metadata, api)
     index = _index_tensors(directory, api)
     missing = [name for name in ("block_tables", "seq_lens") if name not in index]
@@ -60,29 +72,12 @@ def read_level10(directory: Path, cache_shape: tuple[int, int, int, int] | None 
         stride = [row, page_size * head_dim, head_dim, 1]
         named["k_cache"] = {"shape": [*cache_shape], "stride": stride, "dtype": "bfloat16"}
         named["kv_layout"] = "HND"
-    return _dump(api, metadata, named, index, directory)
+    return _dump(api, metadata, named, index, call)
 
 
 def _tensors(named: dict[str, Any]) -> set[str]:
     """The arguments whose facts as tensors are known."""
     return {name for name, each in named.items() if _facts(each) is not None}
-
-
-def _metadata(directory: Path) -> dict[str, Any]:
-    path = directory / "metadata.jsonl"
-    try:
-        if path.stat().st_size > MAX_METADATA_BYTES:
-            raise DumpError(f"{path} is larger than any call's metadata")
-        lines = path.read_text(encoding="utf-8").splitlines()
-        records = [json.loads(line) for line in lines if line.strip()]
-    except OSError as error:
-        raise DumpError(f"{directory} is no FlashInfer dump: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise DumpError(f"{path} is damaged: {error}") from error
-    if not records or not isinstance(records[-1], dict):
-        raise DumpError(f"{path} holds no record")
-    last: dict[str, Any] = records[-1]
-    return last
 
 
 def _by_name(metadata: dict[str, Any], api: str) -> dict[str, Any]:
@@ -164,8 +159,9 @@ def _dump(
     metadata: dict[str, Any],
     named: dict[str, Any],
     index: dict[str, np.ndarray],
-    directory: Path,
+    call: Call,
 ) -> Dump:
+    directory = call.directory
     tensors = {name: facts for name, each in named.items() if (facts := _facts(each)) is not None}
     lacks = ["req_to_token", "mapping", "pools", "backend"]
     cache = tensors.get("k_cache") or tensors.get("kv_cache")
@@ -180,6 +176,14 @@ def _dump(
     page_size, kv_heads = (second, first) if layout == "HND" else (first, second)
     lengths = index["seq_lens"].reshape(-1).astype(np.int64)
     table = index["block_tables"]
+    told: dict[str, object] = {"kind": "imported", "call": call.sentence()}
+    if call.captured:
+        lacks.append("the replay that faulted")
+        told["absent"] = f"{call.sentence()}; {HOW_TO_GET_IT}"
+    if table.ndim == 3 and table.shape[1] == 2:  # uses_shared_paged_kv_idx=False: K's and V's
+        if (table[:, 0] != table[:, 1]).any():
+            lacks.append("V's page table, which is not K's")
+        table = table[:, 0]
     if table.ndim != 2 or len(table) != len(lengths):
         raise DumpError(f"{directory}: block_tables {table.shape} does not fit {len(lengths)} rows")
     reach = -(-np.maximum(lengths, 0) // KERNEL_TILE_TOKENS) * KERNEL_TILE_TOKENS
@@ -192,7 +196,9 @@ def _dump(
     offsets = index.get("cum_seq_lens_q")
     versions = metadata.get("versions")
     return Dump(
-        fault=Evidence("", "imported from FlashInfer; no invariant was checked", "FlashInfer dump"),
+        fault=Evidence(
+            "", "imported from FlashInfer; no invariant was checked", "FlashInfer dump", facts=told
+        ),
         launch=Launch(
             api=api,
             launch_id=_integer(metadata.get("call_sequence"), 0),
@@ -206,7 +212,7 @@ def _dump(
             max_seq_len=_integer(scalars.get("max_seq_len", scalars.get("max_kv_len")), 0),
             q_len_per_req=0 if offsets is not None else _integer(scalars.get("q_len_per_req"), 1),
             kv_layout=str(layout),
-            separate_kv=True,
+            separate_kv="k_cache" in tensors or len(cache.shape) < 5,
             arguments=scalars,
             tensors=tensors,
             cum_seq_lens_q=None if offsets is None else offsets.astype(np.int64),

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from triage.dump.flashinfer_api import DECODE
+from triage.dump.sections import KERNEL_TILE_TOKENS, Backend, Dump, Launch, Pools, Ragged, Tables
 from triage.errors import DumpError
 from triage.evidence import Evidence, TensorFacts
-from triage.record import KERNEL_TILE_TOKENS, Backend, Dump, Launch, Pools, Ragged, Tables
-from triage.replay.flashinfer_call import DECODE
 
 _NAMES = {
     "page_table": ("page_table", "block_tables", "swa_page_table"),

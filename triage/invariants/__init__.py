@@ -1,8 +1,8 @@
 """Pure checks of the paged, hybrid-SWA KV state: tensors in, findings out.
 
 One module per thing that is judged; the families that are switched on together
-(`triage/config.py`, INVARIANTS_OF) are cut differently. None of them knows SGLang or
-needs a GPU; each runs on whatever device its tensors live on. `triage/device.py`
+are cut differently: `catalogue` has a row for each invariant. None of them knows SGLang or
+needs a GPU; each runs on whatever device its tensors live on. `triage/device/checker.py`
 repeats the hot ones as one Triton kernel and is tested against these.
 
     findings   what a check returns: counts for one host read, offenders on demand
@@ -19,7 +19,7 @@ repeats the hot ones as one Triton kernel and is tested against these.
     geometry   I13 I19 I21 I24 I25 I27  sizes, transfers, budgets, the workspace
     spec       I22 I23                  granularity of tables, state that is put back
 
-I17 needs history and lives in `triage/ledger.py`. Not checked: I18 (the order of
+I17 needs history and lives in `triage/invariants/ledger.py`. Not checked: I18 (the order of
 work on two streams is not visible to a plugin; its effect shows as I2), and the
 half of I24 that concerns writes after an abort.
 """

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from triage.evidence import Evidence
 from triage.invariants.findings import Fault, Findings
+from triage.invariants.found import Found
 
 
 def check_allocated(slots: Tensor, *, size: int, page_size: int, tensor: str = "slots") -> Findings:
@@ -37,14 +38,36 @@ def check_allocated(slots: Tensor, *, size: int, page_size: int, tensor: str = "
     repeated[order[1:]] = ordered[1:] == ordered[:-1]
     return Findings(
         [
-            Fault("I20", tensor, (values < low) | (values >= high), values, low, high),
-            Fault("I20", f"{tensor} (repeated)", repeated, values, low, high),
+            Fault(
+                "I20",
+                tensor,
+                (values < low) | (values >= high),
+                values,
+                low,
+                high,
+                kind=Found.SLOT_OUTSIDE_POOL,
+            ),
+            Fault(
+                "I20",
+                f"{tensor} (repeated)",
+                repeated,
+                values,
+                low,
+                high,
+                kind=Found.SLOT_REPEATED,
+            ),
         ]
     )
 
 
 def check_continuation(
-    held_tokens: Tensor, last_loc: Tensor, full_to_swa: Tensor, *, size_swa: int, page_size: int
+    held_tokens: Tensor,
+    grows: Tensor,
+    last_loc: Tensor,
+    full_to_swa: Tensor,
+    *,
+    size_swa: int,
+    page_size: int,
 ) -> Findings:
     """I20: a request that continues a partial page still owns the SWA side of it.
 
@@ -54,6 +77,7 @@ def check_continuation(
     Args:
         held_tokens: `(requests,)`, tokens held before this call: prefix_lens of
             alloc_extend, seq_lens - 1 of alloc_decode.
+        grows: `(requests,)`, bool: the call adds tokens to this request.
         last_loc: `(requests,)`, full-pool slot of the last of them; -1 for none.
         full_to_swa: `(slots,)`, the mapping before this call; not empty.
         size_swa: slots of the SWA pool, without the dummy page.
@@ -63,7 +87,7 @@ def check_continuation(
     last = last_loc.to(torch.int64)
     legal = (last >= 0) & (last < len(full_to_swa))
     swa = full_to_swa[last.clamp(0, len(full_to_swa) - 1)].to(torch.int64)
-    partial = held_tokens.to(torch.int64).remainder(page_size) != 0
+    partial = grows & (held_tokens.to(torch.int64).remainder(page_size) != 0)
     swa = torch.where(legal, swa, -1)
     return Findings(
         [
@@ -74,6 +98,7 @@ def check_continuation(
                 swa,
                 page_size,
                 size_swa + page_size,
+                kind=Found.CONTINUES_EVICTED_PAGE,
             )
         ]
     )
@@ -99,79 +124,28 @@ def check_last_slots(
         grows: `(requests,)`, bool: the call adds tokens to this request.
         last_loc: `(requests,)`, full-pool slot of the last of them; -1 for none.
         req_to_token: `(rows, context)`; without it only the place in the page is judged.
-    Returns: one I20 fault over `last_loc`, row = request.
-    Cost: about 15 small launches over `(rows, requests)`; no sync until `read()`.
+    Returns: two I20 faults over `last_loc`, row = request: its place in the page is not that
+        of the request's last token (`expected` is the slot of the same page that is), or
+        the place is right and no row has the slot there.
+    Cost: about 17 small launches over `(rows, requests)`; no sync until `read()`.
     Source: the assertion of `PagedTokenToKVPoolAllocator.alloc_extend` in debug mode.
     """
     last, held = last_loc.to(torch.int64), held_tokens.to(torch.int64)
     partial = grows & (held.remainder(page_size) != 0)
-    wrong = last.remainder(page_size) != (held - 1).remainder(page_size)
+    place, due = last.remainder(page_size), (held - 1).remainder(page_size)
+    misplaced = partial & (place != due)
+    kind = Found.LAST_LOC_PLACE
+    there = last - place + due  # the slot of the same page at the place that is due
+    faults = [Fault("I20", "last_loc", misplaced, last, page_size, 2**31, there, kind=kind)]
     if req_to_token is not None:
         column = (held - 1).clamp(0, req_to_token.shape[1] - 1)
-        wrong = wrong | ~(req_to_token[:, column] == last).any(dim=0)
-    return Findings([Fault("I20", "last_loc", partial & wrong, last, page_size, 2**31)])
-
-
-def check_free_list(
-    free_pages: Tensor, *, num_pages: int, held_pages: Tensor | None = None
-) -> Findings:
-    """I5: the free list names every page at most once, never page 0, none that is held.
-
-    Args:
-        free_pages: `(n,)`, integer, the pages of `free_pages` and `release_pages`
-            together; slots for page size 1. Values may be anything.
-        num_pages: pages of the pool, dummy page 0 included.
-        held_pages: `(num_pages,)`, bool: pages that somebody owns. With it the two
-            must also cover the pool; the pages in neither are leaked.
-    Returns: I5 faults; rows are positions in the list, or pages for "leaked".
-    Cost: 36 small launches, one of them a sort; no sync until `read()`.
-    """
-    pages = free_pages.to(torch.int64)
-    ordered, order = pages.sort(stable=True)
-    repeated = torch.zeros_like(pages, dtype=torch.bool)
-    repeated[order[1:]] = ordered[1:] == ordered[:-1]
-    outside = (pages < 1) | (pages >= num_pages)
-    faults = [
-        Fault("I5", "free_pages", outside, pages, 1, num_pages),
-        Fault("I5", "free_pages (repeated)", repeated, pages, 1, num_pages),
-    ]
-    if held_pages is not None:
-        at = pages.clamp(0, num_pages - 1)
+        strange = partial & ~misplaced & ~(req_to_token[:, column] == last).any(dim=0)
         faults.append(
-            Fault("I5", "free_pages (held)", held_pages[at] & ~outside, pages, 1, num_pages)
+            Fault(
+                "I20", "last_loc", strange, last, page_size, 2**31, kind=Found.LAST_LOC_NOT_IN_ROWS
+            )
         )
-        number = torch.arange(num_pages, device=pages.device)
-        free = torch.zeros(num_pages, dtype=torch.bool, device=pages.device)
-        free[torch.where(outside, 0, at)] = True
-        leaked = ~free & ~held_pages & (number > 0)
-        faults.append(Fault("I5", "pages (leaked)", leaked, number, 1, num_pages))
     return Findings(faults)
-
-
-def check_conservation(
-    pool: str, *, total: int, unit: str = "tokens", where: str = "step boundary", **terms: int
-) -> Evidence | None:
-    """I7: what is free, evictable, protected, uncached and held adds up to the pool.
-
-    Args:
-        terms: each part of the balance by its name, in `unit`.
-    Returns: None, or evidence whose summary shows the whole balance.
-    Cost: host integers only.
-    """
-    seen = sum(terms.values())
-    if seen == total:
-        return None
-    balance = " + ".join(f"{name} {number}" for name, number in terms.items())
-    missing = f"{total - seen} leaked" if seen < total else f"{seen - total} counted twice"
-    summary = f"{balance} = {seen} {unit}, the {pool} pool has {total} ({missing})"
-    return Evidence(
-        invariant="I7",
-        summary=summary,
-        where=where,
-        pool=pool,
-        total=abs(total - seen),
-        facts={"terms": dict(terms), "total": total},
-    )
 
 
 def check_failed_alloc(
@@ -190,5 +164,11 @@ def check_failed_alloc(
     lost = abs(free_before - free_after)
     facts: dict[str, object] = {"free_before": free_before, "free_after": free_after}
     return Evidence(
-        invariant="I7", summary=summary, where=where, pool=pool, total=lost, facts=facts
+        invariant="I7",
+        summary=summary,
+        where=where,
+        pool=pool,
+        total=lost,
+        facts=facts,
+        kind=Found.LEAKED_BY_FAILED_ALLOC,
     )

@@ -9,11 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from triage.evidence import Violation
+from triage.invariants.found import Found
+
+KEPT = 64
+"""Offenders of one finding that an error and its dump hold."""
 
 Bound = int | Tensor
 """A bound that holds for every entry, or one per entry, broadcastable to the mask."""
@@ -31,6 +36,7 @@ class Fault:
     known: where `expected` holds; None means everywhere.
     in_window: whether a query of the launch can see the entry, same shape.
     request: `(rows,)`, `req_pool_indices` of the row.
+    kind: what these entries are, as a value.
     """
 
     invariant: str
@@ -43,6 +49,7 @@ class Fault:
     known: Tensor | None = None
     in_window: Tensor | None = None
     request: Tensor | None = None
+    kind: Found | Literal[""] = ""
 
     def first(self, limit: int) -> tuple[Violation, ...]:
         """The first `limit` offenders in row-major order. Synchronises."""
@@ -67,6 +74,7 @@ class Fault:
             expected=int(self.expected[spot]) if self.expected is not None and known else None,
             req_pool_index=None if self.request is None else int(self.request[spot[0]]),
             in_window=None if self.in_window is None else bool(self.in_window[spot]),
+            kind=str(self.kind),
         )
 
 
@@ -104,7 +112,7 @@ class Findings:
         """Rows with at least one offender. Reads like `read()`."""
         return self._numbers()[-1]
 
-    def violations(self, limit: int = 8) -> tuple[Violation, ...]:
+    def violations(self, limit: int = KEPT) -> tuple[Violation, ...]:
         """Up to `limit` offenders, each fault getting an equal share, in order of fault.
 
         Synchronises once per fault and value; call it only after `read()` showed one.

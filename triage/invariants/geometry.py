@@ -7,30 +7,36 @@ comparison of a few integers the host has anyway.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import torch
 from torch import Tensor
 
 from triage.evidence import Evidence
 from triage.invariants.findings import Fault, Findings
+from triage.invariants.found import Found
 
 SPLIT_K_COUNTER_BYTES = 8 * 2**20
 """FlashInfer up to 0.6.14 keeps its split-K counters in the first 8 MiB of the workspace."""
 
 
 def check_capacity(
-    name: str, *, needed: int, capacity: int, where: str = "metadata"
+    name: str,
+    *,
+    needed: int,
+    capacity: int,
+    where: str = "metadata",
+    kind: Found = Found.BUFFER_TOO_SMALL,
 ) -> Evidence | None:
     """I13: the entries written fit the buffer, both counted in the buffer's own unit.
 
+    Args:
+        kind: TABLE_TOO_NARROW where the buffer is a row of a page table.
     Cost: host integers only.
     """
     if needed <= capacity:
         return None
     summary = f"{name} needs {needed} entries and has {capacity}"
     facts: dict[str, object] = {"needed": needed, "capacity": capacity}
-    return Evidence("I13", summary, where, total=needed - capacity, facts=facts)
+    return Evidence("I13", summary, where, total=needed - capacity, facts=facts, kind=kind)
 
 
 def check_shared_index_range(
@@ -48,23 +54,14 @@ def check_shared_index_range(
         return None
     summary = f"the {pool} pool has {pool_rows} rows, its allocator hands out slots below {needed}"
     facts: dict[str, object] = {"rows": pool_rows, "needed": needed}
-    return Evidence("I19", summary, where, pool=pool, total=needed - pool_rows, facts=facts)
-
-
-def check_layers(
-    pool: str, used: Iterable[int], present: Iterable[int], *, where: str = "init"
-) -> Evidence | None:
-    """I19: every layer id that attention uses has an entry in its pool.
-
-    Cost: host integers only.
-    """
-    missing = sorted(set(used) - set(present))
-    if not missing:
-        return None
-    summary = f"layers {missing} read the {pool} pool, which has no entry for them"
-    facts: dict[str, object] = {"missing": missing}
     return Evidence(
-        "I19", summary, where, pool=pool, layer_id=missing[0], total=len(missing), facts=facts
+        "I19",
+        summary,
+        where,
+        pool=pool,
+        total=needed - pool_rows,
+        facts=facts,
+        kind=Found.POOL_TOO_SMALL,
     )
 
 
@@ -82,7 +79,7 @@ def check_offset(
         return None
     summary = f"{name}: index {max_index} times stride {stride} is {largest}, past int{bits}"
     facts: dict[str, object] = {"max_index": max_index, "stride": stride, "bits": bits}
-    return Evidence("I21", summary, where, total=1, facts=facts)
+    return Evidence("I21", summary, where, total=1, facts=facts, kind=Found.OFFSET_OVERFLOW)
 
 
 def check_transfer(source: int, destination: int, *, where: str = "kv transfer") -> Evidence | None:
@@ -93,7 +90,15 @@ def check_transfer(source: int, destination: int, *, where: str = "kv transfer")
     if source == destination:
         return None
     summary = f"a transfer reads {source} indices and writes {destination}"
-    return Evidence("I24", summary, where, total=abs(source - destination))
+    facts: dict[str, object] = {"read": source, "written": destination}
+    return Evidence(
+        "I24",
+        summary,
+        where,
+        total=abs(source - destination),
+        facts=facts,
+        kind=Found.TRANSFER_UNEQUAL,
+    )
 
 
 def check_budget(
@@ -110,7 +115,15 @@ def check_budget(
     if reserved >= needed:
         return None
     summary = f"{tokens} + {loaded_back} tokens take {needed} in pages, {reserved} are reserved"
-    return Evidence("I25", summary, where, total=needed - reserved)
+    facts: dict[str, object] = {"needed": needed, "reserved": reserved, "page_size": page_size}
+    return Evidence(
+        "I25",
+        summary,
+        where,
+        total=needed - reserved,
+        facts=facts,
+        kind=Found.BUDGET_TOO_SMALL,
+    )
 
 
 def check_workspace(workspace: Tensor, *, counter_bytes: int = SPLIT_K_COUNTER_BYTES) -> Findings:
@@ -123,4 +136,4 @@ def check_workspace(workspace: Tensor, *, counter_bytes: int = SPLIT_K_COUNTER_B
     """
     raw = workspace.view(-1).view(torch.uint8)[: counter_bytes // 4 * 4]
     words = raw[: len(raw) // 4 * 4].view(torch.int32)
-    return Findings([Fault("I27", "workspace", words, words, 0, 1)])
+    return Findings([Fault("I27", "workspace", words, words, 0, 1, kind=Found.WORKSPACE_DIRTY)])

@@ -8,13 +8,14 @@ recognisable, and metadata belongs to the forward that uses it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
 
 from triage.evidence import Evidence
 from triage.invariants.findings import Fault, Findings
+from triage.invariants.found import Found
 from triage.invariants.reads import IndexSpace
 
 
@@ -48,13 +49,17 @@ def check_padding(
     live = torch.arange(width, device=table.device) < live_pages[:, None]
     used = padded[:, None] & live & (table > 0) & (table < space.num_pages)
     request = None if req_pool_indices is None else req_pool_indices.to(torch.int64)
-    faults = [Fault("I10", "block_tables", used, table, 0, 1, request=request)]
+    inert = Found.PADDING_NOT_INERT
+    faults = [Fault("I10", "block_tables", used, table, 0, 1, request=request, kind=inert)]
     if request is not None:
-        faults.append(Fault("I10", "req_pool_indices", padded & (request != 0), request, 0, 1))
+        named = padded & (request != 0)
+        faults.append(Fault("I10", "req_pool_indices", named, request, 0, 1, kind=inert))
     if padded_length is not None:
         wrong = padded & (length != padded_length)
         faults.append(
-            Fault("I10", "cache_seqlens", wrong, length, padded_length, padded_length + 1)
+            Fault(
+                "I10", "cache_seqlens", wrong, length, padded_length, padded_length + 1, kind=inert
+            )
         )
     return Findings(faults)
 
@@ -73,17 +78,9 @@ def check_padded_tokens(*, num_real_tokens: int | Tensor, **tokens: Tensor | Non
             continue
         values = tensor.to(torch.int64)
         padded = torch.arange(len(values), device=values.device) >= num_real_tokens
-        faults.append(Fault("I10", name, padded & (values != 0), values, 0, 1))
+        kind = Found.PADDING_NOT_INERT
+        faults.append(Fault("I10", name, padded & (values != 0), values, 0, 1, kind=kind))
     return Findings(faults)
-
-
-def check_reserved_request(req_to_token: Tensor) -> Findings:
-    """I10: row 0 of `req_to_token`, which padded rows read, holds only slot 0.
-
-    Cost: 5 small launches over one row, no sync until `read()`.
-    """
-    row = req_to_token[:1].to(torch.int64)
-    return Findings([Fault("I10", "req_to_token", row != 0, row, 0, 1)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +101,9 @@ def check_freshness(
     """
     if built == used:
         return None
+    kind = Found.METADATA_OF_ANOTHER_SIZE
     if built.forward_id != used.forward_id:
+        kind = Found.METADATA_OF_ANOTHER_FORWARD
         age = used.forward_id - built.forward_id
         summary = f"metadata of forward {built.forward_id} is used by forward {used.forward_id}"
         summary += f" ({age} later)" if age > 0 else ""
@@ -114,4 +113,5 @@ def check_freshness(
             f"{built.padded_batch_size}, the launch has {used.batch_size} padded to "
             f"{used.padded_batch_size}"
         )
-    return Evidence(invariant="I11", summary=summary, where=where, total=1)
+    facts: dict[str, object] = {"built": asdict(built), "used": asdict(used)}
+    return Evidence("I11", summary, where, total=1, facts=facts, kind=kind)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from triage.invariants.findings import Fault, Findings
+from triage.invariants.found import Found
 
 
 def check_lengths(
@@ -54,6 +55,7 @@ def check_lengths(
                 2**31,
                 expected=expected,
                 request=req_pool_indices,
+                kind=Found.LENGTH_NOT_THE_BATCHES,
             )
         ]
     )
@@ -83,10 +85,21 @@ def check_query_offsets(
     if not padded:
         low[-1:] = query_rows
     faults = [
-        Fault("I12", "cum_seq_lens_q", (offsets < low) | (offsets >= high), offsets, low, high)
+        Fault(
+            "I12",
+            "cum_seq_lens_q",
+            (offsets < low) | (offsets >= high),
+            offsets,
+            low,
+            high,
+            kind=Found.ILLEGAL_OFFSETS,
+        )
     ]
     if max_q_len is not None:
         queries = offsets.diff()
         too_many = queries > max_q_len
-        faults.append(Fault("I12", "queries of a row", too_many, queries, 0, max_q_len + 1))
+        kind = Found.ILLEGAL_QUERIES
+        faults.append(
+            Fault("I12", "queries of a row", too_many, queries, 0, max_q_len + 1, kind=kind)
+        )
     return Findings(faults)

@@ -4,7 +4,7 @@ The failure: the SWA side of a token is evicted while a query can still see it,
 or a request grows past its row. The rule: the eviction frontier stays behind
 every window in flight, and lengths stay inside what was allocated for them.
 
-I17, release once and never under a forward, needs history: `triage/ledger.py`.
+I17, release once and never under a forward, needs history: `triage/invariants/ledger.py`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from triage.invariants.findings import Fault, Findings
+from triage.invariants.found import Found
 
 
 def check_request_rows(
@@ -33,8 +34,19 @@ def check_request_rows(
     too_long = (length < 0) | (length > row_width)
     return Findings(
         [
-            Fault("I14", "req_pool_indices", stranger, request, 1, num_rows),
-            Fault("I14", "allocated_lens", too_long, length, 0, row_width + 1, request=request),
+            Fault(
+                "I14", "req_pool_indices", stranger, request, 1, num_rows, kind=Found.NO_SUCH_ROW
+            ),
+            Fault(
+                "I14",
+                "allocated_lens",
+                too_long,
+                length,
+                0,
+                row_width + 1,
+                request=request,
+                kind=Found.ROW_TOO_SHORT,
+            ),
         ]
     )
 
@@ -72,9 +84,33 @@ def check_frontier(
     past = (frontier < 0) | (frontier > limit)
     return Findings(
         [
-            Fault("I15", "swa_evicted_seqlen (page aligned)", unaligned, frontier, 0, page_size),
-            Fault("I15", "swa_evicted_seqlen", past, frontier, 0, limit + 1),
-            Fault("I15", "kv_committed_len", known > held, known, 0, held + 1),
+            Fault(
+                "I15",
+                "swa_evicted_seqlen (page aligned)",
+                unaligned,
+                frontier,
+                0,
+                page_size,
+                kind=Found.FRONTIER_NOT_ALIGNED,
+            ),
+            Fault(
+                "I15",
+                "swa_evicted_seqlen",
+                past,
+                frontier,
+                0,
+                limit + 1,
+                kind=Found.FRONTIER_IN_WINDOW,
+            ),
+            Fault(
+                "I15",
+                "kv_committed_len",
+                known > held,
+                known,
+                0,
+                held + 1,
+                kind=Found.COMMITTED_NOT_ALLOCATED,
+            ),
         ]
     )
 
@@ -111,5 +147,16 @@ def check_window_mapped(
     entry = full_to_swa[slot.clamp(0, len(full_to_swa) - 1)].to(torch.int64)
     wrong = seen & (slot >= 1) & (slot < len(full_to_swa)) & (entry <= 0)
     return Findings(
-        [Fault("I15", "full_to_swa[req_to_token]", wrong, entry, 1, 2**31, request=request)]
+        [
+            Fault(
+                "I15",
+                "full_to_swa[req_to_token]",
+                wrong,
+                entry,
+                1,
+                2**31,
+                request=request,
+                kind=Found.WINDOW_NOT_MAPPED,
+            )
+        ]
     )

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from triage.invariants.findings import Fault, Findings
+from triage.invariants.found import Found
 
 
 def check_mapping(
@@ -59,11 +60,51 @@ def check_mapping(
     values = entry.view(-1)
     return Findings(
         [
-            Fault("I4", "full_to_swa_index_mapping", flat[0], values, page_size, high),
-            Fault("I4", "full_to_swa_index_mapping (off its page)", flat[1], values, 0, high),
-            Fault("I4", "full pages (sharing an SWA page)", shared, target, 1, swa_pages),
-            Fault("I4", "SWA pages (held, not mapped)", orphan, number, 1, swa_pages),
-            Fault("I4", "SWA pages (mapped, not held)", unheld, number, 1, swa_pages),
+            Fault(
+                "I4",
+                "full_to_swa_index_mapping",
+                flat[0],
+                values,
+                page_size,
+                high,
+                kind=Found.MAPPING_STALE,
+            ),
+            Fault(
+                "I4",
+                "full_to_swa_index_mapping (off its page)",
+                flat[1],
+                values,
+                0,
+                high,
+                kind=Found.MAPPING_LEAVES_ITS_PAGE,
+            ),
+            Fault(
+                "I4",
+                "full pages (sharing an SWA page)",
+                shared,
+                target,
+                1,
+                swa_pages,
+                kind=Found.SWA_PAGE_SHARED,
+            ),
+            Fault(
+                "I4",
+                "SWA pages (held, not mapped)",
+                orphan,
+                number,
+                1,
+                swa_pages,
+                kind=Found.SWA_PAGE_NOT_MAPPED,
+            ),
+            Fault(
+                "I4",
+                "SWA pages (mapped, not held)",
+                unheld,
+                number,
+                1,
+                swa_pages,
+                kind=Found.SWA_PAGE_NOT_HELD,
+            ),
         ]
     )
 
@@ -86,7 +127,9 @@ def check_cleared(free_index: Tensor, full_to_swa: Tensor, *, page_size: int) ->
     known = (slot >= 0) & (slot < len(full_to_swa) - 1)
     entry = full_to_swa[slot.clamp(0, len(full_to_swa) - 1)].to(torch.int64)
     mask = known & (entry != 0)
-    return Findings([Fault("I6", "full_to_swa_index_mapping", mask, entry, 0, 1)])
+    return Findings(
+        [Fault("I6", "full_to_swa_index_mapping", mask, entry, 0, 1, kind=Found.LEFT_MAPPED)]
+    )
 
 
 def check_left_alone(
@@ -106,7 +149,7 @@ def check_left_alone(
     own = start + torch.arange(page_size, device=start.device)
     lost[own.clamp(0, len(full_to_swa) - 1)] = False
     name = "full_to_swa_index_mapping (of a page that was not freed)"
-    return Findings([Fault("I6", name, lost, full_to_swa, 1, 2**31)])
+    return Findings([Fault("I6", name, lost, full_to_swa, 1, 2**31, kind=Found.UNMAPPED_HELD_PAGE)])
 
 
 def check_mapped(slots: Tensor, full_to_swa: Tensor, swa_slots: Tensor | None = None) -> Findings:
@@ -125,7 +168,8 @@ def check_mapped(slots: Tensor, full_to_swa: Tensor, swa_slots: Tensor | None = 
     wanted = torch.zeros_like(entry) if swa_slots is None else swa_slots.to(torch.int64)
     wrong = entry != wanted
     tensor = "full_to_swa_index_mapping[new]"
-    return Findings([Fault("I8", tensor, wrong, entry, 0, 2**31, expected=wanted)])
+    kind = Found.MAPPING_NOT_OF_ALLOCATION
+    return Findings([Fault("I8", tensor, wrong, entry, 0, 2**31, expected=wanted, kind=kind)])
 
 
 def check_translation(indices: Tensor, translated: Tensor, full_to_swa: Tensor) -> Findings:
@@ -138,4 +182,7 @@ def check_translation(indices: Tensor, translated: Tensor, full_to_swa: Tensor) 
     """
     wanted = full_to_swa[indices.to(torch.int64).clamp(-1, len(full_to_swa) - 1)].to(torch.int64)
     seen = translated.to(torch.int64)
-    return Findings([Fault("I9", "translated", seen != wanted, seen, -1, 2**31, expected=wanted)])
+    kind = Found.STALE_TRANSLATION
+    return Findings(
+        [Fault("I9", "translated", seen != wanted, seen, -1, 2**31, expected=wanted, kind=kind)]
+    )

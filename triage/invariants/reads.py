@@ -22,6 +22,7 @@ from torch import Tensor
 
 from triage.evidence import Evidence
 from triage.invariants.findings import Fault, Findings
+from triage.invariants.found import Found
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,14 @@ def check_form(
         "cache_seqlens.stride": list(cache_seqlens.stride()),
     }
     return tuple(
-        Evidence("I26", text, where, total=1, facts={**facts, "misread": tensor})
+        Evidence(
+            "I26",
+            text,
+            where,
+            total=1,
+            facts={**facts, "misread": tensor},
+            kind=Found.FORM_NOT_READ,
+        )
         for tensor, text in wrong
     )
 
@@ -152,7 +160,7 @@ def check_table(
         num_real_rows: a number, or a one-element tensor on the table's device.
     Cost: 49 small launches, 95 with I2 and a mapping, over `(rows, width)` int64
         temporaries; no sync until `Findings.read()`. Legal under capture (it allocates
-        from the graph's pool), but `triage/device.py` does the same in one launch.
+        from the graph's pool), but `triage/device/checker.py` does the same in one launch.
         A slot table that the scheduler rewrites between table build and check (radix
         deduplication on its own stream, I18) shows as I2: call it on the stream that
         built the table.
@@ -179,9 +187,25 @@ def check_table(
     shortest, longest = real.to(torch.int64), width * page
     wrong_queries = real & (length >= 1) & ((queries < 0) | (queries > length))
     faults = [
-        Fault("I12", "cache_seqlens", length < shortest, length, shortest, longest + 1),
-        Fault("I12", "q_len", wrong_queries, queries, 0, length + 1),
-        Fault("I26", "cache_seqlens", length > longest, length, shortest, longest + 1),
+        Fault(
+            "I12",
+            "cache_seqlens",
+            length < shortest,
+            length,
+            shortest,
+            longest + 1,
+            kind=Found.ILLEGAL_LENGTH,
+        ),
+        Fault("I12", "q_len", wrong_queries, queries, 0, length + 1, kind=Found.ILLEGAL_QUERIES),
+        Fault(
+            "I26",
+            "cache_seqlens",
+            length > longest,
+            length,
+            shortest,
+            longest + 1,
+            kind=Found.TABLE_TOO_NARROW,
+        ),
     ]
     expected = known = None
     if request is not None and req_to_token is not None:
@@ -189,7 +213,15 @@ def check_table(
             table, in_window, request, real, req_to_token, full_to_swa, page
         )
         faults += [
-            Fault("I2", "req_pool_indices", stranger, request, 1, req_to_token.shape[0]),
+            Fault(
+                "I2",
+                "req_pool_indices",
+                stranger,
+                request,
+                1,
+                req_to_token.shape[0],
+                kind=Found.NO_SUCH_REQUEST,
+            ),
             Fault(
                 "I2",
                 "block_tables",
@@ -201,6 +233,7 @@ def check_table(
                 known=known,
                 in_window=in_window,
                 request=request,
+                kind=Found.WRONG_PAGE,
             ),
         ]
     out_of_range = Fault(
@@ -214,6 +247,7 @@ def check_table(
         known=known,
         in_window=in_window,
         request=request,
+        kind=Found.PAGE_OUTSIDE_POOL,
     )
     return Findings([out_of_range, *faults])
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from triage.invariants.findings import Fault, Findings
+from triage.invariants.found import Found
 
 
 def check_row_pages(
@@ -41,8 +42,30 @@ def check_row_pages(
     if written is not None:
         told = written.to(torch.int64).expand(held.shape)
         name = "req_to_token (written)"
-        faults.append(Fault("I20", name, held != told, held, 0, 2**31, told, request=rows))
+        kind = Found.ROW_NOT_AS_WRITTEN
+        unlike = held != told
+        faults.append(Fault("I20", name, unlike, held, 0, 2**31, told, request=rows, kind=kind))
     expected = first + place
     apart = (held != expected) & (first >= page_size)
-    faults.append(Fault("I20", "req_to_token", apart, held, 0, 2**31, expected, request=rows))
+    faults.append(
+        Fault(
+            "I20",
+            "req_to_token",
+            apart,
+            held,
+            0,
+            2**31,
+            expected,
+            request=rows,
+            kind=Found.ROW_LEAVES_ITS_PAGE,
+        )
+    )
     return Findings(faults)
+
+
+def rows_with_page(table: Tensor, slot: int, page_size: int, but: int | None = None) -> list[int]:
+    """Rows of the request table that name the page of `slot`, at most eight. Synchronises."""
+    if slot < page_size:
+        return []
+    rows = (table // page_size == slot // page_size).any(dim=1).nonzero().flatten().tolist()
+    return [row for row in rows if row not in (0, but)][:8]

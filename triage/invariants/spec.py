@@ -13,6 +13,7 @@ from torch import Tensor
 
 from triage.evidence import Evidence
 from triage.invariants.findings import Fault, Findings
+from triage.invariants.found import Found
 from triage.invariants.reads import IndexSpace
 
 
@@ -62,7 +63,16 @@ def check_granularity(
     pages = space.num_pages
     return Findings(
         [
-            Fault("I22", "block_tables (slots)", live & (table == slot), table, 1, pages, right),
+            Fault(
+                "I22",
+                "block_tables (slots)",
+                live & (table == slot),
+                table,
+                1,
+                pages,
+                right,
+                kind=Found.SLOT_AS_PAGE,
+            ),
             Fault(
                 "I22",
                 "block_tables (divided twice)",
@@ -71,6 +81,7 @@ def check_granularity(
                 1,
                 pages,
                 right,
+                kind=Found.DIVIDED_TWICE,
             ),
         ]
     )
@@ -95,22 +106,9 @@ def check_restored(
     facts: dict[str, object] = {
         name: [_name(before.get(name)), _name(after.get(name))] for name in changed
     }
-    return Evidence("I23", summary, where, total=len(changed), facts=facts)
-
-
-def check_spec_kind(
-    seen: object, allowed: tuple[str, ...], *, where: str = "step boundary"
-) -> Evidence | None:
-    """I23: between steps `spec_info` is None or of a draft-input class.
-
-    Args:
-        allowed: class names. Names, not classes: the releases move them about.
-    Cost: host only.
-    """
-    if seen is None or any(base.__name__ in allowed for base in type(seen).__mro__):
-        return None
-    summary = f"spec_info is a {type(seen).__name__}, {' or '.join(allowed)} was expected"
-    return Evidence("I23", summary, where, total=1)
+    return Evidence(
+        "I23", summary, where, total=len(changed), facts=facts, kind=Found.STATE_NOT_RESTORED
+    )
 
 
 def _name(value: object) -> str:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from triage.invariants.findings import Fault, Findings
+from triage.invariants.found import Found
 from triage.invariants.reads import IndexSpace
 
 
@@ -64,8 +65,24 @@ def check_slot_stream(
     wrong_count = (count != wanted) | ((offset[:-1] != 0) & (torch.arange(len(count)) == 0))
     last = offset[-1:]
     faults = [
-        Fault("I12", f"{name}_indptr", wrong_count, count, wanted, wanted + 1),
-        Fault("I13", f"{name}_indptr", last > len(stream), last, 0, len(stream) + 1),
+        Fault(
+            "I12",
+            f"{name}_indptr",
+            wrong_count,
+            count,
+            wanted,
+            wanted + 1,
+            kind=Found.SLOTS_OF_ANOTHER_LENGTH,
+        ),
+        Fault(
+            "I13",
+            f"{name}_indptr",
+            last > len(stream),
+            last,
+            0,
+            len(stream) + 1,
+            kind=Found.BUFFER_TOO_SMALL,
+        ),
     ]
     if not len(stream) or width < 1:
         return Findings(faults)
@@ -90,6 +107,7 @@ def check_slot_stream(
                 expected=expected,
                 known=known,
                 request=request,
+                kind=Found.WRONG_SLOT,
             )
         )
     outside = live & ~in_range
@@ -104,6 +122,7 @@ def check_slot_stream(
             expected=expected,
             known=known,
             request=request,
+            kind=Found.PAGE_OUTSIDE_POOL,
         )
     )
     return Findings(faults)

@@ -8,13 +8,11 @@ every path. The caller flattens the tree; nothing here knows its classes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
-from triage.evidence import Evidence
 from triage.invariants.findings import Fault, Findings
+from triage.invariants.found import Found
 
 
 def check_nodes(
@@ -38,8 +36,8 @@ def check_nodes(
     left = gone & legal & (entry != 0)
     return Findings(
         [
-            Fault("I16", "live node", missing, entry, 1, 2**31),
-            Fault("I16", "tombstone", left, entry, 0, 1),
+            Fault("I16", "live node", missing, entry, 1, 2**31, kind=Found.LIVE_NODE_NOT_MAPPED),
+            Fault("I16", "tombstone", left, entry, 0, 1, kind=Found.TOMBSTONE_MAPPED),
         ]
     )
 
@@ -78,34 +76,33 @@ def check_locks(
         broken = ~root & (full != wanted)
     return Findings(
         [
-            Fault("I16", "lock_ref (negative)", negative, torch.minimum(full, swa), 0, 2**31),
-            Fault("I16", "swa_lock_ref", inverted, swa, 0, full + 1),
-            Fault("I16", "full_lock_ref", broken, full, below, 2**31, expected=wanted),
+            Fault(
+                "I16",
+                "lock_ref (negative)",
+                negative,
+                torch.minimum(full, swa),
+                0,
+                2**31,
+                kind=Found.LOCK_NEGATIVE,
+            ),
+            Fault(
+                "I16",
+                "swa_lock_ref",
+                inverted,
+                swa,
+                0,
+                full + 1,
+                kind=Found.LOCK_SWA_ABOVE_FULL,
+            ),
+            Fault(
+                "I16",
+                "full_lock_ref",
+                broken,
+                full,
+                below,
+                2**31,
+                expected=wanted,
+                kind=Found.LOCK_BELOW_CHILDREN,
+            ),
         ]
     )
-
-
-def check_match(
-    lengths: Sequence[int], tombstones: Sequence[bool], *, window: int, where: str = "match_prefix"
-) -> Evidence | None:
-    """I16: a matched path ends with a whole window of live tokens, or is live from the root.
-
-    Args:
-        lengths, tombstones: per node of the path, from the root down: tokens, and
-            whether its SWA side is gone.
-        window: tokens a query sees, itself included.
-    Cost: host integers only.
-    """
-    live = 0
-    for length, gone in zip(reversed(lengths), reversed(tombstones), strict=True):
-        if gone:
-            break
-        live += length
-    else:
-        return None
-    if live >= window:
-        return None
-    total = sum(lengths)
-    summary = f"a match of {total} tokens ends with {live} live ones, the window is {window}"
-    facts: dict[str, object] = {"live": live, "matched": total, "window": window}
-    return Evidence(invariant="I16", summary=summary, where=where, total=1, facts=facts)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from triage.invariants.findings import Fault, Findings
+from triage.invariants.found import Found
 from triage.invariants.reads import IndexSpace
 
 
@@ -48,14 +49,18 @@ def check_writes(
     """
     loc = out_cache_loc.to(torch.int64)
     token = torch.arange(len(loc), device=loc.device)
+    request = None
+    if req_pool_indices is not None:
+        request = req_pool_indices[token // tokens_per_row]
     if num_real_tokens is not None:
         real = token < num_real_tokens
-    elif req_pool_indices is not None:
-        real = req_pool_indices[token // tokens_per_row] != 0
+    elif request is not None:
+        real = request != 0
     else:
         real = ~((loc >= 0) & (loc < space.page_size))
     outside, low, high = _outside(loc, real, space)
-    faults = [Fault("I3", "out_cache_loc", outside, loc, low, high)]
+    kind = Found.WRITE_OUTSIDE_POOL
+    faults = [Fault("I3", "out_cache_loc", outside, loc, low, high, request=request, kind=kind)]
     if swa_loc is None or swa_space is None:
         return Findings(faults)
 
@@ -67,7 +72,20 @@ def check_writes(
         expected = full_to_swa[loc.clamp(0, len(full_to_swa) - 1)].to(torch.int64)
         known = known & (expected >= 0)
         outside = outside | (known & (written != expected))
-    faults.append(Fault("I3", "swa_loc", outside, written, low, high, expected, known))
+    faults.append(
+        Fault(
+            "I3",
+            "swa_loc",
+            outside,
+            written,
+            low,
+            high,
+            expected,
+            known,
+            request=request,
+            kind=Found.WRITE_NOT_MAPPED_SLOT,
+        )
+    )
     return Findings(faults)
 
 
@@ -121,8 +139,17 @@ def check_own_slots(
     wrong = judged & sound & (loc != own)
     return Findings(
         [
-            Fault("I20", "req_to_token", judged & ~sound, own, 0, 2**31, first + place),
-            Fault("I3", "out_cache_loc", wrong, loc, 0, 2**31, own),
+            Fault(
+                "I20",
+                "req_to_token",
+                judged & ~sound,
+                own,
+                0,
+                2**31,
+                first + place,
+                kind=Found.ROW_LEAVES_ITS_PAGE,
+            ),
+            Fault("I3", "out_cache_loc", wrong, loc, 0, 2**31, own, kind=Found.WRITE_NOT_OWN_SLOT),
         ]
     )
 

@@ -8,10 +8,10 @@ wrapper classes it builds are inert, because trtllm_mha never calls them. From
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from triage.lab.runtime import Runtime
+from triage.lab.geometry import Geometry
+from triage.lab.settings import Published
 
 _WRAPPERS = (
     "BatchPrefillWithRaggedKVCacheWrapper",
@@ -22,6 +22,15 @@ _WRAPPERS = (
 )
 
 
+class Memory(Protocol):
+    """What a model runner shares with the process around it: `triage/lab/runtime.py` has it."""
+
+    geometry: Geometry
+    published: Published
+    req_to_token_pool: Any
+    token_to_kv_pool_allocator: Any
+
+
 class _Inert:
     """Stands for a FlashInfer wrapper: constructed by SGLang, never called by trtllm_mha."""
 
@@ -29,7 +38,7 @@ class _Inert:
 
 
 def model_runner(
-    runtime: Runtime, pool: Any, *, is_draft: bool, algorithm: str, window: int | None
+    memory: Memory, pool: Any, *, is_draft: bool, algorithm: str, window: int | None
 ) -> Any:
     """The attributes of a ModelRunner that the backends read, for the KV pool `pool`.
 
@@ -38,7 +47,7 @@ def model_runner(
     import torch
     from sglang.srt.speculative.spec_info import SpeculativeAlgorithm
 
-    g = runtime.geometry
+    g = memory.geometry
     runner = SimpleNamespace(
         model_config=SimpleNamespace(
             num_attention_heads=g.num_heads,
@@ -52,10 +61,10 @@ def model_runner(
             get_num_kv_heads=lambda *_: g.num_heads,
             get_max_num_attention_heads=lambda *_: g.num_heads,
         ),
-        server_args=runtime.published.server_args,
-        req_to_token_pool=runtime.req_to_token_pool,
+        server_args=memory.published.server_args,
+        req_to_token_pool=memory.req_to_token_pool,
         token_to_kv_pool=pool,
-        token_to_kv_pool_allocator=runtime.token_to_kv_pool_allocator,
+        token_to_kv_pool_allocator=memory.token_to_kv_pool_allocator,
         kv_cache_dtype=torch.float16,
         dtype=torch.float16,
         page_size=g.page_size,

@@ -3,14 +3,16 @@
 Two things stand between a CPU and SGLang's memory classes: Triton refuses to
 launch without a driver (its interpreter must be chosen before the first
 import), and torchvision's compiled operators do not load on a CPU build of
-torch (their schemas must exist before it is imported). Nothing of SGLang is
-changed here.
+torch (then their schemas must exist before it is imported). A torchvision that
+imports is left as it is. Nothing of SGLang is changed here.
 """
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import os
+import re
 import sys
 import warnings
 
@@ -29,14 +31,18 @@ _TORCHVISION_OPERATORS = (
     "ps_roi_pool(Tensor input, Tensor rois) -> Tensor",
     "deform_conv2d(Tensor input, Tensor weight) -> Tensor",
 )
+_OPERATOR_MISSING = re.compile(r"operator torchvision::\w+ does not exist")
 _keep_alive: list[object] = []
+_prepared = False
 
 
 def prepare() -> str:
     """Import torch, Triton's interpreter and SGLang; return SGLang's version.
 
-    Idempotent. Raises UnsupportedSGLang naming what is missing and what would do.
+    Idempotent. Raises UnsupportedSGLang naming what is missing, or what SGLang's import
+    raised, and what would do.
     """
+    global _prepared
     if "triton" in sys.modules and os.environ.get("TRITON_INTERPRET") != "1":
         raise UnsupportedSGLang(
             "triton was imported before the lab could choose its interpreter; "
@@ -44,21 +50,43 @@ def prepare() -> str:
         )
     os.environ["TRITON_INTERPRET"] = "1"
     version = sglang_version()
-    if not _keep_alive:
+    if not _prepared:
+        for package in ("torch", "triton"):
+            _need(package)
         try:
-            import torch
-        except ModuleNotFoundError as error:
+            _import_sglang()
+        except Exception as error:
             raise UnsupportedSGLang(
-                "the lab needs torch: pip install 'sglang-triage[lab]'"
+                f"SGLang {version} cannot be imported: {type(error).__name__}: {error}; "
+                "`triage doctor` names the package that is to blame"
             ) from error
-        torch.set_num_threads(1)  # index tensors are small; threads cost more than they save
-        _keep_alive.append(_define_torchvision_operators(torch))
-        interpreter.hasten()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # SGLang says at length that there is no GPU
-            import sglang.srt.layers.attention.trtllm_mha_backend
-            import sglang.srt.managers.schedule_batch  # noqa: F401
+        _prepared = True
     return version
+
+
+def _need(package: str) -> None:
+    try:
+        importlib.import_module(package)
+    except Exception as error:
+        missing = isinstance(error, ModuleNotFoundError) and error.name == package
+        raise UnsupportedSGLang(
+            f"the lab needs {package}: pip install 'sglang-triage[lab]'"
+            if missing
+            else f"the lab needs {package}, which cannot be imported here: {error}; "
+            "`triage doctor` says more"
+        ) from error
+
+
+def _import_sglang() -> None:
+    import torch
+
+    torch.set_num_threads(1)  # index tensors are small; threads cost more than they save
+    interpreter.hasten()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # SGLang says at length that there is no GPU
+        stand_in_for_torchvision()
+        import sglang.srt.layers.attention.trtllm_mha_backend
+        import sglang.srt.managers.schedule_batch  # noqa: F401
 
 
 def sglang_version() -> str:
@@ -72,8 +100,48 @@ def sglang_version() -> str:
         ) from None
 
 
-def _define_torchvision_operators(torch: object) -> object:
-    library = torch.library.Library("torchvision", "DEF")  # type: ignore[attr-defined]
+def stand_in_for_torchvision() -> tuple[str, ...]:
+    """Import torchvision, its operators' schemas defined here only where it has none.
+
+    Where its compiled library does not load, its import fails at the first operator; then
+    what is missing is defined, and it is imported again. Otherwise nothing is: a namespace
+    of operators may be registered once a process, and the second to do so aborts it.
+
+    Returns the names that were defined, none if torchvision is whole or absent.
+    Raises whatever else its import raises, having removed what was half imported.
+    """
+    try:
+        importlib.import_module("torchvision")
+    except ModuleNotFoundError as error:
+        if error.name != "torchvision":
+            raise
+        return ()
+    except Exception as error:
+        _forget("torchvision")
+        if not _OPERATOR_MISSING.search(str(error)):
+            raise
+    else:
+        return ()
+    defined = _define_missing_operators()
+    importlib.import_module("torchvision")
+    return defined
+
+
+def _define_missing_operators() -> tuple[str, ...]:
+    import torch
+
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    _keep_alive.append(library)
+    missing = []
     for schema in _TORCHVISION_OPERATORS:
-        library.define(schema)
-    return library
+        name = schema.partition("(")[0]
+        if not hasattr(torch.ops.torchvision, name):
+            library.define(schema)
+            missing.append(name)
+    return tuple(missing)
+
+
+def _forget(package: str) -> None:
+    """Remove what is left of a failed import, so that the next one starts anew."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == package]:
+        del sys.modules[name]

@@ -24,14 +24,14 @@ REPLACED = {
         "decode_attention_fwd, extend_attention_fwd of the Triton backend: read by the lab",
         "ModelRunner: a namespace with the attributes the backends read",
         "EagleVerifyInput, EagleDraftInput: a namespace with the attributes the builder reads",
-        "scheduler loop, Req and sampling: driven by hand in triage/lab/drive.py",
+        "scheduler loop, Req and sampling: driven by hand in triage/lab/drivers/pools.py",
     ),
     "fa3": (
         "sgl_kernel (flash_attn_with_kvcache, flash_attn_varlen_func): read by the lab",
         "get_scheduler_metadata, merge_state_v2 of sgl_kernel: not needed, None",
         "ModelRunner: a namespace with the attributes the backends read",
         "EagleVerifyInput, EagleDraftInput: a namespace with the attributes the builder reads",
-        "scheduler loop, Req and sampling: driven by hand in triage/lab/drive.py",
+        "scheduler loop, Req and sampling: driven by hand in triage/lab/drivers/pools.py",
     ),
 }
 

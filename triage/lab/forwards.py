@@ -23,7 +23,7 @@ from triage.lab.request import LabRequest
 from triage.lab.runtime import Runtime
 
 
-class _Row(NamedTuple):
+class Row(NamedTuple):
     """A row of a batch for which only its request row matters here."""
 
     req_pool_idx: int
@@ -36,6 +36,8 @@ class Forwards:
     `forward_done` is called behind each forward of the target. `widest` bounds the
     tokens of one forward. `seconds` says where the time went. `graphs`: the target's decode
     and verify get the padded inputs of a captured graph, as many rows as requests may run.
+    `landing` is called before metadata is built, behind it, and before every layer: what the
+    scheduler does to pools meanwhile may land there (`drivers/landing.py`).
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Forwards:
 
         self.runtime, self.watch = runtime, watch
         self.forward_done = forward_done
+        self.landing: Callable[[], None] = lambda: None
         self.graphs = graphs
         self._padded: dict[bool, PaddedGraph] = {}
         self.forward_batch_class, self.mode = ForwardBatch, ForwardMode
@@ -70,12 +73,12 @@ class Forwards:
             fb = self._batch(self.mode.EXTEND, [request], loc, **_extended([request], [start]))
             self._draft_extend(fb, [request])
 
-    def decode(self, batch: Sequence[LabRequest | _Row], loc: torch.Tensor) -> None:
+    def decode(self, batch: Sequence[LabRequest | Row], loc: torch.Tensor) -> None:
         """One token a row without speculation; `length` counts it already."""
         fb = self._batch(self.mode.DECODE, batch, loc, num_tokens=len(batch))
         self._launch("target", fb, batch, self.runtime.layers, self._target)
 
-    def verify(self, batch: Sequence[LabRequest | _Row], loc: torch.Tensor) -> None:
+    def verify(self, batch: Sequence[LabRequest | Row], loc: torch.Tensor) -> None:
         width = self.runtime.draft_tokens
         fb = self._batch(self.mode.TARGET_VERIFY, batch, loc, num_tokens=width * len(batch))
         if self.runtime.backend == "triton":
@@ -94,9 +97,12 @@ class Forwards:
 
     def from_schedule_batch(
         self, batch: Any, starts: list[int] | None, counts: list[int] | None
-    ) -> None:
-        """The target's forward of SGLang's own ScheduleBatch: extend with `starts`, else decode."""
-        rows = [_Row(int(row)) for row in batch.req_pool_indices.tolist()]
+    ) -> Callable[[], None]:
+        """The target's forward of SGLang's own ScheduleBatch: extend with `starts`, else decode.
+
+        Its metadata is built; call what is returned for its layers.
+        """
+        rows = [Row(int(row)) for row in batch.req_pool_indices.tolist()]
         lengths = batch.seq_lens.tolist()
         if starts is None or counts is None:
             fb = self._batch(
@@ -107,18 +113,18 @@ class Forwards:
             fb = self._batch(
                 self.mode.EXTEND, rows, batch.out_cache_loc, lengths=lengths, **extended
             )
-        self._launch("target", fb, rows, self.runtime.layers, self._target)
+        return self._queue("target", fb, rows, self.runtime.layers, self._target)
 
     # -- the drafts --------------------------------------------------------------------
 
-    def draft(self, batch: Sequence[LabRequest | _Row], slots: torch.Tensor) -> None:
+    def draft(self, batch: Sequence[LabRequest | Row], slots: torch.Tensor) -> None:
         """The draft steps before a verify; `slots` are the `(rows, draft_tokens)` to come."""
         if self.runtime.draft == "frozen":
             self._frozen(batch)
         elif self.runtime.draft == "eagle":
             self._eagle(batch, slots)
 
-    def after_verify(self, batch: Sequence[LabRequest | _Row], loc: torch.Tensor) -> None:
+    def after_verify(self, batch: Sequence[LabRequest | Row], loc: torch.Tensor) -> None:
         """EAGLE writes the draft's own KV of the verified tokens; a frozen-KV draft has none."""
         if self.runtime.draft != "eagle":
             return
@@ -134,12 +140,13 @@ class Forwards:
         )
         self._draft_extend(fb, batch)
 
-    def _frozen(self, batch: Sequence[LabRequest | _Row]) -> None:
+    def _frozen(self, batch: Sequence[LabRequest | Row]) -> None:
         backend, context = self.runtime.draft_backend, self.runtime.kv_context
         fb = self._batch(self.mode.DECODE, batch, None, num_tokens=len(batch))
         fb.token_to_kv_pool = self.runtime.draft_pool
         fb.attn_backend = backend
         bind_index_plan(backend, fb)
+        self.landing()
         with self.timed("metadata"), self._view("frozen_kv_target_view", fb, context, backend):
             backend.init_forward_metadata(fb)
         self.watch.forward("draft", fb, batch)
@@ -147,11 +154,12 @@ class Forwards:
             view = self._view("target_kv_pool_view", fb, context, backend)
             with self.timed("launches"), view:
                 for layer in self.runtime.draft_attention:
+                    self.landing()
                     self.watch.layer = layer
                     rows = self._rows[: len(batch)]
                     backend.forward_decode(rows, None, None, layer, fb, save_kv_cache=False)
 
-    def _eagle(self, batch: Sequence[LabRequest | _Row], slots: torch.Tensor) -> None:
+    def _eagle(self, batch: Sequence[LabRequest | Row], slots: torch.Tensor) -> None:
         multi = self.runtime.draft_backend
         fb = self._batch(
             self.mode.DECODE,
@@ -173,10 +181,11 @@ class Forwards:
             rows = self._rows[: len(batch)]
             with self.timed("launches"):
                 for layer in self.runtime.draft_attention:
+                    self.landing()
                     self.watch.layer = layer
                     backend.forward_decode(rows, rows, rows, layer, fb)
 
-    def _draft_extend(self, fb: Any, batch: Sequence[LabRequest | _Row]) -> None:
+    def _draft_extend(self, fb: Any, batch: Sequence[LabRequest | Row]) -> None:
         def forward(fb: Any, layer: Any, index: int) -> None:
             rows = self._rows[: fb.input_ids.shape[0]]
             self.runtime.draft_extend_backend.forward_extend(rows, rows, rows, layer, fb)
@@ -189,24 +198,41 @@ class Forwards:
         self,
         role: str,
         fb: Any,
-        batch: Sequence[LabRequest | _Row],
+        batch: Sequence[LabRequest | Row],
         layers: list[Any],
         forward: Any,
     ) -> None:
+        self._queue(role, fb, batch, layers, forward)()
+
+    def _queue(
+        self,
+        role: str,
+        fb: Any,
+        batch: Sequence[LabRequest | Row],
+        layers: list[Any],
+        forward: Any,
+    ) -> Callable[[], None]:
+        """Build the metadata; what is returned runs the layers."""
+        self.landing()
         own = role == "draft"
         backend = self.runtime.draft_extend_backend if own else self.runtime.target_backend
         fb.token_to_kv_pool = self.runtime.draft_pool if own else self.runtime.token_to_kv_pool
         fb.attn_backend = backend
         bind_index_plan(backend, fb)
         with self.timed("metadata"):
-            fb = self._metadata(backend, fb, own)
-        self.watch.forward(role, fb, batch, own_pool=own)
-        with self.timed("launches"):
-            for index, layer in enumerate(layers):
-                self.watch.layer = layer
-                forward(fb, layer, index)
-        if not own:
-            self.forward_done()
+            used = self._metadata(backend, fb, own)
+
+        def run() -> None:
+            self.watch.forward(role, used, batch, own_pool=own)
+            with self.timed("launches"):
+                for index, layer in enumerate(layers):
+                    self.landing()
+                    self.watch.layer = layer
+                    forward(used, layer, index)
+            if not own:
+                self.forward_done()
+
+        return run
 
     def _metadata(self, backend: Any, fb: Any, own: bool) -> Any:
         """Have it built, eagerly or through a padded graph; the batch that the layers get."""
@@ -222,7 +248,7 @@ class Forwards:
     def _batch(
         self,
         mode: Any,
-        batch: Sequence[LabRequest | _Row],
+        batch: Sequence[LabRequest | Row],
         out_cache_loc: torch.Tensor | None,
         *,
         num_tokens: int,
@@ -260,7 +286,7 @@ class Forwards:
 
 
 def _extended(
-    batch: Sequence[LabRequest | _Row], starts: list[int], counts: list[int] | None = None
+    batch: Sequence[LabRequest | Row], starts: list[int], counts: list[int] | None = None
 ) -> dict[str, Any]:
     """The extend fields of a batch whose rows go on from `starts`."""
     if counts is None:

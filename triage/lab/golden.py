@@ -14,10 +14,10 @@ import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from triage.dump import read_dump, write_dump
+from triage.dump.file import read_dump, write_dump
+from triage.dump.sections import Dump, Launch, Ragged, Tables
 from triage.errors import LabError
 from triage.evidence import TensorFacts
-from triage.record import Dump, Launch, Ragged, Tables
 
 DIRECTORY = Path(__file__).resolve().parents[2] / "dumps"
 _KEPT_PROVENANCE = ("python", "versions", "gpu")

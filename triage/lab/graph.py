@@ -73,7 +73,7 @@ class PaddedGraph:
         self.buffers = _allocate(rows, rows * self.width, self.width, self.fill)
         self.registry = _registry(self.buffers, rows, rows * self.width, self.fill)
         self.backend.init_cuda_graph_state(rows, rows * self.width)
-        self._capture()
+        self.captured = self._capture()
 
     def replay(self, forward_batch: Any) -> Padded:
         """Put `forward_batch` in and have the backend build the padded batch's metadata."""
@@ -96,7 +96,7 @@ class PaddedGraph:
             )
         else:
             self.backend.init_forward_metadata_out_graph(self._view(forward_batch, real))
-            self._recorded(self._static(forward_batch))
+            self.recorded(self._static(forward_batch))
         return Padded(
             batch=self._static(forward_batch),
             rows=self.rows,
@@ -110,7 +110,8 @@ class PaddedGraph:
 
     # -- capture -----------------------------------------------------------------------
 
-    def _capture(self) -> None:
+    def _capture(self) -> Any:
+        """The batch over the static buffers that a capture's forwards are called with."""
         from sglang.srt.model_executor.forward_batch_info import ForwardBatch
 
         static = self._static(
@@ -135,11 +136,12 @@ class PaddedGraph:
                 self.mode,
                 None,
             )
-            return
+            return static
         self.backend.init_forward_metadata_out_graph(static, in_capture=True)
-        self._recorded(static)
+        self.recorded(static)
+        return static
 
-    def _recorded(self, static: Any) -> None:
+    def recorded(self, static: Any) -> None:
         """What the graph replays by itself: recorded on a GPU, called again here."""
         recorded = getattr(self.backend, "init_forward_metadata_in_graph", None)
         if recorded is not None:

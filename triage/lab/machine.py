@@ -28,9 +28,9 @@ from hypothesis.stateful import (
 )
 
 from triage.errors import LabError, TriageError
-from triage.lab.bench import Bench
-from triage.lab.cells import TOKEN_WISE, Cell, breaks_pages, cells, pads
+from triage.lab.combinations import TOKEN_WISE, Cell, breaks_pages, cells, pads
 from triage.lab.process import LabProcess, start
+from triage.lab.rig import Bench
 from triage.lab.runtime import Geometry
 from triage.lab.scenarios import Scenario
 
@@ -38,7 +38,7 @@ ROWS = 4
 LONGEST_PROMPT, LONGEST_OUTPUT = 96, 48  # of drawn units; see Lifecycles._tokens
 
 _HEADER = """from pathlib import Path
-from triage.lab.cells import Cell
+from triage.lab.combinations import Cell
 from triage.lab.machine import Lifecycles, begin
 begin(Path("/tmp/trtllm_mha_debug"))
 """
@@ -79,12 +79,12 @@ class Failure:
 _tally = Tally()
 
 
-def begin(directory: Path) -> LabProcess:
+def begin(directory: Path, mode: str = "raise") -> LabProcess:
     """The process every machine runs in, all families of traps armed."""
     from triage.lab.matrix import EVERYTHING
 
     global _process, _cells
-    _process = start(traps=True, fixes=(), directory=directory, checks=EVERYTHING)
+    _process = start(traps=True, fixes=(), directory=directory, checks=EVERYTHING, mode=mode)
     has_swa_radix = find_spec("sglang.srt.mem_cache.swa_radix_cache") is not None
     _cells = cells(_process.version, swa_radix=has_swa_radix)
     return _process
@@ -111,6 +111,7 @@ class Lifecycles(RuleBasedStateMachine):
         overlap=st.booleans(),
         shared_kv=st.booleans(),
         graphs=st.booleans(),
+        queued=st.booleans(),
         seed=st.integers(0, 3),
     )
     def pools(
@@ -124,6 +125,7 @@ class Lifecycles(RuleBasedStateMachine):
         overlap: bool,
         shared_kv: bool,
         graphs: bool,
+        queued: bool,
         seed: int,
     ) -> None:
         if _process is None:
@@ -157,6 +159,7 @@ class Lifecycles(RuleBasedStateMachine):
             cache=cell.cache,
             backend=cell.backend,
             graphs=graphs and pads(cell, _process.version),
+            queued=queued and cell.backend == "trtllm_mha",
             keeps_rejected=keeps or _process.version in TOKEN_WISE,
         )
         self.bench = Bench(
@@ -220,7 +223,7 @@ class Lifecycles(RuleBasedStateMachine):
         _tally.launches += self.bench.gpu.launches
         _tally.allocator_events += self.bench.audit.events
         if self.traps and _process is not None:
-            _tally.ledger_audits += _process.installed.lifecycle.books.agreed
+            _tally.ledger_audits += _process.installed.state_hooks.books.agreed
         self.bench.close()
 
 
@@ -234,14 +237,16 @@ _EXPECTED = (TriageError, AssertionError, RuntimeError, LookupError, ValueError,
 
 
 def search(
-    examples: int, rules: int, directory: Path, *, number: int = 0
+    examples: int, rules: int, directory: Path, *, number: int = 0, mode: str = "raise"
 ) -> tuple[Tally, Failure | None]:
     """Play `examples` lifecycles of up to `rules` calls; the first failure, shrunk, or None.
 
     number: of the search; the draws follow from it.
+    mode: of the traps. In `raise` the ledger is compared with the free lists after each step;
+        in the others what is freed lands inside the forward that is queued.
     """
     global _tally
-    begin(directory)
+    begin(directory, mode)
     _tally = Tally()
     started = time.perf_counter()
     chosen = settings(

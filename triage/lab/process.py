@@ -25,7 +25,7 @@ class LabProcess:
     """Get it with `start`. `gpu` receives every FlashInfer call; replace it before each run."""
 
     def __init__(self, version: str) -> None:
-        from triage.lab.gpu import StandInFlashInfer
+        from triage.lab.flashinfer_stub import StandInFlashInfer
 
         self.version = version
         self.gpu: Any = None
@@ -39,7 +39,7 @@ class LabProcess:
         self, traps: bool, fixes: Sequence[str], directory: Path, checks: str, mode: str
     ) -> None:
         self.installed = _load_plugins(traps, fixes, directory, checks, mode)
-        self._enabled = self.traps.enabled if self.traps is not None else frozenset()
+        self._enabled = self.traps.reporter.enabled if self.traps is not None else frozenset()
 
     def put_back(self, defect: str) -> None:
         """Restore a historical defect for the rest of this process."""
@@ -76,8 +76,10 @@ class LabProcess:
         if self.traps is not None:
             self.traps.restart(directory)
             self.traps.armed = traps
-            self.traps.enabled = config.invariants_of(tuple(checks)) if checks else self._enabled
-            self.installed.lifecycle.restart()
+            self.traps.reporter.enabled = (
+                config.invariants_of(tuple(checks)) if checks else self._enabled
+            )
+            self.installed.state_hooks.restart()
         for name, fix in self.fixes.items():
             fix.armed = name in fixes
 

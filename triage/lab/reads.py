@@ -17,27 +17,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from triage.errors import OutOfBounds, TableForm, TrapError, WrongIndexSpace
+from triage.errors import TableForm
 from triage.evidence import Evidence
-from triage.faults import first_of
+from triage.invariants.catalogue import error_of, first_of, sentence
 from triage.invariants.findings import Findings
 from triage.invariants.lengths import check_lengths
 from triage.invariants.reads import IndexSpace, check_form, check_table
 from triage.invariants.streams import check_slot_stream
 from triage.lab.builders import SlotRead, TableRead
-from triage.lab.gpu import EmulatedFault
+from triage.lab.emulated_gpu import EmulatedGpu
+from triage.lab.flashinfer_stub import EmulatedFault
 from triage.lab.request import LabRequest
 from triage.lab.runtime import Runtime
-from triage.lab.watch import EmulatedGpu
-
-_ERRORS: dict[str, type[TrapError]] = {"I1": OutOfBounds, "I2": WrongIndexSpace}
-_SUMMARY = {
-    "I1": "an index that the kernel reads is outside the pool",
-    "I2": "an index that the kernel reads is not the one that req_to_token names",
-    "I12": "the lengths of the metadata are not those of the batch",
-    "I13": "the offsets reach past the index buffer",
-    "I26": "the page table is narrower than a sequence",
-}
 
 
 class BuilderGpu(EmulatedGpu):
@@ -199,12 +190,12 @@ class BuilderGpu(EmulatedGpu):
         return f"{self._role} kernel, launch {self.launches + 1}"
 
     def _raise(self, findings: Findings, wrong: dict[str, int], space: str) -> None:
-        first = first_of(wrong) if "I13" not in wrong else "I13"
+        first = first_of(wrong)
         violations = [v for v in findings.violations() if v.invariant in wrong]
         violations.sort(key=lambda v: v.invariant != first)
         evidence = Evidence(
             invariant=first,
-            summary=_SUMMARY[first],
+            summary=sentence(first),
             where=self._where(),
             pool=space,
             layer_id=int(self.layer.layer_id),
@@ -213,5 +204,5 @@ class BuilderGpu(EmulatedGpu):
             rows_affected=findings.rows_affected,
             violations=tuple(violations),
         )
-        error = _ERRORS.get(first, TableForm)
+        error = error_of(first)
         raise error(evidence, "seen by the lab at the kernel's arguments; such a read has no dump")

@@ -24,7 +24,7 @@ def stale_swa_state() -> Iterator[None]:
     from sglang.srt.layers.attention.flashinfer_backend import FlashInferAttnBackend
     from sglang.srt.layers.attention.trtllm_mha_backend import TRTLLMHAAttnBackend
 
-    from triage.sglang.pools import is_hybrid
+    from triage.sglang.launch.pools import is_hybrid
 
     def own_pool_only(model_runner: Any) -> Any:
         pool = model_runner.token_to_kv_pool

@@ -10,10 +10,10 @@ from typing import Any
 
 from triage import config
 from triage.errors import TrapError
-from triage.lab.bench import Bench
 from triage.lab.builders import REPLACED as REPLACED_BY
-from triage.lab.gpu import EmulatedFault
+from triage.lab.flashinfer_stub import EmulatedFault
 from triage.lab.process import start
+from triage.lab.rig import Bench
 from triage.lab.runtime import REPLACED
 from triage.lab.scenarios import Scenario
 
@@ -127,7 +127,6 @@ def run(request: Request, progress: Progress = lambda done, total: None) -> Repo
 
 def _describe(error: TrapError, gpu: Any) -> dict[str, Any]:
     evidence = error.evidence
-    dump = next((line[6:] for line in error.note.splitlines() if line.startswith("dump: ")), None)
     return {
         "error": type(error).__name__,
         "invariant": evidence.invariant,
@@ -140,5 +139,5 @@ def _describe(error: TrapError, gpu: Any) -> dict[str, Any]:
         "violations": evidence.total,
         "rows": evidence.rows_affected,
         "swa_fill": round(gpu._fill("swa"), 4),
-        "dump": dump,
+        "dump": error.dump or None,
     }

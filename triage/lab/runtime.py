@@ -10,11 +10,11 @@ buffer. Everything else runs as released.
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
 from typing import Any
 
 from triage.lab import builders
 from triage.lab.backends import model_runner, trtllm_mha, trtllm_mha_multi_step
+from triage.lab.geometry import Geometry
 from triage.lab.settings import Published
 
 REPLACED = (
@@ -23,49 +23,8 @@ REPLACED = (
     "ModelRunner: a namespace with the attributes the backends read",
     "FlashInfer wrapper and index-updater classes built by FlashInferAttnBackend.__init__: inert",
     "_multi_ctas_kv_counter_bytes: a constant, it asks CUDA for the number of SMs",
-    "scheduler loop, Req and sampling: driven by hand in triage/lab/drive.py",
+    "scheduler loop, Req and sampling: driven by hand in triage/lab/drivers/pools.py",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Geometry:
-    """Sizes of the served model and its pools. Sizes in slots unless the name says otherwise."""
-
-    page_size: int
-    swa_pages: int
-    full_pages: int
-    window: int
-    num_layers: int
-    full_every: int
-    kv_shared_layers: int
-    context_len: int
-    max_requests: int
-    num_heads: int = 1
-    head_dim: int = 8
-
-    @property
-    def layer_kinds(self) -> tuple[bool, ...]:
-        """Per layer: does it slide? Every `full_every`-th layer is full."""
-        return tuple((index + 1) % self.full_every != 0 for index in range(self.num_layers))
-
-    @property
-    def own_kv_layers(self) -> int:
-        return self.num_layers - self.kv_shared_layers
-
-    def kv_layer(self, index: int) -> int:
-        """The layer whose KV layer `index` reads: itself, or the last owner of its kind."""
-        if index < self.own_kv_layers:
-            return index
-        kinds = self.layer_kinds
-        return max(i for i in range(self.own_kv_layers) if kinds[i] == kinds[index])
-
-    @property
-    def draft_layers(self) -> tuple[int, ...]:
-        """Target layers that the four-layer assistant reads: three sliding, one full."""
-        kinds = self.layer_kinds
-        swa = max(i for i in range(self.own_kv_layers) if kinds[i])
-        full = max(i for i in range(self.own_kv_layers) if not kinds[i])
-        return (swa, swa, swa, full)
 
 
 class Runtime:
@@ -122,7 +81,7 @@ class Runtime:
         from sglang.srt.mem_cache.memory_pool import ReqToTokenPool
         from sglang.srt.mem_cache.swa_memory_pool import SWAKVPool
 
-        from triage.sglang.names import swa_allocator_class
+        from triage.sglang.binding.names import swa_allocator_class
 
         g = self.geometry
         kinds = g.layer_kinds[: g.own_kv_layers]

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from triage.errors import LabError
-from triage.lab.runtime import Geometry
+from triage.lab.geometry import Geometry
 
 BACKENDS = ("trtllm_mha", "triton", "fa3")
 """Attention backends of SGLang whose metadata the lab builds."""
@@ -29,6 +29,8 @@ class Scenario:
     graphs: the target's decode and verify get a captured graph's padded inputs (`graph.py`),
         with trtllm_mha.
     backend: whose metadata is built, one of BACKENDS.
+    queued: a step is queued before the result of the last is looked at, and what that frees
+        lands inside the queued forward, as under SGLang's overlap schedule (`drivers/`).
     """
 
     name: str
@@ -47,6 +49,7 @@ class Scenario:
     cache: str = ""
     backend: str = "trtllm_mha"
     graphs: bool = False
+    queued: bool = False
 
     @property
     def tokens_per_step(self) -> int:

@@ -6,13 +6,16 @@ from typing import Protocol
 
 
 class StepGuard(Protocol):
-    """`triage/steps.py: Steps` is one."""
+    """`triage/sglang/scheduler/steps.py: Steps` is one."""
 
     def begin(self) -> int:
         """Scheduler.run_batch is entered."""
 
     def forward_done(self) -> None:
         """The target's ModelRunner.forward has returned."""
+
+    def end(self) -> None:
+        """Scheduler.run_batch returns: the step is queued, drafts behind the target included."""
 
     def release(self, step: int | None) -> None:
         """Scheduler.process_batch_result is entered."""
@@ -25,5 +28,7 @@ class NoSteps:
         return 0
 
     def forward_done(self) -> None: ...
+
+    def end(self) -> None: ...
 
     def release(self, step: int | None) -> None: ...

@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from triage.dump import encode
+from triage.dump.expected_ids import launch_columns, query_lens
+from triage.dump.file import encode
+from triage.dump.sections import Dump
 from triage.errors import ReplayError
-from triage.index_space import launch_columns, query_lens
 from triage.minimise.cuts import strip
 from triage.minimise.fault import recount
 from triage.minimise.passes import PASSES
 from triage.minimise.signature import Signature, signature_of
-from triage.record import Dump
 
 MAX_TRIALS = 2000
 

@@ -10,9 +10,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from triage.dump.expected_ids import query_lens, tables_of
+from triage.dump.sections import Dump, Launch, Pools, Ragged, Tables
 from triage.evidence import TensorFacts
-from triage.index_space import query_lens, tables_of
-from triage.record import Dump, Launch, Pools, Ragged, Tables
 
 _PROVENANCE_KEPT = ("versions", "sglang", "flashinfer", "gpu", "arch", "sm_count")
 

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from triage.dump.expected_ids import UNKNOWN
+from triage.dump.sections import Dump
 from triage.evidence import Violation
 from triage.explain.case import Case
-from triage.index_space import UNKNOWN
-from triage.record import Dump
+from triage.invariants.found import Found
 
 MAX_VIOLATIONS = 4
 
@@ -19,7 +20,8 @@ def recount(dump: Dump) -> Dump:
     case = Case.of(dump)
     if case is None:
         return dump
-    bad = case.outside() | case.wrong() | (case.seen & (case.table == 0))
+    outside = case.outside()
+    bad = outside | case.wrong() | (case.seen & (case.table == 0))
     rows, columns = np.nonzero(bad)
     requests = case.tables.req_pool_indices
     violations = tuple(
@@ -34,6 +36,7 @@ def recount(dump: Dump) -> Dump:
             expected=_expected(case, row, column),
             req_pool_index=None if requests is None else int(requests[row]),
             in_window=True,
+            kind=Found.PAGE_OUTSIDE_POOL if outside[row, column] else Found.WRONG_PAGE,
         )
         for row, column in list(zip(rows.tolist(), columns.tolist(), strict=True))[:MAX_VIOLATIONS]
     )
@@ -43,6 +46,7 @@ def recount(dump: Dump) -> Dump:
         rows_affected=len(np.unique(rows)),
         violations=violations,
         facts={},
+        kind="",
     )
     return replace(dump, fault=fault)
 

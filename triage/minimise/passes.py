@@ -11,8 +11,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from triage.dump.expected_ids import launch_columns, query_lens, tables_of
+from triage.dump.sections import Dump
 from triage.explain.case import Case
-from triage.index_space import launch_columns, query_lens, tables_of
 from triage.minimise.cuts import (
     cut_lengths,
     drop_leading,
@@ -21,7 +22,6 @@ from triage.minimise.cuts import (
     with_heads,
     with_one_query,
 )
-from triage.record import Dump
 
 Search = Generator[Dump, bool, None]
 

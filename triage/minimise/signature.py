@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from triage.agreement import check_agreement
+from triage.dump.consistency import check_agreement
+from triage.dump.sections import Dump
 from triage.errors import DumpError, ReplayError
 from triage.explain import explain
-from triage.record import Dump
 from triage.replay.deduction import deduce
 from triage.replay.fixes import FIXES
 from triage.replay.verdict import Outcome

@@ -15,7 +15,7 @@ import signal
 import sys
 from pathlib import Path
 
-from triage.dump import read_dump
+from triage.dump.file import read_dump
 from triage.errors import TriageError
 from triage.replay.kernels import KERNELS, load
 from triage.replay.verdict import Outcome, Verdict, records_fault

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from triage.index_space import (
+from triage.dump.expected_ids import (
     UNKNOWN,
     expected_ids,
     query_lens,
@@ -19,14 +19,14 @@ from triage.index_space import (
     real_rows,
     visible,
 )
-from triage.record import Dump
+from triage.dump.footprint import BAND_EFFECTS, BANDS, SETS, Footprint
+from triage.dump.sections import Dump
+from triage.dump.table_form import table_as_read
+from triage.invariants.catalogue import SHOWN_BY_ADDRESSES
 from triage.replay import placement
 from triage.replay.emulator import emulate
 from triage.replay.fixes import apply_fix, redirected_share
-from triage.replay.footprint import BAND_EFFECTS, BANDS, SETS, Footprint
-from triage.replay.table_form import table_as_read
 from triage.replay.verdict import (
-    ADDRESS_INVARIANTS,
     Basis,
     Outcome,
     Verdict,
@@ -84,7 +84,7 @@ def deduce(dump: Dump, fix: str = "") -> Verdict:
     definite = footprint.count(within="must") + footprint.past_width + identity["dummy"] > 0
     found = {"address": definite, "identity": identity["wrong"] > 0}
     if possible and not any(found.values()):
-        found["address"] = dump.fault.invariant in ADDRESS_INVARIANTS
+        found["address"] = dump.fault.invariant in SHOWN_BY_ADDRESSES
     if not any(found.values()):
         reasons.insert(0, _all_clear(footprint, identity["known"]))
     elif not definite:

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from triage.index_space import tables_of
-from triage.record import Dump
+from triage.dump.expected_ids import tables_of
+from triage.dump.sections import Dump
 from triage.replay.attention import paged_attention_eager
 from triage.replay.kv_source import Inputs, zero_outside
 from triage.replay.values import compare_with_right_table, q_lens_of

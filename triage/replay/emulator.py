@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from triage.replay.footprint import BANDS, SETS, Columns, Footprint, Offender, band_of, columns_read
+from triage.dump.footprint import BANDS, SETS, Columns, Footprint, Offender, band_of, columns_read
 
 BLOCK_ENTRIES = 1 << 20  # the block's mask and its bad entries' coordinates stay below 32 MB
 MAX_OFFENDERS = 8  # of each set and band

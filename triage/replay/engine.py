@@ -19,8 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from triage.dump.sections import Dump
 from triage.errors import ReplayError
-from triage.record import Dump
 from triage.replay.child import MAX_FILE_BYTES
 from triage.replay.fixes import FIXES, apply_fix
 from triage.replay.kernels import KERNELS, gpu_present, load, select

@@ -13,9 +13,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from triage.dump.expected_ids import reads_target_swa, tables_of, visible
+from triage.dump.sections import Dump, Ragged
 from triage.errors import ReplayError
-from triage.index_space import reads_target_swa, tables_of, visible
-from triage.record import Dump, Ragged
 
 
 def apply_fix(name: str, dump: Dump) -> Dump:
@@ -35,7 +35,7 @@ def _state_swap(dump: Dump) -> Dump:
     """Gather the page starts, look each up in the mapping, divide by the page size.
 
     Deliberately SGLang's own way (a lookup table over all slots), not that of
-    `triage.index_space`, so that one checks the other.
+    `triage.dump.expected_ids`, so that one checks the other.
     """
     tables = tables_of(dump)
     assert dump.launch is not None

@@ -13,11 +13,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
+from triage.dump.sections import Dump, Launch
 from triage.errors import ReplayError
-from triage.record import Dump, Launch
 
-DECODE = "trtllm_batch_decode_with_kv_cache"
-CONTEXT = "trtllm_batch_context_with_kv_cache"
 XQA = "xqa_batch_decode_with_kv_cache"
 
 WORKSPACE_BYTES = 512 << 20  # SGLang's; the first 8 MiB are XQA's and older trtllm-gen's counters

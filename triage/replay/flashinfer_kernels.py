@@ -22,12 +22,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from triage.dump.expected_ids import tables_of, visible
+from triage.dump.flashinfer_api import CONTEXT, DECODE
+from triage.dump.sections import Dump, Launch
 from triage.errors import ReplayError
-from triage.index_space import tables_of, visible
-from triage.record import Dump, Launch
 from triage.replay.flashinfer_call import (
-    CONTEXT,
-    DECODE,
     WORKSPACE_BYTES,
     XQA,
     CallTensors,

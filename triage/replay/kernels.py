@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from triage.dump.sections import Dump
 from triage.errors import ReplayError
-from triage.record import Dump
 from triage.replay.verdict import Basis, Verdict
 
 KernelRun = Callable[[Dump, str], Verdict]

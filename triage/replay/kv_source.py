@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from triage.dtypes import to_float32
+from triage.dump.dtypes import to_float32
+from triage.dump.sections import Dump, Launch
 from triage.errors import ReplayError
-from triage.record import Dump, Launch
 from triage.replay.attention import KVReader
 from triage.replay.synthesis import SynthesisedCache, synthesised_query, synthesised_sinks
 

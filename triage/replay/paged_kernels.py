@@ -3,7 +3,7 @@
 Both take a page id as any integer. The attention kernel reads nothing for an
 id outside the cache and takes zeros instead; the counting kernel says how many
 such ids a trtllm-gen launch would dereference, by set and band
-(`triage.replay.footprint`). Neither can fault on a bad id, and neither needs a
+(`triage.dump.footprint`). Neither can fault on a bad id, and neither needs a
 GPU: Triton's interpreter runs them if it was chosen before this import.
 """
 

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from triage.dtypes import numpy_dtype
-from triage.record import Dump, Launch
-from triage.replay.footprint import Footprint
+from triage.dump.dtypes import numpy_dtype
+from triage.dump.footprint import Footprint
+from triage.dump.sections import Dump, Launch
 
 
 class Cache(NamedTuple):

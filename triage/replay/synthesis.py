@@ -15,7 +15,7 @@ from torch import Tensor
 
 CODES = 4096
 
-Element = str  # a type name of `triage.dtypes`
+Element = str  # a type name of `triage.dump.dtypes`
 
 _TORCH_TYPES = {
     "bfloat16": torch.bfloat16,

@@ -14,17 +14,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from triage.index_space import tables_of
-from triage.record import Dump
-from triage.replay.attention import query_blocks
-from triage.replay.footprint import (
+from triage.dump.expected_ids import tables_of
+from triage.dump.footprint import (
     BANDS,
     LIKELY_TILE_TOKENS,
     MAY_TILE_TOKENS,
     SETS,
 )
+from triage.dump.sections import Dump
+from triage.dump.table_form import table_as_read
+from triage.replay.attention import query_blocks
 from triage.replay.kv_source import Inputs
-from triage.replay.table_form import table_as_read
 from triage.replay.values import compare_with_right_table, q_lens_of
 from triage.replay.verdict import Basis, Outcome, Verdict, records_fault
 

@@ -13,15 +13,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from triage.index_space import UNKNOWN, expected_ids, query_lens, real_rows, tables_of, visible
-from triage.record import Dump
+from triage.dump.expected_ids import (
+    UNKNOWN,
+    expected_ids,
+    query_lens,
+    real_rows,
+    tables_of,
+    visible,
+)
+from triage.dump.sections import Dump
+from triage.dump.table_form import table_as_read
 from triage.replay.fixes import apply_fix, redirected_share
 from triage.replay.kv_source import Inputs, inputs_of
-from triage.replay.table_form import table_as_read
+from triage.replay.memory import why_too_much
 from triage.replay.verdict import Basis, Outcome, Verdict, outcome_of, records_fault
 
 MAX_WORK = 1 << 36  # multiply-adds; about a minute on one core
-MAX_ROW_BYTES = 4 << 30  # keys and values that one row sees, in float32; a real one has 0.1 GiB
 
 RunTable = Callable[[Dump, Inputs, np.ndarray], Tensor]
 """(dump, inputs, ids `(rows, width)`) -> output `(tokens, Hq, D)` in float32 on the CPU."""
@@ -51,7 +58,7 @@ def compare_with_right_table(
     """
     fault_expected = records_fault(dump) and not fix
     fixed = apply_fix(fix, dump) if fix else dump
-    refusal = why_not(fixed, MAX_WORK if max_work is None else max_work)
+    refusal = why_not(fixed, MAX_WORK if max_work is None else max_work, whole=kernel != "eager")
     if refusal:
         return Verdict(kernel, Outcome.CANNOT_RUN, Basis.EXECUTED, (refusal,), fault_expected, fix)
     assert fixed.launch is not None
@@ -108,8 +115,11 @@ def q_lens_of(dump: Dump) -> np.ndarray:
     return np.broadcast_to(np.asarray(query_lens(dump), dtype=np.int64), (rows,)).copy()
 
 
-def why_not(dump: Dump, max_work: int = MAX_WORK) -> str:
-    """Why no value kernel can run this launch; empty if one can."""
+def why_not(dump: Dump, max_work: int = MAX_WORK, *, whole: bool = False) -> str:
+    """Why no value kernel can run this launch; empty if one can.
+
+    whole: it is given every page that the launch reads at once.
+    """
     if dump.launch is None or dump.tables is None:
         return "the dump holds no launch with its tables"
     launch = dump.launch
@@ -126,15 +136,7 @@ def why_not(dump: Dump, max_work: int = MAX_WORK) -> str:
     work = int((q_lens * reach).sum()) * launch.num_q_heads * launch.head_dim
     if work > max_work:
         return f"{work:.1e} multiply-adds are too many for this kernel here; minimise the dump"
-    # The first and the last page are read whole.
-    keys = int(reach.max(initial=0)) + 2 * launch.page_size
-    size = keys * 2 * launch.num_kv_heads * launch.head_dim * 4
-    if size > MAX_ROW_BYTES:
-        return (
-            f"one row sees {size / 2**30:,.0f} GiB of keys and values, of at most "
-            f"{MAX_ROW_BYTES >> 30} here; minimise the dump"
-        )
-    return ""
+    return why_too_much(dump, whole=whole)
 
 
 def output_error(

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from triage.record import Dump
+from triage.dump.history import CRASH
+from triage.dump.observation import DEVICE_FAULTS, observations_of
+from triage.dump.sections import Dump
+from triage.invariants.catalogue import SHOWN_BY_ADDRESSES, SHOWN_BY_IDS
 
 EXIT_CLEAN = 0
 EXIT_CANNOT_RUN = 3
-
-ADDRESS_INVARIANTS = ("I1",)
-IDENTITY_INVARIANTS = ("I2",)
 
 
 class Outcome(StrEnum):
@@ -102,7 +102,9 @@ def exit_code(verdicts: list[Verdict]) -> int:
 
 def records_fault(dump: Dump) -> bool:
     """A dump may also be a snapshot of a launch nobody complained about."""
-    return bool(dump.fault.invariant)
+    if dump.fault.invariant or dump.fault.facts.get("kind") == CRASH:
+        return True
+    return any(each.failure in DEVICE_FAULTS for each in observations_of(dump.fault.facts))
 
 
 def outcome_of(dump: Dump, *, address: bool, identity: bool) -> Outcome:
@@ -114,9 +116,11 @@ def outcome_of(dump: Dump, *, address: bool, identity: bool) -> Outcome:
     """
     if not (address or identity):
         return Outcome.NOT_REPRODUCED
+    if not dump.fault.invariant and records_fault(dump) and not address:
+        return Outcome.DIFFERENT_FAULT  # a wrong page inside the cache ends no kernel
     recorded = dump.fault.invariant
-    if recorded in ADDRESS_INVARIANTS and not address:
+    if recorded in SHOWN_BY_ADDRESSES and not address:
         return Outcome.DIFFERENT_FAULT
-    if recorded in IDENTITY_INVARIANTS and not identity:
+    if recorded in SHOWN_BY_IDS and not identity:
         return Outcome.DIFFERENT_FAULT
     return Outcome.REPRODUCED

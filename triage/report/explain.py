@@ -1,13 +1,26 @@
-"""The terminal view of an explanation."""
+"""The terminal view of an explanation, and of a report over several inputs."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
 
+from triage.dump.observation import Observation
 from triage.explain import Explanation
+from triage.explain.advice import Reading
 from triage.explain.cause import Cause, Citation
+from triage.files.text import console as make_console
 from triage.report.text import line
+
+if TYPE_CHECKING:
+    from triage.explain.together import Report
+
+SHOWN_OBSERVATIONS = 8
+SHOWN_SENTENCES = 12
+KEPT_OF_MANY = 90  # of so many alike not all may have been kept
 
 _HEADLINES = {
     "unknown": "cause unknown",
@@ -16,19 +29,123 @@ _HEADLINES = {
 }
 
 
-def print_explanation(explanation: Explanation) -> None:
-    console = Console(highlight=False, soft_wrap=True)
+def print_report(report: Report) -> None:
+    """What was given, who faulted first, what each report tells, and what explains it."""
+    console = make_console(soft_wrap=True)
+    alone = len(report.inputs) == 1 and report.inputs[0].dump is not None
+    plain = alone and not report.observations and not report.inputs[0].problem
+    if not plain:
+        for given in report.inputs:
+            console.print(line(f"{given.path}: {given.recognised}", style="bold"))
+            if given.problem:
+                console.print(line(f"  {given.problem}"))
+            for text in given.shown:
+                console.print(line(f"  | {text.strip()[:200]}", style="dim"))
+    _print_ranks(console, report)
+    for seen, reading in list(zip(report.observations, report.readings, strict=True))[
+        :SHOWN_OBSERVATIONS
+    ]:
+        _print_reading(console, seen, reading)
+    more = len(report.observations) - SHOWN_OBSERVATIONS
+    if more > 0:
+        console.print(line(f"and {more} more reports (--json has all of them)", style="dim"))
+    for path, explanation in report.explanations:
+        if not plain:
+            console.print(line(f"the launch of {path}", style="bold"))
+        print_explanation(explanation, console)
+    for note in report.notes:
+        console.print(line(note))
+    if not report.explanations and report.observations:
+        console.print(line("cause unknown: no launch lies beside it", style="bold yellow"))
+    if not report.explanations and not report.observations and not _told(report):
+        console.print(line("unknown: nothing in it is known here", style="bold yellow"))
+    if not plain:
+        _print_list(console, "missing", report.missing)
+        _print_list(console, "next", report.next[:6])
+
+
+def _told(report: Report) -> bool:
+    return any(given.problem for given in report.inputs)
+
+
+def _print_ranks(console: Console, report: Report) -> None:
+    ranks = [each for each in report.ranks if each.rank]
+    if len(ranks) < 2 and not any(each.collateral for each in report.ranks):
+        return
+    first = next((each for each in ranks if not each.collateral), None)
+    if first is not None:
+        console.print(
+            line(f"faulted first: {first.rank} ({_where(first.observation)})", style="bold red")
+        )
+    for each in ranks:
+        if each is first:
+            continue
+        if each.collateral:
+            text = f"  {each.rank}: collateral, {each.observation.failure.value}"
+        else:
+            later = ""
+            if first is not None and first.observation.time and each.observation.time:
+                later = f", {each.observation.time - first.observation.time:.1f} s later"
+            text = f"  {each.rank}: {each.observation.failure.value} of its own{later}"
+        console.print(line(f"{text} ({_where(each.observation)})"))
+
+
+def _where(seen: Observation) -> str:
+    return f"{Path(seen.source).name}:{seen.line}" if seen.source else f"line {seen.line}"
+
+
+def _print_reading(console: Console, seen: Observation, reading: Reading) -> None:
+    times = f", {seen.count}{'+' if seen.count > KEPT_OF_MANY else ''} alike"
+    times = times if seen.count > 1 else ""
+    rank = f", {seen.rank}" if seen.rank else ""
+    console.print(
+        Text.assemble((reading.headline, "bold"), f"  ({_where(seen)}{rank}{times})"),
+        soft_wrap=True,
+    )
+    _print_list(console, "tells", reading.says)
+    if reading.families:
+        _print_list(console, "seen by", (", ".join(reading.families),))
+
+
+def _print_list(console: Console, label: str, texts: tuple[str, ...]) -> None:
+    for index, text in enumerate(texts):
+        console.print(line(f"  {label if index == 0 else '':<13}{text}"))
+
+
+def print_explanation(explanation: Explanation, console: Console | None = None) -> None:
+    """The causes of one dump, with the evidence, or what is wrong without one."""
+    console = console or make_console(soft_wrap=True)
     if explanation.status != "named":
-        console.print(line(_HEADLINES[explanation.status], style="bold yellow"))
+        console.print(line(_headline(explanation), style="bold yellow"))
     if explanation.status == "unknown":
-        for sentence in explanation.observed:
+        for sentence in explanation.observed[:SHOWN_SENTENCES]:
             console.print(line(f"  seen       {sentence}"))
+    elif explanation.related:
+        for each in explanation.related[:SHOWN_OBSERVATIONS]:
+            for sentence in each.sentences:
+                console.print(line(f"  reported   {sentence}"))
     for cause in explanation.named:
         _print_cause(console, cause)
-    others = [cause for cause in explanation.causes if cause not in explanation.named]
-    for cause in others:
+    for cause in explanation.possible:
         label = cause.confidence.name.lower()
-        console.print(line(f"also possible ({label} confidence): {cause.name}", style="dim"))
+        needs = f"; needs {', '.join(cause.missing)}: not recorded" if cause.missing else ""
+        console.print(line(f"also possible ({label} confidence): {cause.name}{needs}", style="dim"))
+    for cause in explanation.beside:
+        console.print(
+            line(
+                f"beside it, and not shown to be its cause, this launch has: {cause.name}",
+                style="dim",
+            )
+        )
+
+
+def _headline(explanation: Explanation) -> str:
+    if explanation.status == "unknown" and any(
+        each.relation.name in ("NOT_NAMED", "ELSEWHERE", "OTHER_KERNEL", "WRITE", "NOT_GLOBAL")
+        for each in explanation.related
+    ):
+        return "cause unknown: the page table of this launch does not explain the reported fault"
+    return _HEADLINES[explanation.status]
 
 
 def _print_cause(console: Console, cause: Cause) -> None:
@@ -38,6 +155,7 @@ def _print_cause(console: Console, cause: Cause) -> None:
         ("evidence", cause.evidence),
         ("rows", tuple(map(_citation, cause.rows))),
         ("refuted by", cause.refuted_by),
+        ("not known", tuple(f"{each}: not recorded" for each in cause.not_recorded)),
         ("try", (cause.fix,)),
         ("see", cause.links),
     ):
@@ -46,5 +164,5 @@ def _print_cause(console: Console, cause: Cause) -> None:
 
 
 def _citation(citation: Citation) -> str:
-    text = f"page_table[{citation.row}, {citation.column}] = {citation.value}"
+    text = f"{citation.tensor}[{citation.row}, {citation.column}] = {citation.value}"
     return text if citation.expected is None else f"{text}, expected {citation.expected}"

@@ -7,28 +7,28 @@ tell. Needs the extra `report` (matplotlib).
 
 from __future__ import annotations
 
-from pathlib import Path
+import io
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from triage.dump.expected_ids import expected_ids, visible
+from triage.dump.sections import Dump
 from triage.errors import ReplayError
-from triage.index_space import expected_ids, visible
-from triage.record import Dump
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 WRONG, RIGHT, BAND = "#c0392b", "#7f8c8d", "#f5d6d2"
 
 
-def draw(dump: Dump, path: Path) -> Path:
-    """Write the picture of `dump` to `path` (PNG or SVG by its ending) and return the path.
+def draw(dump: Dump, ending: str) -> bytes:
+    """The picture of `dump` as a file of that ending (".png", ".svg", ".pdf").
 
-    Raises ReplayError if matplotlib is missing or the dump holds no table to draw.
+    Raises ReplayError if the dump holds no table to draw, or nobody knows the ending.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise ReplayError(
-            "a picture needs matplotlib: pip install 'sglang-triage[report]'"
-        ) from error
+    from matplotlib.figure import Figure
+
     launch, tables, expected = dump.launch, dump.tables, expected_ids(dump)
     if launch is None or tables is None or expected is None:
         raise ReplayError("this dump holds no page table with its request table; nothing to draw")
@@ -52,6 +52,14 @@ def draw(dump: Dump, path: Path) -> Path:
         fontsize=10,
     )
     axes.legend(loc="lower right", fontsize=8, framealpha=0.9)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
-    return path
+    return drawn(figure, ending)
+
+
+def drawn(figure: Figure, ending: str) -> bytes:
+    """A matplotlib figure as a file. Raises ReplayError for an ending that is no format."""
+    file, known = io.BytesIO(), figure.canvas.get_supported_filetypes()
+    name = ending.removeprefix(".").lower() or "png"
+    if name not in known:
+        raise ReplayError(f"{ending!r} is no picture; known: {', '.join(sorted(known))}")
+    figure.savefig(file, dpi=120, format=name)
+    return file.getvalue()

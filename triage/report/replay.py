@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from rich.console import Console
 from rich.text import Text
 
-from triage.record import Dump
-from triage.replay.verdict import Outcome, Verdict
+from triage.dump.sections import Dump
+from triage.files.text import console as make_console
+from triage.replay.verdict import Outcome, Verdict, records_fault
 from triage.report.text import line
 
 _STYLES = {
@@ -18,8 +18,10 @@ _STYLES = {
 
 
 def print_verdicts(verdicts: list[Verdict], dump: Dump, fix: str) -> None:
-    console = Console(highlight=False, soft_wrap=True)
-    recorded = f"{dump.fault.invariant}: {dump.fault.summary}" if dump.fault.invariant else "none"
+    console = make_console(soft_wrap=True)
+    recorded = "none"
+    if records_fault(dump):
+        recorded = f"{dump.fault.invariant or 'a crash or a reported fault'}: {dump.fault.summary}"
     console.print(line(f"recorded fault: {recorded}"))
     if fix:
         console.print(line(f"with fix: {fix}"))

@@ -5,23 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from triage.files.text import console as make_console
 from triage.report.text import line
 
 
 def print_summary(summary: dict[str, Any], title: str) -> None:
-    console = Console(highlight=False)
+    console = make_console()
     fault = summary["fault"]
-    console.rule(escape(title))
-    invariant = fault["invariant"] or fault["facts"].get("kind") or "no fault: a snapshot"
+    console.rule(line(title))
+    reported = "a fault that other tools reported" if summary["reported"] else ""
+    kind = fault["facts"].get("kind") or reported or "no fault: a snapshot"
+    invariant = fault["invariant"] or kind
     console.print(line(invariant, style="bold red") + line(f"  {fault['summary']}"))
     console.print(line(_place(fault), style="dim"))
     for violation in fault["violations"]:
         console.print(line(f"  {_violation(violation)}"))
+    for report in summary["reported"]:
+        console.print(line(f"  {_report(report)}", style="bold yellow"))
     for sentence in summary["observed"]:
         console.print(line(f"  {sentence}", style="yellow"))
     if summary["launch"]:
@@ -43,13 +46,13 @@ def print_summary(summary: dict[str, Any], title: str) -> None:
     if summary["history_total"]:
         console.print(line(f"history: {summary['since']} (show --history lists them)"))
     for name, size in summary["unknown_sections"].items():
-        console.print(f"section {escape(name)}: {size} bytes, not known to this version")
+        console.print(line(f"section {name}: {size} bytes, not known to this version"))
 
 
 def print_history(summary: dict[str, Any], title: str) -> None:
     """The launches of the flight recorder, oldest first; those that were wrong marked."""
-    console = Console(highlight=False)
-    console.rule(escape(title))
+    console = make_console()
+    console.rule(line(title))
     console.print(line(summary["since"] or "the dump holds no history"))
     table = Table(box=None, pad_edge=False)
     for heading in ("launch", "step", "space", "layer", "role", "mode", "graph", "rows", "longest"):
@@ -64,6 +67,13 @@ def print_history(summary: dict[str, Any], title: str) -> None:
         cells = [_plain(value) for value in (*place, *batch, each["fresh"], note)]
         table.add_row(*map(line, cells), style="bold red" if each["fresh"] else None)
     console.print(table)
+
+
+def _report(report: dict[str, Any]) -> str:
+    """One thing that another tool saw, beside this launch."""
+    kernel = f" in {report['kernel'][:96]}" if report["kernel"] else ""
+    told = "; ".join(report["sentences"])
+    return f"{report['form']}: {report['failure']}{kernel}" + (f"; {told}" if told else "")
 
 
 def _place(fault: dict[str, Any]) -> str:
@@ -170,6 +180,8 @@ def _pool_table(pools: dict[str, Any]) -> Table:
 
 def _row_table(rows: list[dict[str, Any]], total: int) -> Table:
     title = f"page table, {len(rows)} of {total} rows (column:id, !outside, ~wrong page (right id))"
+    if len(rows) < total:
+        title += f"; --rows {total} lists all"
     table = Table(title=line(title), title_justify="left", box=None, pad_edge=False)
     for heading in ("  row", "request", "length", "visible", "bad"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -178,6 +190,9 @@ def _row_table(rows: list[dict[str, Any]], total: int) -> Table:
         low, high = row["visible_columns"]
         label = f"{row['row']}{' pad' if row['padding'] else ''}"
         entries = Text(" ").join(_entry(entry) for entry in row["entries"])
+        left = row["entries_total"] - len(row["entries"])
+        if left:
+            entries.append_text(line(f" and {left} more"))
         cells = (
             label,
             _plain(row["request"]),

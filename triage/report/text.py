@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from triage.printable import printable
+from triage.files.text import printable
 
 
 def line(content: object, style: str = "") -> Text:

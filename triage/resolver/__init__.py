@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from triage.dump.flashinfer_api import CONTEXT
+from triage.dump.sections import Dump
 from triage.errors import ReplayError
-from triage.record import Dump
-from triage.replay.flashinfer_call import CONTEXT
 from triage.resolver.pins import PINS, Version, parse_version
 from triage.resolver.select import Call, Resolution, Selector
 from triage.resolver.table import Kernel

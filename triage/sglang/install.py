@@ -10,11 +10,11 @@ import logging
 from dataclasses import dataclass, field
 from typing import Any
 
-from triage.config import Config
+from triage.config import DIRECTORY, Config
 from triage.errors import InstallError, UnsupportedSGLang
-from triage.sglang.hooks import Binding, Hook, register
-from triage.sglang.names import swa_allocator_path
-from triage.sglang.patches import Patch, Patches
+from triage.sglang.binding.hooks import Binding, Hook, register
+from triage.sglang.binding.names import swa_allocator_path
+from triage.sglang.binding.patches import Patch, Patches
 
 logger = logging.getLogger("triage")
 
@@ -25,7 +25,7 @@ class Installed:
 
     config: Config
     traps: Any = None
-    lifecycle: Any = None
+    state_hooks: Any = None
     scheduling: Any = None
     attention: Any = None
     fixes: dict[str, Any] = field(default_factory=dict)
@@ -40,10 +40,12 @@ class Installed:
         """What is asked for and cannot be watched here: target, check or form -> why."""
         if self.traps is None:
             return {}
-        refused = {reason: f"{n} launches" for reason, n in self.traps.watching.refused.items()}
+        refused = {
+            reason: f"{n} launches" for reason, n in self.traps.launches.watching.refused.items()
+        }
         if self.config.kv != "none" and self.config.mode != "raise":
             refused["KV pages in dumps"] = f"mode {self.config.mode} reads nothing back"
-        absent = self.attention.absent | self.lifecycle.absent | self.scheduling.absent
+        absent = self.attention.absent | self.state_hooks.absent | self.scheduling.absent
         return {**absent, **refused}
 
     @property
@@ -98,7 +100,7 @@ def install(config: Config) -> Installed:
             hooks += fix.hooks()
 
     if config.fused:
-        from triage.sglang.fused import FusedLayers
+        from triage.sglang.fixes.fused import FusedLayers
 
         made.fused = FusedLayers(config.fused)
         hooks += made.fused.hooks()
@@ -114,43 +116,33 @@ def install(config: Config) -> Installed:
 
 
 def _trap_hooks(made: Installed) -> tuple[list[Hook], list[Patch]]:
-    from triage.store import DumpStore
-    from triage.traps import Traps
+    from triage.dump.store import DumpStore
+    from triage.sglang.traps import Traps
 
     config = made.config
-    store = DumpStore(config.directory, config.max_dumps, config.max_bytes)
+    store = DumpStore(config.directory, config.max_dumps, config.max_bytes, config.identity)
+    if problem := store.problem():
+        if config.strict:
+            raise InstallError(f"{problem}; {DIRECTORY} names another one")
+        logger.error("sglang-triage: %s; a fault will be told without a dump", problem)
     traps = made.traps = Traps(store, config.checks, config.mode, config.strict, config.kv)
 
-    def allocated(where: str) -> Any:
-        def after(original: Any, allocator: Any, *args: Any, **kwargs: Any) -> Any:
-            beside = None
-            if traps.armed and traps.judges_allocs and not traps.ranges_only:
-                table = traps.entries.request_table()
-                beside = last_slots(original, allocator, args, kwargs, table)
-            slots = original(allocator, *args, **kwargs)
-            if traps.armed:
-                traps.after_alloc(allocator, slots, where, beside)
-            return slots
+    from triage.sglang.launch.attention import AttentionHooks
+    from triage.sglang.scheduler.scheduling import Scheduling
+    from triage.sglang.state_hooks import StateHooks
 
-        return after
-
-    from triage.sglang.attention import AttentionHooks
-    from triage.sglang.continuing import last_slots
-    from triage.sglang.lifecycle import Lifecycle
-    from triage.sglang.scheduling import Scheduling
-
-    scheduling = made.scheduling = Scheduling(traps)
-    lifecycle = made.lifecycle = Lifecycle(traps, config.every)
+    scheduling = made.scheduling = Scheduling(traps.steps, traps.history, traps.launches.hot)
+    state_hooks = made.state_hooks = StateHooks(traps, config.every)
     allocator = swa_allocator_path()
-    attention = made.attention = AttentionHooks(traps)
+    attention = made.attention = AttentionHooks(traps.launches)
     hooks = [
         *attention.hooks(),
-        Hook(f"{allocator}.alloc_extend", allocated("alloc_extend"), "allocator trap"),
-        Hook(f"{allocator}.alloc_decode", allocated("alloc_decode"), "allocator trap"),
-        *lifecycle.hooks(),
+        Hook(f"{allocator}.alloc_extend", traps.slots.around("alloc_extend"), "allocator trap"),
+        Hook(f"{allocator}.alloc_decode", traps.slots.around("alloc_decode"), "allocator trap"),
+        *state_hooks.hooks(),
         *scheduling.hooks(),
     ]
-    return hooks, [*attention.patches(), *lifecycle.patches()]
+    return hooks, [*attention.patches(), *state_hooks.patches(), *scheduling.patches()]
 
 
 def _report(made: Installed, version: str) -> None:

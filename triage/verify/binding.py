@@ -9,8 +9,8 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest import mock
 
+from triage.sglang.binding.hooks import Hook
 from triage.sglang.fixes.fix import Fix
-from triage.sglang.hooks import Hook
 
 
 @contextmanager

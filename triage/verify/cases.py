@@ -31,8 +31,8 @@ def free_swa_pages(chosen: bool = False) -> Outcome:
     import torch
     from sglang.srt.mem_cache.swa_memory_pool import SWAKVPool
 
+    from triage.sglang.binding.names import swa_allocator_class
     from triage.sglang.fixes.construction import hollow
-    from triage.sglang.names import swa_allocator_class
 
     page, size = 4, 24
     allocator = swa_allocator_class()(

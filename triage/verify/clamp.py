@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from triage.call import AttentionCall
-from triage.lab.watch import EmulatedGpu
+from triage.lab.emulated_gpu import EmulatedGpu
 from triage.replay.attention import paged_attention_eager
 from triage.replay.synthesis import SynthesisedCache, synthesised_query
+from triage.sglang.launch.call import AttentionCall
 
 HEADS, HEAD_DIM, CHOICES = 8, 64, 4096
 SAMPLE_EVERY = 6
@@ -119,9 +119,9 @@ class ClampedGpu(EmulatedGpu):
 
 def measure(scenario_name: str, seed: int = 0) -> ClampCost:
     """Run the scenario clamped in this process, which must not have run the lab before."""
-    from triage.lab.bench import Bench
-    from triage.lab.gpu import EmulatedFault
+    from triage.lab.flashinfer_stub import EmulatedFault
     from triage.lab.process import start
+    from triage.lab.rig import Bench
     from triage.lab.scenarios import find
 
     process = start(traps=False, fixes=(), directory=Path(), put_back="stale-swa-state")

@@ -13,12 +13,13 @@ import tempfile
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from triage.errors import LabError
+from triage.errors import LabError, UnsupportedSGLang
 from triage.lab import versions
 from triage.verify.proof import Proof
 
 CLAMP = "clamp"
 TIMEOUT_S = 900
+CANNOT_RUN = 3
 
 
 class Plan(NamedTuple):
@@ -188,6 +189,8 @@ def _json_of(
     last = (done.stdout.splitlines() or [""])[-1].removeprefix("FOUND ")
     if done.returncode not in accepted or not last.startswith("{"):
         said = (done.stderr.strip().splitlines() or ["it printed nothing"])[-1]
+        if done.returncode == CANNOT_RUN:
+            raise UnsupportedSGLang(said.removeprefix("Error: "))
         raise LabError(f"`{' '.join(command)}` ended with {done.returncode}: {said}")
     found: dict[str, Any] = json.loads(last)
     return found

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from triage.sglang.binding.names import swa_allocator_class
 from triage.sglang.fixes.construction import hollow
 from triage.sglang.fixes.fix import Need
 from triage.sglang.fixes.free_swa_pages import FreeSwaPages, whole_pages
-from triage.sglang.names import swa_allocator_class
 
 PAGE, PAGES = 4, 6
 

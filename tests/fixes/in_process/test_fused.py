@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from triage.errors import InstallError
-from triage.sglang.fused import OPS, FusedLayers, missing_in_sglang, ops_of
+from triage.sglang.fixes.fused import OPS, FusedLayers, missing_in_sglang, ops_of
 from triage.verify.binding import bound
 
 HIDDEN, PLE, EXPERTS, TOPK, TOKENS = 96, 32, 6, 2, 5

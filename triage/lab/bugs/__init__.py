@@ -23,13 +23,13 @@ from __future__ import annotations
 
 from triage.errors import LabError
 from triage.lab.bugs.allocation import ALLOCATION
+from triage.lab.bugs.blind_allocation import SECOND_AUTHOR_ALLOCATION
+from triage.lab.bugs.blind_tables import SECOND_AUTHOR
+from triage.lab.bugs.blind_tree import SECOND_AUTHOR_TREE
 from triage.lab.bugs.bug import Bug
+from triage.lab.bugs.capacity import ROOM
 from triage.lab.bugs.inputs import INPUTS
 from triage.lab.bugs.released import RELEASED
-from triage.lab.bugs.room import ROOM
-from triage.lab.bugs.second_author import SECOND_AUTHOR
-from triage.lab.bugs.second_author_allocation import SECOND_AUTHOR_ALLOCATION
-from triage.lab.bugs.second_author_tree import SECOND_AUTHOR_TREE
 from triage.lab.bugs.state import STATE
 from triage.lab.bugs.tables import TABLES
 

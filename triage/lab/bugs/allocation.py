@@ -22,7 +22,7 @@ _RELEASING = small(keeps_rejected=False)
 
 
 def swa_allocator() -> Any:
-    from triage.sglang.names import swa_allocator_class
+    from triage.sglang.binding.names import swa_allocator_class
 
     return swa_allocator_class()
 

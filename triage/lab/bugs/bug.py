@@ -11,7 +11,7 @@ from triage.lab.runtime import Geometry
 from triage.lab.scenarios import Scenario
 
 if TYPE_CHECKING:
-    from triage.lab.bench import Bench
+    from triage.lab.rig import Bench
 
 Harmed = Callable[[], None]
 """Called by an injection when the state is first wrong and no oracle of the lab can see it."""

@@ -19,7 +19,7 @@ from triage.lab.bugs.bug import SGLANG, Bug, Harmed, untouched
 from triage.lab.patching import replaced
 
 if TYPE_CHECKING:
-    from triage.lab.bench import Bench
+    from triage.lab.rig import Bench
 
 MAX_ROWS, FILL = 4, 1
 

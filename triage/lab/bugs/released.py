@@ -18,11 +18,11 @@ from triage.lab.patching import replaced
 from triage.lab.runtime import Geometry
 
 if TYPE_CHECKING:
-    from triage.lab.bench import Bench
+    from triage.lab.rig import Bench
 
 
 def _allocator() -> Any:
-    from triage.sglang.names import swa_allocator_class
+    from triage.sglang.binding.names import swa_allocator_class
 
     return swa_allocator_class()
 

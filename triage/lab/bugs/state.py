@@ -44,7 +44,7 @@ def _small_draft_pool(harmed: Harmed) -> AbstractContextManager[Any]:
 @contextmanager
 def _dirty_workspace(harmed: Harmed) -> Iterator[None]:
     """A launch leaves a split-K counter behind; SGLang's buffer outlives the run."""
-    from triage.lab.watch import EmulatedGpu
+    from triage.lab.emulated_gpu import EmulatedGpu
 
     launch = EmulatedGpu.launch
 

@@ -14,7 +14,7 @@ from unittest import mock
 
 import torch
 
-from triage.sglang.names import swa_allocator_class
+from triage.sglang.binding.names import swa_allocator_class
 
 
 def hollow(cls: type[Any], **attributes: Any) -> Any:

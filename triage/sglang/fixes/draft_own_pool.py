@@ -15,10 +15,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from triage.sglang.binding.hooks import Hook
 from triage.sglang.fixes.construction import Draft
 from triage.sglang.fixes.fix import Fix, Probe, already_fixed, needed
-from triage.sglang.hooks import Hook
-from triage.sglang.pools import is_hybrid
+from triage.sglang.launch.pools import is_hybrid
 
 BACKEND = "sglang.srt.layers.attention.trtllm_mha_backend.TRTLLMHAAttnBackend"
 NO_SWA_STATE = {

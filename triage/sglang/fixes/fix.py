@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
 
-from triage.sglang.hooks import Hook
+from triage.sglang.binding.hooks import Hook
 
 
 class Need(StrEnum):

@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from triage.sglang.binding.hooks import Hook
+from triage.sglang.binding.names import swa_allocator_class, swa_allocator_path
 from triage.sglang.fixes.construction import hollow
 from triage.sglang.fixes.fix import Fix, Probe, already_fixed, needed, not_applicable
-from triage.sglang.hooks import Hook
-from triage.sglang.names import swa_allocator_class, swa_allocator_path
 
 
 class FreeSwaPages(Fix):

@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from triage.sglang.binding.hooks import Hook
 from triage.sglang.fixes.fix import Fix, Probe, already_fixed, needed, not_applicable
-from triage.sglang.hooks import Hook
 
 logger = logging.getLogger("triage")
 

@@ -18,8 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from triage.sglang.binding.hooks import Hook
 from triage.sglang.fixes.fix import Fix, Probe, already_fixed, needed, not_applicable
-from triage.sglang.hooks import Hook
 
 MODULE = "sglang.srt.layers.radix_attention"
 OP = "unified_attention_with_output"

@@ -30,10 +30,10 @@ from weakref import WeakSet
 
 import torch
 
+from triage.sglang.binding.hooks import Hook
 from triage.sglang.fixes.construction import Draft, hollow
 from triage.sglang.fixes.fix import Fix, Probe, already_fixed, needed, not_applicable
-from triage.sglang.hooks import Hook
-from triage.sglang.pools import is_hybrid, stale_state
+from triage.sglang.launch.pools import is_hybrid, stale_state
 
 VIEWS = "sglang.srt.speculative.frozen_kv_mtp_utils"
 BACKEND = "sglang.srt.layers.attention.trtllm_mha_backend.TRTLLMHAAttnBackend"

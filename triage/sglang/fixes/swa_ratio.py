@@ -22,8 +22,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from triage.config import SWA_RATIO_CHOSEN
+from triage.sglang.binding.hooks import Hook
 from triage.sglang.fixes.fix import Fix, Probe, needed, not_applicable
-from triage.sglang.hooks import Hook
 
 logger = logging.getLogger("triage")
 

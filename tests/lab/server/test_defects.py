@@ -1,0 +1,131 @@
+"""Defects and observers as plugins of a server: found, bound below the product, switched."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from triage.errors import LabError
+from triage.lab import versions
+from triage.lab.server import defects, oracle
+from triage.lab.server.defects import Switch, exchange, hand_out_far_first
+
+CHILD = Path(__file__).with_name("plugin_child.py")
+
+
+def loaded(folders: list[Path], control: Path, version: str = "0.5.14") -> dict[str, object]:
+    """What SGLang's loader makes of `folders`, which stand first on the path."""
+    if version not in versions.available():
+        pytest.skip(f"SGLang {version} is not unpacked beside the installed one")
+    env = versions.environment(version)
+    env["PYTHONPATH"] = os.pathsep.join([*map(str, folders), env["PYTHONPATH"]])
+    env |= {
+        "SGLANG_TRTLLM_MHA_DEBUG": "1",
+        "SGLANG_TRTLLM_MHA_DEBUG_MODE": "contain",
+        "SGLANG_TRTLLM_MHA_DEBUG_DIR": str(control.parent / "dumps"),
+        "SGLANG_PLUGINS": "",
+    }
+    done = subprocess.run(
+        [sys.executable, str(CHILD), str(control)],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_a_folder_on_the_path_is_a_plugin_before_the_product(tmp_path):
+    # GIVEN a defect from the start, one that waits, and an observer
+    control = tmp_path / "control"
+    folders = [
+        defects.plugin("stale-swa-state", tmp_path / "plugins"),
+        defects.plugin("page-exchange", tmp_path / "plugins", control=control),
+        oracle.plugin(tmp_path / "plugins", tmp_path / "oracle.jsonl"),
+    ]
+    # WHEN SGLang's own loader runs in a process of its own
+    seen = loaded(folders, control)
+    # THEN they come before the product, which is active above them
+    assert seen["names"][-1] == "sglang_triage"
+    assert set(seen["names"][:-1]) == {
+        "aa_lab_stale_swa_state",
+        "aa_lab_page_exchange",
+        "aa_lab_oracle",
+    }
+    assert seen["triage"]
+    # AND the defect is there for the fix's probe
+    assert seen["probe"] == "NEEDED"
+    # AND what observes binds with the first pool
+    assert seen["bound"] == [False, True]
+    assert seen["observers"] == ["_Exchange", "Oracle"]
+    # AND the exchange begins with the control file, in a table that SGLang filled
+    assert seen["newest"] == [[3, 8], [8, 3]]
+
+
+def test_without_a_folder_the_release_has_no_defect(tmp_path):
+    seen = loaded([oracle.plugin(tmp_path / "plugins", tmp_path / "o.jsonl")], tmp_path / "c")
+    assert seen["probe"] == "ALREADY_FIXED"
+    assert seen["newest"] == [[3, 8], [3, 8]]
+
+
+def test_the_folder_says_what_it_calls(tmp_path):
+    folder = defects.plugin("far-first", tmp_path, control=tmp_path / "control")
+    found = importlib.metadata.distributions(path=[str(folder)])
+    (point,) = [point for one in found for point in one.entry_points]
+    assert point.group == "sglang.srt.plugins"
+    text = (folder / "aa_lab_far_first.py").read_text()
+    compile(text, "plugin", "exec")
+    assert str(tmp_path / "control") in text
+
+
+def test_an_unknown_defect_is_answered_with_the_known_ones(tmp_path):
+    with pytest.raises(LabError, match="known: stale-swa-state, clamp"):
+        defects.plugin("stale", tmp_path)
+    for name in ("clamp", "stale-swa-state"):
+        with pytest.raises(LabError, match="from the start"):
+            defects.plugin(name, tmp_path, control=tmp_path / "control")
+
+
+def test_a_switch_turns_on_once_and_stays(tmp_path):
+    path = tmp_path / "control"
+    switch = Switch(path)
+    assert not switch.on
+    path.touch()
+    assert switch.on
+    path.unlink()
+    assert switch.on and Switch(None).on
+
+
+@pytest.mark.parametrize("on", [False, True])
+def test_two_rows_give_each_other_their_newest_page(on):
+    table = torch.tensor([[1, 2, 3, 9], [4, 5, 6, 7], [8, 8, 8, 8]], dtype=torch.int32)
+    before = table.clone()
+    exchange(table, torch.tensor([33, 64, 16], dtype=torch.int32), 16, torch.tensor(on))
+    if on:
+        assert table[0].tolist() == [1, 2, 7, 9] and table[1].tolist() == [4, 5, 6, 3]
+        assert torch.equal(table[2], before[2])
+    else:
+        assert torch.equal(table, before)
+
+
+def test_one_row_has_nobody_to_exchange_with():
+    table = torch.tensor([[1, 2]], dtype=torch.int32)
+    exchange(table, torch.tensor([17]), 16, torch.tensor(True))
+    assert table.tolist() == [[1, 2]]
+
+
+def test_the_free_list_keeps_its_pages_and_begins_with_the_far_ones():
+    full = SimpleNamespace(free_pages=torch.tensor([1, 2, 3, 4, 5, 6, 7]))
+    hand_out_far_first(SimpleNamespace(full_attn_allocator=full), [(2, 4), (5, 6)])
+    assert full.free_pages.tolist() == [5, 3, 2, 7, 6, 4, 1]
+    hand_out_far_first(SimpleNamespace(full_attn_allocator=full), [])
+    assert full.free_pages.tolist() == [7, 6, 5, 4, 3, 2, 1]

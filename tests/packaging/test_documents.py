@@ -1,0 +1,128 @@
+"""The documents: links lead somewhere, files that are named exist, tables are not stale."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from triage.bench.results import END, RESULTS, TABLES, Table, TableNotMade
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+BY_NAME = [pytest.param(page, id=str(page.relative_to(ROOT))) for page in PAGES]
+LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+NAMED = re.compile(r"`([\w./*-]+\.(?:py|sh|msgpack|md|toml))`")
+
+
+def anchors(page: Path) -> set[str]:
+    """As GitHub makes them of headings."""
+    found = set()
+    for line in page.read_text().splitlines():
+        if line.startswith("#"):
+            text = re.sub(r"[^\w\- ]", "", line.lstrip("#").strip().lower())
+            found.add(text.replace(" ", "-"))
+    return found
+
+
+@pytest.mark.parametrize("page", BY_NAME)
+def test_every_relative_link_leads_somewhere(page):
+    broken = []
+    for target in LINK.findall(page.read_text()):
+        if target.startswith(("http://", "https://", "mailto:")):
+            continue
+        path, _, anchor = target.partition("#")
+        there = (page.parent / path).resolve() if path else page
+        if not there.exists() or (anchor and anchor not in anchors(there)):
+            broken.append(target)
+    assert not broken
+
+
+def tracked() -> list[str]:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("not a git checkout, so nobody says which files are the project's")
+    return listed.stdout.splitlines()
+
+
+@pytest.mark.parametrize("page", BY_NAME)
+def test_every_file_that_is_named_exists(page):
+    """`name.py` may be any file of that name; a path of SGLang begins with `sglang/`."""
+    files = [f"/{name}" for name in tracked()]
+    gone = [
+        name
+        for name in NAMED.findall(page.read_text())
+        if not name.startswith(("sglang/", "flashinfer/", "out/"))
+        and not list(ROOT.glob(name))
+        and not any(file.endswith(f"/{name}") for file in files)
+    ]
+    assert page.name == "CHANGELOG.md" or not gone
+
+
+def test_every_page_is_reached_from_the_readme():
+    seen, waiting = set(), [ROOT / "README.md"]
+    while waiting:
+        page = waiting.pop()
+        if page in seen or page.suffix != ".md":
+            continue
+        seen.add(page)
+        links = [link.partition("#")[0] for link in LINK.findall(page.read_text())]
+        waiting += [(page.parent / link).resolve() for link in links if link and ":" not in link]
+        waiting = [each for each in waiting if each.is_file()]
+    assert set(PAGES) - seen == set()
+
+
+# -- tables ------------------------------------------------------------------------------------
+
+
+def test_no_table_is_older_than_what_it_reads():
+    ran = subprocess.run(
+        [sys.executable, "-m", "triage.bench.results"],
+        cwd=ROOT,
+        env={**os.environ, "TRITON_INTERPRET": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert ran.stdout.count("as new as what it reads") == len(TABLES)
+
+
+def made(reads: list[str], prints: str) -> Table:
+    def lines() -> Iterator[str]:
+        yield from reads
+
+    return Table("made-up", f"echo {shlex.quote(prints)}", lines)
+
+
+def test_a_table_is_stale_once_what_it_reads_has_changed(tmp_path):
+    # GIVEN a page with the place of a table
+    page = tmp_path / RESULTS / "made-up.md"
+    page.parent.mkdir(parents=True)
+    page.write_text(f"before\n<!-- table made-up: x\n     made from 0 -->\n{END}\nafter\n")
+    reads = ["one"]
+    table = made(reads, "| a |")
+    # WHEN its command has run
+    table.make(tmp_path)
+    # THEN the rows stand there, and nothing else changed
+    assert page.read_text().splitlines()[3:] == ["| a |", END, "after"]
+    assert table.stale(tmp_path) == ""
+    # AND another entry, or another command, makes it stale
+    reads.append("two")
+    assert "made from" in table.stale(tmp_path)
+    assert made(["one"], "| b |").stale(tmp_path) == "its command has changed"
+
+
+def test_a_table_whose_command_prints_none_keeps_the_old_one(tmp_path):
+    page = tmp_path / RESULTS / "made-up.md"
+    page.parent.mkdir(parents=True)
+    page.write_text(before := f"<!-- table made-up: x\n     made from 0 -->\n| old |\n{END}\n")
+
+    with pytest.raises(TableNotMade, match="ended with 0, 0 rows"):
+        made([], "no table").make(tmp_path)
+    assert page.read_text() == before

@@ -1,0 +1,151 @@
+"""Nothing of forty secrets is in what leaves a server, nor in what is made of it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from tests.torture import secrets
+from triage.cli import main
+from triage.dump.file import encode, read_dump
+from triage.dump.provenance import SET, VARIABLES, environment, identity
+from triage.dump.redact import REMOVED, redact, sentence
+from triage.dump.store import DumpStore
+from triage.export import FORMATS
+
+
+@pytest.fixture(scope="module")
+def dumped(tmp_path_factory):
+    """The dumps of three modes, a crash and a snapshot of a process full of secrets."""
+    directory = tmp_path_factory.mktemp("secrets")
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.torture.secrets_child", str(directory)],
+        capture_output=True,
+        timeout=300,
+    )
+    assert done.stdout.decode().count("trapped") == 3, done.stderr.decode()
+    assert secrets.found_in(done.stderr) == []  # the log
+    return directory
+
+
+def test_forty_secrets_are_planted_and_would_be_found():
+    assert secrets.COUNT == 40
+    planted = repr(secrets.planted_environment()) + repr(secrets.exception())
+    assert len(secrets.found_in(planted.encode())) == len(secrets.ENVIRONMENT) + 5
+    tables = encode(replace(_dump(), kv={"k": np.full(8, secrets.KV, np.float16)}))
+    assert secrets.found_in(tables) == ["KV"]
+
+
+def _dump():
+    from tests import dumps_fixture
+
+    return dumps_fixture.make_dump(dumps_fixture.SMALL)
+
+
+def test_no_dump_snap_or_crash_file_holds_one(dumped):
+    files = sorted(path.name for path in dumped.iterdir())
+    assert len(files) == 5 and {name.split("-")[0] for name in files} == {
+        *("StaleSWAState", "crash", "snap"),
+    }
+    assert secrets.found_under(dumped) == []
+    crash = next(dumped.glob("crash-*"))
+    assert read_dump(crash).fault.summary == "ValueError left Scheduler.run_event_loop"
+
+
+def test_no_report_or_export_holds_one(dumped, tmp_path):
+    runner = CliRunner()
+    for path in sorted(dumped.iterdir()):
+        commands = [["show"], ["show", "--json"], ["show", "--history"], ["explain"]]
+        commands += [["explain", "--json"], ["replay", "--kernel", "emulator", "--json"]]
+        if path.name.startswith("Stale"):
+            commands += [["minimise", "-o", str(tmp_path / f"{path.name}.small")]]
+            commands += [
+                ["export", "--as", kind, "-o", str(tmp_path / f"{path.stem}.{kind}")]
+                for kind in FORMATS
+            ]
+        for command in commands:
+            done = runner.invoke(main, [*command, str(path)])
+            assert done.exit_code in (0, 1, 3, 5), done.output
+            assert secrets.found_in(done.output_bytes) == [], command
+    assert len(list(tmp_path.iterdir())) == 3 * (1 + len(FORMATS))
+    assert secrets.found_under(tmp_path) == []
+
+
+def test_an_old_dump_is_redacted_and_stays_of_use(tmp_path):
+    # GIVEN a dump as an older version wrote it, with everything in it
+    old = _dump()
+    text = f"ValueError: {secrets.exception()}"
+    old = replace(
+        old,
+        fault=replace(old.fault, facts={"kind": text, "where": f"/home/{secrets.FILE}/x/y.py"}),
+        launch=replace(old.launch, arguments={"rid": secrets.REQUEST, "bmm1_scale": 0.5}),
+        provenance={
+            "host": secrets.HOST,
+            "command": f"/opt/{secrets.COMMAND}/launch_server.py",
+            "environment": {**secrets.planted_environment(), "CUDA_LAUNCH_BLOCKING": "1"},
+            "versions": {"torch": "2.13.0", secrets.URL: "1"},
+            "gpu": "NVIDIA H200",
+            "note": text,
+        },
+        history=({"sequence": 1, "source": text, "stale": "its pool: none"},),
+        kv={"k": np.full(8, secrets.KV, np.float16)},
+        extra={"notes": text.encode()},
+    )
+    (tmp_path / "old").write_bytes(encode(old))
+    assert len(secrets.found_under(tmp_path)) > 30
+    # WHEN it is redacted
+    command = ["redact", str(tmp_path / "old"), "-o", str(tmp_path / "new")]
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 0, done.output
+    (tmp_path / "old").unlink()
+    # THEN no secret is left, and the evidence is
+    assert secrets.found_under(tmp_path) == []
+    new = read_dump(tmp_path / "new")
+    assert np.array_equal(new.tables.page_table.values, old.tables.page_table.values)
+    assert new.provenance["environment"]["CUDA_LAUNCH_BLOCKING"] == "1"
+    assert new.provenance["gpu"] == "NVIDIA H200" and new.launch.arguments["bmm1_scale"] == 0.5
+    assert new.history[0] == {"sequence": 1, "source": REMOVED, "stale": "its pool: none"}
+    assert encode(redact(new)) == encode(new)
+
+
+def test_a_value_is_told_only_in_the_form_that_its_name_has():
+    assert environment({"CUDA_VISIBLE_DEVICES": "0,1", "NCCL_X": "1"}) == {
+        "CUDA_VISIBLE_DEVICES": "0,1"
+    }
+    assert set(environment(dict.fromkeys(VARIABLES, "Bearer x")).values()) == {SET}
+
+
+def test_host_and_user_are_told_where_that_was_asked_for(tmp_path):
+    for asked in (False, True):
+        path, _ = DumpStore(tmp_path, identity=asked).save(_dump(), "A")
+        told = {name: read_dump(path).provenance.get(name) for name in identity()}
+        assert told == (identity() if asked else dict.fromkeys(identity()))
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("a page of another request, row 3", "a page of another request, row 3"),
+        ("SWAKVPool at /srv/models/x/pool.py:31", "SWAKVPool at pool.py:31"),
+        ("see https://u:p@host/x now", "see (removed) now"),
+        ("cannot tokenise 'a prompt that nobody else may read'", "cannot tokenise (removed)"),
+        ("first line\nsecond", "first line"),
+        ("7/8 of 16 entries (1/2)", "7/8 of 16 entries (1/2)"),
+    ],
+)
+def test_a_sentence_loses_paths_addresses_and_quotations(text, kept):
+    assert sentence(text) == kept
+
+
+def test_the_variables_that_this_toolkit_reads_are_told():
+    from triage import config
+
+    ours = {name for name in vars(config).values() if isinstance(name, str) and "TRTLLM" in name}
+    ours = {name for name in ours if name.isupper()} - {config.DIRECTORY, config.IDENTITY}
+    assert ours <= set(VARIABLES), os.linesep.join(ours - set(VARIABLES))

@@ -1,0 +1,181 @@
+"""The tables of docs/results: made by the command above each, never by hand.
+
+A table stands between two comments that name its command and a digest of what it was made
+from: the catalogue whose entries are its rows, or the stored files that it sums up. Where
+that has changed since, the table is stale, and `tests/packaging/test_documents.py` fails.
+
+    python -m triage.bench.results            which tables there are, and whether they are stale
+    python -m triage.bench.results NAME ...   run the command and put its table in place
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from triage.errors import TriageError
+
+RESULTS = Path("docs/results")
+END = "<!-- end of table -->"
+
+
+class TableNotMade(TriageError):
+    """The command of a table failed, or its page has no place for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table: `command` prints its Markdown, `reads` says what it is about.
+
+    command: a shell line from the root of the repository; lines that begin with "|" are kept.
+    reads: one line per thing the table must be as new as, in any order.
+    """
+
+    name: str
+    command: str
+    reads: Callable[[], Iterable[str]]
+
+    @property
+    def page(self) -> Path:
+        return RESULTS / f"{self.name}.md"
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256("\n".join(sorted(self.reads())).encode()).hexdigest()[:12]
+
+    def stale(self, root: Path) -> str:
+        """Why the table has to be made again, "" if it has not."""
+        found = _place(self.name).search((root / self.page).read_text())
+        if found is None:
+            return f"{self.page} has no place for it"
+        if found["command"] != self.command:
+            return "its command has changed"
+        now = self.digest
+        return "" if found["digest"] == now else f"made from {found['digest']}, now {now}"
+
+    def put(self, root: Path, lines: Iterable[str]) -> None:
+        """Write the table, with what it was made from, in its place. Raises TableNotMade."""
+        page = root / self.page
+        head = f"<!-- table {self.name}: {self.command}\n     made from {self.digest} -->"
+        text, places = _place(self.name).subn(
+            lambda _: "\n".join([head, *lines, END]), page.read_text()
+        )
+        if places != 1:
+            raise TableNotMade(f"{self.page} has {places} places for table {self.name}, not one")
+        page.write_text(text)
+
+    def make(self, root: Path) -> None:
+        """Run the command, which may take minutes, and write what it prints."""
+        words = [sys.executable if word == "python" else word for word in shlex.split(self.command)]
+        if words[0] == "triage":
+            words[:1] = [sys.executable, "-m", "triage"]
+        done = subprocess.run(words, cwd=root, stdout=subprocess.PIPE, text=True)
+        lines = [line for line in done.stdout.splitlines() if line.startswith("|")]
+        if done.returncode or not lines:
+            raise TableNotMade(f"`{self.command}` ended with {done.returncode}, {len(lines)} rows")
+        self.put(root, lines)
+
+
+def _place(name: str) -> re.Pattern[str]:
+    return re.compile(
+        rf"<!-- table {re.escape(name)}: (?P<command>.*)\n     made from (?P<digest>\w+) -->\n"
+        rf"(?:.*\n)*?{re.escape(END)}"
+    )
+
+
+def _bugs() -> Iterator[str]:
+    from triage.lab.bugs import CATALOGUE
+
+    for bug in CATALOGUE.values():
+        yield f"{bug.name}: {bug.what}"
+
+
+def _defects() -> Iterator[str]:
+    from triage_kernels.validate.defects import DEFECTS
+
+    for mutant in DEFECTS:
+        yield f"{mutant.name} {mutant.op}: {mutant.what}"
+
+
+def _checks() -> Iterator[str]:
+    from triage.bench.family_cost import WHEN
+
+    for check, when in WHEN.items():
+        yield f"{check}: {when}"
+
+
+def _causes() -> Iterator[str]:
+    from triage.lab.bugs import CATALOGUE
+
+    for bug in CATALOGUE.values():
+        yield f"{bug.name}: {bug.cause} {' '.join(bug.also)}"
+
+
+def _provable() -> Iterator[str]:
+    from triage.verify.prove import PROVABLE
+
+    yield from PROVABLE
+
+
+def _file(path: Path) -> Callable[[], Iterator[str]]:
+    """A stored record: its digest."""
+
+    def digest() -> Iterator[str]:
+        yield hashlib.sha256(path.read_bytes()).hexdigest()
+
+    return digest
+
+
+_RELEASES = ("0.5.12.post1", "0.5.13.post1", "0.5.14", "0.5.15.post1", "0.5.18", "0.5.23")
+
+TABLES = {
+    table.name: table
+    for table in (
+        Table(
+            "matrix",
+            "triage lab matrix " + " ".join(f"--sglang {r}" for r in _RELEASES) + " --markdown",
+            _bugs,
+        ),
+        Table("traps-cost", "python -m triage.bench.family_cost --markdown", _checks),
+        Table("explain", "python -m tests.explain.confusion", _causes),
+        Table("verify", "triage verify --markdown", _provable),
+        Table(
+            "gpu-smoke",
+            "python -m triage.bench.smoke_table docs/results/logs/gpu-smoke.json.xz",
+            _file(Path("docs/results/logs/gpu-smoke.json.xz")),
+        ),
+        Table("kernel-mutants", "triage kernels mutants --markdown /dev/stdout", _defects),
+    )
+}
+
+
+@click.command()
+@click.argument("names", nargs=-1, type=click.Choice(list(TABLES)))
+def main(names: tuple[str, ...]) -> None:
+    """Make the tables NAMES of docs/results again; without a name, say which are stale."""
+    root = Path.cwd()
+    for name in names:
+        click.echo(f"{name}: {TABLES[name].command}", err=True)
+        TABLES[name].make(root)
+        click.echo(f"wrote {TABLES[name].page}")
+    if names:
+        return
+    stale = {name: table.stale(root) for name, table in TABLES.items()}
+    for name, why in stale.items():
+        click.echo(f"{name}: {'stale, ' + why if why else 'as new as what it reads'}")
+    raise SystemExit(1 if any(stale.values()) else 0)
+
+
+if __name__ == "__main__":
+    try:
+        main(standalone_mode=True)
+    except TriageError as error:
+        sys.exit(str(error))

@@ -1,0 +1,177 @@
+"""`triage lab bugs`, `matrix` and `versions`: the catalogue from the command line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from triage.commands.lab_options import counted, under
+from triage.commands.options import force_option
+from triage.config import DEFAULT_DIRECTORY
+from triage.errors import LabError
+from triage.files.reports import report_json
+from triage.files.text import console, echo
+from triage.files.writing import check_output, write_output
+
+
+@click.command()
+@click.argument("names", nargs=-1)
+@click.option("--sglang", "version", help="Play under this release instead of the installed one.")
+@click.option("--dir", "directory", type=click.Path(path_type=Path), default=DEFAULT_DIRECTORY)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def bugs(names: tuple[str, ...], version: str | None, directory: Path, as_json: bool) -> None:
+    """List the catalogue, or play the bugs called NAMES with all traps on.
+
+    Exit code: 0 listed, or every one played was caught; 1 one was missed; 2 usage.
+    """
+    if not names:
+        _list(as_json)
+        return
+    under(version)
+    from triage.lab.bugs import find
+    from triage.lab.matrix import run
+
+    lines = run([find(name) for name in names], directory).lines
+    if as_json:
+        echo(report_json("lab-bug", [line.json() for line in lines]))
+    for line in lines if not as_json else ():
+        echo(f"{line.bug} (SGLang {line.sglang}): {line.what}")
+        if line.not_applicable:
+            echo(f"  not played: {line.not_applicable}")
+            continue
+        echo(f"  without traps: {line.untrapped}")
+        caught = "caught" if line.caught else "MISSED"
+        echo(f"  {caught}: {line.summary or 'nothing fired'}")
+        echo(f"  explained: {line.explained or 'no dump'} {line.named}; fix: {line.fixed}")
+    raise SystemExit(0 if all(line.not_applicable or line.caught for line in lines) else 1)
+
+
+def _list(as_json: bool) -> None:
+    from triage.lab.bugs import CATALOGUE
+
+    if as_json:
+        known = [
+            {
+                "name": bug.name,
+                "what": bug.what,
+                "reference": bug.reference,
+                "released": bug.released,
+                "invariants": list(bug.invariants),
+            }
+            for bug in CATALOGUE.values()
+        ]
+        echo(report_json("lab-bugs", known))
+        return
+    for bug in CATALOGUE.values():
+        origin = "released" if bug.released else "put back"
+        echo(f"{bug.name:32} {'/'.join(bug.invariants):12} {origin:9} {bug.what}")
+    echo(f"{len(CATALOGUE)} bugs; triage lab bugs NAME plays one, triage lab matrix all")
+
+
+@click.command()
+@click.option("--sglang", "releases", multiple=True, help="Under this release; may be given again.")
+@click.option("--dir", "directory", type=click.Path(path_type=Path), default=DEFAULT_DIRECTORY)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--markdown", is_flag=True, help="Print a Markdown table.")
+@click.option("--html", "page", type=click.Path(path_type=Path), help="Write a page here as well.")
+@force_option
+def matrix(
+    releases: tuple[str, ...],
+    directory: Path,
+    as_json: bool,
+    markdown: bool,
+    page: Path | None,
+    force: bool,
+) -> None:
+    """Play the whole catalogue: traps on, bounds only, fixes on; false alarms beside it.
+
+    Exit code: 0 everything that applies was caught and nothing else fired, 1 not, 2 usage.
+    """
+    from triage.report import matrix as report
+
+    if page is not None:
+        check_output(page, force=force)
+    lines: list[dict[str, Any]] = []
+    for release in releases or ("",):
+        lines += _lines(release, directory)
+    if as_json:
+        echo(report_json("lab-matrix", lines))
+    elif markdown:
+        echo(report.markdown(lines))
+    else:
+        _table(lines)
+    if page is not None:
+        write_output(page, report.html(lines).encode(), force=force)
+    if not as_json:
+        echo(report.summary(lines))
+        if page is not None:
+            echo(f"wrote {page}")
+    good = all(
+        line["not_applicable"] or (line["caught"] and not line["false_alarm"]) for line in lines
+    )
+    raise SystemExit(0 if good else 1)
+
+
+def _lines(release: str, directory: Path) -> list[dict[str, Any]]:
+    """The lines of one release: here, or in a process of its own."""
+    if release:
+        from triage.lab import versions
+
+        command = [sys.executable, "-m", "triage", "lab", "matrix", "--json"]
+        done = subprocess.run(
+            [*command, "--dir", str(directory)],
+            env=versions.environment(release),
+            stdout=subprocess.PIPE,
+            stderr=None if sys.stderr.isatty() else subprocess.PIPE,  # the bar, or the reason
+            text=True,
+        )
+        if done.returncode not in (0, 1) or not done.stdout.strip():
+            why = (done.stderr or "see above").strip()[-500:]
+            raise LabError(f"the matrix failed on SGLang {release}: {why}")
+        made: list[dict[str, Any]] = json.loads(done.stdout.strip().splitlines()[-1])["rows"]
+        return made
+    under(None)
+    from triage.lab.bugs import CATALOGUE
+    from triage.lab.matrix import run
+
+    found = counted("bugs", lambda progress: run(CATALOGUE.values(), directory, progress))
+    return [line.json() for line in found.lines]
+
+
+def _table(lines: list[dict[str, Any]]) -> None:
+    from rich.table import Table
+
+    from triage.report.matrix import columns, rows
+
+    table = Table(*columns(lines))
+    for row in rows(lines):
+        table.add_row(*row)
+    console().print(table)
+
+
+@click.command("versions")
+@click.argument("scenario", default="smoke")
+@click.option("--install", multiple=True, help="Fetch this release first; may be given again.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def releases(scenario: str, install: tuple[str, ...], as_json: bool) -> None:
+    """Run SCENARIO with the traps on under every SGLang release at hand.
+
+    Exit code: 0 clean on all, 1 not, 2 usage.
+    """
+    from triage.lab import versions
+
+    for version in install:
+        versions.install(version)
+    results = []
+    for result in versions.run_all(scenario):
+        results.append(result)
+        if not as_json:
+            echo(f"{result['sglang']:14} {result['outcome']:8} {result['detail']}")
+    if as_json:
+        echo(report_json("lab-versions", results))
+    raise SystemExit(0 if all(result["outcome"] == "clean" for result in results) else 1)

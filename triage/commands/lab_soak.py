@@ -1,0 +1,154 @@
+"""`triage lab soak` and `triage lab machine`: the drawn lifecycles from the command line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from triage.commands.lab_options import counted, under
+from triage.config import DEFAULT_DIRECTORY, MODES
+from triage.errors import LabError
+from triage.files.reports import report_json
+from triage.files.text import echo
+
+NEEDS = "drawn lifecycles need hypothesis: pip install 'sglang-triage[test]'"
+
+
+@click.command()
+@click.option("--steps", default=2000, show_default=True, type=click.IntRange(min=1))
+@click.option("--seed", default=0, show_default=True, help="Number of the first search.")
+@click.option(
+    "--sglang",
+    "releases",
+    multiple=True,
+    help="Under this release; may be given again, or `all`: the steps are shared among them.",
+)
+@click.option("--dir", "directory", type=click.Path(path_type=Path), default=DEFAULT_DIRECTORY)
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="JSON lines, one a search; a second run with the same file goes on.",
+)
+@click.option(
+    "--mode",
+    type=click.Choice(MODES),
+    default="raise",
+    show_default=True,
+    help="Of the traps; but for raise, what the scheduler frees lands inside a queued forward.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def soak(
+    steps: int,
+    seed: int,
+    releases: tuple[str, ...],
+    directory: Path,
+    output: Path | None,
+    mode: str,
+    as_json: bool,
+) -> None:
+    """Lifecycles drawn by Hypothesis, in which nothing may fire, until STEPS decode steps.
+
+    Exit code: 0 nothing fired, 1 a false alarm or a finding, 2 usage.
+    """
+    from triage.lab import versions
+    from triage.lab.soak import SoakReport, lines_of
+
+    wanted = tuple(versions.available()) if "all" in releases else releases
+    if len(wanted) > 1:
+        if output is None:
+            raise LabError("several releases run in processes of their own: give --output FILE")
+        share = -(-steps // len(wanted))
+        for version in wanted:
+            _run_under(version, share, seed, directory, output, mode)
+        report = SoakReport.of(line for line in lines_of(output) if line["sglang"] in wanted)
+    else:
+        report = _run_here(wanted[0] if wanted else None, steps, seed, directory, output, mode)
+    echo(report_json("lab-soak", report.json()) if as_json else text(report.json()))
+    if output is not None and not as_json:
+        echo(f"wrote {output}")
+    raise SystemExit(1 if report.alarms or report.findings else 0)
+
+
+def _run_here(
+    version: str | None, steps: int, seed: int, directory: Path, output: Path | None, mode: str
+) -> Any:
+    under(version)
+    from triage.lab.soak import soak as run
+
+    try:
+        return counted("decode steps", lambda bar: run(steps, seed, directory, output, bar, mode))
+    except ModuleNotFoundError as error:
+        if error.name != "hypothesis":
+            raise
+        raise LabError(NEEDS) from error
+
+
+def _run_under(
+    version: str, steps: int, seed: int, directory: Path, output: Path, mode: str
+) -> None:
+    from triage.lab import versions
+
+    command = [sys.executable, "-m", "triage", "lab", "soak", "--steps", str(steps)]
+    command += ["--seed", str(seed), "--dir", str(directory), "--output", str(output), "--json"]
+    command += ["--mode", mode]
+    echo(f"SGLang {version}: {steps} steps", err=True)
+    done = subprocess.run(command, env=versions.environment(version), stdout=subprocess.PIPE)
+    if done.returncode not in (0, 1):
+        raise LabError(f"the run under SGLang {version} ended with exit code {done.returncode}")
+
+
+def text(report: dict[str, Any]) -> str:
+    """The report for a terminal: totals, steps by combination, what fired and its script."""
+    from triage.lab.combinations import left_out
+
+    lines = [
+        f"{report['steps']} decode steps of {report['examples']} lifecycles in "
+        f"{report['searches']} searches, {report['seconds']:.0f} s",
+        f"  {report['launches']} launches, {report['allocator_events']} allocator calls, "
+        f"{report['ledger_audits']} free lists equal to the ledger",
+        f"  {len(report['alarms'])} false alarms, {len(report['findings'])} findings",
+        f"{'SGLang':14} {'draft':8} {'page':>4} {'radix':6} {'steps':>7}",
+    ]
+    for version, draft, page, radix, steps in report["cells"]:
+        lines.append(f"{version:14} {draft:8} {page:4} {radix:6} {steps:7}")
+    for version in dict.fromkeys(row[0] for row in report["cells"]):
+        lines += [f"left out on {version}: {sentence}" for sentence in left_out(version)]
+    for kind in ("alarms", "findings"):
+        for found in report[kind]:
+            lines.append(f"{kind[:-1]} on {found['sglang']}, search {found['number']}:")
+            lines += [f"  {line}" for line in found["error"].splitlines()]
+            lines.append(f"  oracle: {found['oracle']}")
+            lines += ["  shortest script found:", found["script"]]
+    return "\n".join(lines)
+
+
+@click.command()
+@click.option("--examples", default=20, show_default=True, type=click.IntRange(min=1))
+@click.option("--steps", default=20, show_default=True, help="Rules per example, at most.")
+@click.option("--seed", default=0, show_default=True, help="Number of the search.")
+@click.option("--sglang", "version", help="Under this release instead of the installed one.")
+@click.option("--dir", "directory", type=click.Path(path_type=Path), default=DEFAULT_DIRECTORY)
+def machine(examples: int, steps: int, seed: int, version: str | None, directory: Path) -> None:
+    """One search of drawn lifecycles, traps on; a failure is shrunk to a short script.
+
+    Exit code: 0 nothing fired, 1 something did, 2 usage.
+    """
+    under(version)
+    try:
+        from triage.lab.machine import search
+    except ModuleNotFoundError as error:
+        raise LabError(NEEDS) from error
+    tally, failure = search(examples, steps, directory, number=seed)
+    played = f"{tally.examples} lifecycles, {sum(tally.steps.values())} decode steps"
+    if failure is None:
+        echo(f"{played}: nothing fired")
+        return
+    echo(failure.error)
+    echo(f"oracle: {failure.oracle}")
+    echo("shortest script found:")
+    echo(failure.script)
+    raise SystemExit(1)

@@ -1,0 +1,175 @@
+"""The eager twins of `triage/device/checker_kernels.py`: the host checks, writing the same state.
+
+On a CPU they are the production path (the Triton interpreter takes
+milliseconds per row); the kernels are tested against them. They read results
+back, which on a CPU costs nothing and on a GPU would be a sync.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from triage.device.checker_kernels import (
+    COUNTS,
+    CURSOR,
+    FLOOR,
+    HEADER,
+    INVARIANTS,
+    LAUNCHES,
+    RECORD,
+    TENSORS,
+    UNKNOWN,
+)
+from triage.evidence import Violation
+from triage.invariants import graph, reads, writes
+from triage.invariants.findings import Findings
+from triage.invariants.reads import IndexSpace
+
+
+def check_table(
+    state: Tensor,
+    capacity: int,
+    block_tables: Tensor,
+    cache_seqlens: Tensor,
+    space: IndexSpace,
+    *,
+    window_left: int,
+    q_len: int | Tensor,
+    cum_seq_lens_q: Tensor | None,
+    req_pool_indices: Tensor | None,
+    req_to_token: Tensor | None,
+    full_to_swa: Tensor | None,
+    num_real_rows: int | Tensor | None,
+    check_padding: bool,
+    padded_length: int | None,
+    safe_table: Tensor | None,
+    safe_lengths: Tensor | None,
+    tag: int,
+) -> None:
+    """Twin of `check_table_kernel`: `reads.check_table`, kept in `state` as the kernel keeps it.
+
+    Args: as `DeviceChecker.check_table` hands them on, its forms already judged; besides,
+        state: `(HEADER + capacity * RECORD,)`, int64. Mutated: counts, and the first
+            offenders while there is room.
+        capacity: offenders that `state` has room for.
+        block_tables: `(rows, width)`; cache_seqlens: `(rows,)`, tokens.
+        safe_table, safe_lengths: `(rows, width)` and `(rows,)`, int32, both or none.
+            Mutated: live ids outside the pool and dead columns are page 0, lengths lie in
+            [0, width * page_size].
+        tag: any number; stands with each offender.
+    Cost: that of the host checks, and a read of `state` and of every count: a sync on a GPU.
+    """
+    found = reads.check_table(
+        block_tables,
+        cache_seqlens,
+        space,
+        window_left=window_left,
+        q_len=q_len,
+        cum_seq_lens_q=cum_seq_lens_q,
+        req_pool_indices=req_pool_indices,
+        req_to_token=req_to_token,
+        full_to_swa=full_to_swa,
+        num_real_rows=num_real_rows,
+    )
+    both = [found]
+    if check_padding and num_real_rows is not None:
+        padding = graph.check_padding(
+            block_tables,
+            cache_seqlens,
+            space,
+            num_real_rows=num_real_rows,
+            req_pool_indices=req_pool_indices,
+            padded_length=padded_length,
+        )
+        both.append(padding)
+    if safe_table is not None and safe_lengths is not None:
+        _write_safe_copy(block_tables, cache_seqlens, space, found, safe_table, safe_lengths)
+    _keep(state, capacity, both, tag)
+
+
+def check_writes(
+    state: Tensor,
+    capacity: int,
+    out_cache_loc: Tensor,
+    space: IndexSpace,
+    *,
+    swa_loc: Tensor | None,
+    swa_space: IndexSpace | None,
+    full_to_swa: Tensor | None,
+    req_pool_indices: Tensor | None,
+    tokens_per_row: int,
+    num_real_tokens: int | Tensor | None,
+    tag: int,
+) -> None:
+    """Twin of `check_writes_kernel`: `writes.check_writes`, kept in `state` likewise.
+
+    Args: as `DeviceChecker.check_writes` hands them on; `state`, `capacity` and `tag` as in
+        `check_table`. `out_cache_loc` and `swa_loc` are `(tokens,)`, in slots.
+    Cost: as `check_table`.
+    """
+    found = writes.check_writes(
+        out_cache_loc,
+        space,
+        swa_loc=swa_loc,
+        swa_space=swa_space,
+        full_to_swa=full_to_swa,
+        req_pool_indices=req_pool_indices,
+        tokens_per_row=tokens_per_row,
+        num_real_tokens=num_real_tokens,
+    )
+    _keep(state, capacity, [found], tag)
+
+
+def _write_safe_copy(
+    table: Tensor,
+    length: Tensor,
+    space: IndexSpace,
+    found: Findings,
+    safe_table: Tensor,
+    safe_lengths: Tensor,
+) -> None:
+    width, page = table.shape[1], space.page_size
+    reach = length.to(torch.int64).clamp(0, width * page)
+    keep = torch.arange(width, device=table.device) < ((reach + page - 1) // page)[:, None]
+    for fault in found.faults:
+        if fault.invariant == "I1":
+            keep = keep & ~fault.mask
+    safe_table.copy_(torch.where(keep, table, 0))
+    safe_lengths.copy_(reach)
+
+
+def _keep(state: Tensor, capacity: int, found: list[Findings], tag: int) -> None:
+    launch = int(state[LAUNCHES])
+    state[LAUNCHES] += 1
+    for findings in found:
+        for fault, total in zip(findings.faults, findings.summary.tolist(), strict=False):
+            if total == 0:
+                continue
+            place = int(state[CURSOR] - state[FLOOR])
+            state[CURSOR] += total
+            state[COUNTS + INVARIANTS.index(fault.invariant)] += total
+            for violation in fault.first(max(0, capacity - place)):
+                start = HEADER + place * RECORD
+                state[start : start + RECORD] = torch.tensor(_record(violation, launch, tag))
+                place += 1
+
+
+def _record(violation: Violation, launch: int, tag: int) -> list[int]:
+    def known(number: int | None) -> int:
+        return UNKNOWN if number is None else number
+
+    return [
+        INVARIANTS.index(violation.invariant),
+        TENSORS.index(violation.tensor),
+        violation.row,
+        violation.column,
+        violation.value,
+        known(violation.expected),
+        violation.low,
+        violation.high,
+        known(violation.req_pool_index),
+        known(violation.in_window),
+        launch,
+        tag,
+    ]

@@ -1,0 +1,135 @@
+"""Start `triage.doctor.child`, wait for it, and make findings of what it told or how it ended.
+
+Imports the standard library and our errors only: what is broken here is met by the child.
+A child that dies in a stage that the others can do without is started once more without it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from triage.errors import LabError
+
+CRASHED, TIMED_OUT, NOT_REACHED = "crashed", "timed out", "not reached"
+
+_CAN_DO_WITHOUT = frozenset({"gpu", "torchvision", "flashinfer"})
+_ORDER = ("packages", "gpu", "torch", "torchvision", "flashinfer", "sglang", "bind", "requested")
+
+Facts = dict[str, Any]
+Stages = dict[str, Facts]
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """What one child told, and the stage it died in, "" if it ran to its end."""
+
+    stages: Stages
+    died_in: str = ""
+
+
+def ask(
+    environment: Mapping[str, str], release: str | None = None, timeout_s: float = 120
+) -> Stages:
+    """Stage -> its facts, `state` among them; every stage is there.
+
+    Args:
+        environment: of the child.
+        release: of SGLang, unpacked beside the installed one; None for the installed one.
+        timeout_s: for the whole of one child; what did not end by then is `timed out`.
+    Raises:
+        LabError: for a release that is not there, with those that are.
+    """
+    command = [sys.executable, "-m", "triage.doctor.child"]
+    command += ["--release", release] if release else []
+    stages: Stages = {}
+    skip: set[str] = set()
+    while True:
+        without = ["--skip", ",".join(sorted(skip))] if skip else []
+        ended = _run([*command, *without], environment, timeout_s)
+        for name, facts in ended.stages.items():
+            if name not in skip:
+                stages[name] = facts
+        if ended.died_in not in _CAN_DO_WITHOUT or ended.died_in in skip:
+            break
+        skip.add(ended.died_in)
+    if "no_release" in stages.get("packages", {}):
+        raise LabError(stages["packages"]["no_release"])
+    return {name: stages.get(name, {"state": NOT_REACHED}) for name in _ORDER}
+
+
+def _run(command: list[str], environment: Mapping[str, str], timeout_s: float) -> _Ended:
+    with tempfile.TemporaryFile("w+", errors="replace") as said:
+        child = subprocess.Popen(
+            command,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=said,
+            text=True,
+            start_new_session=True,  # so that what it started can be ended with it
+        )
+        late = False
+        try:
+            told, _ = child.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            late = True
+            os.killpg(child.pid, signal.SIGKILL)
+            told, _ = child.communicate()
+        except BaseException:
+            os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+            raise
+        said.seek(0)
+        words = said.read()
+    stages, began = _told(told)
+    if not late and child.returncode == 0:
+        return _Ended(stages)
+    died_in = began or "packages"
+    facts: Facts = {"state": TIMED_OUT, "reason": f"did not end within {timeout_s:g} s"}
+    if not late:
+        facts = {"state": CRASHED, "reason": f"{_how(child.returncode)}: {last_words(words)}"}
+    return _Ended({**stages, died_in: facts}, died_in)
+
+
+def _told(output: str) -> tuple[Stages, str]:
+    """The stages that ended, and the one that began and did not."""
+    stages: Stages = {}
+    began = ""
+    for line in output.splitlines():
+        try:
+            facts = json.loads(line)
+        except ValueError:
+            continue  # cut by the end of the process
+        name = facts.pop("stage")
+        if facts.pop("began", False):
+            began = name
+        else:
+            stages[name], began = facts, ""
+    return stages, began
+
+
+def _how(code: int) -> str:
+    """`SIGABRT` for a signal, else the exit code."""
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:
+        return f"signal {-code}"
+
+
+def last_words(text: str) -> str:
+    """The line of a dead process's standard error that says why: C++'s `what()`, else the last."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    for line in reversed(lines):
+        if line.startswith("what():"):
+            return line.removeprefix("what():").strip()
+    return lines[-1] if lines else "it said nothing"

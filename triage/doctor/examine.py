@@ -1,0 +1,115 @@
+"""Everything the doctor knows, in one record: environment, stages, coverage and exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from triage import config
+from triage.doctor.ask import Stages, ask
+from triage.doctor.child import FOUND
+from triage.errors import ConfigError
+from triage.sglang.launch.coverage import Served, not_checked, served
+
+EVERY_TRAP_BINDS, ONE_DOES_NOT, BAD_ENVIRONMENT, NOTHING_TO_ASK = range(4)
+
+WITHOUT_A_GPU = "sm_100"
+"""The GPU that is answered for where there is none: the one this is about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What `triage doctor` prints.
+
+    refused: the sentence with which the plugin would end a server, "" if it would not.
+    warnings: what it would say and go on.
+    """
+
+    refused: str
+    warnings: list[str]
+    asked: config.Config
+    stages: Stages
+    served: Served
+    flags: tuple[str, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """`BAD_ENVIRONMENT` before all else: with it no server starts."""
+        if self.refused:
+            return BAD_ENVIRONMENT
+        if self.sglang_absent:
+            return NOTHING_TO_ASK
+        return EVERY_TRAP_BINDS if self.traps_active else ONE_DOES_NOT
+
+    @property
+    def sglang_absent(self) -> bool:
+        installed = self.stages["packages"].get("installed", {})
+        return bool(installed) and not installed["sglang"]["present"]
+
+    @property
+    def traps_active(self) -> bool:
+        """With a GPU the scheduler's hooks too, without which no exception comes in time."""
+        served_here = self.stages["gpu"]["state"] == FOUND
+        blind = served_here and "no_scheduler" in self.stages["sglang"]
+        return bool(self.stages["bind"].get("active")) and not blind
+
+    @property
+    def enabled(self) -> frozenset[str]:
+        return config.invariants_of(self.asked.checks)
+
+    def left_out(self, mode: str) -> tuple[list[str], list[str]]:
+        """(everywhere, in CUDA graphs): what `mode` does not check of what is asked for."""
+        reads = frozenset(self.stages["bind"].get("reads_device", ()))
+        return not_checked(mode, self.enabled, reads)
+
+    def json(self) -> dict[str, Any]:
+        modes = {}
+        for mode in config.MODES:
+            everywhere, in_graphs = self.left_out(mode)
+            modes[mode] = {"left_out": everywhere, "left_out_in_graphs": in_graphs}
+        bind = self.stages["bind"]
+        return {
+            "exit_code": self.exit_code,
+            "environment": {"refused": self.refused, "warnings": self.warnings},
+            "traps_active": self.traps_active,
+            "hooks": bind.get("hooks", []),
+            "not_applicable": bind.get("not_applicable", {}),
+            "stages": {
+                name: {key: facts[key] for key in facts if key not in ("hooks", "not_applicable")}
+                for name, facts in self.stages.items()
+            },
+            "arch": self.served.arch,
+            "flags": list(self.flags),
+            "flags_assumed": self.served.assumed,
+            "cuda_graphs": self.served.graphs,
+            "launches": [{**asdict(each), "seen": each.seen} for each in self.served.launches],
+            "modes": modes,
+        }
+
+
+def examine(
+    environment: Mapping[str, str],
+    *,
+    release: str | None = None,
+    arch: str | None = None,
+    flags: Sequence[str] = (),
+    timeout_s: float = 120,
+) -> Examined:
+    """Ask the environment, the machine and its SGLang; raises LabError for an unknown release."""
+    refused, asked = "", config.Config()
+    try:
+        asked = config.from_environment(environment)
+    except ConfigError as error:
+        refused = str(error)
+    stages = ask(environment, release, timeout_s)
+    if not refused:
+        refused = stages["requested"].get("refused", "")
+    return Examined(
+        refused=refused,
+        warnings=config.warnings(environment),
+        asked=asked,
+        stages=stages,
+        served=served(flags, arch or stages["gpu"].get("arch", WITHOUT_A_GPU)),
+        flags=tuple(flags),
+    )

@@ -1,0 +1,519 @@
+"""What an observation means where no dump lies beside it, what it lacks, and how to get that.
+
+One function per kind of text. Each says what is told and what is not; what is not told is
+named as missing with the command that would get it, and never guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from triage.dump.kernel_names import Kernel, Role, kernel_of, short, trtllm_gen_name
+from triage.dump.observation import DEVICE_FAULTS, Access, Failure, Form, Observation
+
+ARM = "SGLANG_TRTLLM_MHA_DEBUG=1 SGLANG_TRTLLM_MHA_DEBUG_CHECKS={checks} <the same server command>"
+CONTAIN = "SGLANG_TRTLLM_MHA_DEBUG=1 SGLANG_TRTLLM_MHA_DEBUG_MODE=contain <the same server command>"
+CORE = (
+    "CUDA_ENABLE_COREDUMP_ON_EXCEPTION=1 CUDA_COREDUMP_FILE=core.%h.%p <the same server command>, "
+    "then: cuda-gdb -batch -ex 'target cudacore core.<host>.<pid>' -ex 'info cuda kernels' "
+    "-ex 'x/i $errorpc' -ex 'info registers'"
+)
+SANITIZER = (
+    "compute-sanitizer --tool memcheck --target-processes all <the same server command>  "
+    "(slow: use --disable-cuda-graph and a short workload)"
+)
+BLOCKING = "CUDA_LAUNCH_BLOCKING=1 <the same server command, with --disable-cuda-graph>"
+LEVEL_10 = (
+    "FLASHINFER_LOGLEVEL=10 FLASHINFER_DUMP_DIR=calls <the same server command>, "
+    "then: triage explain calls"
+)
+WITH_DUMP = "triage explain {source} DUMP"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one observation tells. Texts are whole sentences.
+
+    attention, ours: of the kernel; None where it is not told. covered: is it a kernel that
+    the recorded launches can be? families: which checks of this tool see the class.
+    """
+
+    headline: str
+    says: tuple[str, ...]
+    missing: tuple[str, ...] = ()
+    next: tuple[str, ...] = ()
+    families: tuple[str, ...] = ()
+    attention: bool | None = None
+    covered: bool | None = None
+    ours: bool | None = None
+
+    def as_dict(self) -> dict[str, object]:
+        return {
+            "headline": self.headline,
+            "says": list(self.says),
+            "missing": list(self.missing),
+            "next": list(self.next),
+            "families": list(self.families),
+            "attention": self.attention,
+            "covered": self.covered,
+            "ours": self.ours,
+        }
+
+
+def read(seen: Observation) -> Reading:
+    """The reading of one observation."""
+    return _BY_FORM.get(seen.form, _unknown)(seen)
+
+
+_NOT_COVERED = (
+    "the family reads stands at the launches of trtllm_mha (trtllm-gen, XQA), not at this one; "
+    "the allocator's families see the slots and pages of any backend"
+)
+
+
+def _kernel_facts(kernel: Kernel | None) -> dict[str, bool | None]:
+    if kernel is None:
+        return {"attention": None, "covered": None, "ours": None}
+    known = kernel.role is not Role.UNKNOWN
+    return {
+        "attention": kernel.attention,
+        "covered": kernel.covered if known else None,
+        "ours": kernel.ours if known else None,
+    }
+
+
+def _device(seen: Observation) -> Reading:
+    """A device fault that a tool caught."""
+    kernel = kernel_of(seen.kernel, seen.kernel_at)
+    says: list[str] = []
+    missing: list[str] = []
+    if kernel is None:
+        missing.append("which kernel faulted")
+    else:
+        says.append(kernel.sentence())
+        says += _of_the_name(seen)
+    if kernel is not None and kernel.attention and not kernel.covered:
+        says.append(_NOT_COVERED)
+    if seen.kernel_at:
+        says.append(f"at {seen.kernel_at}")
+    says.append(_access(seen))
+    if seen.space in ("shared", "local"):
+        says.append(f"{seen.space} memory is the kernel's own: no page id leads there")
+    if seen.address is None:
+        missing.append("the faulting address")
+    says += _nearest(seen)
+    commands = _get_it(seen, kernel)
+    return Reading(
+        f"{seen.failure.value} in {short(seen.kernel) if seen.kernel else 'a kernel not told'}",
+        tuple(filter(None, says)),
+        tuple(missing) + (("read or write",) if seen.access is Access.UNKNOWN else ()),
+        commands,
+        _families(seen, kernel),
+        **_kernel_facts(kernel),
+    )
+
+
+def _of_the_name(seen: Observation) -> list[str]:
+    told = trtllm_gen_name(seen.kernel)
+    if told is None:
+        return []
+    parts = []
+    if told.head_dim is not None:
+        parts.append(f"head_dim {told.head_dim}")
+    if told.page_size is not None:
+        parts.append(f"pages of {told.page_size} tokens")
+    if told.windowed is not None:
+        parts.append("sliding or chunked window" if told.windowed else "no window")
+    if told.decode is not None:
+        parts.append("decode" if told.decode else "context")
+    return [f"its name tells: {', '.join(parts)}"] if parts else []
+
+
+def _access(seen: Observation) -> str:
+    if seen.access is Access.UNKNOWN and seen.address is None:
+        return ""
+    kind = "an access" if seen.access is Access.UNKNOWN else f"a {seen.access.value}"
+    size = f" of {seen.access_bytes} bytes" if seen.access_bytes else ""
+    where = f" of {seen.space} memory" if seen.space else ""
+    at = f" at {seen.address:#x}" if seen.address is not None else ""
+    more = "; whether it read or wrote is not told" if seen.access is Access.UNKNOWN else ""
+    return f"{kind}{size}{where}{at}{more}"
+
+
+def _nearest(seen: Observation) -> list[str]:
+    near = seen.nearest
+    if not near:
+        return []
+    size = f" of {near['bytes']:,} bytes" if near.get("bytes") else ""
+    base = f" at {near['address']:#x}" if near.get("address") else ""
+    distance = f"{near['distance']:,} bytes " if near.get("distance") else ""
+    text = f"{distance}{near.get('side', 'near')} the nearest allocation{base}{size}"
+    found = [text]
+    if near.get("bytes"):
+        found.append(
+            "with a dump of the same process that size tells whether it is a KV cache of the launch"
+        )
+    return found
+
+
+def _families(seen: Observation, kernel: Kernel | None) -> tuple[str, ...]:
+    if kernel is not None and kernel.role is Role.WRITES_KV:
+        return ("writes", "allocator")
+    if kernel is not None and kernel.role is Role.INDICES:
+        return ("geometry", "lifecycle", "spec")
+    if seen.space in ("shared", "local"):
+        return ()
+    if kernel is not None and kernel.covered:
+        return ("reads",) if seen.access is not Access.WRITE else ("writes",)
+    if kernel is not None and kernel.attention:
+        return ("allocator", "lifecycle")
+    if kernel is None or kernel.role is Role.UNKNOWN:
+        return ("reads", "writes")
+    return ()
+
+
+def _get_it(seen: Observation, kernel: Kernel | None) -> tuple[str, ...]:
+    found: list[str] = []
+    if seen.address is None:
+        found.append(SANITIZER if seen.form is not Form.SANITIZER else CORE)
+        if seen.form is Form.DEBUGGER:
+            found.append("in cuda-gdb: print $errorpc, x/i $errorpc, info registers")
+    families = _families(seen, kernel)
+    if families:
+        found.append(ARM.format(checks=",".join(families)))
+    if seen.space in ("shared", "local"):
+        pass
+    elif kernel is None or kernel.attention is not False or kernel.role is Role.WRITES_KV:
+        found.append(WITH_DUMP.format(source=seen.source or "LOG"))
+    elif not kernel.ours:
+        found.append("look at that kernel's caller: the traps of this tool do not see it")
+    return tuple(found)
+
+
+def _xid(seen: Observation) -> Reading:
+    number = int(seen.values.get("xid", 0))
+    if number == 31:
+        reading = _device(seen)
+        says = (f"Xid 31: {seen.values.get('means')}", *reading.says)
+        process = seen.values.get("process")
+        if process:
+            says = (*says, f"of process {process} (pid {seen.values.get('pid')})")
+        return Reading(
+            f"Xid 31, {seen.access.value} fault of the GPU at {seen.values.get('pci')}"
+            if seen.access is not Access.UNKNOWN
+            else f"Xid 31, a page fault of the GPU at {seen.values.get('pci')}",
+            says,
+            reading.missing,
+            (*_write_or_read(seen), *reading.next),
+            ("writes",) if seen.access is Access.WRITE else reading.families,
+        )
+    means = seen.values.get("means") or "a kind that is not known here"
+    if number == 13:
+        return Reading(
+            f"Xid 13 of the GPU at {seen.values.get('pci')}",
+            (
+                f"Xid 13: {means}",
+                "it tells that a kernel raised an exception on that GPU, and on which of its units",
+                "it cannot tell the address, the kernel, or whether it read or wrote; the ESR "
+                "numbers are flags of the unit",
+            ),
+            ("the faulting address", "which kernel faulted", "read or write"),
+            (CORE, CONTAIN),
+            ("reads", "writes"),
+        )
+    return Reading(
+        f"Xid {number} of the GPU at {seen.values.get('pci')}",
+        (f"Xid {number}: {means}",),
+        ("which kernel ran",),
+        ("nvidia-smi -q -d ECC,PAGE_RETIREMENT; dmesg for the Xid before it",),
+    )
+
+
+def _write_or_read(seen: Observation) -> tuple[str, ...]:
+    if seen.access is Access.WRITE:
+        return (ARM.format(checks="writes,allocator"),)
+    return ()
+
+
+def _host(seen: Observation) -> Reading:
+    """What the host heard: some kernel faulted, and where that was noticed."""
+    values = seen.values
+    says = []
+    attention = values.get("attention")
+    if values.get("noticed_at"):
+        says.append(f"noticed at {values['noticed_at']}")
+    if values.get("library"):
+        says.append(f"that is {values['library']}")
+    if values.get("frames"):
+        says.append(f"the host was in {values['frames'][-1]}")
+    if values.get("call"):
+        says.append(f"under a call of {values['call']}")
+    if seen.failure in DEVICE_FAULTS and not values.get("sanitizer"):
+        says.append(
+            "CUDA errors are told late: the kernel that faulted ran before that line, unless "
+            "CUDA_LAUNCH_BLOCKING=1 was set"
+        )
+    families: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    commands: tuple[str, ...] = ()
+    if seen.failure is Failure.ASSERT:
+        missing = ("which assertion, if its line is not in this log",)
+        commands = (BLOCKING,)
+        families = ("graph", "lifecycle")
+    elif seen.failure in DEVICE_FAULTS:
+        missing = ("which kernel faulted", "the faulting address", "read or write")
+        families, commands = ("reads", "writes"), (CONTAIN, CORE, BLOCKING)
+        if values.get("attention") and "trtllm" not in str(values.get("library")):
+            says.append(_NOT_COVERED)
+            families = ("allocator", "lifecycle")
+            commands = (ARM.format(checks="allocator,lifecycle"), CORE, BLOCKING)
+        if values.get("asynchronous") is None and values.get("frames"):
+            missing = ("whether CUDA_LAUNCH_BLOCKING=1 was set", *missing)
+    elif seen.failure is Failure.OUT_OF_MEMORY:
+        commands = ("triage pools  (work out the pools), or a smaller --mem-fraction-static",)
+    return Reading(
+        f"{seen.failure.value}, as the host heard of it",
+        tuple(says),
+        missing,
+        commands,
+        families,
+        attention=attention if isinstance(attention, bool) else None,
+    )
+
+
+def _assert(seen: Observation) -> Reading:
+    kernel = kernel_of(seen.kernel, seen.kernel_at)
+    what = seen.values.get("asserted", "")
+    says = [kernel.sentence() if kernel else "", f"asserted: {what}", f"at {seen.kernel_at}"]
+    bounds = any(word in str(what) for word in ("bounds", "< ", "index", "ind >=", "out of range"))
+    if bounds:
+        says.append(
+            "an index tensor of that operation is out of range: which tensor, its caller tells"
+        )
+    return Reading(
+        f"device-side assert in {short(seen.kernel)}",
+        tuple(filter(None, says)),
+        ("which call made it: the host hears of it later",),
+        (BLOCKING, ARM.format(checks="graph,lifecycle,allocator")),
+        ("graph", "lifecycle", "allocator"),
+        **_kernel_facts(kernel),
+    )
+
+
+def _exception(seen: Observation) -> Reading:
+    if seen.failure in DEVICE_FAULTS or seen.failure is Failure.OUT_OF_MEMORY:
+        return _host(seen)
+    values = seen.values
+    says = [f"{values.get('type')}: {values.get('message') or '(no text)'}"]
+    says += [f"in {frame}" for frame in (values.get("frames") or [])[-2:]]
+    if seen.failure is Failure.TREE:
+        return Reading(
+            "an assertion of SGLang's radix tree or cache",
+            (*says, "the tree's marks, locks or lists contradict each other; what made them do "
+             "so came before"),
+            ("the operation that broke it",),
+            (ARM.format(checks="tree,lifecycle"),),
+            ("tree", "lifecycle"),
+        )  # fmt: skip
+    return Reading(
+        f"an exception that is not known here: {values.get('type')}",
+        tuple(says),
+        (),
+        (CONTAIN,),
+    )
+
+
+def _leak(seen: Observation) -> Reading:
+    values = seen.values
+    pool = values.get("pool") or "KV"
+    armed = (ARM.format(checks="I4,I5,I6,I7"), ARM.format(checks="lifecycle,allocator,tree"))
+    families = ("lifecycle", "allocator")
+    if seen.failure is Failure.ROW_LEAK:
+        terms = values.get("terms") or {}
+        balance = ", ".join(f"{name}={number}" for name, number in terms.items())
+        return Reading(
+            "rows of req_to_token are lost, or counted twice",
+            (balance,),
+            (),
+            (ARM.format(checks="I14,I17"),),
+            ("lifecycle",),
+        )
+    if seen.failure is Failure.USED_AFTER_FREE:
+        pages = ", ".join(map(str, values.get("pages") or ()))
+        return Reading(
+            f"{values.get('count', 'some')} pages of the {pool} pool are held and free at once",
+            (f"pages {pages}" if pages else "", "whoever is handed them next overwrites them"),
+            ("which call freed them",),
+            (ARM.format(checks="I5,I6,I17"),),
+            families,
+        )
+    if "total" not in values:
+        return Reading(
+            f"SGLang's balance of the {pool} pool does not add up",
+            ("the line holds no sums",),
+            ("the sums",),
+            armed,
+            families,
+        )
+    total, counted, tokens = values["total"], values["seen"], values["tokens"]
+    balance = f"{pool} pool: {counted:,} of {total:,} tokens are accounted for"
+    if seen.failure is Failure.BALANCED:
+        return Reading(
+            f"the {pool} pool adds up",
+            (f"{balance}: nothing is lost in it",),
+        )
+    short_of = seen.failure is Failure.LEAK
+    what = "lost (in no part of the balance)" if short_of else "counted twice (an over-count)"
+    if values.get("busy"):
+        more = "told while requests run, so a request between two states can be what it is"
+    else:
+        more = "told at rest, where every page must be in one part"
+    return Reading(
+        f"{tokens:,} tokens of the {pool} pool are {what}: {_pages(values)}",
+        (balance, more),
+        ("which call lost them" if short_of else "which pages are in two parts",),
+        armed,
+        families,
+    )
+
+
+def _pages(values: dict[str, object]) -> str:
+    tokens, page = values.get("tokens"), values.get("page_size")
+    if not isinstance(tokens, int):
+        return "pages not recorded"
+    if isinstance(page, int) and page > 0:
+        pages = tokens // page
+        rest = f" and {tokens % page} tokens" if tokens % page else ""
+        return f"{pages} page{'s' if pages != 1 else ''} of {page}{rest}"
+    divides = values.get("page_divides")
+    if isinstance(divides, int) and divides > 1:
+        sizes = [size for size in (256, 128, 64, 32, 16) if divides % size == 0]
+        told = " or ".join(f"{tokens // size} of {size}" for size in sizes[:3] if size <= tokens)
+        return f"in pages {told}; the page size is not in this log" if told else "under a page"
+    return "pages of 1 token, by the sums"
+
+
+def _canary(seen: Observation) -> Reading:
+    values = seen.values
+    pool = "SWA" if values.get("pool") == "swa" else "full"
+    return Reading(
+        f"kv_canary: {pool} slot {values.get('slot')} (position {values.get('position')}) does not "
+        "hold the token it was given",
+        (
+            f"{values.get('tag')}, {values.get('reason') or 'reason not told'}",
+            "a write went to a slot that was not its own, or the page was freed or handed out "
+            "while held: what is read through a right table is wrong then",
+            *(("its slot is an SWA slot, translated already",) if pool == "SWA" else ()),
+        ),
+        ("who wrote it", "which row of which launch holds the slot"),
+        (
+            ARM.format(checks="writes,allocator,lifecycle"),
+            WITH_DUMP.format(source=seen.source or "LOG"),
+        ),
+        ("writes", "allocator", "lifecycle"),
+    )
+
+
+def _tma(seen: Observation) -> Reading:
+    values = seen.values
+    dims = values.get("globalDim")
+    says = []
+    if values.get("gmem_address"):
+        says.append(f"the tensor lies at {values['gmem_address']:#x}, extents {dims}")
+    if seen.failure is Failure.ILLEGAL_ADDRESS:
+        says.append(
+            "error 700 was pending when the descriptor was made: an earlier kernel faulted, the "
+            "descriptor is where it was noticed"
+        )
+        return Reading(
+            "a TMA descriptor was refused with error 700: an earlier kernel's fault",
+            tuple(says),
+            ("which kernel faulted", "the faulting address", "read or write"),
+            (CONTAIN, CORE, WITH_DUMP.format(source=seen.source or "LOG")),
+            ("reads", "writes"),
+        )
+    code = values.get("error")
+    says.append(
+        "the descriptor itself was refused: a stride, an extent or the alignment is not legal"
+        + (f" (error {code})" if code else "")
+    )
+    return Reading(
+        "a TMA descriptor was refused",
+        tuple(says),
+        ("which call made it",),
+        (LEVEL_10, ARM.format(checks="reads,geometry")),
+        ("geometry",),
+    )
+
+
+def _call(seen: Observation) -> Reading:
+    values = seen.values
+    arguments = values.get("arguments") or {}
+    table = arguments.get("block_tables")
+    says = [
+        "an attention call that is covered"
+        if values.get("covered")
+        else "an attention call that is not covered here"
+        if values.get("attention")
+        else "not an attention call"
+    ]
+    held = [name for name, value in arguments.items() if isinstance(value, dict)]
+    if held:
+        says.append(f"it holds shapes and types of {', '.join(held[:8])}")
+    if isinstance(table, dict) and "max" in table:
+        says.append(f"block_tables holds ids from {table.get('min')} to {table['max']}")
+        cache = arguments.get("kv_cache")
+        if not isinstance(cache, dict) or "shape" not in cache:
+            says.append("how many pages the cache has is not told, so the ids cannot be judged")
+    missing = ("the values of block_tables and seq_lens",) if values.get("attention") else ()
+    return Reading(
+        f"FlashInfer logged {seen.count} call{'s' if seen.count != 1 else ''} of "
+        f"{values.get('call')}; this is the last",
+        tuple(says),
+        missing,
+        (LEVEL_10,) if missing else (),
+        ("reads",) if values.get("attention") else (),
+        attention=bool(values.get("attention")),
+        covered=bool(values.get("covered")),
+    )
+
+
+def _trap(seen: Observation) -> Reading:
+    dump = seen.values.get("dump")
+    return Reading(
+        "a trap of this tool fired",
+        (seen.values.get("message") or (seen.text[0] if seen.text else ""),),
+        (),
+        (f"triage explain {dump}",) if dump else (),
+    )
+
+
+def _peer(seen: Observation) -> Reading:
+    whose = seen.values.get("tells_of")
+    return Reading(
+        f"told that {whose} ended" if whose else "ended or waited because another process did",
+        seen.text[:1],
+    )
+
+
+def _unknown(seen: Observation) -> Reading:
+    return Reading("not known here", seen.text[:3])
+
+
+_BY_FORM: dict[Form, Callable[[Observation], Reading]] = {
+    Form.SANITIZER: _device,
+    Form.DEBUGGER: _device,
+    Form.CORE: _device,
+    Form.DRIVER: _xid,
+    Form.CUDA_ERROR: _host,
+    Form.DEVICE_ASSERT: _assert,
+    Form.TMA: _tma,
+    Form.EXCEPTION: _exception,
+    Form.ASSERTION: _exception,
+    Form.LEAK: _leak,
+    Form.CANARY: _canary,
+    Form.TRAP: _trap,
+    Form.CALL: _call,
+    Form.PEER: _peer,
+}

@@ -1,0 +1,458 @@
+"""From what a check or the ledger found to a class of defect, where one value tells it.
+
+These faults have no launch: the finding says which page, row or attribute, and what
+happened to it before. The rule: a class stands beside each `Found`, and nothing here reads
+a sentence. Where the class takes more than the kind (whose the page is, which value the
+entry has), a function below decides on the values that came with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from triage.dump.sections import Dump
+from triage.evidence import Evidence
+from triage.explain.cause import Cause, Citation, Confidence
+from triage.invariants.found import Found
+
+_SGLANG = "https://github.com/sgl-project/sglang"
+
+
+@dataclass(frozen=True, slots=True)
+class FoundClass:
+    """One class of defect and what only it leaves."""
+
+    key: str
+    name: str
+    refuted_by: str
+    fix: str
+    links: tuple[str, ...] = ()
+    confidence: Confidence = Confidence.HIGH
+
+
+_FAILED_ALLOC = FoundClass(
+    "failed-alloc-leak",
+    "an allocation that failed kept pages",
+    "free counts of both pools that a failed call leaves alone",
+    "give back what the other side took before returning None",
+)
+_LEFT_WITH_A_REQUEST = FoundClass(
+    "leak",
+    "a request was released and its pages were not (leak)",
+    "a radix tree or a transfer that holds those pages",
+    "free the request's row up to what was allocated, not to what was committed",
+    (f"{_SGLANG}/pull/12224",),
+)
+_NOT_COME_BACK = FoundClass(
+    "leak",
+    "a page was freed and never came back to the free list",
+    "a staging list that the audit does not read",
+    "look at what the free group held when it ended",
+)
+_OUTLIVES = FoundClass(
+    "stale-mapping",
+    "the mapping outlives the page it belongs to",
+    "a mapping that is 0 on the whole page after the call",
+    "clear the mapping by page, as the pages are freed",
+    (f"{_SGLANG}/pull/27779",),
+)
+_MAPPING_LOST = FoundClass(
+    "stale-mapping",
+    "the mapping lost a page that is still held",
+    "an SWA page that was freed by the same call",
+    "clear the mapping of the pages that are freed, and of no other",
+    (f"{_SGLANG}/pull/27779",),
+)
+_MAPPING_DISAGREES = FoundClass(
+    "stale-mapping",
+    "the mapping and the pools disagree about a page",
+    "a mapping that was written after the audit began",
+    "find what changed one without the other: a deferred free, a recovery, a load-back",
+    (f"{_SGLANG}/issues/36081", f"{_SGLANG}/pull/25385"),
+)
+_GROUP_VIEW = FoundClass(
+    "free-group-view",
+    "a free group kept a view of the request table, which was rewritten before it ended",
+    "an allocator that copies what it defers",
+    "clone the slots when a free is deferred",
+)
+_DUMMY_FREED = FoundClass(
+    "dummy-page-freed",
+    "the dummy page 0 was freed: the next request gets it, and writes where padding does",
+    "slots that are all inside the pool",
+    "drop the slots without an SWA peer before they are freed",
+    (f"{_SGLANG}/pull/38519",),
+)
+_NOBODYS_FREED = FoundClass(
+    "illegal-free",
+    "a page was freed that the pool does not have",
+    "slots that are all inside the pool",
+    "find where the freed slots come from: they are of another pool, or of none",
+)
+_NEVER_ALLOCATED = FoundClass(
+    "never-allocated-freed",
+    "a page was freed that nobody had been given",
+    "an allocation of the page that the ledger did not hear of",
+    "find where the freed slots come from: another row, another pool, or an id that was not "
+    "made by an allocation",
+)
+_FREED_TWICE = FoundClass(
+    "double-free",
+    "a page was freed twice",
+    "an allocation of the page between the two frees",
+    "find the second caller: the evidence names the call that freed it first",
+    (f"{_SGLANG}/pull/18694",),
+)
+_ROW_USES_FREED = FoundClass(
+    "freed-page",
+    "a page is used by a request after it was freed (use after free)",
+    "an allocation of the page after that free",
+    "find who freed it while a row still named it: the evidence names the call",
+)
+_ROW_USES_UNKNOWN = FoundClass(
+    "page-of-nobody",
+    "a request's row names a page that nobody was given",
+    "an allocation of the page that the ledger did not hear of",
+    "find what wrote the row: compare it with what the request's allocations returned",
+)
+_ALIAS = FoundClass(
+    "page-owned-twice",
+    "one page is in the rows of two requests, or twice in one",
+    "a prefix that both took from a tree, at the same position",
+    "compare the rows with what each allocation returned",
+)
+_ALIAS_NO_PREFIX = FoundClass(
+    "page-owned-twice",
+    "two requests that share no prefix hold one page",
+    "a prefix that both took from a tree the ledger does not know",
+    "compare what the tree matched with what was written into both rows",
+)
+_FREE_AND_HELD = FoundClass(
+    "page-owned-twice",
+    "a page is free and held at once: the next request gets it too",
+    "a free of the page that the ledger did not hear of",
+    "find what put the page back, or never took it off the free list",
+)
+_HANDED_OUT_HELD = FoundClass(
+    "page-owned-twice",
+    "a page was handed out while somebody held it",
+    "a free of the page that the ledger did not hear of",
+    "find what put the page back, or never took it off the free list",
+)
+_SLOT_TWICE = FoundClass(
+    "page-owned-twice",
+    "one call of the allocator handed a slot out twice",
+    "a caller that passed the same request twice",
+    "look for a page that is in the free list twice",
+)
+_LISTED_TWICE = FoundClass(
+    "double-free",
+    "a page is in the free list twice: two requests will get it",
+    "a list that is made unique before it is used",
+    "find the second free of the page: arm the ledger, which names both calls",
+    confidence=Confidence.MEDIUM,
+)
+_LISTED_ILLEGAL = FoundClass(
+    "illegal-allocation",
+    "the free list names a page that the pool does not hand out",
+    "a bound that forgets the dummy page: legal pages are 1 to size / page size",
+    "find what put it there: the last free, or the list as it was first made",
+    (f"{_SGLANG}/pull/38519",),
+)
+_ROW_RELEASED = FoundClass(
+    "double-release",
+    "a request's row was released twice, or while it is used",
+    "a new owner of the row between the two releases",
+    "release in one place: finish, retract and abort may meet there",
+    (f"{_SGLANG}/pull/18694",),
+)
+_ROW_GIVEN = FoundClass(
+    "row-owned-twice",
+    "one row of the request table was given to two requests",
+    "a release of the row that the ledger did not hear of",
+    "find what put the row back into the free list while it was held",
+)
+_TRANSLATION = FoundClass(
+    "stale-translation",
+    "a translation is not what the mapping says now (cached?)",
+    "a mapping rewritten between the call and the check",
+    "drop whatever remembers translated slots when the mapping changes",
+    (f"{_SGLANG}/pull/25889",),
+)
+_MAPPING_OTHER = FoundClass(
+    "stale-mapping",
+    "a slot was handed out whose mapping names another page than the one it was given",
+    "a mapping written between the call and the check",
+    "write the mapping of every slot that alloc returns, in the same call and only there",
+    (f"{_SGLANG}/pull/25385",),
+)
+_MAPPING_MISSING = FoundClass(
+    "mapping-not-written",
+    "a slot was handed out without a mapping, though it was given an SWA page",
+    "a mapping written between the call and the check",
+    "write the mapping of every slot that alloc returns, in the same call",
+    (f"{_SGLANG}/pull/25385",),
+)
+_CONTINUES_EVICTED = FoundClass(
+    "freed-page",
+    "a request goes on in a page whose SWA side was evicted: new tokens get the dummy page",
+    "a page that the request does not continue",
+    "do not evict the last page of a request that may go on",
+)
+_WRITE_ELSEWHERE = FoundClass(
+    "foreign-write",
+    "a token is written to a slot that is not its own",
+    "a request index of 0 for that token: padding may write the dummy page",
+    "compare the write slots with the mapping at the moment they were translated",
+)
+_PADDING = FoundClass(
+    "padded-row",
+    "padding of a CUDA graph carries an earlier replay's rows",
+    "a batch size that covers those rows",
+    "fill padded rows with request 0, the fill length and slot 0 before the replay",
+    (f"{_SGLANG}/issues/24361",),
+)
+_METADATA = FoundClass(
+    "stale-metadata",
+    "a forward goes on with the metadata of another",
+    "a copy of the batch that shares nothing with it and is launched second",
+    "build metadata for every forward, also where the batch looks the same",
+    (f"{_SGLANG}/pull/25889",),
+)
+_NARROW = FoundClass(
+    "narrow-table",
+    "the page table has fewer columns than a row needs",
+    "a table that is made as wide as the longest row",
+    "size the table by the request table's width, and mask the store by the table's",
+    (f"{_SGLANG}/pull/35985",),
+)
+_BUFFER = FoundClass(
+    "buffer-too-small",
+    "a buffer of one mode or batch size is used for a larger one",
+    "a buffer that was made again for this size",
+    "size the buffer by the largest batch and the tokens that its mode adds",
+)
+_REQUEST_TABLE = FoundClass(
+    "request-table-too-small",
+    "the request table has no room for a request",
+    "a table that was made again with more rows or columns",
+    "size it by the context and the tokens that a last step adds",
+    (f"{_SGLANG}/pull/26972",),
+)
+_EVICTED_EARLY = FoundClass(
+    "freed-page",
+    "the SWA side of a token is gone while a query can see it (use after free)",
+    "an eviction frontier at or before the start of the oldest query's window",
+    "find what evicts ahead of the window: the length it was told, or the window's",
+    (f"{_SGLANG}/pull/22470",),
+)
+_TREE_LIVE = FoundClass(
+    "tree-and-mapping-disagree",
+    "a live tree node lost its SWA pages, or a tombstone kept them",
+    "a deferred free that has not been settled",
+    "mark the node in the call that frees its SWA side",
+    (f"{_SGLANG}/pull/12224",),
+)
+_TREE_TOMBSTONE = FoundClass(
+    "tree-and-mapping-disagree",
+    "a live tree node lost its SWA pages, or a tombstone kept them",
+    "a deferred free that has not been settled",
+    "free the SWA side in the call that marks the node",
+    (f"{_SGLANG}/pull/12224",),
+)
+_LOCKS = FoundClass(
+    "lock-imbalance",
+    "locks of the tree were taken and not given back, or given back twice",
+    "a request that is between its two locks",
+    "pair every inc_lock_ref with one dec_lock_ref of the same node",
+)
+_DRAFT_POOL = FoundClass(
+    "draft-pool-too-small",
+    "a draft's pool has fewer rows than its allocator hands out",
+    "an allocator of the draft's own",
+    "size the draft's pool by the allocator that it shares",
+    (f"{_SGLANG}/issues/25103",),
+)
+_OVERFLOW = FoundClass(
+    "offset-overflow",
+    "an index times its stride does not fit the integer that holds it",
+    "a kernel that widens before it multiplies",
+    "widen the index, or the type of the table",
+)
+_NOT_RESTORED = FoundClass(
+    "state-not-restored",
+    "speculative state is not what it was before the step",
+    "the same object in place after the step",
+    "put back in a finally clause what the step swapped",
+)
+_TRANSFER = FoundClass(
+    "unequal-transfer",
+    "the two index lists of a transfer have different lengths",
+    "a side that is empty, which means that there is nothing to transfer",
+    "build both lists from one range of tokens",
+)
+_BUDGET = FoundClass(
+    "budget-too-small",
+    "admission sets aside less than the pages that an extend takes",
+    "a page size of 1",
+    "round the tokens up to whole pages when they are reserved",
+)
+_WORKSPACE = FoundClass(
+    "dirty-workspace",
+    "split-K counters are not zero between launches",
+    "a FlashInfer release that keeps its counters elsewhere",
+    "give each stream a workspace of its own, zeroed once",
+    ("https://github.com/flashinfer-ai/flashinfer/issues/3864",),
+)
+_SLOTS = FoundClass(
+    "slots-as-pages",
+    "slots are passed where page ids belong",
+    "a page size of 1",
+    "divide by the page size where the table is built",
+    (f"{_SGLANG}/pull/38187",),
+)
+_TWICE = FoundClass(
+    "divided-twice",
+    "page ids are divided by the page size once more",
+    "rows whose ids are right by another mapping",
+    "divide once, where the table is built",
+    (f"{_SGLANG}/pull/38187",),
+)
+
+CLASS_OF: dict[str, FoundClass] = {
+    Found.LEAKED_BY_FAILED_ALLOC: _FAILED_ALLOC,
+    Found.LEAKED_BY_REQUEST: _LEFT_WITH_A_REQUEST,
+    Found.MISSING_FROM_FREE_LIST: _NOT_COME_BACK,
+    Found.LEFT_MAPPED: _OUTLIVES,
+    Found.UNMAPPED_HELD_PAGE: _MAPPING_LOST,
+    Found.MAPPING_STALE: _MAPPING_DISAGREES,
+    Found.MAPPING_LEAVES_ITS_PAGE: _MAPPING_DISAGREES,
+    Found.SWA_PAGE_SHARED: _MAPPING_DISAGREES,
+    Found.SWA_PAGE_NOT_MAPPED: _MAPPING_DISAGREES,
+    Found.SWA_PAGE_NOT_HELD: _MAPPING_DISAGREES,
+    Found.GROUP_KEPT_A_VIEW: _GROUP_VIEW,
+    Found.FREED_DUMMY: _DUMMY_FREED,
+    Found.FREED_ILLEGAL: _NOBODYS_FREED,
+    Found.NEVER_ALLOCATED: _NEVER_ALLOCATED,
+    Found.FREED_TWICE: _FREED_TWICE,
+    Found.USED_AFTER_FREE: _ROW_USES_FREED,
+    Found.USED_NEVER_ALLOCATED: _ROW_USES_UNKNOWN,
+    Found.USED_ILLEGAL: _ROW_USES_UNKNOWN,
+    Found.ALIASED_POSITIONS: _ALIAS,
+    Found.ALIASED_WITHOUT_PREFIX: _ALIAS_NO_PREFIX,
+    Found.LISTED_AND_HELD: _FREE_AND_HELD,
+    Found.HANDED_OUT_HELD: _HANDED_OUT_HELD,
+    Found.SLOT_REPEATED: _SLOT_TWICE,
+    Found.LISTED_TWICE: _LISTED_TWICE,
+    Found.LISTED_DUMMY: _LISTED_ILLEGAL,
+    Found.LISTED_ILLEGAL: _LISTED_ILLEGAL,
+    Found.ROW_RELEASED_TWICE: _ROW_RELEASED,
+    Found.ROW_NEVER_GIVEN: _ROW_RELEASED,
+    Found.ROW_GIVEN_TWICE: _ROW_GIVEN,
+    Found.STALE_TRANSLATION: _TRANSLATION,
+    Found.CONTINUES_EVICTED_PAGE: _CONTINUES_EVICTED,
+    Found.WRITE_OUTSIDE_POOL: _WRITE_ELSEWHERE,
+    Found.WRITE_NOT_MAPPED_SLOT: _WRITE_ELSEWHERE,
+    Found.WRITE_NOT_OWN_SLOT: _WRITE_ELSEWHERE,
+    Found.PADDING_NOT_INERT: _PADDING,
+    Found.METADATA_OF_ANOTHER_FORWARD: _METADATA,
+    Found.METADATA_OF_ANOTHER_SIZE: _METADATA,
+    Found.TABLE_TOO_NARROW: _NARROW,
+    Found.BUFFER_TOO_SMALL: _BUFFER,
+    Found.NO_SUCH_ROW: _REQUEST_TABLE,
+    Found.ROW_TOO_SHORT: _REQUEST_TABLE,
+    Found.FRONTIER_NOT_ALIGNED: _EVICTED_EARLY,
+    Found.FRONTIER_IN_WINDOW: _EVICTED_EARLY,
+    Found.COMMITTED_NOT_ALLOCATED: _EVICTED_EARLY,
+    Found.WINDOW_NOT_MAPPED: _EVICTED_EARLY,
+    Found.FRONTIER_NOT_RESET: _EVICTED_EARLY,
+    Found.LIVE_NODE_NOT_MAPPED: _TREE_LIVE,
+    Found.TOMBSTONE_MAPPED: _TREE_TOMBSTONE,
+    Found.LOCK_NEGATIVE: _LOCKS,
+    Found.LOCK_SWA_ABOVE_FULL: _LOCKS,
+    Found.LOCK_BELOW_CHILDREN: _LOCKS,
+    Found.POOL_TOO_SMALL: _DRAFT_POOL,
+    Found.OFFSET_OVERFLOW: _OVERFLOW,
+    Found.TRANSFER_UNEQUAL: _TRANSFER,
+    Found.BUDGET_TOO_SMALL: _BUDGET,
+    Found.STATE_NOT_RESTORED: _NOT_RESTORED,
+    Found.WORKSPACE_DIRTY: _WORKSPACE,
+    Found.SLOT_AS_PAGE: _SLOTS,
+    Found.DIVIDED_TWICE: _TWICE,
+}
+"""The class of each kind that tells it alone."""
+
+JUDGED_ELSEWHERE = frozenset(
+    {
+        Found.PAGE_OUTSIDE_POOL,
+        Found.WRONG_PAGE,
+        Found.WRONG_SLOT,
+        Found.NO_SUCH_REQUEST,
+        Found.ILLEGAL_LENGTH,
+        Found.ILLEGAL_QUERIES,
+        Found.LENGTH_NOT_THE_BATCHES,
+        Found.ILLEGAL_OFFSETS,
+        Found.SLOTS_OF_ANOTHER_LENGTH,
+        Found.FORM_NOT_READ,
+        Found.SLOT_OUTSIDE_POOL,
+        Found.HANDED_OUT_ILLEGAL,
+        Found.LAST_LOC_PLACE,
+        Found.LAST_LOC_NOT_IN_ROWS,
+        Found.ROW_LEAVES_ITS_PAGE,
+        Found.ROW_NOT_AS_WRITTEN,
+        Found.MAPPING_NOT_OF_ALLOCATION,
+    }
+)
+"""Kinds whose class takes more than the kind: the launch (`RULES`) or `rules_fault` tell it."""
+
+
+def found_by_a_check(dump: Dump) -> Cause | None:
+    """The class of what a check or the ledger found, where the kind alone tells it."""
+    fault = dump.fault
+    known = _mapping_class(fault) or CLASS_OF.get(fault.found)
+    if known is None or _padding_may_write(fault):
+        return None
+    lines = fault.headline().splitlines()
+    return Cause(
+        key=known.key,
+        name=known.name,
+        confidence=Confidence.MEDIUM if freed_by_strangers(fault) else known.confidence,
+        evidence=tuple(line.strip() for line in lines),
+        refuted_by=(known.refuted_by,),
+        fix=known.fix,
+        links=known.links,
+        rows=citations(fault),
+    )
+
+
+def _mapping_class(fault: Evidence) -> FoundClass | None:
+    """A slot mapped to another page than it was given, or to none."""
+    if fault.found != Found.MAPPING_NOT_OF_ALLOCATION:
+        return None
+    return _MAPPING_OTHER if fault.violations and fault.violations[0].value else _MAPPING_MISSING
+
+
+def _padding_may_write(fault: Evidence) -> bool:
+    """A token whose own slot would be in the dummy page is padding, or its request is lost."""
+    first = fault.violations[0] if fault.violations else None
+    writes = (Found.WRITE_NOT_MAPPED_SLOT, Found.WRITE_NOT_OWN_SLOT)
+    return first is not None and fault.found in writes and first.expected == 0
+
+
+def freed_by_strangers(fault: Evidence) -> bool:
+    """Does an alias explain the second free as well as a second call would?"""
+    before = fault.facts.get("freed before as pages of")
+    now = fault.facts.get("freed now with pages of")
+    if not isinstance(before, list) or not isinstance(now, list):
+        return False
+    known = [{owner for owner in owners if owner >= 0} for owners in (before, now)]
+    return bool(known[0] and known[1]) and not known[0] & known[1]
+
+
+def citations(fault: Evidence) -> tuple[Citation, ...]:
+    """The first offenders of the invariant that the fault names."""
+    return tuple(
+        Citation(each.row, each.column, each.value, each.expected, each.tensor)
+        for each in fault.violations
+        if each.invariant == fault.invariant
+    )[:5]

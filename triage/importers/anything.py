@@ -1,0 +1,164 @@
+"""Whatever people have, read: dumps, logs, folders, standard input, each as what it is.
+
+Nothing is refused for its name: a file's first bytes say whether it is a dump, an archive of
+tensors, an ELF file or a text, and a text is what its lines are. What cannot be read at all
+is an `Input` that says so, and an error only where nothing else was given.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from triage.dump.file import MAGIC, decode, read_dump
+from triage.dump.sections import Dump
+from triage.errors import DumpError
+from triage.explain.together import Input
+from triage.importers import read_launch
+from triage.importers.flashinfer_folder import calls_of, choose, is_folder
+
+STDIN = "-"
+MAX_FILES = 200
+_OUR_SUFFIX = ".msgpack"
+_UNREAD = "cannot be read"
+
+
+def read_anything(paths: Sequence[str], stdin: bytes | None = None) -> list[Input]:
+    """What `paths` hold. `-` is standard input, given as `stdin`.
+
+    Raises:
+        DumpError: the only input cannot be read at all.
+    """
+    inputs = [each for path in paths for each in _inputs(path, stdin)]
+    if len(inputs) == 1 and inputs[0].unread:
+        raise DumpError(inputs[0].problem)
+    return inputs
+
+
+def _inputs(path: str, stdin: bytes | None) -> list[Input]:
+    if path == STDIN:
+        return [_of_bytes(stdin or b"")]
+    try:
+        return _directory(Path(path)) if Path(path).is_dir() else [_file(Path(path))]
+    except DumpError as error:
+        return [Input(path, _UNREAD, problem=str(error), unread=True)]
+
+
+def _of_bytes(data: bytes) -> Input:
+    if _is_dump(data[:64]):
+        return _dump_input("standard input", decode(data))
+    return _text(io.BytesIO(data), "standard input")
+
+
+def _is_dump(head: bytes) -> bool:
+    return MAGIC.encode() in head
+
+
+def _file(path: Path) -> Input:
+    try:
+        with path.open("rb") as file:
+            head = file.read(64)
+    except OSError as error:
+        raise DumpError(f"cannot read {path}: {error.strerror or error}") from error
+    if _is_dump(head) or path.suffix == _OUR_SUFFIX:
+        return _dump_input(str(path), read_dump(path))
+    if head[:4] == b"\x7fELF":
+        return Input(
+            str(path),
+            "an ELF file, as a CUDA core dump is",
+            problem="its text is told by cuda-gdb: cuda-gdb -batch -ex "
+            f"'target cudacore {path}' -ex 'info cuda kernels' -ex 'x/i $errorpc' > core.txt, "
+            "then: triage explain core.txt",
+        )
+    if not head:
+        raise DumpError(f"{path} is empty: it is not an sglang-triage dump")
+    try:
+        held = read_launch(path)
+    except DumpError as error:
+        raise DumpError(f"{path} is not an sglang-triage dump: {error}") from error
+    if held is not None:
+        return _dump_input(str(path), held)
+    if b"\x00" in head and head[:2] not in (b"\x1f\x8b", b"\xff\xfe", b"\xfe\xff"):
+        raise DumpError(f"{path} is not an sglang-triage dump, and no text")
+    from triage.importers.scan import open_text
+
+    with open_text(path) as stream:
+        return _text(stream, str(path))
+
+
+def _dump_input(path: str, dump: Dump) -> Input:
+    imported = dump.provenance.get("imported")
+    if imported:
+        return Input(path, f"{imported}", dump)
+    fault = dump.fault
+    kind = fault.invariant or fault.facts.get("kind") or "a snapshot"
+    return Input(path, f"a dump of this tool: {kind}", dump)
+
+
+def _text(stream: Any, name: str) -> Input:
+    from triage.importers.recognise import read_log  # its patterns take a while to build
+
+    log = read_log(stream, name)
+    size = f"{log.scanned.total_lines} lines"
+    if not log.observations:
+        return Input(
+            name,
+            f"a text of {size} in which nothing is known here",
+            shown=log.scanned.suspicious,
+        )
+    return Input(
+        name,
+        f"{', '.join(log.forms)} ({size})",
+        observations=log.observations,
+        page_size=log.scanned.page_size,
+    )
+
+
+def _directory(directory: Path) -> list[Input]:
+    """A folder of FlashInfer's calls, or of anything."""
+    if is_folder(directory):
+        return [_flashinfer(directory)]
+    try:
+        files = sorted(path for path in directory.rglob("*") if path.is_file())
+    except OSError as error:
+        raise DumpError(f"cannot read {directory}: {error.strerror or error}") from error
+    files = [path for path in files if not path.name.startswith((".", "armed."))]
+    folders = [path for path in directory.iterdir() if path.is_dir() and is_folder(path)]
+    inside = {path for path in files if any(folder in path.parents for folder in folders)}
+    found = [_flashinfer(folder) for folder in folders]
+    for path in [path for path in files if path not in inside][:MAX_FILES]:
+        try:
+            found.append(_file(path))
+        except DumpError as error:
+            found.append(Input(str(path), _UNREAD, problem=str(error), unread=True))
+    if not found:
+        raise DumpError(f"{directory} holds no file that could be read")
+    return found
+
+
+def _flashinfer(directory: Path) -> Input:
+    from triage.importers.flashinfer_dump import read_call
+
+    calls = calls_of(directory)
+    chosen = choose(calls)
+    what = "FlashInfer level 10"
+    if len(calls) > 1:
+        what += f", {len(calls)} calls, of which {chosen.directory.name} was read"
+    what += f": {chosen.sentence()}"
+    try:
+        dump = read_call(chosen) if chosen.covered else None
+        return Input(str(directory), what, dump, problem="" if dump else _not_covered(calls))
+    except DumpError as error:
+        return Input(str(directory), what, problem=str(error))
+
+
+def _not_covered(calls: list[Any]) -> str:
+    named = dict.fromkeys(call.name for call in calls if call.attention)
+    if named:
+        return (
+            f"attention, but not one of the two calls that are covered here: {', '.join(named)}; "
+            "its table cannot be judged"
+        )
+    return f"no attention call is among them: {', '.join(dict.fromkeys(c.name for c in calls))}"

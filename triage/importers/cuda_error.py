@@ -1,0 +1,184 @@
+"""CUDA errors as the host hears of them, device-side asserts, and TMA descriptors.
+
+The rule: an error that the host hears of is older than the line that tells it, unless
+CUDA_LAUNCH_BLOCKING=1 was set; the place in the host's code is kept as where it was noticed,
+not as what faulted. Error 700 at a descriptor or a launch is an earlier kernel's.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from triage.dump.observation import Failure, Form, Observation
+from triage.importers.passage import Passage, shown
+
+HEAD = re.compile(
+    r"CUDA [Ee]rror:?\s{0,2}(?:\((?P<file>[^\s:()]{1,300}:\d{1,7})\):?)?"
+    r"|CUDA_ERROR_(?P<name>[A-Z_]{4,60})|Cuda failure\s(?P<nccl>.{1,120})"
+    r"|Triton Error \[CUDA\]|CUDA [Dd]river error|CUBLAS_STATUS_\w{1,40}"
+    r"|\bcudaError(?P<short>[A-Z]\w{3,60})|CUDA out of memory"
+)
+_KINDS: tuple[tuple[re.Pattern[str], Failure], ...] = tuple(
+    (re.compile(pattern, re.IGNORECASE), failure)
+    for pattern, failure in (
+        (r"illegal memory access|ILLEGAL_ADDRESS|IllegalAddress|\berror 700|failure 700",
+         Failure.ILLEGAL_ADDRESS),
+        (r"misaligned", Failure.MISALIGNED),
+        (r"device-side assert|CUDA_ERROR_ASSERT|cudaErrorAssert", Failure.ASSERT),
+        (r"illegal instruction|ILLEGAL_INSTRUCTION|IllegalInstruction",
+         Failure.ILLEGAL_INSTRUCTION),
+        (r"hardware stack|HARDWARE_STACK", Failure.HARDWARE_STACK),
+        (r"out of memory|OUT_OF_MEMORY|MemoryAllocation", Failure.OUT_OF_MEMORY),
+        (r"launch fail|LAUNCH_FAILED|LaunchFailure|EXECUTION_FAILED|out of resources"
+         r"|LAUNCH_OUT_OF_RESOURCES|too many resources", Failure.LAUNCH_FAILED),
+    )
+)  # fmt: skip
+_FILE = re.compile(
+    r"(?P<file>(?:/|[\w.-]{1,80}/)[^\s:()'\"]{1,300}\.(?:cuh?|cpp|cc|h|hpp|py))[\s:(]{1,2}"
+    r"(?:line )?(?P<line>\d{1,7})"
+)
+_LIBRARIES = (
+    ("fmhaKernels", "trtllm-gen attention (FlashInfer)", True),
+    ("trtllm_fmha", "trtllm-gen attention (FlashInfer)", True),
+    ("flash-attention", "flash-attention 3 (not trtllm_mha)", True),
+    ("flash_fwd_launch", "flash-attention 3 (not trtllm_mha)", True),
+    ("flash_attn", "flash-attention (not trtllm_mha)", True),
+    ("xqa", "XQA attention (FlashInfer)", True),
+    ("batch_decode", "FlashInfer decode (not trtllm-gen)", True),
+    ("batch_prefill", "FlashInfer prefill (not trtllm-gen)", True),
+    ("attention/decode.cuh", "FlashInfer decode (not trtllm-gen)", True),
+    ("attention/prefill.cuh", "FlashInfer prefill (not trtllm-gen)", True),
+    ("mla", "MLA attention", True),
+    ("bmm", "a trtllm-gen matrix product", False),
+    ("batched_gemm", "a trtllm-gen matrix product", False),
+    ("moe", "a mixture of experts", False),
+    ("gemm", "a matrix product", False),
+    ("nccl", "communication", False),
+)
+
+
+def library_of(path: str) -> tuple[str, bool | None]:
+    """(whose code it is, whether that is attention) for a file that an error names."""
+    for part, whose, attention in _LIBRARIES:
+        if part in path.lower() or part in path:
+            return whose, attention
+    return "", None
+
+
+def failure_of(text: str) -> Failure:
+    for pattern, failure in _KINDS:
+        if pattern.search(text):
+            return failure
+    return Failure.OTHER_CUDA
+
+
+def parse(passage: Passage, source: str) -> Observation | None:
+    """The error told on the passage's first line; None for a line that only links to one."""
+    text = passage.head.text
+    if text.lstrip().startswith(("Search for", "For debugging", "Compile with")):
+        return None
+    failure = failure_of(text)
+    if failure is Failure.OTHER_CUDA and not re.search(r"CUDA [Ee]rror|failure|CUBLAS", text):
+        return None
+    at = _FILE.search(text)
+    values: dict[str, Any] = {}
+    if at is not None:
+        values["noticed_at"] = f"{at['file']}:{at['line']}"
+        whose, attention = library_of(at["file"])
+        if whose:
+            values |= {"library": whose, "attention": attention}
+    following = [line.text for _, line in passage.following(6)]
+    if any("asynchronously reported" in line for line in (text, *following)):
+        values["asynchronous"] = True
+    return Observation(
+        Form.CUDA_ERROR,
+        failure,
+        source,
+        passage.head.number,
+        passage.rank,
+        passage.head.time,
+        values=values,
+        text=shown([passage.head]),
+    )
+
+
+ASSERT_HEAD = re.compile(
+    r"(?P<file>[^\s:]{1,300}):(?P<line>\d{1,7}):\s{0,2}(?P<function>[^\s:][^:]{0,400}?):\s{1,2}"
+    r"block: ?\[(?P<block>[\d, ]{1,40})\],? ?thread: ?\[(?P<thread>[\d, ]{1,40})\],? ?"
+    r"Assertion [`'\"]?(?P<what>.{1,400}?)[`'\"]? failed"
+)
+_ASSERT_HEAD_SHORT = re.compile(r"block: ?\[[\d, ]{1,40}\],? ?thread: ?\[[\d, ]{1,40}\]")
+
+
+def is_assert(text: str) -> bool:
+    return bool(_ASSERT_HEAD_SHORT.search(text) or ASSERT_HEAD.search(text))
+
+
+def parse_assert(passage: Passage, source: str) -> Observation | None:
+    """A device-side assert; wrapped lines are joined."""
+    found = ASSERT_HEAD.search(passage.head.text) or ASSERT_HEAD.search(passage.joined(3))
+    if found is None:
+        return None
+    function = found["function"].strip()
+    return Observation(
+        Form.DEVICE_ASSERT,
+        Failure.ASSERT,
+        source,
+        passage.head.number,
+        passage.head.rank,
+        passage.head.time,
+        kernel=function,
+        kernel_at=f"{found['file']}:{found['line']}",
+        values={"asserted": found["what"].strip()[:300], "block": found["block"]},
+        text=shown([passage.head]),
+    )
+
+
+TMA_HEAD = re.compile(r"TMA Desc Addr|TMA descriptor")
+_TMA_FIELD = re.compile(
+    r"\b(?P<name>format|dim|gmem_address|globalDim|globalStrides|boxDim|elementStrides|interleave"
+    r"|swizzle|l2Promotion|oobFill)\s{1,12}(?P<value>0x[0-9a-fA-F]{1,20}|\([\d,\s]{1,120}\)|\d{1,12})"
+)
+_TMA_ERROR = re.compile(
+    r"(?:Failed to (?:initialize|encode)|Error[: ]).{0,80}?TMA descriptor\D{0,40}(?P<code>\d{1,4})?"
+)
+
+
+def parse_tma(passage: Passage, source: str) -> tuple[Observation, int]:
+    """A descriptor that was printed because it was refused, and the index of its last line."""
+    lines, last = [passage.head], passage.at
+    for index, line in passage.following(24):
+        if "TMA Desc Addr" in line.text:
+            break
+        lines.append(line)
+        last = index
+        if _TMA_ERROR.search(line.text):
+            break
+    values: dict[str, Any] = {}
+    for line in lines:
+        for found in _TMA_FIELD.finditer(line.text):
+            values.setdefault(found["name"], _number(found["value"]))
+        error = _TMA_ERROR.search(line.text)
+        if error is not None and error["code"]:
+            values["error"] = int(error["code"])
+    return (
+        Observation(
+            Form.TMA,
+            Failure.ILLEGAL_ADDRESS if values.get("error") in (700, 716, 717, 719)
+            else Failure.DESCRIPTOR,
+            source,
+            passage.head.number,
+            passage.rank,
+            passage.head.time,
+            values=values,
+            text=shown(lines),
+        ),
+        last,
+    )  # fmt: skip
+
+
+def _number(text: str) -> Any:
+    if text.startswith("("):
+        return [int(part) for part in re.findall(r"\d{1,19}", text)]
+    return int(text, 16) if text.startswith("0x") else int(text)

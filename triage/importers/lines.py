@@ -1,0 +1,158 @@
+"""Lines of a log as the recognisers want them: clean text, whose line it is, and when.
+
+The failure: a line that a terminal coloured, a container runtime, `kubectl`, journald, Ray or
+a mail client prefixed is not the line that a tool wrote. The rule: whatever others put
+around it is taken off and kept as rank and time; the text itself is not changed.
+
+A line is cut at MAX_LINE characters, so no pattern sees more; each prefix is one anchored
+pattern without nested repetition, so a line costs a bounded number of steps.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+MAX_LINE = 4096
+
+_ESCAPES = re.compile(
+    r"\x1b(?:\[[0-?]{0,32}[ -/]{0,4}[@-~]|\][^\x07\x1b]{0,256}(?:\x07|\x1b\\)|[@-Z\\-_])"
+)
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ufeff\u200b]")
+
+_RANKS = r"(?:[A-Z_]{1,12}\d{1,5})(?: [A-Z_]{1,12}\d{1,5}){0,7}"
+_DATE = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?"
+
+_SGLANG = re.compile(rf"\[(?P<time>{_DATE})(?: (?P<rank>{_RANKS}))?\]:?\s?")
+_PREFIXES: tuple[re.Pattern[str], ...] = (
+    re.compile(r"(?:>\s?){1,8}"),  # a quoted mail
+    re.compile(r"\[pod/[^\]\s]{1,200}\]\s"),
+    re.compile(rf"(?P<time>{_DATE})\s(?:stdout|stderr)\s[FP]\s"),  # containerd
+    re.compile(r"(?P<container>[A-Za-z0-9][\w.-]{0,63})\s{1,16}\|\s?"),  # docker compose
+    re.compile(
+        r"[A-Z][a-z]{2}\s{1,2}\d{1,2} \d\d:\d\d:\d\d \S{1,64} "
+        r"[\w.@:/()-]{1,64}(?:\[(?P<pid>\d{1,10})\])?: "
+    ),  # syslog, journald
+    re.compile(r"\((?P<rank>(?:Worker|VllmWorker|EngineCore|DPCoordinator|APIServer)[\w ]{0,32}"
+               r"(?:TP|DP|PP|EP|rank=)?\d{0,5}[\w ]{0,16})[^()\n]{0,60}pid=(?P<pid>\d{1,10})"
+               r"[^()\n]{0,60}\)\s?"),
+    re.compile(r"\([\w.:]{1,64}[^()\n]{0,60}pid=(?P<pid>\d{1,10})[^()\n]{0,60}\)\s?"),  # Ray
+    re.compile(r"\[rank(?P<torch>\d{1,5})\]:\s?"),
+    re.compile(r"\[\d{1,4},(?P<torch>\d{1,5})\]\s?(?:<std\w{2,3}>)?:?\s?"),  # mpirun
+    re.compile(r"(?P<torch>\d{1,5}):\s(?=\S)"),  # srun --label
+    re.compile(rf"\[(?P<time>{_DATE})\]\s?(?=\S)"),
+    re.compile(rf"(?P<time>{_DATE})\s-?\s?(?=\S)"),
+    re.compile(
+        r"(?:DEBUG|INFO|WARNING|ERROR|CRITICAL) \d\d-\d\d \d\d:\d\d:\d\d \[[^\]\n]{1,80}\] "
+    ),
+)  # fmt: skip
+_DMESG = re.compile(r"\[\s{0,8}(?P<seconds>\d{1,9}\.\d{3,9})\]\s")
+_DMESG_DATE = re.compile(
+    r"\[(?P<when>[A-Z][a-z]{2} [A-Z][a-z]{2}\s{1,2}\d{1,2} \d\d:\d\d:\d\d \d{4})\]\s"
+)
+_TORCH_ERROR = re.compile(r"\[[EWIF]\d{3,4} (?P<clock>\d\d:\d\d:\d\d\.\d{1,9}) [^\]\n]{1,120}\]\s?")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line. `rank` is the line's own, `since` that of the last line that had one."""
+
+    number: int
+    text: str
+    rank: str = ""
+    since: str = ""
+    time: float | None = None
+    header: bool = False  # it begins a record of a logger, so it continues no line before it
+
+
+class Reader:
+    """Makes `Line`s of raw text, one after the other; keeps whose the last one was."""
+
+    def __init__(self) -> None:
+        self._rank = ""
+        self._time: float | None = None
+
+    def line(self, number: int, raw: str) -> Line:
+        text = clean(raw)
+        rank, time, header = "", None, False
+        for _ in range(5):
+            found = _SGLANG.match(text)
+            if found is not None:
+                rank = found["rank"] or rank
+                time, header = _seconds(found["time"]), True
+                text = text[found.end() :]
+                continue
+            taken = _prefix(text)
+            if taken is None:
+                break
+            text, its_rank, its_time = taken
+            rank = its_rank or rank
+            time = time if its_time is None else its_time
+        if header or rank:
+            # A logger's record without a rank ends the one before it.
+            self._rank = rank or ("" if header else self._rank)
+            self._time = time if time is not None else self._time
+        return Line(number, text, rank, self._rank, time if header else time or self._time, header)
+
+
+def clean(raw: str) -> str:
+    """Without escapes and control characters, cut at MAX_LINE."""
+    text = raw[:MAX_LINE]
+    if "\x1b" in text:
+        text = _ESCAPES.sub("", text)
+    if not text.isprintable():
+        text = _CONTROL.sub("", text.rpartition("\r")[2] or text).replace("\t", "    ")
+    return text.rstrip()
+
+
+def _prefix(text: str) -> tuple[str, str, float | None] | None:
+    """(rest, rank, time) where the line begins with something that another tool put there."""
+    if not text:
+        return None
+    found = _DMESG.match(text)
+    if found is not None:
+        return text[found.end() :], "", float(found["seconds"])
+    found = _DMESG_DATE.match(text)
+    if found is not None:
+        return text[found.end() :], "", _dmesg_date(found["when"])
+    found = _TORCH_ERROR.match(text)
+    if found is not None:
+        return text[found.end() :], "", None
+    for pattern in _PREFIXES:
+        found = pattern.match(text)
+        if found is None or not found.end():
+            continue
+        given = found.groupdict()
+        rank = ""
+        if given.get("torch"):
+            rank = f"rank {int(given['torch'])}"
+        elif given.get("rank"):
+            rank = given["rank"].strip()
+        elif given.get("pid"):
+            rank = f"pid {int(given['pid'])}"
+        time = _seconds(given["time"]) if given.get("time") else None
+        return text[found.end() :], rank, time
+    return None
+
+
+def _seconds(text: str) -> float | None:
+    text = text.replace(",", ".").replace("Z", "+00:00")
+    head, dot, rest = text.partition(".")
+    if dot:  # nanoseconds are more than fromisoformat takes
+        digits = re.match(r"\d*", rest)
+        assert digits is not None
+        text = f"{head}.{digits[0][:6]}{rest[len(digits[0]) :]}"
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
+
+
+def _dmesg_date(text: str) -> float | None:
+    try:
+        when = datetime.strptime(" ".join(text.split()), "%a %b %d %H:%M:%S %Y")
+    except ValueError:
+        return None
+    return when.replace(tzinfo=UTC).timestamp()

@@ -1,0 +1,194 @@
+"""compute-sanitizer's reports: which kernel, which access, and the nearest allocation.
+
+Forms of CUDA 11.6 to 13: "Access to ... is out of bounds" and the older "Address ...";
+kernels as `name+off`, `name(args)+off in file:line`, `off in file:line:name`. A kind that the
+tool has and this list has not is reported as unknown, with its text.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from triage.dump.observation import Access, Failure, Form, Observation
+from triage.importers.lines import Line
+from triage.importers.passage import Passage, shown
+
+_INVALID = re.compile(
+    r"Invalid (?:__(?P<space>\w{1,16})__ )?(?P<access>read|write|atomic)"
+    r"(?: of size (?P<size>\d{1,6}))?",
+    re.IGNORECASE,
+)
+_KINDS: tuple[tuple[re.Pattern[str], Failure, str], ...] = tuple(
+    (re.compile(pattern, re.IGNORECASE), failure, space)
+    for pattern, failure, space in (
+        (r"(?:Warp|Lane|Device) illegal address", Failure.ILLEGAL_ADDRESS, ""),
+        (r"out.of.range shared or local address", Failure.OUT_OF_RANGE_SHARED, "shared"),
+        (r"(?:Warp|Lane) out.of.range address", Failure.OUT_OF_RANGE_SHARED, "shared"),
+        (r"misaligned (?:address|shared)", Failure.MISALIGNED, ""),
+        (r"illegal instruction", Failure.ILLEGAL_INSTRUCTION, ""),
+        (r"hardware stack|stack overflow|user stack", Failure.HARDWARE_STACK, ""),
+        (r"race reported|race condition|hazard", Failure.RACE, "shared"),
+        (r"uninitialized (?:__global__ )?memory read", Failure.UNINITIALISED, "global"),
+        (r"device.side assert|\bassert", Failure.ASSERT, ""),
+    )
+)
+_API = re.compile(
+    r"Program hit (?P<name>\w{1,64}) \(error (?P<code>\d{1,4})\)"
+    r"(?: due to \"(?P<why>[^\"]{1,200})\")?(?: on (?:CUDA API|\w+) call to (?P<call>\w{1,64}))?"
+)
+_AT = re.compile(r"^at (?P<what>.+)$")
+_PLACE = re.compile(
+    r"^(?:0x[0-9a-f]+ in )(?P<file>[^\s:()]{1,300}):(?P<line>\d{1,7})(?::(?P<name>.+))?$"
+)
+_IN_FILE = re.compile(r" in (?P<file>[^\s()]{1,300}:\d{1,7})$")
+_OFFSET = re.compile(r"\+0x[0-9a-fA-F]{1,10}$")
+_ADDRESS = re.compile(
+    r"(?:Access (?:to|at)|Address) (?P<address>0x[0-9a-fA-F_]{2,20}) is (?P<how>[a-z ]{2,40})"
+)
+_NEAREST = re.compile(
+    r"and is (?:(?P<distance>[\d,]{1,30}) bytes )?(?P<side>after|before|inside|within)"
+    r"(?: of)?(?: the)?(?: nearest)? allocation(?: at (?P<base>0x[0-9a-fA-F]{2,20}))?"
+    r"(?: of size (?P<size>[\d,]{1,30}))?"
+)
+_HOST = re.compile(r"Host Frame:\s?(?P<name>[^\[\s][^\[]{0,160}?)\s*(?:\[0x|$)")
+_BAR = re.compile(r"^={5,12}\s?")
+_END = re.compile(r"ERROR SUMMARY|LEAK SUMMARY|RACECHECK SUMMARY|COMPUTE-SANITIZER")
+
+
+def is_head(text: str) -> bool:
+    """Does a report begin here?"""
+    barred = _BAR.match(text)
+    body = text[barred.end() :].strip() if barred else text.strip()
+    if _INVALID.match(body) or _API.match(body):
+        return True
+    return bool(barred) and any(pattern.match(body) for pattern, _, _ in _KINDS)
+
+
+def parse(passage: Passage, source: str) -> Observation:
+    """The report that begins at the passage's first line."""
+    logical, raw = _logical(passage)
+    head = logical[0]
+    details = _details(logical[1:])
+    api = _API.match(head)
+    if api is not None:
+        illegal = api["code"] in ("700", "716", "717")
+        values: dict[str, Any] = {"error": api["name"], "call": api["call"] or ""}
+        return Observation(
+            Form.CUDA_ERROR,
+            Failure.ILLEGAL_ADDRESS if illegal else Failure.OTHER_CUDA,
+            source,
+            passage.head.number,
+            passage.rank,
+            passage.head.time,
+            values=values | {"sanitizer": True},
+            text=shown(raw),
+        )
+    failure, access, space, size = _kind(head)
+    if details.get("how", "").startswith("misaligned"):
+        failure = Failure.MISALIGNED
+    return Observation(
+        Form.SANITIZER,
+        failure,
+        source,
+        passage.head.number,
+        passage.rank,
+        passage.head.time,
+        kernel=details.get("kernel", ""),
+        kernel_at=details.get("kernel_at", ""),
+        access=access,
+        space=space,
+        address=details.get("address"),
+        access_bytes=size,
+        nearest=details.get("nearest"),
+        values={"host": details["host"]} if details.get("host") else {},
+        text=shown(raw),
+    )
+
+
+def _kind(head: str) -> tuple[Failure, Access, str, int | None]:
+    found = _INVALID.match(head)
+    if found is not None:
+        kind = found["access"].lower()
+        access = Access.READ if kind == "read" else Access.WRITE
+        space = (found["space"] or "global").lower()
+        failure = {
+            "shared": Failure.OUT_OF_RANGE_SHARED,
+            "local": Failure.OUT_OF_RANGE_LOCAL,
+        }.get(space, Failure.ILLEGAL_ADDRESS)
+        return failure, access, space, int(found["size"]) if found["size"] else None
+    for pattern, failure, space in _KINDS:
+        if pattern.match(head):
+            return failure, Access.UNKNOWN, space, None
+    return Failure.UNKNOWN, Access.UNKNOWN, "", None
+
+
+def _logical(passage: Passage) -> tuple[list[str], list[Line]]:
+    """The report's lines without their bar; a line that lost it to wrapping joins the last."""
+    barred = bool(_BAR.match(passage.head.text))
+    logical = [_BAR.sub("", passage.head.text).strip()]
+    raw = [passage.head]
+    for _, line in passage.following(60):
+        text = line.text.strip()
+        if is_head(line.text) or _END.search(text):
+            break
+        bar = _BAR.match(text)
+        body = text[bar.end() :].strip() if bar else text
+        if bar or not barred:
+            logical.append(body)
+        elif body and len(raw) < 40 and _wrapped(logical[-1], body):
+            logical[-1] = f"{logical[-1]} {body}"
+        elif not body:
+            continue
+        else:
+            break
+        raw.append(line)
+    return logical, raw
+
+
+def _wrapped(before: str, body: str) -> bool:
+    """Does `body` go on with the line before it? Text of other tools does not."""
+    return bool(before) and not re.match(r"(?:Traceback|File |\[|CUDA|#\d)", body)
+
+
+def _details(lines: list[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    hosts: list[str] = []
+    for text in lines:
+        if (at := _AT.match(text)) and "kernel" not in found:
+            found["kernel"], found["kernel_at"] = _kernel(at["what"].strip())
+        if (address := _ADDRESS.search(text)) and "address" not in found:
+            found["address"] = int(address["address"].replace("_", ""), 16)
+            found["how"] = address["how"]
+        if (near := _NEAREST.search(text)) and "nearest" not in found:
+            found["nearest"] = _nearest(near)
+        if (host := _HOST.search(text)) and len(hosts) < 4:
+            hosts.append(host["name"].strip())
+    if hosts:
+        found["host"] = hosts
+    return found
+
+
+def _nearest(found: re.Match[str]) -> dict[str, Any]:
+    def number(name: str) -> int | None:
+        return int(found[name].replace(",", "")) if found[name] else None
+
+    return {
+        "address": int(found["base"], 16) if found["base"] else None,
+        "bytes": number("size"),
+        "distance": number("distance"),
+        "side": found["side"],
+    }
+
+
+def _kernel(what: str) -> tuple[str, str]:
+    """(name, file:line) of an "at" line."""
+    place = _PLACE.match(what)
+    if place is not None:
+        return (place["name"] or "").strip()[:400], f"{place['file']}:{place['line']}"
+    at = ""
+    where = _IN_FILE.search(what)
+    if where is not None:
+        at, what = where["file"], what[: where.start()]
+    what = re.sub(r"^0x[0-9a-f]+ in ", "", what)
+    return _OFFSET.sub("", what.strip())[:400], at

@@ -1,0 +1,220 @@
+"""The lines of a log that some recogniser may want, out of any amount of others.
+
+The failure: a server's log has a hundred megabytes and the fault is forty lines of it. The
+rule: the text is read in chunks and searched for fixed words; only what lies around a hit is
+cut into lines. Of each word the first and the last hits are kept, so neither a log that
+repeats itself nor one that is nothing but hits costs memory.
+"""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import io
+import re
+import zlib
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from triage.errors import DumpError
+
+CHUNK_BYTES = 256 << 10  # small enough to stay in a core's cache over all words
+AROUND_BYTES = 4096
+BEFORE_BYTES = 512
+SKIP_BYTES = 1024  # hits nearer than this share what is kept
+KEPT = 96  # of each word: the first and as many last
+MAX_LINES = 60_000
+MAX_BYTES = 4 << 30  # of text, unpacked
+MAX_UTF16_BYTES = 64 << 20
+MAX_SHOWN = 400
+
+WORDS: tuple[bytes, ...] = (
+    b"=========",
+    b"CUDA",
+    b"GPU coredump",
+    b"Faulting instruction",
+    b"Xid",
+    b"Cuda failure",
+    b"cudaError",
+    b"Triton Error",
+    b"CUBLAS_STATUS",
+    b"llegal ",
+    b"out of memory",
+    b"Assertion",
+    b"eak detected",
+    b"eak Detected",
+    b"Mem Check",
+    b"use-after-free",
+    b"canary violation",
+    b"TMA ",
+    b"FlashInfer ",
+    b"sglang-triage",
+    b"Fatal Python error",
+    b"Traceback (most",
+    b"scheduler died",
+    b"sigquit",
+    b"SIGQUIT",
+    b"atchdog ",
+    b"remote p",
+    b"NCCL WARN",
+)
+"""In the order of how much they tell: where too much is kept, the last ones go."""
+
+_SUSPICIOUS = re.compile(
+    rb"[Ee]rror|ERROR|[Ee]xception|[Ff]ault|FATAL|[Ff]atal|[Aa]bort|[Kk]illed|panic"
+)
+_PAGE_SIZE = re.compile(rb"\bpage_size=(\d{1,6})\b")
+_BACKEND = re.compile(rb"\b(?:decode_)?attention_backend='(\w{1,40})'")
+
+
+@dataclass(slots=True)
+class Scanned:
+    """What was kept of a text. `lines` are (number from 1, raw text) in order."""
+
+    source: str
+    lines: list[tuple[int, str]] = field(default_factory=list)
+    total_lines: int = 0
+    total_bytes: int = 0
+    hits: dict[str, int] = field(default_factory=dict)
+    suspicious: tuple[str, ...] = ()  # lines that look like errors, the last ones
+    page_size: int | None = None
+    backends: tuple[str, ...] = ()
+    left_out: int = 0  # passages around hits that were not kept
+
+
+@dataclass(slots=True)
+class _Kept:
+    first: list[tuple[int, bytes]] = field(default_factory=list)
+    last: deque[tuple[int, bytes]] = field(default_factory=lambda: deque(maxlen=KEPT))
+    hits: int = 0
+
+    def add(self, number: int, text: bytes) -> None:
+        self.hits += 1
+        text = text.removesuffix(b"\n")
+        if len(self.first) < KEPT:
+            self.first.append((number, text))
+        else:
+            self.last.append((number, text))
+
+
+def scan(stream: BinaryIO, source: str) -> Scanned:
+    """Read `stream` to its end; DumpError where it is damaged or far too long."""
+    found = Scanned(source)
+    kept = {word: _Kept() for word in WORDS}
+    backends: dict[str, None] = {}
+    tail, open_for = b"", dict[bytes, int]()
+    for chunk, base, lines in _chunks(stream, source):
+        found.total_bytes += len(chunk)
+        if found.total_bytes > MAX_BYTES:
+            raise DumpError(f"{source} has more than {MAX_BYTES} bytes of text")
+        open_for = _look(chunk, base, kept, open_for)
+        if found.page_size is None and b"page_size=" in chunk:
+            size = _PAGE_SIZE.search(chunk)
+            found.page_size = int(size[1]) if size else None
+        if len(backends) < 4 and b"attention_backend=" in chunk:
+            backends.update(dict.fromkeys(name.decode() for name in _BACKEND.findall(chunk)))
+        tail = chunk if len(chunk) >= AROUND_BYTES else tail[-AROUND_BYTES:] + chunk
+        found.total_lines = base + lines
+    if tail and not tail.endswith(b"\n"):
+        found.total_lines += 1
+    found.backends = tuple(backends)
+    found.suspicious = _suspicious(tail)
+    found.hits = {word.decode(): each.hits for word, each in kept.items() if each.hits}
+    found.left_out = sum(
+        max(each.hits - len(each.first) - len(each.last), 0) for each in kept.values()
+    )
+    found.lines = _lines(kept)
+    return found
+
+
+def _chunks(stream: BinaryIO, source: str) -> Iterator[tuple[bytes, int, int]]:
+    """Whole lines, about CHUNK_BYTES at a time; how many lines lie before, and in them."""
+    rest, before = b"", 0
+    while True:
+        try:
+            read = stream.read(CHUNK_BYTES)
+        except (OSError, EOFError, zlib.error) as error:
+            raise DumpError(f"cannot read {source}: {error}") from error
+        if not read:
+            break
+        data = rest + read
+        cut = data.rfind(b"\n") + 1
+        if not cut and len(data) < 16 * CHUNK_BYTES:
+            rest = data
+            continue
+        cut = cut or len(data)
+        chunk = data[:cut]
+        lines = chunk.count(b"\n")
+        yield chunk, before, lines
+        before += lines
+        rest = data[cut:]
+    if rest:
+        yield rest, before, rest.count(b"\n")
+
+
+def _look(
+    chunk: bytes, base: int, kept: dict[bytes, _Kept], open_for: dict[bytes, int]
+) -> dict[bytes, int]:
+    """Keep what lies around each hit; returns the words whose last passage goes on behind.
+
+    open_for: bytes of this chunk that still belong to a passage of the one before.
+    """
+    goes_on: dict[bytes, int] = {}
+    for word, place in kept.items():
+        if open_for.get(word):
+            end = chunk.find(b"\n", open_for[word])
+            place.add(base + 1, chunk[: len(chunk) if end < 0 else end])
+        at = chunk.find(word)
+        counted, number = 0, base + 1
+        while at >= 0:
+            start = max(chunk.rfind(b"\n", 0, max(at - BEFORE_BYTES, 0)) + 1, counted)
+            end = chunk.find(b"\n", min(at + AROUND_BYTES, len(chunk)))
+            number += chunk.count(b"\n", counted, start)
+            counted = start
+            place.add(number, chunk[start : len(chunk) if end < 0 else end])
+            if end < 0:
+                goes_on[word] = at + AROUND_BYTES - len(chunk)
+            at = chunk.find(word, at + SKIP_BYTES)
+    return goes_on
+
+
+def _lines(kept: dict[bytes, _Kept]) -> list[tuple[int, str]]:
+    found: dict[int, bytes] = {}
+    for place in kept.values():
+        for number, text in (*place.first, *place.last):
+            for offset, line in enumerate(text.split(b"\n")):
+                found.setdefault(number + offset, line)
+        if len(found) > MAX_LINES:
+            break
+    return [
+        (number, found[number][: 2 * AROUND_BYTES].decode("utf-8", "replace"))
+        for number in sorted(found)
+    ]
+
+
+def _suspicious(tail: bytes) -> tuple[str, ...]:
+    lines = [line[:MAX_SHOWN] for line in tail[-(256 << 10) :].split(b"\n")]
+    found = [line for line in lines if _SUSPICIOUS.search(line)]
+    return tuple(line.decode("utf-8", "replace") for line in found[-5:])
+
+
+def open_text(path: Path) -> BinaryIO:
+    """The bytes of a log, unpacked where it is a gzip file."""
+    try:
+        file = path.open("rb")
+        head = file.read(2)
+        file.seek(0)
+    except OSError as error:
+        raise DumpError(f"cannot read {path}: {error.strerror or error}") from error
+    if head == b"\x1f\x8b":
+        file.close()
+        return gzip.open(path)  # type: ignore[return-value]
+    if head in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        with file:
+            if path.stat().st_size > MAX_UTF16_BYTES:
+                raise DumpError(f"{path} is UTF-16 and larger than {MAX_UTF16_BYTES} bytes")
+            return io.BytesIO(file.read().decode("utf-16", "replace").encode())
+    return file

@@ -1,0 +1,263 @@
+"""What SGLang itself says: exceptions of the scheduler, assertions, and its pool sums.
+
+A pool sum is SGLang's own balance: available + evictable + protected + session_held +
+uncached should be the total. Short of it pages are lost, above it they are counted twice.
+Its sentence "leak detected" is printed for both, so the numbers decide.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+from triage.dump.observation import Failure, Form, Observation
+from triage.importers.cuda_error import failure_of, library_of
+from triage.importers.passage import Passage, shown
+
+LEAK_HEAD = re.compile(r"[Ll]eak [Dd]etected|use-after-free|Mem Check \((?:BUSY|IDLE)\)")
+_SUM = re.compile(r"\[(?P<pool>[a-z][\w-]{0,30})\]\s{0,3}(?P<terms>total=\d[^\[\n]{0,300})")
+_TERM = re.compile(r"\b(?:self\.)?(?P<name>[a-z_]{3,40})\s?=\s?(?P<value>-?\d{1,15})\b")
+_PARTS = {
+    "available": "available",
+    "available_size": "available",
+    "full_available_size": "available",
+    "evictable": "evictable",
+    "evictable_size": "evictable",
+    "protected": "protected",
+    "protected_size": "protected",
+    "session_held": "session_held",
+    "uncached": "uncached",
+}
+_TOTALS = ("total", "max_total_num_tokens", "total_size", "full_num_used")
+_PAGES = re.compile(r"sample pages=\[(?P<pages>[\d,\s]{0,200})\]")
+_REFS = re.compile(r"use-after-free: (?P<count>\d{1,12})")
+
+TRACE_HEAD = re.compile(r"Traceback \(most recent call last\)")
+_FRAME = re.compile(
+    r'^\s{1,8}File "(?P<file>[^"]{1,300})", line (?P<line>\d{1,7}), in (?P<name>\S{1,120})'
+)
+_ERROR = re.compile(r"^(?P<type>[A-Za-z_][\w.]{2,120})(?:: (?P<text>.*))?$")
+_TREE_FILES = ("radix_cache", "radix_tree", "unified_cache", "mem_cache")
+_ENTRY = re.compile(
+    r"trtllm_\w{0,60}(?:decode|context)\w{0,60}|BatchDecode|BatchPrefill|flash_attn_"
+)
+
+
+def is_leak(text: str) -> bool:
+    """A message, not the source line of a traceback that made it."""
+    return bool(LEAK_HEAD.search(text)) and "{" not in text
+
+
+def parse_sums(passage: Passage, source: str) -> tuple[list[Observation], int]:
+    """One observation per pool of the report, and the index of its last line."""
+    lines, last = [passage.head], passage.at
+    for index, line in passage.following(8):
+        if LEAK_HEAD.search(line.text) or TRACE_HEAD.search(line.text):
+            break
+        if not (_SUM.search(line.text) or _TERM.search(line.text)):
+            break
+        lines.append(line)
+        last = index
+    text = " ".join(line.text.strip() for line in lines)
+    common: dict[str, Any] = {
+        "source": source,
+        "line": passage.head.number,
+        "rank": passage.logged_rank,
+        "time": passage.head.time,
+        "text": shown(lines),
+    }
+    busy = "Mem Check" in text or "Pool Mem Leak" in text
+    if "use-after-free" in text:
+        refs, pages = _REFS.search(text), _PAGES.search(text)
+        values: dict[str, Any] = {"pool": "full"}
+        if refs is not None:
+            values["count"] = int(refs["count"])
+        if pages is not None:
+            values["pages"] = [int(page) for page in re.findall(r"\d{1,12}", pages["pages"])]
+        failure = Failure.USED_AFTER_FREE
+        return [Observation(Form.LEAK, failure, values=values, **common)], last
+    found = [
+        _balance(match["pool"], _terms(match["terms"]), busy, common)
+        for match in _SUM.finditer(text)
+    ]
+    if not found and "req_to_token_pool" in text:
+        terms = _terms(text)
+        found = [Observation(Form.LEAK, Failure.ROW_LEAK, values={"terms": terms}, **common)]
+    elif not found:
+        terms = _terms(text)
+        pool = "swa" if "swa" in text.lower() else "full" if terms else ""
+        found = [_balance(pool, terms, busy, common)]
+    return [each for each in found if each is not None], last
+
+
+def _terms(text: str) -> dict[str, int]:
+    return {found["name"]: int(found["value"]) for found in _TERM.finditer(text)}
+
+
+def _balance(pool: str, terms: dict[str, int], busy: bool, common: dict[str, Any]) -> Observation:
+    total = next((terms[name] for name in _TOTALS if name in terms), None)
+    parts = {part: terms[name] for name, part in _PARTS.items() if name in terms}
+    values: dict[str, Any] = {"pool": pool, "terms": terms, "busy": busy}
+    if total is None or not parts:
+        return Observation(Form.LEAK, Failure.LEAK, values=values, **common)
+    seen = sum(parts.values())
+    multiple = math.gcd(total, *parts.values())
+    values |= {"total": total, "seen": seen, "tokens": abs(total - seen)}
+    values["page_divides"] = multiple & -multiple if multiple else 0
+    failure = Failure.BALANCED
+    if seen != total:
+        failure = Failure.LEAK if seen < total else Failure.COUNTED_TWICE
+    return Observation(Form.LEAK, failure, values=values, **common)
+
+
+def parse_exception(passage: Passage, source: str) -> tuple[Observation | None, int]:
+    """A Python traceback to its last line; None where its end was not kept."""
+    frames: list[re.Match[str]] = []
+    lines, last, end = [passage.head], passage.at, None
+    for index, line in passage.following(110):
+        frame = _FRAME.match(line.text)
+        if frame is not None:
+            frames.append(frame)
+        elif line.text and not line.text.startswith((" ", "\t")):
+            error = _ERROR.match(line.text.strip())
+            if error is None or not frames:
+                break
+            end, last = error, index
+            lines.append(line)
+            break
+        lines.append(line)
+        last = index
+    if end is None:
+        return None, passage.at
+    text = (end["text"] or "").strip()
+    kind = end["type"].rpartition(".")[2]
+    host = [f"{_module(f['file'])}:{f['line']} {f['name']}" for f in frames[-4:]]
+    values: dict[str, Any] = {"type": kind, "message": text[:300], "frames": host}
+    inner = frames[-1]
+    called = next((f["name"] for f in reversed(frames) if _ENTRY.search(f["name"])), "")
+    if called:
+        values["call"] = called
+    whose, attention = library_of(inner["file"])
+    if whose and attention is not None:
+        values |= {"library": whose, "attention": attention}
+    if any("asynchronously reported" in line.text for _, line in passage.following(116)):
+        values["asynchronous"] = True
+    form, failure = Form.EXCEPTION, Failure.EXCEPTION
+    if re.search(r"CUDA|cuda|Triton Error|CUBLAS", f"{kind} {text}"):
+        failure = failure_of(text)
+    elif "out of memory" in text or kind == "OutOfMemoryError":
+        failure = Failure.OUT_OF_MEMORY
+    elif kind == "AssertionError":
+        form = Form.ASSERTION
+        tree = any(part in inner["file"] for part in _TREE_FILES)
+        failure = Failure.TREE if tree else Failure.EXCEPTION
+    elif kind in _TRAPS or "sglang-triage" in text:
+        form, failure = Form.TRAP, Failure.TRAPPED
+    first = [line for line in lines if line.text.strip()]
+    return (
+        Observation(
+            form,
+            failure,
+            source,
+            passage.head.number,
+            passage.logged_rank,
+            passage.head.time,
+            values=values,
+            text=shown([*first[:2], *first[-3:]] if len(first) > 5 else first),
+        ),
+        last,
+    )
+
+
+_TRAPS = (
+    "OutOfBounds",
+    "WrongIndexSpace",
+    "StaleSWAState",
+    "BrokenLifecycle",
+    "TableForm",
+    "CheckerSilent",
+)
+
+
+def _module(file: str) -> str:
+    """A file as a frame names it, without what stands before the package."""
+    for root in ("/site-packages/", "/dist-packages/", "/python/"):
+        if root in file:
+            return file.rpartition(root)[2]
+    return file
+
+
+ASSERTION_LINE = re.compile(r"^\s{0,8}AssertionError(?:: (?P<text>.{0,300}))?$")
+_SOURCE_LINE = re.compile(r"^\s{1,16}assert\b")
+
+
+def parse_assertion(passage: Passage, source: str) -> Observation:
+    """An AssertionError whose traceback was cut off."""
+    found = ASSERTION_LINE.match(passage.head.text)
+    before = [line for line in passage.lines[max(passage.at - 4, 0) : passage.at]]
+    frames = [frame for line in before if (frame := _FRAME.match(line.text))]
+    inner = frames[-1] if frames else None
+    tree = inner is not None and any(part in inner["file"] for part in _TREE_FILES)
+    text = "" if found is None else (found["text"] or "")
+    if inner is None and re.search(r"\bnode\b|lru list|lock_ref|tombstone|leaf", text):
+        tree = True
+    values: dict[str, Any] = {"type": "AssertionError", "message": text[:300]}
+    if inner is not None:
+        values["frames"] = [f"{_module(inner['file'])}:{inner['line']} {inner['name']}"]
+    return Observation(
+        Form.ASSERTION,
+        Failure.TREE if tree else Failure.EXCEPTION,
+        source,
+        passage.head.number,
+        passage.logged_rank,
+        passage.head.time,
+        values=values,
+        text=shown([*before[-2:], passage.head]),
+    )
+
+
+PEER = re.compile(
+    r"atchdog caught collective operation timeout|scheduler died|[Rr]eceived sigquit|SIGQUIT"
+    r"|closed by (?:local|remote)|remote p(?:eer|rocess)|ncclRemoteError|atchdog thread terminated"
+    r"|atchdog timeout|Connection reset by peer|Child process unexpectedly failed"
+)
+_WHICH = re.compile(r"[Rr]ank\s?(?P<rank>\d{1,5})")
+
+
+def parse_peer(passage: Passage, source: str) -> Observation:
+    """A line that tells of the end of another process."""
+    text = passage.head.text
+    which = _WHICH.search(text)
+    return Observation(
+        Form.PEER,
+        Failure.ENDED,
+        source,
+        passage.head.number,
+        passage.logged_rank,
+        passage.head.time,
+        values={"tells_of": f"rank {which['rank']}"} if which else {},
+        text=shown([passage.head]),
+    )
+
+
+TRAP = re.compile(r"sglang-triage: (?P<what>.{1,300})")
+_DUMP = re.compile(r"dump: (?P<path>\S{1,400})")
+
+
+def parse_trap(passage: Passage, source: str) -> Observation | None:
+    """A line of this tool's own that names a dump."""
+    text = passage.joined(6)
+    dump = _DUMP.search(text)
+    if dump is None:
+        return None
+    return Observation(
+        Form.TRAP,
+        Failure.TRAPPED,
+        source,
+        passage.head.number,
+        passage.logged_rank,
+        passage.head.time,
+        values={"dump": dump["path"]},
+        text=shown([passage.head]),
+    )

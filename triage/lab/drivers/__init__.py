@@ -1,0 +1,1 @@
+"""What plays the scheduler's part in the lab."""

@@ -1,0 +1,233 @@
+"""Put a defect into a real server, from its start or from a moment on.
+
+Each is a plugin of its own that is called before `sglang-triage`, in every process, and lies
+below its hooks (see `plugin_folder`). Where a control file is legal the defect begins when that
+file appears, so that one server can show both: sound, then wrong.
+
+    stale-swa-state   sgl-project/sglang#26957: a frozen-KV draft keeps the SWA state of its own
+                      pool (`triage.lab.reinject`). From the start only, as it was: graphs bake in
+                      what the backend held at their capture. Nothing is wrong yet while both
+                      pools hand out the same ids.
+    clamp             the same, and ids beyond the SWA pool cut to its last page: what people do
+                      against the crash. For comparison; from the start only.
+    page-exchange     the newest page of the first two rows of a target's table change places: each
+                      reads a page of another request, in range. For servers without a draft.
+    far-first         no defect: the full pool hands out first the ids that leave all mapped memory
+                      from every SWA buffer (`address_map`), the others in descending order.
+                      SGLang promises no order.
+
+Not covered: releases before 0.5.14 for `page-exchange`; LabError says so in the server's log.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from triage.errors import LabError
+from triage.lab.patching import replaced
+from triage.lab.server import address_map, plugin_folder
+from triage.lab.server.late import (
+    Moments,
+    Observer,
+    Step,
+    capturing,
+    complain,
+    moments,
+    observe,
+)
+
+_held: list[Any] = []  # contexts that last as long as the process
+
+
+def plugin(name: str, directory: Path, *, control: Path | None = None) -> Path:
+    """A plugin folder with which a server has the defect `name`.
+
+    control: the defect begins when this file appears; None has it from the start.
+    Raises LabError for an unknown name, and for one that only a start can bring.
+    """
+    if name not in DEFECTS:
+        raise LabError(f"no defect {name!r} for a server; known: {', '.join(DEFECTS)}")
+    if name in BUILT_IN and control is not None:
+        raise LabError(f"{name} is there from the start of a server; leave the control out")
+    call = f"{__name__}:insert"
+    return plugin_folder.write(
+        directory, name, call, defect=name, control=None if control is None else str(control)
+    )
+
+
+def insert(defect: str, control: str | None = None) -> None:
+    """Called by the plugin in every process of the server."""
+    DEFECTS[defect](Switch(None if control is None else Path(control)))
+
+
+class Switch:
+    """On from the start without a path, else from the moment the path exists. Then it stays on."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self._on = path is None
+
+    @property
+    def on(self) -> bool:
+        """Cost while off: one `stat`."""
+        if not self._on:
+            self._on = os.path.exists(self.path)  # type: ignore[arg-type] # noqa: PTH110
+        return self._on
+
+
+# -- stale-swa-state -------------------------------------------------------------------
+
+
+def _stale_swa_state(switch: Switch) -> None:
+    from triage.lab.reinject import reinject
+
+    context = reinject("stale-swa-state")
+    context.__enter__()
+    _held.append(context)
+
+
+# -- clamp -----------------------------------------------------------------------------
+
+
+def _clamp(switch: Switch) -> None:
+    _stale_swa_state(switch)
+    observe(_Clamp())
+
+
+class _Clamp(Observer):
+    def bind(self, moments: Moments) -> None:
+        from sglang.srt.layers.attention.trtllm_mha_backend import TRTLLMHAAttnBackend
+
+        def make(original: Any) -> Any:
+            def _get_layer_page_table(backend: Any, layer: Any, forward_batch: Any) -> Tensor:
+                table = original(backend, layer, forward_batch)
+                if backend._swa_kv_pool is not None:
+                    return table
+                for pool in moments.pools:
+                    if pool is backend.token_to_kv_pool and pool.layers_mapping[layer.layer_id][1]:
+                        return table.clamp(max=pool.size_swa // pool.page_size)
+                return table
+
+            return _get_layer_page_table
+
+        _keep(TRTLLMHAAttnBackend, "_get_layer_page_table", make)
+
+
+# -- page-exchange ---------------------------------------------------------------------
+
+
+class _Exchange(Observer):
+    """The exchange is a device operation behind the fill, gated by a device flag.
+
+    So it needs no sync, may be captured, and begins in captured graphs too when the flag is set.
+    """
+
+    def __init__(self, switch: Switch) -> None:
+        self.switch = switch
+        self.flag: Tensor | None = None
+        self._set = False
+
+    def bind(self, moments: Moments) -> None:
+        from sglang.srt.layers.attention.trtllm_mha_backend import TRTLLMHAAttnBackend
+
+        if not hasattr(TRTLLMHAAttnBackend, "_fill_page_table_device"):
+            raise LabError("page-exchange needs SGLang 0.5.14 or newer")
+        _keep(TRTLLMHAAttnBackend, "_fill_page_table_device", self._fill)
+
+    def begin(self, step: Step) -> None:
+        if self.flag is not None and not self._set and self.switch.on:
+            self._set = True
+            self.flag.fill_(True)
+            complain(f"page-exchange begins with step {step.number}")
+
+    def _fill(self, original: Any) -> Any:
+        def _fill_page_table_device(
+            backend: Any, metadata: Any, req_pool_indices: Tensor, cache_seqlens: Tensor
+        ) -> Any:
+            result = original(backend, metadata, req_pool_indices, cache_seqlens)
+            table = metadata.swa_page_table
+            if table is not None and moments().role == "target":
+                exchange(table, cache_seqlens, backend.page_size, self._flag_on(table))
+            return result
+
+        return _fill_page_table_device
+
+    def _flag_on(self, table: Tensor) -> Tensor:
+        if self.flag is None:
+            if capturing():
+                raise LabError("page-exchange met its first table inside a capture")
+            self.flag = torch.zeros((), dtype=torch.bool, device=table.device)
+        return self.flag
+
+
+def exchange(table: Tensor, lengths: Tensor, page_size: int, on: Tensor) -> None:
+    """Rows 0 and 1 of `table` `(rows, pages)` give each other their newest page, where `on`.
+
+    on: a bool scalar on the table's device. No sync; legal in a capture. Needs two rows.
+    """
+    if table.shape[0] < 2:
+        return
+    columns = (lengths[:2].to(torch.int64) - 1).clamp(min=0) // page_size
+    rows = torch.arange(2, device=table.device)
+    newest = table[rows, columns]
+    table[rows, columns] = torch.where(on, newest.flip(0), newest)
+
+
+# -- far-first -------------------------------------------------------------------------
+
+
+class _FarFirst(Observer):
+    """Reorders the free list before the first step that is launched with the switch on."""
+
+    def __init__(self, switch: Switch) -> None:
+        self.switch = switch
+        self.done = False
+
+    def begin(self, step: Step) -> None:
+        if self.done or not self.switch.on:
+            return
+        self.done = True
+        mine = moments()
+        allocator = mine.scheduler.token_to_kv_pool_allocator
+        spans = address_map.outside_all(mine.pools[0])
+        hand_out_far_first(allocator, spans)
+        complain(
+            f"from step {step.number} on the full pool hands out its far pages first, ids "
+            f"{spans or 'none'}, next {allocator.full_attn_allocator.free_pages[:4].tolist()}"
+        )
+
+
+def hand_out_far_first(allocator: Any, spans: Sequence[tuple[int, int]]) -> None:
+    """Reorder the free list of `allocator`'s full pool; the same pages.
+
+    spans: half-open ranges of ids that come first. Both parts descend. Waits for the device.
+    """
+    full = allocator.full_attn_allocator
+    pages = full.free_pages.sort(descending=True).values
+    far = torch.zeros_like(pages, dtype=torch.bool)
+    for low, high in spans:
+        far |= (pages >= low) & (pages < high)
+    full.free_pages = torch.cat([pages[far], pages[~far]])
+
+
+DEFECTS: dict[str, Callable[[Switch], None]] = {
+    "stale-swa-state": _stale_swa_state,
+    "clamp": _clamp,
+    "page-exchange": lambda switch: observe(_Exchange(switch)),
+    "far-first": lambda switch: observe(_FarFirst(switch)),
+}
+BUILT_IN = ("stale-swa-state", "clamp")
+"""Those that a server has from its start or not at all."""
+
+
+def _keep(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
+    """Replace below whatever hooks stand on it, for the life of the process."""
+    context = replaced(owner, name, make)
+    context.__enter__()
+    _held.append(context)

@@ -1,0 +1,141 @@
+"""What the smoke plays, in order of worth: the first job is the one to have if only one fits.
+
+A defect is there from a server's start, as it was in its release, and shows once both pools
+hand out different ids; `page-exchange` and `far-first` begin at a moment of the smoke's.
+
+Every server has frozen-KV MTP, CUDA graphs and overlap scheduling, unless it says otherwise.
+`default` means what the README tells a user to type: SGLANG_TRTLLM_MHA_DEBUG=1 alone.
+"""
+
+from __future__ import annotations
+
+from triage.lab.server.smoke.rig import Job
+
+DEFAULT = {"SGLANG_TRTLLM_MHA_DEBUG": "1"}
+CONTAIN = {**DEFAULT, "SGLANG_TRTLLM_MHA_DEBUG_MODE": "contain"}
+FIX = {**CONTAIN, "SGLANG_TRIAGE_FIXES": "state-swap"}
+STALE = "stale-swa-state"
+FAR, EXCHANGE = "far-first", "page-exchange"
+EXCHANGED = "exchanged-pages"
+"""What `page-exchange` is explained as."""
+SILENT_FLAGS = ("--swa-full-tokens-ratio", "1.0")
+"""An SWA pool as large as the full one: every full id lies within every SWA buffer."""
+
+JOBS = (
+    Job(
+        "default",
+        "default mode: as without us, and no false alarm",
+        ("plain", "mixed:900"),
+        env=DEFAULT,
+    ),
+    Job(
+        "contain",
+        "contain: the same promises as default mode's",
+        ("plain", "mixed:900"),
+        env=CONTAIN,
+    ),
+    Job(
+        "off",
+        "without sglang-triage: what the others are compared with",
+        ("plain", "plain_again", "mixed:200"),
+        observers=("oracle", "drafts"),
+    ),
+    Job(
+        "crash-default",
+        "wide SWA pages, default mode: an exception, a dump, the cause, before any token leaves",
+        (f"alarm:{STALE}",),
+        env=DEFAULT,
+        defects={STALE: True, FAR: False},
+        observers=("oracle", "address-map"),
+        model="story",
+    ),
+    Job(
+        "crash-off",
+        "the same without sglang-triage: the real illegal memory access",
+        ("crash",),
+        defects={STALE: True, FAR: False},
+        observers=("oracle", "address-map"),
+        model="story",
+    ),
+    Job(
+        "defect-default",
+        "the defect, default mode: the alarm in the first wrong step",
+        (f"alarm:{STALE}",),
+        env=DEFAULT,
+        defects={STALE: True},
+    ),
+    Job(
+        "defect-contain",
+        "the defect, contain: the alarm in the first wrong step",
+        (f"alarm:{STALE}",),
+        env=CONTAIN,
+        defects={STALE: True},
+    ),
+    Job(
+        "silent",
+        "the defect's silent form, no sglang-triage: wrong pages, all of them mapped",
+        ("plain",),
+        defects={STALE: True},
+        observers=("oracle", "drafts", "address-map"),
+        flags=SILENT_FLAGS,
+    ),
+    Job(
+        "fix",
+        "the defect, and the fix: as the sound server, draft tokens included",
+        ("plain", "mixed:200"),
+        env=FIX,
+        defects={STALE: True},
+        observers=("oracle", "drafts"),
+    ),
+    Job(
+        "off-target",
+        "no draft, no sglang-triage: sound, then two requests' pages change places",
+        ("plain", "plain_wrong"),
+        defects={EXCHANGE: False},
+        mtp=False,
+    ),
+    Job(
+        "target",
+        "no draft, default mode: the same exchange, and the alarm in its first step",
+        ("plain", f"alarm:{EXCHANGED}"),
+        env=DEFAULT,
+        defects={EXCHANGE: False},
+        mtp=False,
+    ),
+    Job(
+        "eager",
+        "no draft, no graphs, default mode: the exception comes before the launch",
+        ("plain", "mixed:100", f"alarm:{EXCHANGED}"),
+        env=DEFAULT,
+        defects={EXCHANGE: False},
+        mtp=False,
+        flags=("--disable-cuda-graph",),
+    ),
+    Job(
+        "clamp",
+        "the defect with clamped ids, no sglang-triage: what clamping costs the draft",
+        ("plain",),
+        defects={"clamp": True},
+        observers=("drafts",),
+    ),
+    Job(
+        "dummy-target",
+        "the exchange on SGLang's dummy weights: how few tokens it changes there",
+        ("plain", "plain_wrong"),
+        defects={EXCHANGE: False},
+        model="dummy",
+        mtp=False,
+    ),
+    *(
+        Job(
+            f"start-{mode}-{turn}",
+            "how long a start takes, with and without sglang-triage, four beside each other",
+            (),
+            env=env,
+            observers=(),
+            least_s=75.0,
+        )
+        for turn in (1, 2)
+        for mode, env in (("off", {}), ("default", DEFAULT))
+    ),
+)

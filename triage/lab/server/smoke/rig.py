@@ -1,0 +1,401 @@
+"""One job's server: started with its plugins, loaded, provoked, and what it left behind.
+
+A failure of any part is a cell that says why; the parts after it go on as far as the server
+lives. Every wait has a limit, and the run's own end is one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import threading
+import time
+import traceback
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from triage.lab.server import address_map, defects, drafts, load, oracle, server_log
+from triage.lab.server.flags import CHUNKED_PREFILL
+from triage.lab.server.process import Server
+from triage.lab.server.result import explained
+from triage.lab.server.smoke.results import Cell, Clock, Results
+
+VOCAB = 4096
+PLAIN: dict[str, Any] = {
+    "requests": 96,
+    "concurrency": 32,
+    "input_tokens": 1024,
+    "output_tokens": 96,
+}
+PROVOKED: dict[str, Any] = {
+    "requests": 24,
+    "concurrency": 8,
+    "input_tokens": 1400,
+    "output_tokens": 64,
+}
+START_S, PLAIN_S, MIXED_S, DEATH_S = 270.0, 150.0, 240.0, 60.0
+
+
+Outcome = tuple[bool | None, str, dict[str, Any]]
+"""Whether a part held (None: no verdict), why not, and its figures."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One server and what is played on it, in order.
+
+    env: the variables of sglang-triage. defects: name -> from the start (else at `provoke`).
+    observers: "oracle", "drafts", "address-map". parts: names of Rig's methods, `:` before an
+    argument. least_s: do not start it with less left.
+    """
+
+    name: str
+    why: str
+    parts: tuple[str, ...]
+    env: dict[str, str] = field(default_factory=dict)
+    defects: dict[str, bool] = field(default_factory=dict)
+    observers: tuple[str, ...] = ("oracle",)
+    model: str = "small"
+    mtp: bool = True
+    flags: tuple[str, ...] = ()
+    least_s: float = 95.0
+
+
+class Rig:
+    """Plays one job. `flags_of`: server flags for the model and whether a draft is served."""
+
+    def __init__(
+        self,
+        job: Job,
+        folder: Path,
+        port: int,
+        model: Path,
+        flags: Sequence[str],
+        results: Results,
+        clock: Clock,
+        product: Sequence[Path] = (),
+        server: Callable[..., Any] = Server,
+    ) -> None:
+        self.job, self.folder, self.port, self.model = job, folder, port, model
+        self.results, self.clock, self.product = results, clock, product
+        self.flags = list(flags)
+        self.control = folder / "control"
+        self.dumps = folder / "dumps"
+        self.make_server = server
+        self.server: Any = None
+        self.sound: load.LoadResult | None = None
+
+    # -- the job -----------------------------------------------------------------------
+
+    @property
+    def names(self) -> list[str]:
+        return ["start", *(part.partition(":")[0] for part in self.job.parts)]
+
+    @property
+    def done(self) -> bool:
+        return all(self.results.done(self.job.name, name) for name in self.names)
+
+    def play(self) -> None:
+        """Start the server, play what is not done yet, stop it. Never raises."""
+        try:
+            shutil.rmtree(self.folder, ignore_errors=True)  # an earlier run's, that was cut off
+            self.folder.mkdir(parents=True)
+            self.server = self.make_server(
+                self.model,
+                self.port,
+                self.folder / "server.log",
+                env=self.environment(),
+                flags=self.flags,
+                plugin_paths=self.plugins(),
+            )
+            started = self.cell("start", self.start)
+            for part in self.job.parts:
+                name, _, argument = part.partition(":")
+                if self.results.done(self.job.name, name):
+                    continue
+                if started is not True:
+                    self.not_played(name, "the server did not start")
+                elif self.clock.over:
+                    self.not_played(name, "the budget was spent")
+                elif self.fell():
+                    self.not_played(name, f"the server was dead: {self.death()}")
+                else:
+                    method = getattr(self, name)
+                    self.cell(name, partial(method, *([argument] if argument else [])))
+        except Exception as error:
+            self.not_played("start", f"{type(error).__name__}: {error}")
+        finally:
+            self.stop()
+
+    def stop(self) -> None:
+        if self.server is not None:
+            try:
+                self.server.stop()
+            except Exception as error:
+                self.not_played("stop", f"{type(error).__name__}: {error}")
+
+    def cell(self, name: str, play: Callable[[], Outcome]) -> bool | None:
+        """Play one part and keep what it came to; an exception is a cell that did not hold."""
+        began = time.time()
+        held: bool | None
+        try:
+            held, why, figures = play()
+        except Exception as error:
+            held, why = False, f"{type(error).__name__}: {error}"[:600]
+            figures = {"trace": traceback.format_exc()[-1500:], "death": self.death()}
+        if self.clock.over and not held:
+            held, why = None, f"cut off by the budget; {why}"
+        figures = {**figures, "since": round(began, 3), "until": round(time.time(), 3)}
+        self.results.add(
+            Cell(self.job.name, name, held, why, round(time.time() - began, 2), figures)
+        )
+        return held
+
+    def not_played(self, name: str, why: str) -> None:
+        self.results.add(Cell(self.job.name, name, None, why[:600]))
+
+    def death(self) -> str:
+        try:
+            if self.server is None or not self.fell():
+                return ""
+            return str(self.server.death_reason())[:600]
+        except Exception as error:
+            return f"its log does not say: {error}"
+
+    def environment(self) -> dict[str, str]:
+        mine = dict(self.job.env)
+        if mine:
+            mine["SGLANG_TRTLLM_MHA_DEBUG_DIR"] = str(self.dumps)
+        return mine
+
+    def plugins(self) -> list[Path]:
+        """Ours of the lab first, the product last: what it checks lies above what they change."""
+        made, folder = [], self.folder / "plugins"
+        for name, from_start in self.job.defects.items():
+            control = None if from_start else self.control
+            made.append(defects.plugin(name, folder, control=control))
+        writers = {
+            "oracle": (oracle.plugin, self.oracle_path),
+            "drafts": (drafts.plugin, self.drafts_path),
+            "address-map": (address_map.plugin, self.map_path),
+        }
+        for name in self.job.observers:
+            write, out = writers[name]
+            made.append(write(folder, out))
+        return [*made, *self.product]
+
+    @property
+    def oracle_path(self) -> Path:
+        return self.folder / "oracle.jsonl"
+
+    @property
+    def drafts_path(self) -> Path:
+        return self.folder / "drafts.jsonl"
+
+    @property
+    def map_path(self) -> Path:
+        return self.folder / "address_map.json"
+
+    # -- parts -------------------------------------------------------------------------
+
+    def start(self) -> Outcome:
+        seconds = self.server.start(timeout_s=max(1.0, min(START_S, self.clock.left)))
+        log = self.log()
+        observers = sorted(set(re.findall(r"lab observer: (.*)", log)))
+        return True, "", {"start_s": round(seconds, 2), "observers": observers[:8]}
+
+    def plain(self, suffix: str = "") -> Outcome:
+        """The repeatable load: every request answered; what it answered is compared later."""
+        found = self.within(
+            PLAIN_S, lambda: load.plain(self.port, vocab_size=VOCAB, alive=self.alive, **PLAIN)
+        )
+        figures = self.loaded(found)
+        figures["outputs"] = {
+            str(index): zlib.crc32(" ".join(map(str, ids)).encode())
+            for index, ids in found.outputs.items()
+        }
+        if self.sound is None:
+            self.sound = found
+        else:
+            equal, compared, before = found.same_as(self.sound)
+            figures["as the first load"] = {
+                "equal": equal,
+                "of": compared,
+                "share of tokens before a difference": round(before, 4),
+            }
+        held = found.ok == found.requests and not self.fell()
+        return held, "" if held else self.unhappy(found), figures
+
+    plain_again = plain
+
+    def plain_wrong(self) -> Outcome:
+        """The same load after the defect has begun, with nobody to stop it."""
+        self.control.touch()
+        return self.plain()
+
+    def mixed(self, requests: str = "500") -> Outcome:
+        """Aborts, shared prefixes, edges: nobody may raise an alarm, and every request is answered.
+
+        Requests that the server itself aborts are counted apart, as are chunked prefills and
+        retractions in its log. A load that is cut off is no verdict, but what was answered
+        until then is kept.
+        """
+        path, count, before = self.folder / "mixed.jsonl", int(requests), len(self.log())
+        cut_off = ""
+        try:
+            found = self.within(
+                MIXED_S,
+                lambda: load.mixed(
+                    self.port,
+                    requests=count,
+                    vocab_size=VOCAB,
+                    alive=self.alive,
+                    results_path=path,
+                ),
+            )
+        except TimeoutError as error:
+            found, cut_off = load.read(path), str(error)
+        figures = self.loaded(found)
+        figures["dumps"] = [explained(each).json() for each in self.dump_files()]
+        figures["oracle"] = self.account()
+        figures["log"] = server_log.activity(self.log()[before:], CHUNKED_PREFILL).json()
+        if figures["dumps"] or not self.server.alive or found.failed:
+            return False, self.unhappy(found), figures
+        if cut_off or found.unsent:
+            return None, f"{cut_off}; {found.unsent} were not sent", figures
+        return True, "", figures
+
+    def alarm(self, cause: str = "") -> Outcome:
+        """The defect begins: the server must stop itself in the oracle's first wrong step."""
+        self.provoke()
+        figures: dict[str, Any] = {"oracle": self.account(), "death": self.death()}
+        told = figures["dumps"] = [explained(path).json() for path in self.dump_files()]
+        seen = oracle.read_account(self.oracle_path)
+        complaints = []
+        if not self.fell():
+            complaints.append("the server lives: no alarm")
+        if not told:
+            complaints.append("no dump")
+        if seen.first_wrong is None:
+            complaints.append("the oracle saw nothing wrong")
+        elif seen.raised != seen.first_wrong:
+            complaints.append(f"first wrong in step {seen.first_wrong}, alarm in {seen.raised}")
+        named = [name for one in told for name in one["keys"]]
+        if cause and cause not in named:
+            complaints.append(f"explained as {named or 'unknown'}, expected {cause}")
+        return not complaints, "; ".join(complaints), figures
+
+    def crash(self) -> Outcome:
+        """The same without sglang-triage: SGLang's own log must say an illegal memory access."""
+        self.provoke()
+        illegal = [
+            line.strip()[:300]
+            for line in self.log().splitlines()
+            if "illegal memory access" in line
+        ]
+        figures = {
+            "lines": illegal[:3],
+            "death": self.death(),
+            "map": self.map(),
+            "oracle": self.account(),
+        }
+        held = bool(illegal) and self.fell()
+        return held, "" if held else "no illegal memory access in the server's log", figures
+
+    def provoke(self) -> None:
+        """Let the defect begin, load the server, and wait for its end or for the load's."""
+        self.control.touch()
+        over = threading.Event()
+
+        def play() -> None:
+            try:
+                load.plain(self.port, vocab_size=VOCAB, seed=7, alive=self.alive, **PROVOKED)
+            except Exception:  # the server is expected to die under it
+                pass
+            finally:
+                over.set()
+
+        threading.Thread(target=play, daemon=True).start()
+        end = time.monotonic() + min(DEATH_S, self.clock.left)
+        while time.monotonic() < end and not self.fell() and not over.is_set():
+            time.sleep(0.25)
+        # A scheduler that raised takes its parent down a little later.
+        grace = time.monotonic() + min(20.0, self.clock.left)
+        while time.monotonic() < grace and not self.fell():
+            time.sleep(0.25)
+
+    def alive(self) -> bool:
+        return bool(self.server.alive)
+
+    def fell(self) -> bool:
+        """Is the server over? SGLang's launcher outlives a dead scheduler by up to a minute."""
+        return not self.server.alive or server_log.child_failed(self.log())
+
+    # -- what it left ------------------------------------------------------------------
+
+    def within(self, limit_s: float, call: Callable[[], Any]) -> Any:
+        """The value of `call`, run aside; TimeoutError when it takes longer or the run is over."""
+        box: dict[str, Any] = {}
+
+        def play() -> None:
+            try:
+                box["value"] = call()
+            except BaseException as error:
+                box["error"] = error
+
+        thread = threading.Thread(target=play, daemon=True)
+        thread.start()
+        end = time.monotonic() + min(limit_s, self.clock.left)
+        while thread.is_alive() and time.monotonic() < end and not self.clock.over:
+            thread.join(0.5)
+        if thread.is_alive():
+            raise TimeoutError(
+                f"the load took longer than {limit_s:.0f} s, or the budget was spent"
+            )
+        if "error" in box:
+            raise box["error"]
+        return box["value"]
+
+    def loaded(self, found: Any) -> dict[str, Any]:
+        return {
+            "requests": found.requests,
+            "ok": found.ok,
+            "aborted": found.aborted,
+            "failed": found.failed,
+            "ended": found.ended,
+            "unsent": found.unsent,
+            "tokens_per_s": round(found.tokens_per_s, 1),
+            "accept_length": found.accept_length,
+            "digest": found.digest,
+            "load_s": round(found.seconds, 2),
+        }
+
+    def unhappy(self, found: Any) -> str:
+        first = next((r.error for r in found.results if r.status in ("failed", "ended")), "")
+        return (
+            f"{found.failed} requests failed, {found.ended} ended by the server "
+            f"({first[:200]}), {found.unsent} were not sent; "
+            f"dumps: {[path.name for path in self.dump_files()]}; {self.death()}"
+        )
+
+    def account(self) -> dict[str, Any]:
+        return asdict(oracle.read_account(self.oracle_path))
+
+    def map(self) -> dict[str, Any]:
+        if not self.map_path.exists():
+            return {}
+        found = json.loads(self.map_path.read_text())
+        kept = ("beyond", "handed", "driver", "full_pages", "swa_pages", "cuda_mapped")
+        return {k: v for k, v in found[0].items() if k.startswith(kept)} if found else {}
+
+    def dump_files(self) -> list[Path]:
+        return sorted(self.dumps.glob("*.msgpack")) if self.dumps.exists() else []
+
+    def log(self) -> str:
+        path = self.folder / "server.log"
+        return path.read_text(errors="replace") if path.exists() else ""

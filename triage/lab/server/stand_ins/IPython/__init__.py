@@ -1,0 +1,1 @@
+"""Stand-in: SGLang imports `IPython.display` for its notebook helpers."""

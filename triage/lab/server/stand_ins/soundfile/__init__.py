@@ -1,0 +1,1 @@
+"""Stand-in: a text model reads no sound."""

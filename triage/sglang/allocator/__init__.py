@@ -1,0 +1,1 @@
+"""What stands at SGLang's allocators, request tables and trees."""

@@ -1,0 +1,102 @@
+"""I8 and I14: what the SWA allocator has just handed out, and whom it was handed to.
+
+The failure: a full slot comes back whose mapping is that of its last owner, or a
+request is given more tokens than its row of the request table has columns. Both are
+wrong the moment the allocator returns, so that is where this stands.
+
+I8 compares with what the SWA side returned inside the same call; not for the ring and
+the pure SWA allocator, which have no mapping of their own. I14 costs host integers.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import torch
+
+from triage.invariants.lifecycle import check_request_rows
+from triage.invariants.mapping import check_mapped
+from triage.sglang.allocator.ledger_hooks import Books, has_mapping
+from triage.sglang.reporter import Reporter
+
+
+class HandingOut:
+    """Stands around the SWA allocator's alloc calls and the request table's."""
+
+    def __init__(self, reporter: Reporter, books: Books) -> None:
+        self.reporter = reporter
+        self.books = books
+
+    def around_alloc(self, original: Any, allocator: Any, *args: Any, **kwargs: Any) -> Any:
+        if "I14" in self.reporter.enabled:
+            self._fits_its_row(original, allocator, args, kwargs)
+        judged = "I8" in self.reporter.enabled and self.reporter.may_wait
+        if not judged or not has_mapping(allocator):
+            return original(allocator, *args, **kwargs)
+        sub = allocator.swa_attn_allocator
+        self.books.given.pop(sub, None)
+        slots = original(allocator, *args, **kwargs)
+        given = self.books.given.pop(sub, None)
+        if slots is not None and len(slots):
+            wanted = torch.zeros_like(slots, dtype=torch.int64)
+            if given is not None:  # a tail: SWA slots for the last tokens only
+                wanted[len(slots) - len(given) :] = given
+            self.reporter.fire_findings(
+                check_mapped(slots, allocator.full_to_swa_index_mapping, wanted),
+                "I8",
+                "a slot was handed out whose mapping this call did not write",
+                "swa",
+                original.__name__,
+            )
+        return slots
+
+    def _fits_its_row(self, original: Any, allocator: Any, args: Any, kwargs: Any) -> None:
+        """Before the call: no request may hold more tokens than its row has columns."""
+        width = self.books.row_width()
+        given = inspect.signature(original).bind(allocator, *args, **kwargs).arguments
+        lengths = given.get("seq_lens_cpu")
+        if width is None or lengths is None or not len(lengths):
+            return
+        longest = torch.as_tensor(lengths)
+        self.reporter.fire_findings(
+            check_request_rows(torch.ones_like(longest), longest, num_rows=2, row_width=width),
+            "I14",
+            "a request is to hold more tokens than its row of the request table has columns",
+            "full",
+            original.__name__,
+        )
+
+    def around_row_alloc(self, original: Any, table: Any, *args: Any, **kwargs: Any) -> Any:
+        """Every table that is indexed by request has a row for the ones handed out."""
+        rows = original(table, *args, **kwargs)
+        if rows and "I14" in self.reporter.enabled:
+            given = torch.tensor([int(row) for row in rows])
+            for name, each in tables_by_request(table).items():
+                self.reporter.fire_findings(
+                    check_request_rows(
+                        given,
+                        torch.zeros_like(given),
+                        num_rows=len(each),
+                        row_width=1,
+                    ),
+                    "I14",
+                    f"{name} has no row for a request that was handed out",
+                    "full",
+                    "ReqToTokenPool.alloc",
+                )
+        return rows
+
+
+_BY_REQUEST = (
+    "req_to_token",
+    "req_generation",  # 0.5.23
+    "req_index_to_mamba_index_mapping",  # hybrid models with a mamba state
+    "req_index_to_mamba_ping_pong_track_buffer_mapping",
+)
+
+
+def tables_by_request(table: Any) -> dict[str, Any]:
+    """The tensors of a request pool that have a row per request, those that it has."""
+    found = {name: getattr(table, name, None) for name in _BY_REQUEST}
+    return {name: each for name, each in found.items() if isinstance(each, torch.Tensor)}

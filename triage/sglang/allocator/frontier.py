@@ -1,0 +1,132 @@
+"""I15: how far SGLang has evicted the sliding window, and whether a query still needs it.
+
+The failure: the SWA side of a token goes while a query can still see it; the table then
+holds the dummy page there. Seen twice: at the eviction, from the request's own numbers,
+and at the metadata of a forward, where every token of the window must have a slot.
+
+The frontier's place changed: `Req.swa_evicted_seqlen`, then the same on the KV record, then
+one per component there.
+Not covered: auxiliary windows of 0.5.23, which keep cursors of their own.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import torch
+
+from triage.evidence import Evidence
+from triage.invariants.found import Found
+from triage.invariants.lifecycle import check_frontier
+from triage.sglang.reporter import Reporter
+
+COMMON = "sglang.srt.mem_cache.common.free_swa_out_of_window_slots"
+BATCH = "sglang.srt.managers.schedule_batch.ScheduleBatch._evict_swa"
+RETRACT = "sglang.srt.managers.schedule_batch.Req.reset_for_retract"
+
+
+class Frontier:
+    """Stands around SGLang's eviction from the window and its retraction."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self.reporter = reporter
+
+    def around_function(self, original: Any, *args: Any, **kwargs: Any) -> Any:
+        """0.5.14 on; its callers in SGLang took it by name before this hook was bound."""
+        given = inspect.signature(original).bind(*args, **kwargs).arguments
+        if getattr(given.get("component_type"), "name", "SWA") != "SWA":
+            return original(*args, **kwargs)
+        return self._evict(
+            lambda: original(*args, **kwargs),
+            given["req"],
+            int(given["pre_len"]),
+            int(given["sliding_window_size"]),
+            int(given["page_size"]),
+        )
+
+    def around_method(
+        self, original: Any, batch: Any, req: Any, pre_len: int, *args: Any, **kwargs: Any
+    ) -> Any:
+        cache = batch.tree_cache
+        window = getattr(cache, "sliding_window_size", None)
+
+        def call() -> Any:
+            return original(batch, req, pre_len, *args, **kwargs)
+
+        if window is None:
+            return call()
+        return self._evict(call, req, int(pre_len), int(window), int(cache.page_size))
+
+    def _evict(self, call: Any, req: Any, pre_len: int, window: int, page: int) -> Any:
+        before = frontier_of(req)
+        result = call()
+        after = frontier_of(req)
+        if after <= before:
+            return result
+        protected = max(before, _of(req, "cache_protected_len"), _of(req, "swa_evict_floor"))
+        protected = -(-protected // page) * page
+        oldest = min(pre_len, known_tokens(req, pre_len))
+        numbers = (after, max(oldest, protected), max(oldest, protected), oldest, protected)
+        evicted, committed, allocated, query, shielded = (torch.tensor([n]) for n in numbers)
+        self.reporter.fire_findings(
+            check_frontier(
+                evicted,
+                committed,
+                allocated,
+                query,
+                window_left=window,
+                page_size=page,
+                protected=shielded,
+            ),
+            "I15",
+            f"the window was evicted up to token {after}, the next query at {oldest} sees "
+            f"{window} tokens before it",
+            "swa",
+            "eviction from the window",
+        )
+        return result
+
+    def around_retract(self, original: Any, req: Any, *args: Any, **kwargs: Any) -> Any:
+        result = original(req, *args, **kwargs)
+        left = frontier_of(req)
+        if left:
+            self.reporter.fire_event(
+                Evidence(
+                    "I15",
+                    f"a retracted request keeps its eviction frontier at token {left}, 0 was "
+                    "expected",
+                    "Req.reset_for_retract",
+                    pool="swa",
+                    total=1,
+                    facts={"frontier": left},
+                    kind=Found.FRONTIER_NOT_RESET,
+                )
+            )
+        return result
+
+
+def frontier_of(req: Any) -> int:
+    """Tokens of `req` whose SWA side was evicted; 0 where it holds none."""
+    windows = getattr(getattr(req, "kv", None), "component_evicted_seqlens", None)
+    if windows is None:
+        return _of(req, "swa_evicted_seqlen")
+    return sum(int(tokens) for kind, tokens in windows.items() if kind.name == "SWA")
+
+
+def known_tokens(req: Any, otherwise: int) -> int:
+    """The position of the oldest query to come, by the request's own numbers."""
+    seqlen = getattr(req, "seqlen", None)
+    if seqlen is None:
+        return otherwise
+    return max(int(seqlen) - 1, _of(req, "kv_committed_len"))
+
+
+def _of(req: Any, name: str) -> int:
+    """A number that lies on the request or, in newer releases, on its KV record."""
+    record = getattr(req, "kv", None)
+    for holder in (record, req):
+        value = getattr(holder, name, None)
+        if isinstance(value, int):
+            return value
+    return 0

@@ -1,0 +1,159 @@
+"""The radix trees of SGLang as arrays, and the checks on them (I16).
+
+Two classes with the same promise: SWARadixCache (up to 0.5.18), whose nodes
+carry one value and a tombstone mark, and UnifiedRadixCache, whose nodes carry
+one record per component. The tree is flattened and judged after the operations
+that reshape it; opt-in, since it walks the whole tree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from triage.device import capture
+from triage.evidence import Evidence
+from triage.invariants.findings import Findings
+from triage.invariants.tree import check_locks, check_nodes
+from triage.sglang.allocator.ledger_hooks import grouping
+from triage.sglang.reporter import Reporter
+
+CACHES = (
+    "sglang.srt.mem_cache.swa_radix_cache.SWARadixCache",
+    "sglang.srt.mem_cache.unified_radix_cache.UnifiedRadixCache",
+)
+OPERATIONS = ("match_prefix", "cache_finished_req", "cache_unfinished_req", "evict")
+
+
+@dataclass(frozen=True, slots=True)
+class Flat:
+    """All nodes but the root's value: slots of each, parents, marks and locks."""
+
+    slots: Tensor
+    node_of_slot: Tensor
+    tombstone: Tensor
+    parent: Tensor
+    full_lock: Tensor
+    swa_lock: Tensor
+
+
+class TreeTrap:
+    """Checks a tree after each of OPERATIONS; tells the ledger that trees hold pages."""
+
+    def __init__(self, reporter: Reporter, books: Any, every: int = 1) -> None:
+        self.reporter = reporter
+        self.books = books
+        self.every = every
+        self._operations = 0
+
+    def around(self, original: Any, cache: Any, *args: Any, **kwargs: Any) -> Any:
+        self.books.tree_seen()
+        if capture.capturing():
+            self.books.forget()
+            return original(cache, *args, **kwargs)
+        result = original(cache, *args, **kwargs)
+        self._operations += 1
+        if self._operations % self.every:
+            return result
+        allocator = cache.token_to_kv_pool_allocator
+        mapping = getattr(allocator, "full_to_swa_index_mapping", None)
+        if "I16" in self.reporter.enabled and mapping is not None and not grouping(allocator):
+            self._check(cache, mapping, original.__name__)
+        return result
+
+    def _check(self, cache: Any, mapping: Tensor, where: str) -> None:
+        flat = flatten(cache)
+        if flat is None:
+            return
+        if len(flat.slots):
+            found = check_nodes(flat.slots, flat.node_of_slot, flat.tombstone, mapping)
+            if "I16" in self.reporter.enabled and found.total:
+                self._fire(cache, flat, found, where)
+        locks = check_locks(flat.parent, flat.full_lock, flat.swa_lock)
+        self.reporter.fire_findings(locks, "I16", "locks of the tree do not add up", "", where)
+
+    def _fire(self, cache: Any, flat: Flat, found: Findings, where: str) -> None:
+        """A node whose full pages the ledger calls free was freed under the tree."""
+        violations = found.violations()
+        summary = "a tree node and the mapping disagree"
+        facts: dict[str, object] = {}
+        kind = ""
+        ledger = self.books.of(cache.token_to_kv_pool_allocator.full_attn_allocator).ledger
+        slots = [int(flat.slots[each.row]) for each in violations if "live" in each.tensor]
+        used = ledger.check_use(slots, where=where)
+        if used:
+            summary = f"a live tree node, and {used[-1].summary}"
+            facts, kind = used[-1].facts, used[-1].kind
+        self.reporter.fire_event(
+            Evidence(
+                "I16",
+                summary,
+                where,
+                pool="swa",
+                total=found.total,
+                rows_affected=found.rows_affected,
+                violations=violations,
+                facts=facts,
+                kind=kind,
+            )
+        )
+
+
+def flatten(cache: Any) -> Flat | None:
+    """The tree under `cache`; None where its root is out of reach (the compiled core)."""
+    try:
+        root = getattr(cache, "root_node", None)
+        if root is None:
+            root = getattr(getattr(cache, "tree_core", None), "root_node", None)
+    except NotImplementedError:  # 0.5.23's Rust core
+        return None
+    if root is None:
+        return None
+    nodes = list(_walk(root))
+    number = {id(node): index for index, node in enumerate(nodes)}
+    slots, owners, marks, locks = [], [], [], []
+    for index, node in enumerate(nodes):
+        value, tombstone, full_lock, swa_lock = _node(node)
+        marks.append(tombstone)
+        locks.append((full_lock, swa_lock))
+        if value is not None and node is not root and len(value):
+            slots.append(value.to(torch.int64))
+            owners.append(torch.full((len(value),), index, dtype=torch.int64))
+    lock = torch.tensor(locks, dtype=torch.int64)
+    empty = torch.zeros(0, dtype=torch.int64)
+    return Flat(
+        slots=torch.cat(slots) if slots else empty,
+        node_of_slot=torch.cat(owners).to(slots[0].device) if slots else empty,
+        tombstone=torch.tensor(marks),
+        parent=torch.tensor([number.get(id(node.parent), -1) for node in nodes]),
+        full_lock=lock[:, 0],
+        swa_lock=lock[:, 1],
+    )
+
+
+def _walk(root: Any) -> Iterator[Any]:
+    pending = [root]
+    while pending:
+        node = pending.pop()
+        yield node
+        pending += list(node.children.values())
+
+
+def _node(node: Any) -> tuple[Tensor | None, bool, int, int]:
+    """(full slots on the device, SWA side gone, full lock, SWA lock)."""
+    components = getattr(node, "component_data", None)
+    if components is None:
+        value = node.value if isinstance(node.value, Tensor) else None
+        return value, bool(node.swa_tombstone), int(node.full_lock_ref), int(node.swa_lock_ref)
+    kinds = {kind.name: components[kind] for kind in _kinds(node)}
+    full, swa = kinds["FULL"], kinds.get("SWA")
+    gone = swa is None or swa.value is None
+    return full.value, gone, int(full.lock_ref), 0 if swa is None else int(swa.lock_ref)
+
+
+def _kinds(node: Any) -> Any:
+    return getattr(node, "component_types", None) or node.tree_components

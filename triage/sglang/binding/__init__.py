@@ -1,0 +1,1 @@
+"""How our hooks get into SGLang: names, registry, patches, wrappers, installation."""

@@ -1,0 +1,1 @@
+"""What stands at an attention launch: the FlashInfer call, its pools, metadata and checks."""

@@ -1,0 +1,227 @@
+"""The hooks at SGLang's attention backend and at the FlashInfer call below it.
+
+Thin: each notes where it stands, asks the traps, and goes on. What every layer calls is
+patched by ourselves (`patches.py`), the rest goes through SGLang's registry.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from triage.device import capture
+from triage.dump.flashinfer_api import CONTEXT, DECODE
+from triage.sglang.binding.hooks import Hook
+from triage.sglang.binding.patches import Patch
+from triage.sglang.binding.wrapping import Function, Parameters, written_out
+from triage.sglang.launch.call import AttentionCall
+from triage.sglang.launch.guard import LaunchGuard
+from triage.sglang.launch.hot_state import (
+    SAME_FORWARD_SRC,
+    SAME_LAUNCH_SRC,
+    Replacement,
+    first_extent,
+)
+from triage.sglang.launch.watching import FORM
+
+BACKEND = "sglang.srt.layers.attention.trtllm_mha_backend.TRTLLMHAAttnBackend"
+FLASHINFER = {DECODE: "flashinfer.decode", CONTEXT: "flashinfer.prefill"}
+GRAPH_ENTRIES = (
+    "init_forward_metadata_out_graph",  # 0.5.13.post1 and later
+    "init_forward_metadata_in_graph",  # 0.5.15.post1 and later
+    "init_forward_metadata_capture_cuda_graph",  # 0.5.12.post1
+    "init_forward_metadata_replay_cuda_graph",
+)
+
+_LOOKED_AT = {
+    "kv_cache": None,
+    "block_tables": None,
+    "seq_lens": None,
+    "window_left": -1,
+    "q_len_per_req": None,
+    "cum_seq_lens_q": None,
+}
+"""What `SAME_LAUNCH_SRC` looks at, and what stands for it where FlashInfer has no such name."""
+
+
+class AttentionHooks:
+    """The hooks of one process. Disarmed, each costs one attribute test."""
+
+    def __init__(self, launches: LaunchGuard) -> None:
+        self.launches = launches
+        self.hot = launches.hot
+        self.absent: dict[str, str] = {}  # what this SGLang cannot be watched at -> why
+
+    def hooks(self) -> list[Hook]:
+        module, _, name = BACKEND.rpartition(".")
+        backend = getattr(importlib.import_module(module), name)
+        entries = [entry for entry in GRAPH_ENTRIES if entry in vars(backend)]
+        if not entries:
+            known = ", ".join(GRAPH_ENTRIES)
+            self.absent["launches in CUDA graphs"] = f"{BACKEND} has none of {known}"
+        return [
+            Hook(f"{BACKEND}.__init__", self.constructed, "what a backend was built for"),
+            Hook(f"{BACKEND}.init_forward_metadata", self.metadata_built, "tables are new"),
+            *(
+                Hook(f"{BACKEND}.{e}", self.graph_metadata, "graph's tables are new")
+                for e in entries
+            ),
+        ]
+
+    def patches(self) -> list[Patch]:
+        entry = "layer and batch of a launch"
+        return [
+            Patch(
+                f"{FLASHINFER[DECODE]}.{DECODE}", self.launch(DECODE), "page-table traps, decode"
+            ),
+            Patch(
+                f"{FLASHINFER[CONTEXT]}.{CONTEXT}",
+                self.launch(CONTEXT),
+                "page-table traps, prefill",
+            ),
+            Patch(f"{BACKEND}.forward_decode", self.entered, entry),
+            Patch(f"{BACKEND}.forward_extend", self.entered, entry),
+        ]
+
+    def launch(self, api: str) -> Callable[[Function], Function]:
+        """Makes the wrapper of a FlashInfer call: what was checked for it, or the traps' answer."""
+
+        def around(original: Function) -> Function:
+            parameters = Parameters.of(original)
+            if not parameters.named:
+                return self._launch_by_keyword(api, original)
+            parameters.require(original, "kv_cache", "block_tables", "seq_lens")
+            names = {
+                name: name if name in parameters.names else str(default)
+                for name, default in _LOOKED_AT.items()
+            }
+            passed = _by_name(parameters.names)
+            form = ", ".join(
+                name if name in parameters.names else str(_LOOKED_AT.get(name)) for name in FORM
+            )
+            body = f"""
+if not hot.armed:
+    return original(PASSED)
+{SAME_LAUNCH_SRC.format(**names).rstrip()}
+    _given = _checked.replacement
+else:
+    _checked = repeated(api, {form})
+    _given = _checked.replacement if _checked is not None else ask({passed})
+if _given is not None:
+    block_tables, seq_lens = _given
+return original(PASSED)
+"""
+
+            def ask(arguments: dict[str, Any]) -> Replacement | None:
+                if self.launches.reporter.reads_device:  # and may write a dump of what was passed
+                    arguments = _as_passed(arguments, parameters)
+                return self.launches.replacements(api, arguments)
+
+            return written_out(
+                original,
+                parameters,
+                body,
+                hot=self.hot,
+                ask=ask,
+                extent=first_extent,
+                repeated=self.launches.watching.repeated,
+                api=api,
+            )
+
+        return around
+
+    def _launch_by_keyword(self, api: str, original: Function) -> Function:
+        """For an original without parameters of its own, such as another plugin's wrapper."""
+        parameters = Parameters("*args, **kwargs", "*args, **kwargs", (), {})
+        names = {name: f"_named.get({name!r}, {value})" for name, value in _LOOKED_AT.items()}
+        form = ", ".join(f"_named.get({name!r}, {_LOOKED_AT.get(name)})" for name in FORM)
+        body = f"""
+if not hot.armed:
+    return original(PASSED)
+_named = by_name(args, kwargs) if args else kwargs
+{SAME_LAUNCH_SRC.format(**names).rstrip()}
+    _given = _checked.replacement
+else:
+    _checked = repeated(api, {form})
+    _given = _checked.replacement if _checked is not None else ask(_named)
+if _given is not None:
+    _named["block_tables"], _named["seq_lens"] = _given
+return original(**_named)
+"""
+
+        def by_name(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+            return {**AttentionCall.of(api, args, kwargs).arguments}
+
+        def ask(arguments: dict[str, Any]) -> Replacement | None:
+            return self.launches.replacements(api, arguments)
+
+        return written_out(
+            original,
+            parameters,
+            body,
+            hot=self.hot,
+            ask=ask,
+            by_name=by_name,
+            extent=first_extent,
+            repeated=self.launches.watching.repeated,
+            api=api,
+        )
+
+    def entered(self, original: Function) -> Function:
+        """Makes the wrapper of a backend's forward: notes whose launches come from inside."""
+        parameters = Parameters.of(original)
+        parameters.require(original, "layer", "forward_batch")
+        backend = parameters.names[0]
+        body = f"""
+if not hot.armed:
+    return original(PASSED)
+_before = hot.current_call
+hot.current_call = ({backend}, layer, forward_batch)
+if capture.capturing() is not hot.capturing:
+    hot.on_capture_change()
+{SAME_FORWARD_SRC.format(backend=backend, batch="forward_batch").strip()}
+try:
+    return original(PASSED)
+finally:
+    hot.current_call, hot.forward = _before, None
+"""
+        return written_out(original, parameters, body, hot=self.hot, capture=capture)
+
+    def constructed(
+        self, original: Any, backend: Any, model_runner: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        if self.hot.armed:
+            self.launches.note_backend(backend, model_runner)
+        result = original(backend, model_runner, *args, **kwargs)
+        if self.hot.armed:
+            self.launches.watching.prepare(backend)
+        return result
+
+    def metadata_built(
+        self, original: Any, backend: Any, forward_batch: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        """An idle rank under data parallelism builds metadata of no rows and launches nothing."""
+        if self.hot.armed:
+            self.launches.forget_tables(backend, launches=forward_batch.batch_size > 0)
+        return original(backend, forward_batch, *args, **kwargs)
+
+    def graph_metadata(self, original: Any, backend: Any, *args: Any, **kwargs: Any) -> Any:
+        if self.hot.armed:
+            self.launches.forget_tables(backend, graph=True)
+        return original(backend, *args, **kwargs)
+
+
+def _by_name(names: Iterable[str]) -> str:
+    """Source text of a dict of these variables."""
+    return f"{{{', '.join(f'{name!r}: {name}' for name in names)}}}"
+
+
+def _as_passed(arguments: dict[str, Any], parameters: Parameters) -> dict[str, Any]:
+    """Without what FlashInfer defaults anyway, except where the traps look at it."""
+    defaults = parameters.defaults
+    return {
+        name: value
+        for name, value in arguments.items()
+        if name in _LOOKED_AT or name not in defaults or value is not defaults[name]
+    }

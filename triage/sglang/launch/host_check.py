@@ -1,0 +1,243 @@
+"""The check of mode `raise`: read what the kernel is about to receive, and stop before it does.
+
+One table is shared by all layers of one index space, so it is read at its first launch
+after the metadata was built, and both spaces of a forward in one host read; what was read
+is kept in the forward's memory (`hot_state.py`), where a later layer costs a comparison of
+host objects. Modes `contain` and `log`, and every launch recorded into a CUDA graph, go to
+`watching.py`, which never reads.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from triage.errors import StaleSWAState, TableForm, TrapError
+from triage.evidence import Evidence
+from triage.invariants.catalogue import error_of, first_of, sentence
+from triage.invariants.findings import Findings, read_together
+from triage.invariants.geometry import check_workspace
+from triage.invariants.reads import IndexSpace, check_form, check_table
+from triage.invariants.rows import rows_with_page
+from triage.sglang.launch.call import AttentionCall
+from triage.sglang.launch.collect import collect
+from triage.sglang.launch.companion_checks import companion_findings
+from triage.sglang.launch.entry import Entries, Entry, checked_of
+from triage.sglang.launch.freshness import Freshness
+from triage.sglang.launch.hot_state import Forward
+from triage.sglang.launch.pools import (
+    PoolView,
+    active_pool,
+    is_hybrid,
+    num_pages,
+    pool_view,
+    stale_state,
+)
+from triage.sglang.reporter import Reporter
+
+logger = logging.getLogger("triage")
+
+
+class HostTableCheck:
+    """Reads tables before their launch.
+
+    Args:
+        with_kv: does a dump hold the pages that the launch reads?
+        on_checked: told the backend whose table was read, None outside one.
+    """
+
+    def __init__(
+        self,
+        reporter: Reporter,
+        entries: Entries,
+        freshness: Freshness,
+        on_checked: Callable[[Any], None],
+        with_kv: bool,
+    ) -> None:
+        self.reporter = reporter
+        self.entries = entries
+        self.freshness = freshness
+        self.on_checked = on_checked
+        self.with_kv = with_kv
+
+    def before_launch(self, call: AttentionCall) -> None:
+        """Raise a TrapError if this launch would read what it must not.
+
+        Cost: per layer a few attribute reads; at the first launch of a forward one
+        host read for both index spaces together.
+        """
+        self.reporter.counts["launches"] += 1
+        entry = self.entries.current
+        pool = None if entry is None else active_pool(entry.backend, entry.forward_batch)
+        read = pool_view(call, pool, None if entry is None else entry.layer_id)
+        if "I27" in self.reporter.enabled:
+            self._workspace(call)
+        stale = None if entry is None else stale_state(entry.backend, pool)
+        key = _key(call, read.space)
+        forward = None if entry is None else self.entries.forward(entry, pool)
+        if forward is not None and key in forward.tables_read:
+            self._keep(forward, call, read)
+            return
+        if entry is not None:
+            self.freshness.check(entry.backend, entry.forward_batch)
+        form = check_form(
+            call.block_tables,
+            call.cache_seqlens,
+            page_size=call.page_size,
+            device_of_kernel=call.query.device,
+            where=self._where(call),
+        )
+        if form and "I26" in self.reporter.enabled:
+            self._fire(TableForm, form[0], call, entry, read)
+        mine = self._check(call, entry, read)
+        sibling = None if entry is None else self._sibling(call, entry, read)
+        companions = companion_findings(call, entry, self.reporter.enabled)
+        read_together([mine, *companions, *([sibling[1]] if sibling else [])])
+        self.reporter.counts["tables"] += 1
+        self.reporter.counts["host reads"] += 1
+        self.on_checked(None if entry is None else entry.backend)
+        for found in companions:
+            if wrong := self.reporter.wrong(found):
+                self._fire_table(found, wrong, None, call, entry, read)
+        wrong = self.reporter.wrong(mine)
+        if wrong:
+            self._fire_table(mine, wrong, stale, call, entry, read)
+        if stale is not None and "I2" in self.reporter.enabled:
+            self._note_stale(stale)
+        if forward is None:
+            return
+        forward.tables_read.add(key)
+        if sibling and not self.reporter.wrong(sibling[1]):
+            forward.tables_read.add(sibling[0])
+        self._keep(forward, call, read)
+
+    def _keep(self, forward: Forward, call: AttentionCall, read: PoolView) -> None:
+        """The launches of further layers are recognised in the wrapper, but for I27 at each."""
+        if "I27" not in self.reporter.enabled:
+            forward.keep(checked_of(call, read))
+
+    def _check(self, call: AttentionCall, entry: Entry | None, read: PoolView) -> Findings:
+        known = entry is not None and entry.rows_match(call)
+        return check_table(
+            call.block_tables,
+            call.cache_seqlens,
+            read.space,
+            window_left=call.window_left,
+            q_len=max(call.q_len_per_req, 1),
+            cum_seq_lens_q=call.cum_seq_lens_q,
+            req_pool_indices=entry.req_pool_indices if known and entry else None,
+            req_to_token=entry.req_to_token if known and entry else None,
+            full_to_swa=read.full_to_swa,
+        )
+
+    def _workspace(self, call: AttentionCall) -> None:
+        """I27: newer releases pass the split-K counters apart, older keep them in the workspace."""
+        counters = call.arguments.get("multi_ctas_kv_counter_buffer")
+        if counters is None:
+            counters = call.arguments.get("workspace_buffer")
+        if isinstance(counters, Tensor):
+            found = check_workspace(counters)
+            self.reporter.fire_findings(found, "I27", sentence("I27"), "", self._where(call))
+
+    def _sibling(
+        self, call: AttentionCall, entry: Entry, read: PoolView
+    ) -> tuple[tuple[Any, ...], Findings] | None:
+        """The table of the other index space of this forward, checked in the same host read.
+
+        What it finds is not reported: the launch that uses the table is checked
+        with its own arguments if this is not clean.
+        """
+        if not is_hybrid(read.pool) or not entry.rows_match(call):
+            return None
+        to_swa = read.space.name == "full"
+        table = getattr(entry.metadata, "swa_page_table" if to_swa else "page_table", None)
+        window = entry.origin.sliding_window if to_swa else -1
+        if table is None or window is None or table.shape[0] != call.block_tables.shape[0]:
+            return None
+        pool = read.pool.swa_kv_pool if to_swa else read.pool.full_kv_pool
+        other = AttentionCall(
+            call.api, {**call.arguments, "block_tables": table, "window_left": window}
+        )
+        space = IndexSpace(
+            "swa" if to_swa else "full", call.page_size, num_pages(pool, call.page_size)
+        )
+        mapping = read.pool.full_to_swa_index_mapping if to_swa else None
+        return _key(other, space), self._check(other, entry, PoolView(read.pool, space, mapping))
+
+    def _fire_table(
+        self,
+        found: Findings,
+        counts: dict[str, int],
+        stale: str | None,
+        call: AttentionCall,
+        entry: Entry | None,
+        read: PoolView,
+    ) -> None:
+        first = first_of(counts)
+        seen = [v for v in found.violations() if v.invariant in counts]
+        seen.sort(key=lambda v: (v.invariant != first, v.row, v.column))
+        facts: dict[str, object] = {"counts": counts}
+        if first == "I20" and entry is not None and entry.req_to_token is not None:
+            facts["rows_with_that_page"] = rows_with_page(
+                entry.req_to_token, seen[0].value, call.page_size, seen[0].req_pool_index
+            )
+        evidence = Evidence(
+            invariant=first,
+            summary=stale or sentence(first),
+            where=self._where(call),
+            pool=read.space.name,
+            layer_id=None if entry is None else entry.layer_id,
+            forward_mode="" if entry is None else entry.forward_mode,
+            total=sum(counts.values()),
+            rows_affected=found.rows_affected,
+            violations=tuple(seen),
+            facts=facts,
+        )
+        self._fire(error_of(first) if stale is None else StaleSWAState, evidence, call, entry, read)
+
+    def _fire(
+        self,
+        error: type[TrapError],
+        evidence: Evidence,
+        call: AttentionCall,
+        entry: Entry | None,
+        read: PoolView,
+    ) -> None:
+        self.reporter.counts["violations"] += 1
+        launches, with_kv = self.reporter.counts["launches"], self.with_kv
+        dump = collect(evidence, call, entry, read, launches, with_kv=with_kv)
+        raise self.reporter.failure(error, dump)
+
+    def _where(self, call: AttentionCall) -> str:
+        kind = "decode" if "decode" in call.api else "context"
+        return f"{kind} launch {self.reporter.counts['launches']}"
+
+    def _note_stale(self, stale: str) -> None:
+        """Stale state with right ids: both pools happen to have handed out the same pages.
+
+        It is an error already, but the launch is harmless and has no wrong entry to
+        show. The first launch with one raises StaleSWAState and dumps the rows.
+        """
+        if not self.reporter.counts["forwards with stale SWA state, ids still right"]:
+            logger.error(
+                "sglang-triage: %s; ids still agree, stopping at the first wrong one", stale
+            )
+        self.reporter.counts["forwards with stale SWA state, ids still right"] += 1
+
+
+def _key(call: AttentionCall, space: IndexSpace) -> tuple[Any, ...]:
+    """What a launch of the same forward must share for the check to hold for it too."""
+    table = call.block_tables
+    return (
+        table.data_ptr(),
+        tuple(table.shape),
+        tuple(table.stride()),
+        table.dtype,
+        call.cache_seqlens.data_ptr(),
+        call.window_left,
+        call.q_len_per_req,
+        space,
+    )

@@ -1,0 +1,111 @@
+"""What every trap reports to: which invariants are on, what was counted, and the error's dump.
+
+A hook judges; this raises what it found, or logs it in mode `log`, with the dump
+beside it. It knows no launch and no allocator.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from triage.config import invariants_of
+from triage.device import capture
+from triage.dump.provenance import provenance
+from triage.dump.sections import Dump
+from triage.dump.store import DumpStore
+from triage.errors import TrapError
+from triage.evidence import Evidence
+from triage.invariants.catalogue import CHEAP_FAMILIES, error_of
+from triage.invariants.findings import Findings
+
+logger = logging.getLogger("triage")
+
+
+class Reporter:
+    """One per process.
+
+    Attributes:
+        enabled: the invariants that are asked for.
+        reads_device: does any check wait for the device? Only where raising before the
+            launch was asked for.
+        counts: what was checked, skipped and found.
+        counted_elsewhere: adds what the hot path counted by itself, and sets it to 0.
+    """
+
+    def __init__(
+        self, store: DumpStore, checks: tuple[str, ...] = CHEAP_FAMILIES, mode: str = "raise"
+    ) -> None:
+        self.store = store
+        self.mode = mode
+        self.reads_device = mode == "raise"
+        self.enabled = invariants_of(checks)
+        self._counts: Counter[str] = Counter()
+        self.counted_elsewhere: Callable[[Counter[str]], None] = lambda counts: None
+
+    def restart(self, directory: Path) -> None:
+        """As in a new process; dumps go to `directory`."""
+        self.store = replace(self.store, directory=directory)
+        self.counts.clear()
+
+    @property
+    def counts(self) -> Counter[str]:
+        self.counted_elsewhere(self._counts)
+        return self._counts
+
+    @property
+    def may_wait(self) -> bool:
+        """May a check wait for the device now? In mode `raise`, and never under a capture."""
+        return self.reads_device and not capture.capturing()
+
+    def wrong(self, found: Findings) -> dict[str, int]:
+        """Offenders of the invariants that are enabled; empty if there are none. One host read."""
+        return {name: n for name, n in found.read().items() if n and name in self.enabled}
+
+    def failure(self, error: type[TrapError], dump: Dump, before: str = "") -> TrapError:
+        """Write the dump, and make the error of its fault that says where it is, or why not."""
+        path, problem = self.store.save(dump, f"{error.__name__}-{dump.fault.pool or 'any'}")
+        note = before + told(path, problem)
+        if path is None:
+            return error(dump.fault, note)
+        return error(dump.fault, f"{note}\nnext: triage explain {path}", str(path))
+
+    def fire_event(self, evidence: Evidence) -> None:
+        """Raise what a ledger or state check found, if its invariant is enabled; `log` logs it."""
+        if evidence.invariant not in self.enabled:
+            return
+        self.counts["violations"] += 1
+        dump = Dump(fault=evidence, provenance=provenance())
+        failure = self.failure(error_of(evidence.invariant), dump)
+        if self.mode == "log":
+            logger.error("sglang-triage: %s", failure)
+            return
+        raise failure
+
+    def fire_findings(
+        self, found: Findings, invariant: str, summary: str, pool: str, where: str
+    ) -> None:
+        """The same for findings of a check; one host read, and nothing under a capture."""
+        if invariant not in self.enabled or capture.capturing() or not found.total:
+            return
+        self.fire_event(
+            Evidence(
+                invariant,
+                summary,
+                where,
+                pool=pool,
+                total=found.total,
+                rows_affected=found.rows_affected,
+                violations=found.violations(),
+            )
+        )
+
+
+def told(path: Path | None, problem: str) -> str:
+    """What became of a dump, in one sentence."""
+    if path is None:
+        return f"no dump was written: {problem}"
+    return f"dump: {path}" + (f" ({problem})" if problem else "")

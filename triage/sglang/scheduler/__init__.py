@@ -1,0 +1,1 @@
+"""What stands at the scheduler: steps, admission, sizes, and the history that it leaves."""

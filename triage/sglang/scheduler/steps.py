@@ -1,0 +1,215 @@
+"""What the device found, brought to the host before a step's tokens leave the scheduler.
+
+The scheduler launches a step and looks at its result later (one step later under
+overlap). In between, SGLang itself waits for the event behind the copy of that
+result to the host; the mark of a step lies before that event on the same stream.
+
+    begin         a step is about to be launched: its number
+    forward_done  behind the target's forward: the stream that it ran on
+    end           everything of the step is queued, a draft behind the target included:
+                  the mark, on that stream
+    release       before the step's tokens are looked at: waits for that mark, then
+                  raises the step's TrapError, or logs it in mode `log`
+
+SGLang queues the copy of a step's result before `run_batch` returns, so on one stream the
+mark lies some microseconds behind the event that SGLang waits for; from 0.5.15.post1 that
+copy has a stream of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, deque
+from dataclasses import replace
+
+import torch
+
+from triage.device import capture
+from triage.device.checker import StepReport
+from triage.device.watch import CheckerSilent, Watch
+from triage.dump.from_ring import launch_of
+from triage.errors import StaleSWAState, TrapError
+from triage.evidence import Evidence
+from triage.invariants.catalogue import CATALOGUE, SHOWN_BY_ADDRESSES, SHOWN_BY_IDS, error_of
+from triage.sglang.launch.watching import Watching
+from triage.sglang.reporter import Reporter
+from triage.sglang.scheduler.history import History
+from triage.sglang.scheduler.in_flight import InFlight
+
+logger = logging.getLogger("triage")
+
+_BY_IDS = SHOWN_BY_ADDRESSES | SHOWN_BY_IDS  # what stale SWA state leads to
+_ALTERED = {row.name for row in CATALOGUE if row.containment}
+"""What containment changes in the table, whatever is enabled."""
+
+INVALID = "the output of this step is invalid"
+
+
+class Steps:
+    """The steps of one scheduler. One thread."""
+
+    def __init__(self, reporter: Reporter, watching: Watching, history: History) -> None:
+        self.reporter = reporter
+        self.watching = watching
+        self.history = history
+        self.restart()
+
+    def restart(self) -> None:
+        """As in a new process."""
+        self.current = 0
+        self._reports: deque[StepReport] = deque()
+        self._logged: Counter[tuple[str, str]] = Counter()
+        self._device_lost = False
+        self._stream: torch.cuda.Stream | None = None  # of the newest forward
+        self._queued = False  # a forward that no mark has followed
+        self.in_flight = InFlight()
+
+    # -- what the scheduler does -----------------------------------------------------------
+
+    def begin(self) -> int:
+        """A step is about to be launched. The first one drops what warm-up left behind."""
+        if self.current == 0:
+            self._absorb_warm_up()
+        self.current += 1
+        return self.current
+
+    def forward_done(self) -> None:
+        """The target's forward is queued on the current stream. Host work only."""
+        watch = self.watching.watch
+        if watch is None or capture.capturing() or self._device_lost:
+            return
+        self.watching.forward_done()
+        self._queued = True
+        if watch.checker.on_cuda:
+            self._stream = torch.cuda.current_stream(watch.checker.device)
+
+    def end(self) -> None:
+        """Send the checker's state to the host behind everything that the step has queued.
+
+        Cost: one async copy and one event, on the forward's stream; a wait only if eight
+        marks are on their way, SGLang has two at most.
+        """
+        watch = self.watching.watch
+        if watch is None or not self._queued or capture.capturing() or self._device_lost:
+            return
+        self._queued = False
+        if not self.watching.take_expected():
+            return
+        try:
+            if self._stream is None:
+                self._mark(watch)
+            else:
+                with torch.cuda.stream(self._stream):
+                    self._mark(watch)
+        except RuntimeError as error:
+            self._lose_device(error)
+
+    def _mark(self, watch: Watch) -> None:
+        if not watch.end(self.current):
+            self.reporter.counts["marks that waited"] += 1
+            self._reports.extend(watch.checker.poll(until=watch.checker.oldest_step))
+            watch.end(self.current)
+
+    def release(self, step: int | None) -> None:
+        """Raise what the checks of `step` and of the steps before it found.
+
+        Waits for the mark of that step: SGLang waits for the later copy of its result
+        right after, so no sync is added. None, a result of unknown origin, waits for
+        every mark.
+        """
+        watch = self.watching.watch
+        if watch is None or capture.capturing():
+            return
+        self.end()  # where the end of its launch could not be seen
+        reports = self._reports
+        if not self._device_lost:
+            try:
+                reports.extend(watch.checker.poll(wait=step is None, until=step))
+            except RuntimeError as error:
+                self._lose_device(error)
+        while reports and (step is None or reports[0].step <= step):
+            self._judge(watch, reports.popleft())
+
+    def _lose_device(self, error: RuntimeError) -> None:
+        """A CUDA error is SGLang's to report: it meets the same one at its own next call."""
+        self._device_lost = True
+        logger.error("sglang-triage: the device is lost, checks end here: %s", error)
+
+    def _absorb_warm_up(self) -> None:
+        """Warm-up and capture run on dummy batches; what they left is logged, not raised."""
+        watch, counts = self.watching.watch, self.reporter.counts
+        if watch is None or capture.capturing() or not counts["tables"] + counts["writes"]:
+            return
+        watch.end(0)
+        for report in watch.checker.poll(wait=True):
+            if report.total:
+                logger.warning("sglang-triage: during warm-up: %s", report.counts)
+
+    # -- what a step's report means ----------------------------------------------------------
+
+    def _judge(self, watch: Watch, report: StepReport) -> None:
+        self.history.note_step(report.step, *report.launches)
+        if report.counts:
+            report = self._less_excused(report)
+        if report.counts:
+            # What was redirected is told, whatever is enabled: containment is never silent.
+            only = self.reporter.enabled | (_ALTERED if watch.mode == "contain" else set())
+            if any(name in only for name in report.counts):
+                self._fire(watch.evidence(report, only), report)
+        try:
+            watch.listen()
+        except CheckerSilent as silence:
+            self.reporter.counts["heartbeats missed"] += 1
+            if self.reporter.mode != "log":
+                raise
+            logger.error("sglang-triage: %s", silence)
+
+    def _less_excused(self, report: StepReport) -> StepReport:
+        """Without the rows that the scheduler moved while the step was queued (`in_flight.py`)."""
+        told = self.in_flight.without_excused(report, self.watching.entries.page_size())
+        excused = report.total - told.total
+        if excused and not self.reporter.counts["offenders of rows moved in flight"]:
+            logger.info(
+                "sglang-triage: step %d: %d entries of rows that were given back or rewritten "
+                "while the step was queued are not judged; further ones are counted",
+                report.step,
+                excused,
+            )
+        self.reporter.counts["offenders of rows moved in flight"] += excused
+        return told
+
+    def _fire(self, evidence: Evidence, report: StepReport) -> None:
+        self.reporter.counts["violations"] += 1
+        stale = str(evidence.facts.get("stale") or "") if evidence.invariant in _BY_IDS else ""
+        if stale:
+            _, _, counted = evidence.summary.partition("; ")
+            evidence = replace(evidence, summary=f"{stale}; {counted}")
+        error = StaleSWAState if stale else error_of(evidence.invariant)
+        if self.reporter.mode == "log":
+            self._log(error, evidence, report)
+            return
+        evidence.facts["output"] = INVALID
+        raise self._failure(error, evidence, report, f"{INVALID} and was not released\n")
+
+    def _log(self, error: type[TrapError], evidence: Evidence, report: StepReport) -> None:
+        """The first of each kind with a dump, then the 2nd, 4th, 8th ... in one line."""
+        kind = (evidence.invariant, evidence.pool)
+        self._logged[kind] += 1
+        seen = self._logged[kind]
+        if seen == 1:
+            logger.error("sglang-triage: %s", self._failure(error, evidence, report))
+        elif seen & (seen - 1) == 0:
+            logger.error("sglang-triage: %d steps with: %s", seen, evidence.headline())
+
+    def _failure(
+        self, error: type[TrapError], evidence: Evidence, report: StepReport, before: str = ""
+    ) -> TrapError:
+        """With the dump of the first launch that was wrong, as the ring has it."""
+        first = evidence.facts["launch"]
+        history = self.history.entries(check=first if isinstance(first, int) else None)
+        entry = next((each for each in history if each["checker_launch"] == first), None)
+        offenders = [each.violation for each in report.offenders if each.launch == first]
+        complete = len(report.offenders) == report.total
+        recorded = None if entry is None else launch_of(entry, offenders, complete=complete)
+        dump = self.history.dump(evidence, history, recorded)
+        return self.reporter.failure(error, dump, before)

@@ -1,0 +1,377 @@
+"""Where the ledger, the write check and the state checks stand in each release of SGLang.
+
+Targets are looked up, never assumed: what a release does not have is listed in
+`absent` with the reason, and `triage doctor` prints it. Everything here calls
+pure checks and reports through `Traps.fire_event`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from triage.device import capture
+from triage.invariants.catalogue import CATALOGUE, LEDGER, READS_DEVICE
+from triage.invariants.geometry import check_shared_index_range
+from triage.invariants.mapping import check_translation
+from triage.invariants.spec import check_restored
+from triage.sglang.allocator.allocation_checks import HandingOut
+from triage.sglang.allocator.frontier import BATCH, COMMON, RETRACT, Frontier
+from triage.sglang.allocator.last_loc_checks import RowsWritten
+from triage.sglang.allocator.ledger_hooks import Books
+from triage.sglang.allocator.tree import CACHES, OPERATIONS, TreeTrap
+from triage.sglang.binding.hooks import Hook
+from triage.sglang.binding.names import REQUEST_ROWS, sub_allocator_paths, swa_allocator_path
+from triage.sglang.binding.patches import Patch
+from triage.sglang.launch.attention import GRAPH_ENTRIES
+from triage.sglang.launch.graph_inputs import BUFFERS, REGISTRY, GraphInputs
+from triage.sglang.launch.metadata import Metadata
+from triage.sglang.launch.pools import is_hybrid
+from triage.sglang.launch.writes import WriteTrap
+from triage.sglang.scheduler.admission import BUDGET, HOST_CACHE, Admission, pairing_targets
+from triage.sglang.traps import Traps
+
+PAGES_TRACKED = LEDGER & READS_DEVICE
+"""Need the ledger of pages; a failed allocation (I7) shows in counts alone."""
+
+BACKEND = "sglang.srt.layers.attention.trtllm_mha_backend.TRTLLMHAAttnBackend"
+POOL = "sglang.srt.mem_cache.swa_memory_pool.SWAKVPool"
+ROWS = REQUEST_ROWS
+VIEWS = "sglang.srt.speculative.frozen_kv_mtp_utils"
+
+_FUSED_STORES = (
+    f"{BACKEND}._fused_fp8_qkv_kv_cache",  # 0.5.18 and later
+    f"{BACKEND}._fused_fp8_set_kv_buffer",
+)
+REPLAYS = (
+    "init_forward_metadata_out_graph",  # 0.5.13.post1 and later
+    "init_forward_metadata_replay_cuda_graph",  # 0.5.12.post1
+)
+_SWA_STATE = ("token_to_kv_pool", "_swa_kv_pool", "use_sliding_window_kv_pool")
+PAGES_OUT = ("alloc", "alloc_extend", "alloc_decode")
+PAGES_BACK = ("free", "free_segment", "free_page_ids")
+PAGES_RESET = ("free_group_end", "clear", "restore_state")
+"""Every way into an allocator of one pool; `tests/ledger/test_entries.py` reads the wheels."""
+
+ALLOCS = ("alloc", "alloc_extend", "alloc_decode", "alloc_extend_swa_tail")
+_FREES = (
+    "free",
+    "free_swa",
+    "free_segment",
+    "free_swa_segment",
+)
+
+
+class StateHooks:
+    """The hooks of the families beyond `reads`. `absent`: target -> why this release has none."""
+
+    def __init__(self, traps: Traps, every: int = 1) -> None:
+        """every: steps per check that walks a pool, a tree or all tables."""
+        self.reporter, self.entries = traps.reporter, traps.launches.entries
+        self.books = Books(self.reporter.fire_event, every)
+        self.writes = WriteTrap(traps.launches)
+        self.trees = TreeTrap(self.reporter, self.books, every)
+        self.metadata = Metadata(traps.launches, every)
+        self.handing_out = HandingOut(self.reporter, self.books)
+        self.rows_written = RowsWritten(self.reporter, self.entries)
+        self.frontier = Frontier(self.reporter)
+        self.graph_inputs = GraphInputs(self.reporter)
+        self.admission = Admission(self.reporter)
+        self.absent: dict[str, str] = {}
+
+    def restart(self) -> None:
+        self.books.restart()
+        self.writes.restart()
+
+    def hooks(self) -> list[Hook]:
+        """Everything this release can be watched at, for the invariants that are enabled."""
+        enabled = self.reporter.enabled
+        self.absent |= {
+            row.name: row.unseen for row in CATALOGUE if row.unseen and row.name in enabled
+        }
+        if not self.reporter.reads_device:
+            for name in sorted(enabled & READS_DEVICE):
+                self.absent[name] = f"mode {self.reporter.mode} reads nothing back, {name} would"
+            enabled = enabled - READS_DEVICE
+        found: list[Hook] = []
+        if enabled & PAGES_TRACKED:
+            found += self._ledger_hooks()
+        if "I7" in enabled:
+            found += self._swa_hooks(
+                ALLOCS,
+                self.books.around_swa_alloc,
+                "a failed allocation keeps nothing (I7)",
+            )
+        if "I3" in enabled:
+            found += self._any_of(
+                dict.fromkeys(_FUSED_STORES, self.writes.around_fused),
+                "slots a fused store writes (I3)",
+                captured=True,
+            )
+        if "I16" in enabled or enabled & PAGES_TRACKED:
+            for cache in CACHES:
+                for name in OPERATIONS:
+                    found += self._present(
+                        f"{cache}.{name}", self.trees.around, "radix tree (I16)", captured=True
+                    )
+        if "I9" in enabled:
+            found += self._present(
+                f"{POOL}.translate_loc_from_full_to_swa", self._translated, "translation (I9)"
+            )
+        if "I23" in enabled:
+            for view in ("frozen_kv_target_view", "target_kv_pool_view"):
+                found += self._present(
+                    f"{VIEWS}.{view}", self._viewed, "views put back (I23)", captured=True
+                )
+        if "I19" in enabled:
+            found += self._present(f"{BACKEND}.__init__", self._sized, "draft pool size (I19)")
+        # The first is outermost: the ledger says who freed a page before I15 sees the hole.
+        return [*self._state_hooks(enabled), *found]
+
+    def _state_hooks(self, enabled: frozenset[str]) -> list[Hook]:
+        """The checks that read SGLang's own numbers, beside the ledger."""
+        found: list[Hook] = []
+        if enabled & {"I8", "I14"}:
+            found += self._swa_hooks(
+                ALLOCS, self.handing_out.around_alloc, "what was handed out (I8, I14)"
+            )
+        if "I20" in enabled and enabled & PAGES_TRACKED:  # a host read a call: not by default
+            found += self._present(
+                f"{ROWS}.write", self.rows_written.around_write, "what a row is told (I20)"
+            )
+        if "I14" in enabled:
+            found += self._present(
+                f"{ROWS}.alloc", self.handing_out.around_row_alloc, "tables by request (I14)"
+            )
+        if "I15" in enabled:
+            why = "the window's frontier (I15)"
+            found += self._any_of(
+                {COMMON: self.frontier.around_function, BATCH: self.frontier.around_method}, why
+            )
+            found += self._present(RETRACT, self.frontier.around_retract, "retraction (I15)")
+        if enabled & {"I11", "I13", "I15", "I22"}:
+            found += self._present(
+                f"{BACKEND}.init_forward_metadata",
+                self.metadata.around_eager,
+                "metadata when it is built (I11, I13, I15, I22)",
+                captured=True,
+            )
+            found += self._any_of(
+                {f"{BACKEND}.{entry}": self.metadata.around_graph for entry in GRAPH_ENTRIES},
+                "a graph's metadata (I11, I13)",
+                captured=True,
+            )
+        if "I21" in enabled:
+            found += self._present(
+                f"{BACKEND}.__init__", self.metadata.around_init, "slots and offsets fit (I21)"
+            )
+        if "I10" in enabled:
+            found += self._any_of(
+                {
+                    BUFFERS: self.graph_inputs.around_buffers,
+                    REGISTRY: self.graph_inputs.around_registry,
+                },
+                "padding of a graph's inputs (I10)",
+            )
+        if "I25" in enabled:
+            found += self._present(BUDGET, self.admission.around_budget, "admission (I25)")
+        if "I24" in enabled:
+            for target in pairing_targets():
+                found += self._present(target, self.admission.around_pairing, "KV transfer (I24)")
+            for name in ("load", "write"):
+                found += self._present(
+                    f"{HOST_CACHE}.{name}", self.admission.around_host_cache, "host cache (I24)"
+                )
+        return found
+
+    def patches(self) -> list[Patch]:
+        """What every layer calls; see `patches.py`."""
+        if "I3" not in self.reporter.enabled:
+            return []
+        return [Patch(f"{POOL}.set_kv_buffer", self.writes.around, "slots a forward writes (I3)")]
+
+    # -- which hooks ---------------------------------------------------------------------
+
+    def _ledger_hooks(self) -> list[Hook]:
+        books, found = self.books, []
+        for owner in sub_allocator_paths():
+            for name in PAGES_OUT:
+                found += self._present(f"{owner}.{name}", books.around_alloc, "ledger: pages out")
+            for name in PAGES_BACK:
+                found += self._present(f"{owner}.{name}", books.around_free, "ledger: pages back")
+            resets = (books.around_group_end, books.around_clear, books.around_restore)
+            for name, around in zip(PAGES_RESET, resets, strict=True):
+                found += self._present(f"{owner}.{name}", around, "ledger: pages reset")
+        found += self._swa_hooks(_FREES, books.around_swa_free, "mapping is cleared (I6)")
+        found += self._swa_hooks(
+            ("free_group_end",), books.around_swa_group_end, "what a free group kept (I6)"
+        )
+        found += self._present(f"{ROWS}.alloc", books.around_row_alloc, "ledger: rows out (I17)")
+        found += self._present(f"{ROWS}.free", books.around_row_free, "ledger: rows back (I17)")
+        found += self._present(
+            f"{BACKEND}.init_forward_metadata", self._forward, "ledger: step boundary (I4, I5, I17)"
+        )
+        return found + self._any_of(
+            dict.fromkeys((f"{BACKEND}.{entry}" for entry in REPLAYS), self._replayed),
+            "ledger: step boundary of a graph's replay (I4, I5, I17)",
+        )
+
+    def _swa_hooks(self, names: tuple[str, ...], around: Any, why: str) -> list[Hook]:
+        owner, found = swa_allocator_path(), []
+        for name in names:
+            found += self._present(f"{owner}.{name}", around, why)
+        return found
+
+    def _present(
+        self, target: str, around: Callable[..., Any], why: str, *, captured: bool = False
+    ) -> list[Hook]:
+        """captured: it reads nothing of the device, and has to stand under a capture too."""
+        try:
+            pkgutil.resolve_name(target)
+        except (AttributeError, ModuleNotFoundError):
+            self.absent[target] = f"{why}: this SGLang has no {target.rpartition('.')[2]} there"
+            return []
+        return [Hook(target, (self._armed if captured else self._outside)(around), why)]
+
+    def _any_of(
+        self, targets: Mapping[str, Callable[..., Any]], why: str, *, captured: bool = False
+    ) -> list[Hook]:
+        """Those that this release has: a name that changed, not a thing that is missing."""
+        found = [
+            hook
+            for target, around in targets.items()
+            for hook in self._present(target, around, why, captured=captured)
+        ]
+        for target in targets if found else ():
+            self.absent.pop(target, None)
+        return found
+
+    def _armed(self, around: Callable[..., Any]) -> Callable[..., Any]:
+        hot = self.entries.hot
+
+        def hook(original: Any, *args: Any, **kwargs: Any) -> Any:
+            if not hot.armed:
+                return original(*args, **kwargs)
+            return around(original, *args, **kwargs)
+
+        return hook
+
+    def _outside(self, around: Callable[..., Any]) -> Callable[..., Any]:
+        """It may read the device, so under a capture it goes straight on, whatever the mode.
+
+        What moved meanwhile the ledger did not see: it begins anew from SGLang's free lists.
+        """
+        hot = self.entries.hot
+
+        def hook(original: Any, *args: Any, **kwargs: Any) -> Any:
+            if not hot.armed:
+                return original(*args, **kwargs)
+            if capture.capturing():
+                self.reporter.counts["hooks passed over under capture"] += 1
+                self.books.forget()
+                return original(*args, **kwargs)
+            return around(original, *args, **kwargs)
+
+        return hook
+
+    # -- what stands there beside the ledger ------------------------------------------------
+
+    def _forward(self, original: Any, backend: Any, forward_batch: Any, *args: Any) -> Any:
+        """Before a target's metadata nothing is half done; after it the rows are known."""
+        pool = getattr(backend, "token_to_kv_pool", None) or forward_batch.token_to_kv_pool
+        allocator = self.entries.allocator_of(pool) if is_hybrid(pool) else None
+        if allocator is not None:
+            self.books.boundary(allocator)
+        result = original(backend, forward_batch, *args)
+        metadata = backend.forward_metadata
+        if allocator is not None and metadata.cache_seqlens_int32 is not None:
+            self.books.forward(
+                allocator,
+                forward_batch.req_pool_indices,
+                metadata.cache_seqlens_int32,
+                backend.req_to_token,
+            )
+        return result
+
+    def _replayed(self, original: Any, backend: Any, *args: Any, **kwargs: Any) -> Any:
+        """The same before a replay. A capture's rows are nobody's and passed over.
+
+        The lengths are the scheduler's, without what the mode adds: later releases refill
+        the graph's own inside the graph.
+        """
+        given = inspect.signature(original).bind(backend, *args, **kwargs).arguments
+        batch = given.get("forward_batch")
+        pool = getattr(backend, "token_to_kv_pool", None) or getattr(backend, "_swa_kv_pool", None)
+        allocator = self.entries.allocator_of(pool) if is_hybrid(pool) else None
+        if allocator is None or given.get("in_capture") or capture.capturing():
+            return original(backend, *args, **kwargs)
+        self.books.boundary(allocator)
+        result = original(backend, *args, **kwargs)
+        rows = int(given["bs"] if batch is None else batch.batch_size)
+        requests, lengths = (
+            given[name] if batch is None else getattr(batch, name)
+            for name in ("req_pool_indices", "seq_lens")
+        )
+        self.books.forward(allocator, requests[:rows], lengths[:rows], backend.req_to_token)
+        return result
+
+    def _translated(self, original: Any, pool: Any, kv_indices: Any) -> Any:
+        result = original(pool, kv_indices)
+        mapping = getattr(pool, "full_to_swa_index_mapping", None)
+        if mapping is not None and kv_indices.numel():
+            found = check_translation(kv_indices.reshape(-1), result.reshape(-1), mapping)
+            self.reporter.fire_findings(
+                found, "I9", "the translation is not what the mapping says", "swa", "translate"
+            )
+        return result
+
+    def _viewed(self, original: Any, *args: Any, **kwargs: Any) -> Any:
+        return self._view(original, args, kwargs)
+
+    @contextmanager
+    def _view(self, original: Any, args: Any, kwargs: Any) -> Iterator[Any]:
+        given = inspect.signature(original).bind(*args, **kwargs).arguments
+        holders: dict[str, Any] = {
+            name: given[name] for name in ("draft_attn_backend", "forward_batch") if name in given
+        }
+        before = _state(holders)
+        try:
+            with original(*args, **kwargs) as value:
+                yield value
+        finally:
+            found = check_restored(before, _state(holders), where=original.__name__)
+            if found is not None:
+                self.reporter.fire_event(found)
+
+    def _sized(self, original: Any, backend: Any, runner: Any, *args: Any, **kwargs: Any) -> Any:
+        """A draft that owns its pool is handed every slot of the shared allocator."""
+        pool: Any = getattr(runner, "token_to_kv_pool", None)
+        algorithm = getattr(runner, "spec_algorithm", None)
+        frozen = algorithm is not None and algorithm.is_frozen_kv_mtp()
+        owns = pool is not None and not frozen and not is_hybrid(pool)
+        if getattr(runner, "is_draft_worker", False) and owns:
+            allocator = runner.token_to_kv_pool_allocator
+            page = int(allocator.page_size)
+            found = check_shared_index_range(
+                "draft",
+                pool_rows=int(pool.size) + page,
+                allocator_size=int(allocator.size_full),
+                page_size=page,
+                where="TRTLLMHAAttnBackend.__init__",
+            )
+            if found is not None:
+                self.reporter.fire_event(found)
+        return original(backend, runner, *args, **kwargs)
+
+
+def _state(holders: dict[str, Any]) -> dict[str, object]:
+    """What a view swaps for its duration, by name and object."""
+    return {
+        f"{name}.{attribute}": getattr(holder, attribute)
+        for name, holder in holders.items()
+        for attribute in (*_SWA_STATE, "_swa_full_to_swa_mapping", "spec_info")
+        if hasattr(holder, attribute)
+    }

@@ -1,0 +1,63 @@
+"""The traps of one process, put together.
+
+The checks are `triage/invariants/`. Who reports is `reporter.py`, what stands before a
+launch `launch/guard.py`, at the allocator `allocator/slot_checks.py`, at a step's end
+`scheduler/steps.py`; the families beyond these are hooked by `state_hooks.py`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from triage.dump.store import DumpStore
+from triage.invariants.catalogue import CHEAP_FAMILIES
+from triage.sglang.allocator.slot_checks import SlotChecks
+from triage.sglang.launch.guard import LaunchGuard
+from triage.sglang.reporter import Reporter
+from triage.sglang.scheduler.history import History
+from triage.sglang.scheduler.steps import Steps
+
+
+class Traps:
+    """The parts, and what is asked of them together.
+
+    Args:
+        checks: families or invariants. mode: `raise`, `contain` or `log`.
+        strict: refuse to start where no launch could be checked.
+        kv: "touched" to store the pages that a launch reads.
+    """
+
+    def __init__(
+        self,
+        store: DumpStore,
+        checks: tuple[str, ...] = CHEAP_FAMILIES,
+        mode: str = "raise",
+        strict: bool = True,
+        kv: str = "none",
+    ) -> None:
+        self.reporter = Reporter(store, checks, mode)
+        self.launches = LaunchGuard(self.reporter, strict=strict, with_kv=kv == "touched")
+        self.slots = SlotChecks(self.reporter, self.launches.entries)
+        self.history = History(self.reporter, self.launches.watching)
+        self.steps = Steps(self.reporter, self.launches.watching, self.history)
+
+    def restart(self, directory: Path) -> None:
+        """Forget every backend, table and count, as in a new process; dumps go to `directory`."""
+        self.reporter.restart(directory)
+        self.launches.restart()
+        self.history.restart()
+        self.steps.restart()
+
+    @property
+    def counts(self) -> Counter[str]:
+        return self.reporter.counts
+
+    @property
+    def armed(self) -> bool:
+        """False: every hook and wrapper goes straight on."""
+        return self.launches.hot.armed
+
+    @armed.setter
+    def armed(self, armed: bool) -> None:
+        self.launches.hot.armed = armed
