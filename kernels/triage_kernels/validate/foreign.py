@@ -64,7 +64,9 @@ def _function(target: str) -> Callable[..., Any]:
     if module_name.split(".")[0] in ("sglang", "transformers"):
         declare_torchvision_operators()
     try:
-        found: Any = importlib.import_module(module_name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of other packages about themselves
+            found: Any = importlib.import_module(module_name)
         for part in name.split("."):
             found = getattr(found, part)
     except (ImportError, AttributeError, RuntimeError, OSError) as error:
