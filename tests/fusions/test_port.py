@@ -14,6 +14,7 @@ from triage.fusions.catalogue import PATTERNS
 from triage.fusions.port import PortError, port, skeleton
 
 TUTORIAL = Path(__file__).parents[2] / "docs/fusions.md"
+ONLY = ("--dtype", "float16", "--variant", "E2B")
 CHECKS = ("error-bound", "eager-twin", "stride-invariance", "sentinel-guards", "refuses-misuse")
 
 
@@ -25,7 +26,7 @@ def triage(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 def validated(file: Path) -> subprocess.CompletedProcess[str]:
     wanted = [part for check in CHECKS for part in ("--check", check)]
-    return triage("kernels", "validate", "--also", file, "--dtype", "float16", *wanted)
+    return triage("kernels", "validate", "--also", file, *ONLY, *wanted)
 
 
 def test_a_ported_pattern_is_listed_and_fails_until_its_kernel_is_written(tmp_path: Path) -> None:
