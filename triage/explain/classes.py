@@ -1,7 +1,8 @@
 """The classes of defect that explanations name: one page each, for who is handed the name.
 
 The key is what `Cause.key` says. A page tells what it means, an example, how it comes about,
-what to try, and which invariants see it. A test keeps the list whole.
+what to try, and which invariants see it. A test keeps the list whole. Long because it is one
+table: a row a class.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ CLASSES: dict[str, DefectClass] = {
         ),
         _class(
             "narrow-table",
-            "A row is longer than the table is wide: the kernel reads the next row, or past the end.",
+            "A row is longer than the table is wide: the kernel reads the next row, or past it.",
             "40 columns of 16 tokens for a row of 700 tokens.",
             "The width is taken from another batch, or without the draft tokens.",
             "Size the table for the longest row, its draft tokens included.",
