@@ -147,6 +147,11 @@ TABLES = {
         Table("traps-cost", "python -m triage.bench.family_cost --markdown", _checks),
         Table("explain", "python -m tests.explain.confusion", _causes),
         Table("verify", "triage verify --markdown", _provable),
+        Table(
+            "gpu-smoke",
+            "python -m triage.bench.smoke_table docs/results/logs/gpu-smoke.json.xz",
+            _file(Path("docs/results/logs/gpu-smoke.json.xz")),
+        ),
         Table("kernel-mutants", "triage kernels mutants --markdown /dev/stdout", _defects),
     )
 }

@@ -101,7 +101,7 @@ CLASSES: dict[str, DefectClass] = {
         ),
         _class(
             "narrow-table",
-            "A row is longer than the table is wide: the kernel reads the next row, or past it.",
+            "A row is longer than the table is wide: the kernel reads another row or past the end.",
             "40 columns of 16 tokens for a row of 700 tokens.",
             "The width is taken from another batch, or without the draft tokens.",
             "Size the table for the longest row, its draft tokens included.",

@@ -65,24 +65,25 @@ class Reporter:
         """Offenders of the invariants that are enabled; empty if there are none. One host read."""
         return {name: n for name, n in found.read().items() if n and name in self.enabled}
 
-    def save(self, dump: Dump, error: type[TrapError]) -> str:
-        """Write the dump; the lines that say where it is, or why it is not."""
+    def failure(self, error: type[TrapError], dump: Dump, before: str = "") -> TrapError:
+        """Write the dump, and make the error of its fault that says where it is, or why not."""
         path, problem = self.store.save(dump, f"{error.__name__}-{dump.fault.pool or 'any'}")
+        note = before + told(path, problem)
         if path is None:
-            return told(path, problem)
-        return f"{told(path, problem)}\nnext: triage explain {path}"
+            return error(dump.fault, note)
+        return error(dump.fault, f"{note}\nnext: triage explain {path}", str(path))
 
     def fire_event(self, evidence: Evidence) -> None:
         """Raise what a ledger or state check found, if its invariant is enabled; `log` logs it."""
         if evidence.invariant not in self.enabled:
             return
         self.counts["violations"] += 1
-        error = error_of(evidence.invariant)
-        note = self.save(Dump(fault=evidence, provenance=provenance()), error)
+        dump = Dump(fault=evidence, provenance=provenance())
+        failure = self.failure(error_of(evidence.invariant), dump)
         if self.mode == "log":
-            logger.error("sglang-triage: %s", error(evidence, note))
+            logger.error("sglang-triage: %s", failure)
             return
-        raise error(evidence, note)
+        raise failure
 
     def fire_findings(
         self, found: Findings, invariant: str, summary: str, pool: str, where: str
@@ -98,7 +99,7 @@ class Reporter:
                 pool=pool,
                 total=found.total,
                 rows_affected=found.rows_affected,
-                violations=found.violations(limit=64),
+                violations=found.violations(),
             )
         )
 

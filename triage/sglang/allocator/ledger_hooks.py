@@ -349,7 +349,7 @@ class Books:
                     pool=pool,
                     total=found.total,
                     rows_affected=found.rows_affected,
-                    violations=found.violations(limit=16),
+                    violations=found.violations(),
                 )
             )
 

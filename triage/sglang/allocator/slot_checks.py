@@ -95,7 +95,7 @@ class SlotChecks:
     def _fire_alloc(self, pool: str, found: Findings, where: str, page: int = 0) -> None:
         """page: its size, where the slot to go on from is what is wrong."""
         self.reporter.counts["violations"] += 1
-        violations, table = found.violations(limit=64), self.entries.request_table()
+        violations, table = found.violations(), self.entries.request_table()
         summary = sentence("I20")
         if page:
             evicted = violations[0].kind == Found.CONTINUES_EVICTED_PAGE
@@ -114,7 +114,7 @@ class SlotChecks:
             facts=facts,
         )
         dump = Dump(fault=evidence, provenance=provenance())
-        raise OutOfBounds(evidence, self.reporter.save(dump, OutOfBounds))
+        raise self.reporter.failure(OutOfBounds, dump)
 
 
 def last_slots(

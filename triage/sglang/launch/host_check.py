@@ -177,7 +177,7 @@ class HostTableCheck:
         read: PoolView,
     ) -> None:
         first = first_of(counts)
-        seen = [v for v in found.violations(limit=64) if v.invariant in counts]
+        seen = [v for v in found.violations() if v.invariant in counts]
         seen.sort(key=lambda v: (v.invariant != first, v.row, v.column))
         facts: dict[str, object] = {"counts": counts}
         if first == "I20" and entry is not None and entry.req_to_token is not None:
@@ -209,7 +209,7 @@ class HostTableCheck:
         self.reporter.counts["violations"] += 1
         launches, with_kv = self.reporter.counts["launches"], self.with_kv
         dump = collect(evidence, call, entry, read, launches, with_kv=with_kv)
-        raise error(evidence, self.reporter.save(dump, error))
+        raise self.reporter.failure(error, dump)
 
     def _where(self, call: AttentionCall) -> str:
         kind = "decode" if "decode" in call.api else "context"

@@ -189,9 +189,7 @@ class Steps:
             self._log(error, evidence, report)
             return
         evidence.facts["output"] = INVALID
-        raise error(
-            evidence, f"{INVALID} and was not released\n{self._save(evidence, error, report)}"
-        )
+        raise self._failure(error, evidence, report, f"{INVALID} and was not released\n")
 
     def _log(self, error: type[TrapError], evidence: Evidence, report: StepReport) -> None:
         """The first of each kind with a dump, then the 2nd, 4th, 8th ... in one line."""
@@ -199,16 +197,19 @@ class Steps:
         self._logged[kind] += 1
         seen = self._logged[kind]
         if seen == 1:
-            logger.error("sglang-triage: %s", error(evidence, self._save(evidence, error, report)))
+            logger.error("sglang-triage: %s", self._failure(error, evidence, report))
         elif seen & (seen - 1) == 0:
             logger.error("sglang-triage: %d steps with: %s", seen, evidence.headline())
 
-    def _save(self, evidence: Evidence, error: type[TrapError], report: StepReport) -> str:
-        """The dump of the first launch that was wrong, as the ring has it."""
+    def _failure(
+        self, error: type[TrapError], evidence: Evidence, report: StepReport, before: str = ""
+    ) -> TrapError:
+        """With the dump of the first launch that was wrong, as the ring has it."""
         first = evidence.facts["launch"]
         history = self.history.entries(check=first if isinstance(first, int) else None)
         entry = next((each for each in history if each["checker_launch"] == first), None)
         offenders = [each.violation for each in report.offenders if each.launch == first]
         complete = len(report.offenders) == report.total
         recorded = None if entry is None else launch_of(entry, offenders, complete=complete)
-        return self.reporter.save(self.history.dump(evidence, history, recorded), error)
+        dump = self.history.dump(evidence, history, recorded)
+        return self.reporter.failure(error, dump, before)
