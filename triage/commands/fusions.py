@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from triage.printable import printable
+from triage.files.text import echo, to_json
 
 
 class _PathOrCommand(click.Group):
@@ -46,13 +45,13 @@ def show(path: Path, layers: int | None, tokens: int, page: Path | None, as_json
 
     ranking = rank(read(path, tokens), layers, tokens)
     if as_json:
-        click.echo(json.dumps(asdict(ranking), indent=1))
+        echo(to_json(asdict(ranking), indent=1))
     else:
         for line in lines(ranking):
-            click.echo(printable(line))
+            echo(line)
     if page:
         page.write_text(html(ranking))
-        click.echo(f"wrote {page}", err=True)
+        echo(f"wrote {page}", err=True)
 
 
 @fusions.command("port")
@@ -64,4 +63,4 @@ def port_(pattern: str, name: str | None, into: Path | None) -> None:
     from triage.fusions.port import port
 
     written = port(pattern, name, into or Path(f"{(name or pattern).replace('-', '_')}.py"))
-    click.echo(f"wrote {written}; next: triage kernels validate --also {written}")
+    echo(f"wrote {written}; next: triage kernels validate --also {written}")

@@ -19,7 +19,8 @@ bytes of one launch: every input read once, every output written once.</p>
 <th>saves launches</th><th>saves bytes</th><th class="t">SGLang has</th><th class="t">we have</th>
 <th class="t">kernels</th></tr>
 {% for p in r.patterns %}<tr><td title="{{ p.what }}">{{ p.pattern }}</td>
-<td>{{ p.captured_launches }}</td><td>{{ p.chain_launches }}</td><td>{{ p.eager_launches or "" }}</td>
+<td>{{ p.captured_launches }}</td><td>{{ p.chain_launches }}</td>
+<td>{{ p.eager_launches or "" }}</td>
 <td>{{ p.captured_bytes }}</td><td>{{ p.chain_bytes }}</td><td>{{ p.eager_bytes or "" }}</td>
 <td>{{ p.one_launch_bytes }}</td><td>{{ p.saved_launches }}</td><td>{{ p.saved_bytes }}</td>
 <td class="t">{{ p.sglang }}</td><td class="t">{{ p.ours }}</td>
