@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from triage.files.text import echo, to_json
+from triage.files.reports import report_json
+from triage.files.text import echo
 
 
 class _PathOrCommand(click.Group):
@@ -45,7 +46,7 @@ def show(path: Path, layers: int | None, tokens: int, page: Path | None, as_json
 
     ranking = rank(read(path, tokens), layers, tokens)
     if as_json:
-        echo(to_json(asdict(ranking), indent=1))
+        echo(report_json("fusions", asdict(ranking), indent=1))
     else:
         for line in lines(ranking):
             echo(line)

@@ -21,6 +21,7 @@ VERSIONS = {
     "explain-class": 1,
     "explain-invariant": 1,
     "fixes": 1,
+    "fusions": 1,
     "kernels-aot": 1,
     "kernels-bench": 1,
     "kernels-list": 1,
