@@ -397,6 +397,7 @@ JUDGED_ELSEWHERE = frozenset(
         Found.FORM_NOT_READ,
         Found.SLOT_OUTSIDE_POOL,
         Found.HANDED_OUT_ILLEGAL,
+        Found.LAST_LOC_EARLIER,
         Found.LAST_LOC_PLACE,
         Found.LAST_LOC_NOT_IN_ROWS,
         Found.ROW_LEAVES_ITS_PAGE,
