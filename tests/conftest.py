@@ -1,12 +1,29 @@
-"""One set of drawn examples, so that what fails on one machine fails on all.
+"""One set of drawn examples, so that what fails on one machine fails on all; and JSON is checked.
 
 `pytest --hypothesis-profile=hunt` draws new ones.
 """
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import settings
 
 settings.register_profile("same", derandomize=True)
 settings.register_profile("hunt", print_blob=True)
 settings.load_profile("same")
+
+
+@pytest.fixture(autouse=True)
+def reports_obey_their_schemas(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a command prints as JSON in this process is held against its schema."""
+    jsonschema = pytest.importorskip("jsonschema")
+    from triage.files import reports
+
+    made = reports.report
+
+    def checked(name: str, value: object) -> dict[str, object]:
+        found = made(name, value)
+        jsonschema.validate(found, reports.schema_of(name))
+        return found
+
+    monkeypatch.setattr(reports, "report", checked)

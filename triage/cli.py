@@ -63,6 +63,9 @@ COMMANDS = {
     "kernels": Command(
         "triage.commands.kernels_group:kernels", "Resolve, validate and bench kernels."
     ),
+    "fusions": Command(
+        "triage.commands.fusions:fusions", "Rank what a compiler fused, and port it."
+    ),
     "doctor": Command("triage.commands.doctor:doctor", "Check this machine and its SGLang."),
     "snap": Command("triage.commands.snap:snap", "Take a dump of a running server."),
     "fixes": Command("triage.commands.fixes:fixes", "List the fixes and whether they are needed."),

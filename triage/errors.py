@@ -40,12 +40,16 @@ class UnsupportedSGLang(InstallError):
 
 
 class TrapError(TriageError):
-    """An invariant does not hold; `evidence` says which, where and by how much."""
+    """An invariant does not hold; `evidence` says which, where and by how much.
 
-    def __init__(self, evidence: Evidence, note: str = "") -> None:
-        super().__init__(evidence, note)  # args rebuild the error, so it survives pickling
+    note: further lines for the reader. dump: path of the dump, "" if none was written.
+    """
+
+    def __init__(self, evidence: Evidence, note: str = "", dump: str = "") -> None:
+        super().__init__(evidence, note, dump)  # args rebuild the error, so it survives pickling
         self.evidence = evidence
         self.note = note
+        self.dump = dump
 
     def __str__(self) -> str:
         return self.evidence.headline() + (f"\n{self.note}" if self.note else "")

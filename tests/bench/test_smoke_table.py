@@ -19,12 +19,13 @@ def summary(tmp_path, *cells: Cell):
 
 def test_each_part_is_a_row_with_what_was_measured(tmp_path):
     oracle = {"first_wrong": 18, "raised": 18, "role": "draft", "form": "graph"}
-    dumps = [{"where": "step 18", "named": ["stale-swa-state"]}]
+    dumps = [{"where": "step 18", "keys": ["stale-swa-state"]}]
     table = markdown(
         summary(
             tmp_path,
             Cell("off", "start", True, figures={"start_s": 50.0}),
-            Cell("default", "start", True, figures={"start_s": 53.5}),
+            Cell("start-off-1", "start", True, figures={"start_s": 50.0}),
+            Cell("start-default-1", "start", True, figures={"start_s": 53.5}),
             Cell("default", "mixed", True, figures={"ok": 790, "aborted": 110}),
             Cell("default", "alarm", True, figures={"oracle": oracle, "dumps": dumps}),
             Cell("crash-off", "crash", False, "no illegal | access", figures={"lines": []}),
@@ -42,15 +43,18 @@ def test_each_part_is_a_row_with_what_was_measured(tmp_path):
     assert "| crash-off/crash | DID NOT HOLD | no illegal \\| access |" in rows
     assert "| eager/plain | not played | the budget was spent |" in rows
     assert "| false alarms | | 0 in 900 mixed requests of 2000 promised |" in rows
-    assert "| start, seconds more than without us | | default 3.5 |" in rows
+    assert "| start, seconds more than without us | | 3.5 |" in rows
 
 
 def test_a_false_alarm_is_counted_and_an_absent_alarm_is_said(tmp_path):
     silent = {"first_wrong": 7, "raised": None}
+    dumps = [{"where": "step 642", "keys": []}]
     table = markdown(
         summary(
             tmp_path,
-            Cell("contain", "mixed", False, "the server ended", figures={"ok": 139}),
+            Cell(
+                "contain", "mixed", False, "the server ended", figures={"ok": 139, "dumps": dumps}
+            ),
             Cell("contain", "alarm", False, "no dump", figures={"oracle": silent}),
         )
     )

@@ -16,8 +16,8 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 
 from tests.watch.forward import Forward, armed, renewed
-from triage.bench.trap_cost import Step
 from triage.device import launches
+from triage.lab.decode_step import Step
 
 
 class NoGPU:

@@ -85,6 +85,13 @@ def test_without_sglang_there_is_nothing_to_ask(tmp_path):
     assert "pip install" in ran.stdout
 
 
+def test_without_sglang_no_torch_is_imported(tmp_path):
+    """It takes seconds, and whatever it answered, there would be nobody to ask next."""
+    ran = doctor(machine(tmp_path, absent=["sglang"], torch=machines.ABORTS))
+    assert (ran.returncode, ran.stderr) == (3, "")
+    assert "CRASHED" not in ran.stdout
+
+
 def test_without_torch_sglang_cannot_bind_and_that_is_the_reason(tmp_path):
     ran = doctor(machine(tmp_path, absent=["torch"], sglang=""))
 
@@ -161,7 +168,7 @@ def test_a_torchvision_that_registers_its_operators_is_left_alone(tmp_path):
     made = machine(tmp_path, torchvision=machines.REAL_TORCHVISION, sglang=machines.BROKEN_SGLANG)
     stages = ask(made, timeout_s=120)
 
-    assert stages["torchvision"] == {"state": "found"}
+    assert stages["torchvision"]["state"] == "found"
     assert "Sampler" in stages["sglang"]["reason"]
 
 

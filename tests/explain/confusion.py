@@ -72,7 +72,7 @@ def catalogue(directory: Path) -> Iterator[Judged]:
         if not right:
             continue
         if not seen.dump:
-            yield Judged(group, name, ", ".join(sorted(right)), "", UNKNOWN)
+            print(f"{name}: no dump, so nothing to explain ({seen.ended})", file=sys.stderr)
             continue
         yield judged(group, name, right, explain(read_dump(Path(seen.dump))))
 
@@ -83,8 +83,11 @@ def crashes(directory: Path) -> Iterator[Judged]:
 
     command = [sys.executable, "-m", "triage", "lab", "run", "smoke", "--mode", "log"]
     command += ["--reinject", "stale-swa-state", "--dir", str(directory)]
-    subprocess.run(command, check=False, capture_output=True)
-    for path in sorted(directory.glob("*.msgpack")):
+    ran = subprocess.run(command, check=False, capture_output=True, text=True)
+    found = sorted(directory.glob("*.msgpack"))
+    if not found:
+        raise RuntimeError(f"the lab left no dump: {ran.stderr[-500:]}")
+    for path in found:
         kind = "a crash dump" if path.name.startswith("crash") else "a logged alarm with the ring"
         yield judged("ring and crash dumps", kind, {"stale-swa-state"}, explain(read_dump(path)))
 

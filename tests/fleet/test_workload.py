@@ -164,7 +164,7 @@ def runs(tmp_path_factory):
 def test_comparing_tells_a_change_from_noise(runs, tmp_path):
     done = invoke("workload", "compare", *runs, "--json", "--plot", tmp_path / "plot.png")
     assert done.exit_code == 0, done.output
-    deltas = {row["metric"]: row for row in json.loads(done.stdout)}
+    deltas = {row["metric"]: row for row in json.loads(done.stdout)["rows"]}
     assert deltas["tpot_ms"]["verdict"] == "worse"
     assert deltas["tpot_ms"]["change"] > max(0.5, deltas["tpot_ms"]["band"])
     assert deltas["output_tok_s"]["verdict"] == "worse"
@@ -173,7 +173,7 @@ def test_comparing_tells_a_change_from_noise(runs, tmp_path):
 
 
 def test_single_runs_are_judged_by_their_requests_or_not_at_all(runs):
-    rows = json.loads(invoke("workload", "compare", runs[0], runs[2], "--json").stdout)
+    rows = json.loads(invoke("workload", "compare", runs[0], runs[2], "--json").stdout)["rows"]
     verdicts = {row["metric"]: row["verdict"] for row in rows}
     assert verdicts["tpot_ms"] == "worse"
     assert verdicts["output_tok_s"] == "not judged: one run each"

@@ -26,7 +26,7 @@ def invoke(*arguments: str):
 def test_list_names_every_kernel_and_what_cannot_run() -> None:
     run = invoke("list", "--json")
     assert run.exit_code == 0, run.output
-    records = {r["op"]: r for r in json.loads(run.output)}
+    records = {r["op"]: r for r in json.loads(run.output)["rows"]}
     assert set(records) == {spec.name for spec in KERNELS}
     assert records["gemma_rmsnorm_add"]["providers"]["ours"] == "ready"
     assert records["rmsnorm_fanout"]["providers"]["ours"].startswith("CANNOT_RUN")
@@ -132,6 +132,6 @@ def test_aot_compiles_for_hopper_and_blackwell_and_reports_what_it_found() -> No
         [sys.executable, "-c", program], capture_output=True, text=True, env=environment
     )
     assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-2000:]
-    records = json.loads(run.stdout)
+    records = json.loads(run.stdout)["rows"]
     assert {r["arch"] for r in records} == {90, 120}
     assert all(r["registers"] > 0 and not r["f64"] and not r["spills"] for r in records)

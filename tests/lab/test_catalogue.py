@@ -56,7 +56,9 @@ def test_the_whole_catalogue_is_caught_at_once_and_named(release: str, tmp_path:
     )
     assert done.returncode in (0, 1), done.stderr[-2000:]
     played = [
-        line for line in json.loads(done.stdout.splitlines()[-1]) if not line["not_applicable"]
+        line
+        for line in json.loads(done.stdout.splitlines()[-1])["rows"]
+        if not line["not_applicable"]
     ]
     assert len(played) > 25
     # THEN each is caught by its invariant within one launch or allocator call, and explained
@@ -98,7 +100,7 @@ def test_what_the_soak_found_in_the_installed_release_is_caught(tmp_path: Path):
     done = subprocess.run(
         [*command, "--json", "--dir", str(tmp_path)], capture_output=True, text=True, timeout=300
     )
-    (line,) = json.loads(done.stdout.splitlines()[-1])
+    (line,) = json.loads(done.stdout.splitlines()[-1])["rows"]
     assert (line["caught_by"], line["explained"], line["named"]) == ("I16", "right", "freed-page")
 
 

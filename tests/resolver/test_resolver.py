@@ -179,8 +179,8 @@ def test_the_command_prints_the_name_or_all_known_releases(tmp_path):
     one = CliRunner().invoke(resolve_command, [str(known), "--json"])
     every = CliRunner().invoke(resolve_command, [str(unknown)])
 
-    assert [each["flashinfer"] for each in json.loads(one.output)] == ["0.6.11"]
-    assert "SlidingOrChunkedCausalP64" in json.loads(one.output)[0]["kernels"][0]
+    assert [each["flashinfer"] for each in json.loads(one.output)["rows"]] == ["0.6.11"]
+    assert "SlidingOrChunkedCausalP64" in json.loads(one.output)["rows"][0]["kernels"][0]
     assert every.output.startswith("FlashInfer 0.6.11")
     assert "to 0.6.17, sm_100, 148 SMs" in every.output
     assert "FlashInfer 0.6.18 to 0.7.2, sm_100, 148 SMs" in every.output
@@ -227,7 +227,7 @@ def test_a_release_whose_table_is_in_no_package_is_answered_from_another_and_say
     path = write_dump(recorded(text), tmp_path)
 
     ran = CliRunner().invoke(resolve_command, [str(path)])
-    told = json.loads(CliRunner().invoke(resolve_command, [str(path), "--json"]).output)[0]
+    told = json.loads(CliRunner().invoke(resolve_command, [str(path), "--json"]).output)["rows"][0]
 
     assert (chosen.pinned, chosen.used, chosen.exact) == ("2d6a5a02", "158f6fa1", False)
     assert "answered from kernel set 158f6fa1 (FlashInfer 0.6.12 to 0.6.17)" in ran.output

@@ -37,7 +37,7 @@ bound: dict[str, Any] = {}
 
 def listen() -> None:
     """Count who enters what `install` binds, found by walking what it hands to SGLang."""
-    from triage.sglang.binding import install
+    from triage.sglang import install
     from triage.sglang.binding.hooks import Hook, register
     from triage.sglang.binding.patches import Patch, Patches
     from triage.sglang.binding.wrapping import Parameters, written_out

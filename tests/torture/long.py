@@ -84,8 +84,8 @@ def page(directory: Path) -> str:
             lines.append(
                 f"| fuzzed {name} | {found['inputs']:,} inputs, {guided} | {found['results']:,} "
                 f"results, {found['refused']:,} refused in a sentence, {wrong} other errors; "
-                f"slowest {found['slowest_s']:.2f} s of CPU; peak {found['peak_mib']} MiB, all imports and "
-                "the fuzzer's own included |"
+                f"slowest {found['slowest_s']:.2f} s of CPU; peak {found['peak_mib']} MiB "
+                "with all imports and the fuzzer's own |"
             )
     for where, found in (_read(directory / "kills.json") or {}).items():
         lines.append(

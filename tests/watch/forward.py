@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 
-from triage.bench.trap_cost import WINDOW, Step
 from triage.dump.flashinfer_api import DECODE
 from triage.dump.store import DumpStore
+from triage.lab.decode_step import WINDOW, Step
 from triage.sglang.launch.attention import AttentionHooks
 from triage.sglang.launch.writes import WriteTrap
 from triage.sglang.traps import Traps

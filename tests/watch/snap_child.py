@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from tests.watch.forward import Forward, armed
-from triage.bench.trap_cost import Step
+from triage.lab.decode_step import Step
 
 
 def main() -> None:

@@ -14,10 +14,10 @@ import pytest
 import torch
 
 from tests.watch.forward import Forward, armed
-from triage.bench.trap_cost import Step
 from triage.dump.file import read_dump
 from triage.dump.history import moments
 from triage.errors import OutOfBounds
+from triage.lab.decode_step import Step
 
 LAYERS, PAGES = 42, 40
 

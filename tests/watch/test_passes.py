@@ -14,11 +14,11 @@ import pytest
 import torch
 
 from tests.watch.forward import Forward, armed, renewed
-from triage.bench.trap_cost import WINDOW, Step
 from triage.device import capture
 from triage.dump.file import read_dump
 from triage.dump.store import DumpStore
 from triage.errors import OutOfBounds, TableForm
+from triage.lab.decode_step import WINDOW, Step
 from triage.sglang.traps import Traps
 
 

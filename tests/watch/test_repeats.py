@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from tests.watch.forward import Forward, armed, renewed
-from triage.bench.trap_cost import Step
 from triage.device import launches
 from triage.device.watch import Watch
 from triage.dump.file import read_dump
 from triage.errors import BrokenLifecycle, OutOfBounds
 from triage.invariants.reads import IndexSpace
+from triage.lab.decode_step import Step
 
 pytestmark = pytest.mark.skipif(
     torch.cuda.is_available(), reason="Triton compiles where there is a GPU"

@@ -13,7 +13,6 @@ import pytest
 import torch
 
 from tests.watch.forward import Forward, armed
-from triage.bench.trap_cost import WINDOW, Step
 from triage.device import capture
 from triage.dump.expected_ids import expected_ids, visible
 from triage.dump.file import read_dump
@@ -27,6 +26,7 @@ from triage.errors import (
     StaleSWAState,
     WrongIndexSpace,
 )
+from triage.lab.decode_step import WINDOW, Step
 from triage.minimise.cuts import keep_rows
 from triage.replay.deduction import deduce
 from triage.replay.fixes import apply_fix

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from tests.watch.forward import Forward, armed
-from triage.bench.trap_cost import WINDOW, Step
 from triage.errors import OutOfBounds
+from triage.lab.decode_step import WINDOW, Step
 from triage.sglang.scheduler.scheduling import Scheduling
 
 

@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -122,36 +123,26 @@ def version(package: str) -> str | None:
         return None
 
 
-def ask_doctor(results: Results) -> None:
-    """How long `triage doctor` takes, twice each, beside an import of what it asks about.
+def ask_doctor(results: Results, product: Sequence[Path]) -> None:
+    """How long `triage doctor` takes, with and without SGLang on the path.
 
+    product: folders in which SGLang finds our entry point, as the servers get them.
     The first call reads everything from a disk that may be cold; the second is judged.
     """
-    path = os.environ.get("PYTHONPATH", "")
-    without = os.pathsep.join(
-        part for part in path.split(os.pathsep) if part and not (Path(part) / "sglang").is_dir()
-    )
-    for name, python_path, imports in (
-        ("with SGLang", path, "torch, sglang"),
-        ("without SGLang", without, "torch"),
-    ):
+    parts = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
+    without = [part for part in parts if not (Path(part) / "sglang").is_dir()]
+    for name, paths in (("with SGLang", parts), ("without SGLang", without)):
         if results.done("doctor", name):
             continue
-        environment = {**os.environ, "PYTHONPATH": python_path}
+        path = os.pathsep.join([*map(str, product), *paths])
+        environment = {**os.environ, "PYTHONPATH": path}
         first, _, _ = timed(["-m", "triage", "doctor"], environment)
-        baseline, _, _ = timed(["-c", f"import {imports}"], environment)
         seconds, code, said = timed(["-m", "triage", "doctor"], environment)
         lines = said.splitlines()
         held = code >= 0 and seconds <= DOCTOR_S[name] and 0 < len(lines) <= 40
         why = "" if held else f"exit {code}, {seconds} s, {len(lines)} lines; {said[-1500:]}"
-        figures = {
-            "seconds": seconds,
-            "first_seconds": first,
-            f"seconds to import {imports}": baseline,
-            "exit": code,
-            "lines": lines[:45],
-        }
-        results.add(Cell("doctor", name, held, why, first + baseline + seconds, figures))
+        figures = {"seconds": seconds, "first_seconds": first, "exit": code, "lines": lines[:45]}
+        results.add(Cell("doctor", name, held, why, first + seconds, figures))
 
 
 def timed(arguments: list[str], environment: dict[str, str]) -> tuple[float, int, str]:
@@ -222,7 +213,7 @@ def main(
     product = product_plugin(work)
     record_of["plugin"] = "folder" if product else "installed"
     if not only or "doctor" in only:
-        ask_doctor(results)
+        ask_doctor(results, product)
     rigs = [
         Rig(
             job,

@@ -112,6 +112,13 @@ def _checks() -> Iterator[str]:
         yield f"{check}: {when}"
 
 
+def _causes() -> Iterator[str]:
+    from triage.lab.bugs import CATALOGUE
+
+    for bug in CATALOGUE.values():
+        yield f"{bug.name}: {bug.cause} {' '.join(bug.also)}"
+
+
 def _provable() -> Iterator[str]:
     from triage.verify.prove import PROVABLE
 
@@ -138,7 +145,13 @@ TABLES = {
             _bugs,
         ),
         Table("traps-cost", "python -m triage.bench.family_cost --markdown", _checks),
+        Table("explain", "python -m tests.explain.confusion", _causes),
         Table("verify", "triage verify --markdown", _provable),
+        Table(
+            "gpu-smoke",
+            "python -m triage.bench.smoke_table docs/results/logs/gpu-smoke.json.xz",
+            _file(Path("docs/results/logs/gpu-smoke.json.xz")),
+        ),
         Table("kernel-mutants", "triage kernels mutants --markdown /dev/stdout", _defects),
     )
 }

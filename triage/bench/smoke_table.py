@@ -53,7 +53,7 @@ def _told(cell: Json) -> str:
         raised = seen.get("raised")
         alarm = "no alarm" if raised is None else f"alarm in step {raised}"
         parts.append(f"first wrong in step {seen['first_wrong']} by the oracle, {alarm}")
-    named = {name for dump in figures.get("dumps", ()) for name in dump.get("named", ())}
+    named = {name for dump in figures.get("dumps", ()) for name in dump.get("keys", ())}
     if named:
         parts.append(f"explained as {', '.join(sorted(named))}")
     if figures.get("lines") and cell["name"] == "crash":
@@ -64,24 +64,28 @@ def _told(cell: Json) -> str:
 
 
 def _together(summary: Json) -> Iterator[tuple[str, str]]:
+    here = summary.get("machine")
+    if isinstance(here, Mapping):
+        yield (
+            "machine",
+            ", ".join(f"{k} {v}" for k, v in here.items() if isinstance(v, (str, float))),
+        )
     promised = summary["promises"]["false alarms"]
     yield (
         "false alarms",
         f"{len(promised['cells'])} in {promised['requests']} mixed requests of "
         f"{promised['of']} promised",
     )
-    for what, found in summary["outputs equal to off"].items():
-        if found is not None and what != "off/plain":
-            yield (
-                f"answers of {what} equal to those without us",
-                f"{found['equal']} of {found['of']}",
-            )
+    for what, found in summary["outputs equal to"].items():
+        if found is not None and what != f"{found['to']}/plain":
+            told = f"answers of {what} equal to those of {found['to']}"
+            yield told, f"{found['equal']} of {found['of']}"
     for what, found in summary["draft tokens equal to off"].items():
         if found is not None and found["share"] is not None:
             yield f"draft tokens with {what} equal to the sound server's", f"{found['share']:.1%}"
     more = summary["promises"]["start seconds more than off"]
-    if more:
-        yield "start, seconds more than without us", ", ".join(f"{k} {v}" for k, v in more.items())
+    if more is not None:
+        yield "start, seconds more than without us", f"{more}"
 
 
 def _cell(text: str) -> str:

@@ -91,6 +91,7 @@ class Transcript:
     def record(self, root: Path) -> None:
         """Run the command, show what it prints, and keep it. Raises TranscriptNotMade."""
         command = shlex.split(self.made_by)
+        command[0] = sys.executable if command[0] == "python" else command[0]
         kept: list[str] = []
         with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) as ran:
             for line in ran.stdout or ():
@@ -154,6 +155,17 @@ TRANSCRIPTS = {
                 Step("--fix clamp", ("with fix", "^eager", "the output", "trtllm-gen")),
                 Step("replay .* --fix state-swap", ("with fix", "^eager", "the output equals")),
                 Step("", (r"^The story", r"^  \d\.", "^REPRODUCED")),
+            ),
+        ),
+        Transcript(
+            "hardware",
+            Path("README.md"),
+            "python -m triage.bench.hardware_story out/gpu-smoke",
+            (
+                Step("illegal memory access"),
+                Step("crash-default/server.log", ("StaleSWAState:", "block_tables", "more in")),
+                Step("triage explain", ("confidence", "evidence", "try  ")),
+                Step("smoke_table", ("draft tokens with (fix|clamp|defect)",)),
             ),
         ),
     )

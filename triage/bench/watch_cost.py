@@ -19,8 +19,8 @@ from typing import Any
 from unittest import mock
 
 from triage.bench.figure import Figure, at_most
-from triage.bench.trap_cost import LAYERS, WINDOW
 from triage.device.syncs import SyncCounts
+from triage.lab.decode_step import LAYERS, WINDOW
 from triage.sglang.launch.sizing import lane_bytes, lanes_of, ring_length
 
 KERNELS = {

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import click
 
-from triage.files.text import echo, to_json
+from triage.files.reports import report_json
+from triage.files.text import echo
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -41,5 +42,5 @@ def doctor(
     from triage.doctor.text import text
 
     found = examine(os.environ, release=release, arch=arch, flags=flags, timeout_s=timeout_s)
-    echo(to_json(found.json(), indent=2) if as_json else text(found, verbose))
+    echo(report_json("doctor", found.json(), indent=2) if as_json else text(found, verbose))
     raise SystemExit(found.exit_code)

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import click
 
+from triage.explain import classes
 from triage.explain.together import together
-from triage.files.text import echo, to_json
+from triage.files.reports import report_json
+from triage.files.text import echo
 from triage.importers.anything import STDIN, read_anything
 from triage.invariants import catalogue
 
@@ -22,18 +24,26 @@ def explain(anything: tuple[str, ...], as_json: bool) -> None:
     ANYTHING is one or more of: a dump, a log (of SGLang, kv_canary, compute-sanitizer,
     cuda-gdb, the driver, FlashInfer; compressed or not), a FlashInfer level-10 folder, a
     folder of any of them, or - for standard input. A log given with a dump is set beside its
-    launch.
+    launch. The name of an invariant (I12) or of a class of defect (double-free) is its page.
 
     The exit code is 0 if all of it could be read: an unknown cause is an answer.
     """
     row = catalogue.find(anything[0].upper()) if len(anything) == 1 else None
     if row is not None and not Path(anything[0]).exists():
-        echo(to_json(row.as_dict(), indent=2) if as_json else catalogue.page(row))
+        echo(
+            report_json("explain-invariant", row.as_dict(), indent=2)
+            if as_json
+            else catalogue.page(row)
+        )
+        return
+    known = classes.find(anything[0]) if len(anything) == 1 else None
+    if known is not None and not Path(anything[0]).exists():
+        echo(report_json("explain-class", known.as_dict(), 2) if as_json else classes.page(known))
         return
     stdin = sys.stdin.buffer.read() if STDIN in anything else None
     report = together(read_anything(anything, stdin))
     if as_json:
-        echo(to_json(report.as_dict(), indent=2))
+        echo(report_json("explain", report.as_dict(), indent=2))
     else:
         from triage.report.explain import print_report
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from triage.files.text import echo, to_json
+from triage.files.reports import report_json
+from triage.files.text import echo
 from triage.lab import bootstrap, versions
 
 
@@ -33,7 +34,7 @@ def fixes(version: str | None, as_json: bool) -> None:
             }
             for name, answer in answers.items()
         }
-        echo(to_json({"sglang": installed, "fixes": rows}, indent=2))
+        echo(report_json("fixes", {"sglang": installed, "fixes": rows}, indent=2))
         return
     echo(f"SGLang {installed}; apply with SGLANG_TRIAGE_FIXES=name,... or {AUTO}")
     for name, answer in answers.items():

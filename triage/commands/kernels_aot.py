@@ -7,7 +7,8 @@ from dataclasses import asdict
 import click
 
 from triage.commands.kernels_options import DTYPE, JSON, dtypes_of, prepare
-from triage.files.text import echo, to_json
+from triage.files.reports import report_json
+from triage.files.text import echo
 
 
 @click.command()
@@ -43,7 +44,7 @@ def aot(
             echo(compiled_text(compiled))
     dirty = sum(not c.clean for c in results)
     if as_json:
-        echo(to_json([asdict(c) for c in results], indent=1))
+        echo(report_json("kernels-aot", [asdict(c) for c in results], indent=1))
     else:
         echo(f"{len(results)} compiled, {dirty} with fp64, spills or local memory")
     raise SystemExit(1 if dirty else 0 if results else 3)

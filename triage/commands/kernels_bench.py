@@ -17,7 +17,8 @@ from triage.commands.kernels_options import (
     prepare,
 )
 from triage.commands.options import force_option
-from triage.files.text import echo, to_json
+from triage.files.reports import report_json
+from triage.files.text import echo
 from triage.files.writing import write_output
 
 
@@ -83,7 +84,7 @@ def bench(
     if measured and not as_json:
         echo(report.shape_text(report.latest_shape(measured)))
     if as_json:
-        echo(to_json([asdict(m) for m in measured], indent=1))
+        echo(report_json("kernels-bench", [asdict(m) for m in measured], indent=1))
     if table:
         write_output(table, report.bench_markdown(measured).encode(), force=force)
         echo(f"wrote {table}", err=True)

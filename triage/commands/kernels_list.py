@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
 
-from triage.commands.kernels_options import DEVICE, JSON, prepare
-from triage.files.text import echo, to_json
+from triage.commands.kernels_options import ALSO, DEVICE, JSON, loaded, prepare
+from triage.files.reports import report_json
+from triage.files.text import echo
 
 
 @click.command("list")
 @DEVICE
 @JSON
-def list_(device: str, as_json: bool) -> None:
+@ALSO
+def list_(device: str, as_json: bool, also: tuple[Path, ...]) -> None:
     """Kernels, their providers and variants, and where the installed SGLang defines them."""
     prepare(device)
     from triage_kernels.validate.providers import PROVIDERS, Unavailable, locate, resolve
     from triage_kernels.validate.registry import KERNELS
 
     records: list[dict[str, Any]] = []
-    for spec in KERNELS:
+    for spec in (*KERNELS, *loaded(also)):
         found = {name: resolve(name, spec, device) for name in PROVIDERS}
         place = locate(spec.name)
         records.append(
@@ -41,7 +44,7 @@ def list_(device: str, as_json: bool) -> None:
             }
         )
     if as_json:
-        echo(to_json(records, indent=2))
+        echo(report_json("kernels-list", records, indent=2))
         return
     for record in records:
         echo(f"{record['op']}  {record['formula']}")

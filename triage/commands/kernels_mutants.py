@@ -9,7 +9,8 @@ import click
 
 from triage.commands.kernels_options import JSON, check_outputs, prepare
 from triage.commands.options import force_option
-from triage.files.text import echo, to_json
+from triage.files.reports import report_json
+from triage.files.text import echo
 from triage.files.writing import write_output
 
 
@@ -45,7 +46,7 @@ def mutants(
                 f"{detection.upstream:8} {by}"
             )
     if as_json:
-        echo(to_json([asdict(d) for d in detections], indent=1))
+        echo(report_json("kernels-mutants", [asdict(d) for d in detections], indent=1))
     if markdown:
         write_output(markdown, matrix(detections).encode(), force=force)
         echo(f"wrote {markdown}", err=True)

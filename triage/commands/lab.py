@@ -12,7 +12,8 @@ from triage.commands.lab_options import counted, under
 from triage.commands.lab_serve import serve
 from triage.commands.lab_soak import machine, soak
 from triage.config import DEFAULT_DIRECTORY, MODES
-from triage.files.text import echo, to_json
+from triage.files.reports import report_json
+from triage.files.text import echo
 from triage.lab.scenarios import BACKENDS
 
 OUTCOME = {
@@ -38,12 +39,13 @@ def list_scenarios(as_json: bool) -> None:
 
     if as_json:
         echo(
-            to_json(
+            report_json(
+                "lab-list",
                 {
                     "scenarios": {s.name: s.what for s in SCENARIOS.values()},
                     "defects": list(REINJECTIONS),
                     "sglang": list(versions.available()),
-                }
+                },
             )
         )
         return
@@ -118,7 +120,7 @@ def run(
         mode=mode,
     )
     report = counted(f"{scenario}: requests done", lambda progress: drive(request, progress))
-    echo(to_json(report.json()) if as_json else _text(report.json()))
+    echo(report_json("lab-run", report.json()) if as_json else _text(report.json()))
     raise SystemExit(0 if report.outcome == "clean" else 1)
 
 

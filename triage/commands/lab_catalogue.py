@@ -14,7 +14,8 @@ from triage.commands.lab_options import counted, under
 from triage.commands.options import force_option
 from triage.config import DEFAULT_DIRECTORY
 from triage.errors import LabError
-from triage.files.text import console, echo, to_json
+from triage.files.reports import report_json
+from triage.files.text import console, echo
 from triage.files.writing import check_output, write_output
 
 
@@ -37,7 +38,7 @@ def bugs(names: tuple[str, ...], version: str | None, directory: Path, as_json: 
 
     lines = run([find(name) for name in names], directory).lines
     if as_json:
-        echo(to_json([line.json() for line in lines]))
+        echo(report_json("lab-bug", [line.json() for line in lines]))
     for line in lines if not as_json else ():
         echo(f"{line.bug} (SGLang {line.sglang}): {line.what}")
         if line.not_applicable:
@@ -64,7 +65,7 @@ def _list(as_json: bool) -> None:
             }
             for bug in CATALOGUE.values()
         ]
-        echo(to_json(known))
+        echo(report_json("lab-bugs", known))
         return
     for bug in CATALOGUE.values():
         origin = "released" if bug.released else "put back"
@@ -99,7 +100,7 @@ def matrix(
     for release in releases or ("",):
         lines += _lines(release, directory)
     if as_json:
-        echo(to_json(lines))
+        echo(report_json("lab-matrix", lines))
     elif markdown:
         echo(report.markdown(lines))
     else:
@@ -132,7 +133,7 @@ def _lines(release: str, directory: Path) -> list[dict[str, Any]]:
         if done.returncode not in (0, 1) or not done.stdout.strip():
             why = (done.stderr or "see above").strip()[-500:]
             raise LabError(f"the matrix failed on SGLang {release}: {why}")
-        made: list[dict[str, Any]] = json.loads(done.stdout.strip().splitlines()[-1])
+        made: list[dict[str, Any]] = json.loads(done.stdout.strip().splitlines()[-1])["rows"]
         return made
     under(None)
     from triage.lab.bugs import CATALOGUE
@@ -172,5 +173,5 @@ def releases(scenario: str, install: tuple[str, ...], as_json: bool) -> None:
         if not as_json:
             echo(f"{result['sglang']:14} {result['outcome']:8} {result['detail']}")
     if as_json:
-        echo(to_json(results))
+        echo(report_json("lab-versions", results))
     raise SystemExit(0 if all(result["outcome"] == "clean" for result in results) else 1)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from triage.files.text import echo, to_json
+from triage.files.reports import report_json
+from triage.files.text import echo
 
 if TYPE_CHECKING:
     from triage.lab.server.result import Served
@@ -157,8 +158,8 @@ def serve(
         except interrupts.Interrupted as interrupt:
             raise SystemExit(interrupt.exit_code) from interrupt
     result = directory / "result.json"
-    result.write_text(to_json(served.json(), indent=1) + "\n")
-    echo(to_json(served.json()) if as_json else text(served))
+    result.write_text(report_json("lab-serve", served.json(), indent=1) + "\n")
+    echo(report_json("lab-serve", served.json()) if as_json else text(served))
     if not as_json:
         echo(f"wrote {result}")
     raise SystemExit(code)

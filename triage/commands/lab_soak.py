@@ -12,7 +12,8 @@ import click
 from triage.commands.lab_options import counted, under
 from triage.config import DEFAULT_DIRECTORY, MODES
 from triage.errors import LabError
-from triage.files.text import echo, to_json
+from triage.files.reports import report_json
+from triage.files.text import echo
 
 NEEDS = "drawn lifecycles need hypothesis: pip install 'sglang-triage[test]'"
 
@@ -66,7 +67,7 @@ def soak(
         report = SoakReport.of(line for line in lines_of(output) if line["sglang"] in wanted)
     else:
         report = _run_here(wanted[0] if wanted else None, steps, seed, directory, output, mode)
-    echo(to_json(report.json()) if as_json else text(report.json()))
+    echo(report_json("lab-soak", report.json()) if as_json else text(report.json()))
     if output is not None and not as_json:
         echo(f"wrote {output}")
     raise SystemExit(1 if report.alarms or report.findings else 0)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from triage.files.text import echo, to_json
+from triage.files.reports import report_json
+from triage.files.text import echo
 from triage.fleet.pool_sizes import (
     DTYPE_BYTES,
     PoolError,
@@ -57,7 +58,7 @@ def pools(
     found = [pools_at(model, memory, ratio, workload, page_size) for ratio in wanted]
     if as_json:
         rows = [dataclasses.asdict(row) for row in found]
-        echo(to_json({"best_ratio": best, "pools": rows}, indent=2))
+        echo(report_json("pools", {"best_ratio": best, "pools": rows}, indent=2))
         return
     echo(
         f"{model.name}: {model.full_layers} full layers of {model.full_bytes:,} bytes a token, "

@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from triage.commands.workload import drive, finish
-from triage.files.text import echo, to_json
+from triage.files.reports import report_json
+from triage.files.text import echo
 from triage.fleet.client import Server
 from triage.fleet.journal import read
 from triage.fleet.quality import COLOURS, Quality, asker, digest, judge, load_tasks
@@ -51,7 +52,7 @@ def quality(
     ask = asker(known, max_tokens)
     end = drive(Server(base_url, model, timeout), path, header, len(known), concurrency, ask)
     found = judge(known, read(path), before)
-    echo(to_json(found.as_dict()) if as_json else _text(found))
+    echo(report_json("quality", found.as_dict()) if as_json else _text(found))
     raise SystemExit(finish(end, path, as_json))
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from triage.dump.file import read_dump
-from triage.files.text import echo, to_json
+from triage.files.reports import report_json
+from triage.files.text import echo
 from triage.replay.engine import DEFAULT_TIMEOUT_S, replay_file
 from triage.replay.memory import BUDGET, DEFAULT_BYTES
 from triage.replay.verdict import exit_code
@@ -48,7 +49,7 @@ def replay(
     code = exit_code(verdicts)
     if as_json:
         report = {"exit_code": code, "verdicts": [verdict.as_dict() for verdict in verdicts]}
-        echo(to_json(report, indent=2))
+        echo(report_json("replay", report, indent=2))
     else:
         from triage.report.replay import print_verdicts
 

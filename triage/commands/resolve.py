@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from triage.files.text import echo, to_json
+from triage.files.reports import report_json
+from triage.files.text import echo
 
 
 @click.command()
@@ -88,7 +89,7 @@ def resolve(
         }
     if as_json:
         told = None if here is None else here._asdict()
-        echo(to_json([each | {"installed": told} for each in answers], indent=2))
+        echo(report_json("resolve", [each | {"installed": told} for each in answers], indent=2))
         return
     for _, alike in groupby(answers, key=lambda each: {**each, "flashinfer": ""}):
         _print(list(alike))

@@ -8,14 +8,15 @@ import click
 
 from triage.commands.options import force_option
 from triage.dump.file import read_dump
-from triage.files.text import echo, to_json
+from triage.files.reports import report_json
+from triage.files.text import echo
 from triage.files.writing import check_output, write_output
 from triage.report.summary import summarise
 
 
 @click.command()
 @click.argument("dump", type=click.Path(path_type=Path))
-@click.option("--rows", type=click.IntRange(0), default=8, show_default=True, help="Rows to list.")
+@click.option("--rows", type=click.IntRange(0), help="Rows to list: 8 of them, or in JSON all.")
 @click.option("--history", is_flag=True, help="List the launches of the flight recorder.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--picture", type=click.Path(path_type=Path), help="Draw the page ids to this file.")
@@ -31,9 +32,9 @@ def show(
         drawn = draw(read_dump(dump), picture.suffix)
         echo(f"written: {write_output(picture, drawn, force=force, inputs=(dump,))}")
         return
-    summary = summarise(read_dump(dump), rows=rows)
+    summary = summarise(read_dump(dump), rows=rows, whole=as_json)
     if as_json:
-        echo(to_json(summary, indent=2))
+        echo(report_json("show", summary, indent=2))
         return
     from triage.report.show import print_history, print_summary
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from triage.files.text import echo, to_json
+from triage.files.reports import report_json
+from triage.files.text import echo
 from triage.verify.proof import HEADER, markdown, rows
 from triage.verify.prove import PROVABLE, prove_all
 
@@ -25,7 +26,7 @@ def verify(fixes: tuple[str, ...], scenario: str, as_json: bool, as_markdown: bo
         raise click.UsageError(f"no fix {unknown[0]!r}; known: {', '.join(PROVABLE)}")
     proofs = prove_all(fixes, scenario, lambda name: echo(f"{name} ...", err=True))
     if as_json:
-        echo(to_json([proof.as_dict() for proof in proofs], indent=2))
+        echo(report_json("verify", [proof.as_dict() for proof in proofs], indent=2))
     elif as_markdown:
         echo(markdown(proofs))
     else:

@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from triage.commands.options import force_option
-from triage.files.text import console, echo, to_json
+from triage.files.reports import report_json
+from triage.files.text import console, echo
 from triage.files.writing import check_output, write_output
 from triage.fleet import compare as comparison
 from triage.fleet import interrupts, load, summary
@@ -65,7 +66,7 @@ def _command(spec: Workload) -> click.Command:
         server = Server(base_url, model, timeout)
         end = drive(server, path, header, prompts, spec.concurrency, ask, note_accept_length=True)
         found = summary.summarise(read(path))
-        echo(to_json(found.as_dict()) if as_json else summary.text_of(found))
+        echo(report_json("workload", found.as_dict()) if as_json else summary.text_of(found))
         raise SystemExit(finish(end, path, as_json))
 
     return run
@@ -159,7 +160,7 @@ def compare(runs: tuple[Path, ...], plot: Path | None, force: bool, as_json: boo
             }
             for delta in deltas
         ]
-        echo(to_json(rows, indent=2))
+        echo(report_json("workload-compare", rows, indent=2))
     else:
         echo(comparison.text_of(deltas))
     if plot is not None:

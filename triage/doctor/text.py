@@ -33,6 +33,7 @@ def text(found: Examined, verbose: bool = False) -> str:
         *_hooks(found, verbose),
         *_launches(found),
         *_modes(found),
+        *_seconds(found),
     ]
     return "\n".join(printable(line)[:_WIDTH] for line in lines)
 
@@ -156,6 +157,14 @@ def _modes(found: Examined) -> Iterator[str]:
     inside = ", ".join(name for name in IN_GRAPHS if name in found.enabled) or "nothing"
     without = f"; not {', '.join(in_graphs)}, which need Python at the launch" if in_graphs else ""
     yield f"  in CUDA graphs, every mode: {inside} at the launch{without}"
+
+
+def _seconds(found: Examined) -> Iterator[str]:
+    spent = {name: facts.get("seconds", 0.0) for name, facts in found.stages.items()}
+    longest = sorted(spent, key=lambda name: -spent[name])[:4]
+    parts = ", ".join(f"{name} {spent[name]:.1f}" for name in longest if spent[name] >= 0.05)
+    if parts:
+        yield f"seconds: {sum(spent.values()):.1f} in all; {parts}"
 
 
 def _state(facts: dict[str, str], otherwise: str) -> str:

@@ -51,10 +51,11 @@ def progress_line(text: object, *, last: bool) -> None:
 
 def to_json(value: Any, indent: int | None = None) -> str:
     """Valid JSON of `value`: NaN and infinities as text, bytes as hex, arrays as lists."""
-    return json.dumps(_plain(value), indent=indent, allow_nan=False)
+    return json.dumps(plain(value), indent=indent, allow_nan=False)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """`value` as JSON can hold it: NaN and infinities as text, bytes as hex, arrays as lists."""
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float):
@@ -63,11 +64,11 @@ def _plain(value: Any) -> Any:
         shown = bytes(value[:MAX_HEX_BYTES]).hex()
         return shown if len(value) <= MAX_HEX_BYTES else f"{shown}... ({len(value)} bytes)"
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if hasattr(value, "tolist"):  # a numpy array or number; raw storage types give tuples
-        return _plain(value.tolist())
+        return plain(value.tolist())
     return str(value)
 
 

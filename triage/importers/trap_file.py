@@ -8,7 +8,6 @@ patch, so several names are accepted for each.
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,12 @@ _NAMES = {
     "forward_mode": ("forward_mode", "mode"),
     "is_swa": ("is_swa", "is_swa_layer", "use_swa"),
 }
+
+
+_CONTRADICTIONS = (
+    *(ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError),
+)
+"""What a value of another kind than its name promises leads to."""
 
 
 def load_file(path: Path) -> dict[str, Any]:
@@ -54,9 +59,7 @@ def read_trap_file(path: Path) -> Dump:
     """The dump for a file of the earlier trap. Raises DumpError naming what is missing."""
     try:
         return _read(path)
-    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as (
-        error
-    ):
+    except _CONTRADICTIONS as error:
         raise DumpError(f"{path} contradicts itself ({type(error).__name__})") from error
 
 

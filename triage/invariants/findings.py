@@ -17,6 +17,9 @@ from torch import Tensor
 from triage.evidence import Violation
 from triage.invariants.found import Found
 
+KEPT = 64
+"""Offenders of one finding that an error and its dump hold."""
+
 Bound = int | Tensor
 """A bound that holds for every entry, or one per entry, broadcastable to the mask."""
 
@@ -109,7 +112,7 @@ class Findings:
         """Rows with at least one offender. Reads like `read()`."""
         return self._numbers()[-1]
 
-    def violations(self, limit: int = 8) -> tuple[Violation, ...]:
+    def violations(self, limit: int = KEPT) -> tuple[Violation, ...]:
         """Up to `limit` offenders, each fault getting an equal share, in order of fault.
 
         Synchronises once per fault and value; call it only after `read()` showed one.

@@ -92,10 +92,6 @@ class Matrix:
     def played(self) -> list[Line]:
         return [line for line in self.lines if not line.not_applicable]
 
-    @property
-    def good(self) -> bool:
-        return all(line.caught and not line.false_alarm for line in self.played)
-
     def json(self) -> dict[str, Any]:
         return {"sglang": self.sglang, "lines": [line.json() for line in self.lines]}
 
@@ -172,7 +168,7 @@ def play(
             bug.play(bench)
     except TrapError as error:
         ended, alarm = "trapped", error.evidence.invariant
-        text, dump = error.evidence.headline(), _dump_path(error)
+        text, dump = error.evidence.headline(), error.dump
     except EmulatedFault as error:
         ended, text = "fault", str(error)
     except InstallError as error:
@@ -220,8 +216,3 @@ def _explained(bug: Bug, seen: Played) -> tuple[str, str]:
     if {bug.cause, *bug.also} & {cause.key for cause in found.named}:
         return "right", named
     return "wrong", named
-
-
-def _dump_path(error: TrapError) -> str:
-    lines = error.note.splitlines()
-    return next((line.removeprefix("dump: ") for line in lines if line.startswith("dump: ")), "")

@@ -127,7 +127,6 @@ def run(request: Request, progress: Progress = lambda done, total: None) -> Repo
 
 def _describe(error: TrapError, gpu: Any) -> dict[str, Any]:
     evidence = error.evidence
-    dump = next((line[6:] for line in error.note.splitlines() if line.startswith("dump: ")), None)
     return {
         "error": type(error).__name__,
         "invariant": evidence.invariant,
@@ -140,5 +139,5 @@ def _describe(error: TrapError, gpu: Any) -> dict[str, Any]:
         "violations": evidence.total,
         "rows": evidence.rows_affected,
         "swa_fill": round(gpu._fill("swa"), 4),
-        "dump": dump,
+        "dump": error.dump or None,
     }

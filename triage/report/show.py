@@ -180,6 +180,8 @@ def _pool_table(pools: dict[str, Any]) -> Table:
 
 def _row_table(rows: list[dict[str, Any]], total: int) -> Table:
     title = f"page table, {len(rows)} of {total} rows (column:id, !outside, ~wrong page (right id))"
+    if len(rows) < total:
+        title += f"; --rows {total} lists all"
     table = Table(title=line(title), title_justify="left", box=None, pad_edge=False)
     for heading in ("  row", "request", "length", "visible", "bad"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -188,6 +190,9 @@ def _row_table(rows: list[dict[str, Any]], total: int) -> Table:
         low, high = row["visible_columns"]
         label = f"{row['row']}{' pad' if row['padding'] else ''}"
         entries = Text(" ").join(_entry(entry) for entry in row["entries"])
+        left = row["entries_total"] - len(row["entries"])
+        if left:
+            entries.append_text(line(f" and {left} more"))
         cells = (
             label,
             _plain(row["request"]),

@@ -16,9 +16,18 @@ from triage.explain.observed import related
 MAX_COLUMNS = 12
 
 
-def summarise(dump: Dump, *, rows: int = 8) -> dict[str, Any]:
-    """Every section in short; of the table the first `rows` rows, those with bad entries first."""
+ROWS = 8
+
+
+def summarise(dump: Dump, *, rows: int | None = None, whole: bool = False) -> dict[str, Any]:
+    """Every section in short; of the table the first rows, those with bad entries first.
+
+    rows: how many; ROWS of them if not given, or all where `whole` is asked for.
+    whole: leave out no entry of a row that some query can see.
+    """
     case = Case.of(dump)
+    if rows is None:
+        rows = ROWS if case is None or not whole else len(case.table)
     return {
         "format_version": dump.format_version,
         "fault": asdict(dump.fault),
@@ -26,7 +35,7 @@ def summarise(dump: Dump, *, rows: int = 8) -> dict[str, Any]:
         "observed": [] if case is None else list(case.observed()),
         "reported": [each.as_dict() for each in related(dump)],
         "pools": None if dump.pools is None else asdict(dump.pools),
-        "rows": [] if case is None else _rows(case, rows),
+        "rows": [] if case is None else _rows(case, rows, whole),
         "tables_from": "" if dump.tables is None else dump.tables.source,
         "rows_total": 0 if case is None else len(case.table),
         "backend": None if dump.backend is None else asdict(dump.backend),
@@ -49,7 +58,7 @@ def _launch(dump: Dump) -> dict[str, Any] | None:
     return launch
 
 
-def _rows(case: Case, count: int) -> list[dict[str, Any]]:
+def _rows(case: Case, count: int, whole: bool) -> list[dict[str, Any]]:
     wrong, outside = case.wrong(), case.outside()
     bad = wrong | outside
     order = np.argsort(-bad.any(axis=1).astype(np.int8), kind="stable")[:count]
@@ -65,16 +74,20 @@ def _rows(case: Case, count: int) -> list[dict[str, Any]]:
             "visible_columns": [int(edges.must_low[row]), int(edges.high[row])],
             "padding": row >= case.rows,
             "bad": int(bad[row].sum()),
-            "entries": _entries(case, row, outside[row], wrong[row]),
+            "entries": _entries(case, row, outside[row], wrong[row], whole),
+            "entries_total": int(case.seen[row].sum()),
         }
         for row in order.tolist()
     ]
 
 
-def _entries(case: Case, row: int, outside: np.ndarray, wrong: np.ndarray) -> list[dict[str, Any]]:
+def _entries(
+    case: Case, row: int, outside: np.ndarray, wrong: np.ndarray, whole: bool
+) -> list[dict[str, Any]]:
     """The last visible entries of a row, bad ones before sound ones where not all fit."""
     columns = np.flatnonzero(case.seen[row])
-    ranked = columns[np.argsort(~(outside | wrong)[columns], kind="stable")][:MAX_COLUMNS]
+    ranked = columns[np.argsort(~(outside | wrong)[columns], kind="stable")]
+    ranked = ranked if whole else ranked[:MAX_COLUMNS]
     entries = []
     for column in np.sort(ranked).tolist():
         right = UNKNOWN if case.expected is None else int(case.expected[row, column])

@@ -19,7 +19,7 @@ from triage.dump.sections import Dump
 from triage.dump.store import DumpStore
 from triage.errors import TrapError
 from triage.evidence import Evidence
-from triage.invariants.catalogue import CHEAP_FAMILIES, error_of
+from triage.invariants.catalogue import CHEAP_FAMILIES, IN_GRAPHS, error_of
 from triage.invariants.findings import Findings
 from triage.sglang.binding.shell import Shells, attempt
 
@@ -28,7 +28,7 @@ logger = logging.getLogger("triage")
 LAUNCHES, ALLOCATOR, SNAPSHOTS = "all traps", "allocator and state", "snapshots"
 """The groups of hooks that share state, as `Shells` names them."""
 
-AT_LAUNCHES = frozenset({"I1", "I2", "I3", "I12", "I26"})
+AT_LAUNCHES = frozenset(IN_GRAPHS)
 """What is judged from a launch or a write alone, whatever the hooks at the state have seen."""
 
 
@@ -88,28 +88,29 @@ class Reporter:
         self._counts["internal errors"] += 1
         self.enabled &= AT_LAUNCHES
 
-    def save(self, dump: Dump, error: type[TrapError]) -> str:
-        """Write the dump; the lines that say where it is, or why it is not."""
+    def failure(self, error: type[TrapError], dump: Dump, before: str = "") -> TrapError:
+        """Write the dump, and make the error of its fault that says where it is, or why not."""
         signature = f"{error.__name__}-{dump.fault.pool or 'any'}"
         path, problem = attempt(
             "writing the dump", lambda: self.store.save(dump, signature), (None, "see the log")
         )
+        note = before + told(path, problem)
         if path is None:
-            return told(path, problem)
-        return f"{told(path, problem)}\nnext: triage explain {path}"
+            return error(dump.fault, note)
+        return error(dump.fault, f"{note}\nnext: triage explain {path}", str(path))
 
     def fire_event(self, evidence: Evidence) -> None:
         """Raise what a ledger or state check found, if its invariant is enabled; `log` logs it."""
         if evidence.invariant not in self.enabled:
             return
         self.counts["violations"] += 1
-        error = error_of(evidence.invariant)
         known = attempt("provenance", provenance, {})
-        note = self.save(Dump(fault=evidence, provenance=known), error)
+        dump = Dump(fault=evidence, provenance=known)
+        failure = self.failure(error_of(evidence.invariant), dump)
         if self.mode == "log":
-            logger.error("sglang-triage: %s", error(evidence, note))
+            logger.error("sglang-triage: %s", failure)
             return
-        raise error(evidence, note)
+        raise failure
 
     def fire_findings(
         self, found: Findings, invariant: str, summary: str, pool: str, where: str
@@ -125,7 +126,7 @@ class Reporter:
                 pool=pool,
                 total=found.total,
                 rows_affected=found.rows_affected,
-                violations=attempt("listing the offenders", lambda: found.violations(limit=64), ()),
+                violations=attempt("listing the offenders", found.violations, ()),
             )
         )
 

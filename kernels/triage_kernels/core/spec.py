@@ -9,7 +9,7 @@ fp64 oracle all take the same dict.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -25,8 +25,8 @@ class Case:
 
     name: str
     variant: str
-    dims: Mapping[str, int]
-    reason: str
+    dims: Mapping[str, int] = field(hash=False)
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +97,7 @@ class KernelSpec:
         unbound: weights whose length no other argument fixes.
         launches_replaced: launches of SGLang's eager path, as read in its source.
         misuse: calls that have to be refused, beyond the generic ones.
+        poison: the same call with NaN wherever the contract says that nothing is read.
         reductions: sums or maxima that wait for each other between the first load and the
             last store: with two trips to memory, the floor of a call with few rows.
         judge: "rows" for error bounds; "routing" for the contract of a selection.
@@ -116,6 +117,7 @@ class KernelSpec:
     launches_replaced: str
     traffic: Callable[[Mapping[str, int], int, int], Traffic]
     misuse: Callable[[Args], tuple[Misuse, ...]] = lambda args: ()
+    poison: Callable[[Args], Args] = lambda args: args
     judge: Literal["rows", "routing"] = "rows"
     per_row: tuple[str, ...] = ()
     unbound: tuple[str, ...] = ()

@@ -161,6 +161,17 @@ def misuse(args: Args) -> tuple[Misuse, ...]:
     )
 
 
+def poison(args: Args) -> Args:
+    """NaN in the rows of the table that no position names, and past its last angle."""
+    table = args["cos_sin"].clone()
+    half, angles = table.shape[1] // 2, args["rotary_angles"]
+    unread = torch.ones_like(table, dtype=torch.bool)
+    used = args["positions"].long()
+    unread[used, :angles] = False
+    unread[used, half : half + angles] = False
+    return {**args, "cos_sin": table.masked_fill_(unread, torch.nan)}
+
+
 def traffic(dims: Mapping[str, int], rows: int, size: int) -> Traffic:
     hq, hkv, d = dims["HQ"], dims["HKV"], dims["D"]
     kv_in = 0 if dims.get("q_only") else hkv if dims.get("shared_kv") else 2 * hkv
@@ -207,5 +218,6 @@ SPEC = KernelSpec(
     launches_replaced="3 (norm, rotation, cache write; 5 without the fused norm) -> 1",
     traffic=traffic,
     misuse=misuse,
+    poison=poison,
     per_row=("positions", "slots"),
 )

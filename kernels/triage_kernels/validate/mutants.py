@@ -9,6 +9,7 @@ theirs, which is what the validator is for.
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -23,12 +24,14 @@ from torch import Tensor
 from triage_kernels import ops
 from triage_kernels.core.errors import MutantError, UnknownNameError
 from triage_kernels.core.spec import KernelSpec, as_tuple, copy_args
+from triage_kernels.validate import children
 from triage_kernels.validate.checks import ALL
 from triage_kernels.validate.checks.guarded import under_guard
 from triage_kernels.validate.checks.subject import Subject
+from triage_kernels.validate.children import Job
 from triage_kernels.validate.defects import DEFECTS, Mutant
 from triage_kernels.validate.registry import OURS
-from triage_kernels.validate.results import CRASHES, run_check
+from triage_kernels.validate.results import CRASHES, DTYPES, run_check
 
 # (absolute, relative) tolerance in bf16 of the tests found upstream; None where none was.
 UPSTREAM: dict[str, tuple[float, float] | None] = {
@@ -63,6 +66,7 @@ class Detection:
     caught_by: tuple[str, ...]
     first: str
     upstream: str
+    link: str = ""
 
 
 def source_of(mutant: Mutant) -> str:
@@ -145,47 +149,79 @@ def passes_upstream(spec: KernelSpec, call: Callable[..., Any]) -> str:
     return "passes" if close else "fails"
 
 
+_UPSTREAM_STEP = "upstream"
+_Step = tuple[str, str, str, str]  # mutant, check, outcome, worst finding
+
+
 def detect(mutant: Mutant, folder: Path, device: str = "cpu") -> Detection:
-    """Run the checks on one mutant."""
-    spec = _spec(mutant.op)
-    call = plant(mutant, folder)
-    caught: list[str] = []
-    first = ""
-    # A defect that misreads a stride would fault on rows 2^30 apart: that check is by request.
-    names = mutant.checks or tuple(name for name in ALL if name != "int32-overflow")
-    cases = spec.cases[: mutant.cases]
-    subject = Subject(spec, call, device, torch.float16, cases, many_rows=False)
-    for name in names:
-        result = run_check(subject, "mutant", name, ALL[name])
-        if result.outcome == "FAIL":
-            caught.append(name)
-            first = first or result.worst
-    upstream = passes_upstream(spec, call)
-    return Detection(mutant.name, mutant.op, mutant.what, tuple(caught), first, upstream)
+    """Run the checks on one mutant, each in a child where the device lets it."""
+    return _detection(mutant, list(_steps([_job(mutant, folder, device)], 1, device)))
 
 
-def detect_all(names: Sequence[str] = (), device: str = "cpu") -> Iterator[Detection]:
-    """Run the checks on every mutant, or on those named."""
+def detect_all(
+    names: Sequence[str] = (), device: str = "cpu", workers: int = 0
+) -> Iterator[Detection]:
+    """Run the checks on every mutant, or on those named, as many at a time as there are cores."""
     known = {m.name for m in DEFECTS}
     for name in names:
         if name not in known:
             raise UnknownNameError(f"no mutant {name!r}; there are: {', '.join(sorted(known))}")
+    chosen = {m.name: m for m in DEFECTS if not names or m.name in names}
+    made: dict[str, list[_Step]] = {name: [] for name in chosen}
     with tempfile.TemporaryDirectory() as folder:
-        for mutant in DEFECTS:
-            if not names or mutant.name in names:
-                yield detect(mutant, Path(folder), device)
+        jobs = [_job(mutant, Path(folder), device) for mutant in chosen.values()]
+        left = {mutant: len(job.steps) for mutant, job in zip(chosen, jobs, strict=True)}
+        for step in _steps(jobs, workers or os.cpu_count() or 1, device):
+            made[step[0]].append(step)
+            if len(made[step[0]]) == left[step[0]]:
+                yield _detection(chosen[step[0]], made[step[0]])
+
+
+def _steps(jobs: Sequence[Job[_Step]], workers: int, device: str) -> Iterator[_Step]:
+    if device == "cpu" and children.available():
+        torch.set_num_threads(1)
+        yield from children.in_children(jobs, workers)
+    else:
+        for job in jobs:
+            yield from map(job.run, job.steps)
+
+
+def _job(mutant: Mutant, folder: Path, device: str) -> Job[_Step]:
+    spec = _spec(mutant.op)
+    call = plant(mutant, folder)
+    cases = spec.cases[: mutant.cases]
+    subject = Subject(spec, call, device, DTYPES[mutant.dtype], cases, many_rows=False)
+
+    def run(name: str) -> _Step:
+        if name == _UPSTREAM_STEP:
+            return mutant.name, name, passes_upstream(spec, call), ""
+        result = run_check(subject, "mutant", name, ALL[name])
+        return mutant.name, name, result.outcome, result.worst
+
+    def died(name: str, why: str) -> _Step:
+        return mutant.name, name, "fails" if name == _UPSTREAM_STEP else "FAIL", why
+
+    return Job((*(mutant.checks or tuple(ALL)), _UPSTREAM_STEP), run, died)
+
+
+def _detection(mutant: Mutant, steps: Sequence[_Step]) -> Detection:
+    caught = [(name, worst) for _, name, outcome, worst in steps if outcome == "FAIL"]
+    upstream = next(outcome for _, name, outcome, _ in steps if name == _UPSTREAM_STEP)
+    first = caught[0][1] if caught else ""
+    by = tuple(name for name, _ in caught)
+    return Detection(mutant.name, mutant.op, mutant.what, by, first, upstream, mutant.link)
 
 
 def matrix(detections: Sequence[Detection]) -> str:
     """The detection matrix as Markdown."""
     lines = [
-        "| defect | kernel | what was changed | caught by | upstream tolerance |",
-        "|---|---|---|---|---|",
+        "| defect | kernel | what was changed | caught by | upstream tolerance | reported |",
+        "|---|---|---|---|---|---|",
     ]
     for d in detections:
         by = ", ".join(d.caught_by) or "**nothing**"
         verdict = {"passes": "lets it through", "fails": "catches it"}.get(d.upstream, d.upstream)
-        lines.append(f"| {d.mutant} | {d.op} | {d.what} | {by} | {verdict} |")
+        lines.append(f"| {d.mutant} | {d.op} | {d.what} | {by} | {verdict} | {d.link} |")
     caught = sum(bool(d.caught_by) for d in detections)
     through = sum(d.upstream == "passes" for d in detections)
     untested = sum(d.upstream == "no test" for d in detections)

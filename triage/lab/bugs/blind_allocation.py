@@ -1,4 +1,7 @@
-"""Defects of the second author in eviction, mapping, allocator and request rows."""
+"""Defects of the second author in eviction, mapping, allocator and request rows.
+
+Long because each bug is a few lines of SGLang and the words about it; one family a file.
+"""
 
 from __future__ import annotations
 
@@ -212,7 +215,7 @@ def _abort_in_flight(harmed: Harmed) -> AbstractContextManager[Any]:
         def interrupted(self: Any, batch: Any, loc: Any) -> None:
             if due():
                 table = self.runtime.req_to_token_pool.req_to_token
-                slots = table[batch[0].req_pool_idx, : batch[0].allocated].to(torch.int64)
+                slots = table[batch[0].req_pool_idx, : batch[0].length].to(torch.int64)
                 harmed()
                 self.runtime.token_to_kv_pool_allocator.free(slots)
             verify(self, batch, loc)
@@ -277,6 +280,8 @@ SECOND_AUTHOR_ALLOCATION = (
         ("I20", "I14", "I3", "I1"),
         inject=_row_written_one_late,
         scenario=small(draft="none"),
+        cause="row-written-wrongly",
+        also=("page-owned-twice",),
     ),
     Bug(
         "neighbour-page-unmapped",

@@ -50,7 +50,7 @@ class RowsWritten:
         self.reporter.counts["host reads"] += 1
         if not found.total or "I20" not in self.reporter.enabled:
             return
-        violations = found.violations(limit=16)
+        violations = found.violations()
         first = violations[0]
         summary = "a row of the request table names a slot that does not follow its page's first"
         if "written" in first.tensor:

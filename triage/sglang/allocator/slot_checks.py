@@ -98,7 +98,7 @@ class SlotChecks:
         if "I20" not in self.reporter.enabled:
             return
         self.reporter.counts["violations"] += 1
-        violations = attempt("listing the offenders", lambda: found.violations(limit=64), ())
+        violations = attempt("listing the offenders", found.violations, ())
         table = attempt("finding the request table", self.entries.request_table, None)
         summary = sentence("I20")
         if page:
@@ -122,7 +122,7 @@ class SlotChecks:
             facts=facts,
         )
         dump = Dump(fault=evidence, provenance=attempt("provenance", provenance, {}))
-        raise OutOfBounds(evidence, self.reporter.save(dump, OutOfBounds))
+        raise self.reporter.failure(OutOfBounds, dump)
 
 
 def last_slots(

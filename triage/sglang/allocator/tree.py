@@ -78,7 +78,7 @@ class TreeTrap:
 
     def _fire(self, cache: Any, flat: Flat, found: Findings, where: str) -> None:
         """A node whose full pages the ledger calls free was freed under the tree."""
-        violations = found.violations(limit=16)
+        violations = found.violations()
         summary = "a tree node and the mapping disagree"
         facts: dict[str, object] = {}
         kind = ""

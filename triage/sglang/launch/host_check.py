@@ -179,7 +179,7 @@ class HostTableCheck:
         read: PoolView,
     ) -> None:
         first = first_of(counts)
-        violations = attempt("listing the offenders", lambda: found.violations(limit=64), ())
+        violations = attempt("listing the offenders", found.violations, ())
         seen = [v for v in violations if v.invariant in counts]
         seen.sort(key=lambda v: (v.invariant != first, v.row, v.column))
         facts: dict[str, object] = {"counts": counts}
@@ -221,7 +221,7 @@ class HostTableCheck:
             lambda: collect(evidence, call, entry, read, launches, with_kv=with_kv),
             Dump(fault=evidence),
         )
-        raise error(evidence, self.reporter.save(dump, error))
+        raise self.reporter.failure(error, dump)
 
     def _where(self, call: AttentionCall) -> str:
         kind = "decode" if "decode" in call.api else "context"

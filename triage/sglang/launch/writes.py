@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import functools
 import textwrap
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
@@ -39,6 +40,20 @@ from triage.sglang.launch.hot_state import (
 from triage.sglang.launch.pools import active_pool, is_hybrid, num_pages
 
 
+@dataclass(slots=True)
+class _Foreign:
+    """A write of another backend than ours, such as triton's prefill: all its layers pass it."""
+
+    loc: Tensor
+    swa_loc: Tensor | None
+    graph: int
+    read: set[bool] = field(default_factory=set)  # kinds of layer that mode `raise` has read
+    watched: bool = False
+
+    def of(self, loc: Tensor, swa_loc: Tensor | None, graph: int) -> bool:
+        return loc is self.loc and swa_loc is self.swa_loc and graph == self.graph
+
+
 class WriteTrap:
     """Checks the first write of a forward."""
 
@@ -49,9 +64,11 @@ class WriteTrap:
         self._hot = launches.hot
         self._bound: BoundLaunch | None = None
         self._hybrid: Any = None  # the pool that was found to be one
+        self._foreign: _Foreign | None = None
+        self._loaded: set[tuple[Any, Any]] = set()
 
     def restart(self) -> None:
-        self._bound = self._hybrid = None
+        self._bound = self._hybrid = self._foreign = None
 
     # -- where it stands -----------------------------------------------------------------
 
@@ -135,10 +152,34 @@ return original(PASSED)
     ) -> None:
         """Look at a write: full slots, SWA slots as passed, and as the pool will write them."""
         waits = self.reporter.may_wait
+        watched = not waits or self.launches.warms_up
+        if self._hot.current_call is None:
+            known = self._known(loc, swa_loc)
+            slides = bool(pool.layers_mapping[layer.layer_id][1])
+            waits = waits and slides not in known.read
+            watched = (watched or self._first_of_its_kind(loc, swa_loc)) and not known.watched
+            known.read.add(slides)
+            known.watched = known.watched or watched
         if waits:
             self._check(pool, layer, loc, swa_loc)
-        if not waits or self.launches.warms_up:
+        if watched:
             self._watch(pool, loc, passed, swa_loc)
+
+    def _known(self, loc: Tensor, swa_loc: Tensor | None) -> _Foreign:
+        """What was looked at of this very write of a backend that we do not stand at."""
+        graph = self.launches.watching.graph_now()
+        known = self._foreign
+        if known is None or not known.of(loc, swa_loc, graph):
+            known = self._foreign = _Foreign(loc, swa_loc, graph)
+        return known
+
+    def _first_of_its_kind(self, loc: Tensor, swa_loc: Tensor | None) -> bool:
+        """Mode `raise`: the kernel that a capture will record has to be loaded by then."""
+        kind = loc.dtype, None if swa_loc is None else swa_loc.dtype
+        if kind in self._loaded:
+            return False
+        self._loaded.add(kind)
+        return True
 
     # -- without waiting -----------------------------------------------------------------
 

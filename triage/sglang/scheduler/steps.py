@@ -29,6 +29,7 @@ from triage.device import capture
 from triage.device.checker import StepReport
 from triage.device.watch import CheckerSilent, Watch
 from triage.dump.from_ring import launch_of
+from triage.dump.sections import Dump
 from triage.errors import StaleSWAState, TrapError
 from triage.evidence import Evidence
 from triage.invariants.catalogue import (
@@ -204,9 +205,7 @@ class Steps:
             self._log(error, evidence, report)
             return
         evidence.facts["output"] = INVALID
-        raise error(
-            evidence, f"{INVALID} and was not released\n{self._save(evidence, error, report)}"
-        )
+        raise self._failure(error, evidence, report, f"{INVALID} and was not released\n")
 
     def _log(self, error: type[TrapError], evidence: Evidence, report: StepReport) -> None:
         """The first of each kind with a dump, then the 2nd, 4th, 8th ... in one line."""
@@ -214,19 +213,22 @@ class Steps:
         self._logged[kind] += 1
         seen = self._logged[kind]
         if seen == 1:
-            logger.error("sglang-triage: %s", error(evidence, self._save(evidence, error, report)))
+            logger.error("sglang-triage: %s", self._failure(error, evidence, report))
         elif seen & (seen - 1) == 0:
             logger.error("sglang-triage: %d steps with: %s", seen, evidence.headline())
 
-    def _save(self, evidence: Evidence, error: type[TrapError], report: StepReport) -> str:
-        """The dump of the first launch that was wrong, as the ring has it."""
-        return attempt(
-            "writing the dump",
-            lambda: self._dumped(evidence, error, report),
-            "no dump was written: see the log",
+    def _failure(
+        self, error: type[TrapError], evidence: Evidence, report: StepReport, before: str = ""
+    ) -> TrapError:
+        """With the dump of the first launch that was wrong, as the ring has it."""
+        dump = attempt(
+            "reading the launch out of the ring",
+            lambda: self._dumped(evidence, report),
+            Dump(fault=evidence),
         )
+        return self.reporter.failure(error, dump, before)
 
-    def _dumped(self, evidence: Evidence, error: type[TrapError], report: StepReport) -> str:
+    def _dumped(self, evidence: Evidence, report: StepReport) -> Dump:
         first = evidence.facts.get("launch")
         history = self.history.entries(check=first if isinstance(first, int) else None)
         entry = next((each for each in history if each["checker_launch"] == first), None)
@@ -237,7 +239,7 @@ class Steps:
             lambda: None if entry is None else launch_of(entry, offenders, complete=complete),
             None,
         )
-        return self.reporter.save(self.history.dump(evidence, history, recorded), error)
+        return self.history.dump(evidence, history, recorded)
 
 
 def _bare_evidence(report: StepReport, only: Collection[str]) -> Evidence:

@@ -54,6 +54,7 @@ def positions_to_2_31(subject: Subject) -> Iterator[Finding]:
             return
         table = flat.as_strided((2**31, wide), (1, 1))
         angles = torch.linspace(0.1, 3.0, len(POSITIONS) * wide // 2).view(len(POSITIONS), -1)
+        angles[:, args.get("rotary_angles", wide // 2) :] = 0  # as every table of such a layer
         for row, position in enumerate(POSITIONS):
             table[position] = torch.cat((angles[row].cos(), angles[row].sin())).half()
         for dtype in (torch.int64, torch.int32):

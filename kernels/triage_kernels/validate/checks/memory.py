@@ -14,11 +14,11 @@ from triage_kernels.validate.compare import bits, same_bits
 
 
 def nan_padding(subject: Subject) -> Iterator[Finding]:
-    """NaN around every input changes no bit of the results; nothing around them is written."""
+    """NaN around and, where unread, in every input changes no bit; nothing there is written."""
     for case in subject.structural:
         args = subject.make(case, 4, seed=9)
         want = subject.run(args)
-        framed, frames = embed(args, subject.spec, 16)
+        framed, frames = embed(subject.spec.poison(args), subject.spec, 16)
         got = subject.on(framed)
         for (name, mine), other in zip(subject.named(got), want, strict=False):
             difference = same_bits(mine, other)

@@ -122,7 +122,9 @@ def mixed_weights(subject: Subject) -> Iterator[Finding]:
             args = subject.make(case, 3, seed=2)
             for name in subject.spec.vectors:
                 if args[name] is not None:
-                    args[name] = args[name].to(dtype)
+                    # With digits that no narrower dtype has.
+                    fine = 1 + torch.linspace(0, 2.0**-9, args[name].numel(), device=subject.device)
+                    args[name] = (args[name].float() * fine).to(dtype)
             label = f"weights {str(dtype).removeprefix('torch.')}"
             for finding in _judged(subject.trial(case, args=args), subject):
                 yield Finding(

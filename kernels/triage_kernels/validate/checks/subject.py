@@ -84,13 +84,16 @@ class Subject:
 
     @property
     def structural(self) -> tuple[Case, ...]:
-        """The first case, one with another convention, one with several KV heads.
+        """The first case, one with another convention, head width and number of KV heads.
 
-        Enough where widths do not matter.
+        Enough where widths of rows do not matter.
         """
         reads = tuple(c for c in self.cases[1:] if "reads" in c.name)[:1]
         several = tuple(c for c in self.cases[1:] if c.dims.get("HKV", 1) > 1)[:1]
-        return self.cases[:1] + reads + several
+        first = self.cases[0].dims.get("D")
+        head = tuple(c for c in self.cases[1:] if c.dims.get("D") != first)[:1]
+        chosen = self.cases[:1] + reads + several + head
+        return tuple(dict.fromkeys(chosen))
 
     def rows(self, case: Case) -> int:
         """Enough rows for the error norm to be one of many elements; few on a CPU."""

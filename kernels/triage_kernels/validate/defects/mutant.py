@@ -14,7 +14,9 @@ class Mutant:
     Attributes:
         module: file of `op`, edited by `edits`, each of which matches exactly once.
         cases: how many of the op's cases to run.
-        checks: the only checks to run, where others would let it corrupt this process.
+        checks: the only checks to run; all of them where none is named.
+        link: the public report of this mistake, made in another kernel.
+        dtype: what to run it in.
     """
 
     name: str
@@ -24,3 +26,5 @@ class Mutant:
     edits: tuple[Edit, ...]
     cases: int = 1
     checks: tuple[str, ...] = ()
+    link: str = ""
+    dtype: str = "float16"

@@ -126,4 +126,16 @@ JOBS = (
         model="dummy",
         mtp=False,
     ),
+    *(
+        Job(
+            f"start-{mode}-{turn}",
+            "how long a start takes, with and without sglang-triage, four beside each other",
+            (),
+            env=env,
+            observers=(),
+            least_s=75.0,
+        )
+        for turn in (1, 2)
+        for mode, env in (("off", {}), ("default", DEFAULT))
+    ),
 )

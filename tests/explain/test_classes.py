@@ -1,0 +1,52 @@
+"""Each class that an explanation can name has its page, and no other has one."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+from click.testing import CliRunner
+
+import triage.explain
+from triage.cli import main
+from triage.explain.classes import CLASSES, find
+from triage.explain.rules_found import _MAPPING_MISSING, _MAPPING_OTHER, CLASS_OF
+from triage.invariants import catalogue
+
+
+def named_by_rules() -> set[str]:
+    """The literal keys of every Cause that a rule makes."""
+    found = set()
+    for path in Path(triage.explain.__file__).parent.glob("rules_*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Cause":
+                (key,) = (each.value for each in node.keywords if each.arg == "key")
+                found |= {
+                    leaf.value
+                    for leaf in ast.walk(key)
+                    if isinstance(leaf, ast.Constant) and isinstance(leaf.value, str)
+                }
+    return found
+
+
+def test_every_class_that_can_be_named_has_a_page_and_no_other():
+    by_findings = {each.key for each in (*CLASS_OF.values(), _MAPPING_OTHER, _MAPPING_MISSING)}
+    assert set(CLASSES) == by_findings | named_by_rules()
+
+
+def test_a_page_names_invariants_that_there_are():
+    for known in CLASSES.values():
+        assert all(catalogue.find(name) is not None for name in known.seen_by), known.key
+
+
+def test_explain_of_a_name_prints_its_page():
+    ran = CliRunner().invoke(main, ["explain", "double-free"])
+    assert ran.exit_code == 0
+    assert "freed twice" in ran.output and "how it comes about" in ran.output
+    assert find("Double_Free") is find("double-free")
+
+
+def test_a_file_of_that_name_is_read_as_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("leak").write_text("nothing known\n")
+    assert "nothing is known" in CliRunner().invoke(main, ["explain", "leak"]).output

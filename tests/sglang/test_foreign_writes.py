@@ -1,0 +1,71 @@
+"""Writes of a backend that we do not stand at: triton's prefill beside trtllm_mha's decode."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from triage.device.syncs import count_syncs
+from triage.dump.store import DumpStore
+from triage.errors import BrokenLifecycle
+from triage.lab.pretended_capture import pretended_capture
+from triage.sglang.launch.writes import WriteTrap
+from triage.sglang.traps import Traps
+
+PAGE = 16
+
+
+@pytest.fixture
+def traps(runtime, dumps):
+    made = Traps(DumpStore(dumps))
+    backend = runtime.target_backend
+    made.launches.note_backend(backend, SimpleNamespace(sliding_window_size=47))
+    made.launches.watching.prepare(backend)
+    return made
+
+
+@pytest.fixture
+def forward(runtime, traps):
+    """`forward(slots, swa slots)`: every layer writes there, outside an entry of ours."""
+    pool, trap = runtime.token_to_kv_pool, WriteTrap(traps.launches)
+    mapping = pool.full_to_swa_index_mapping
+    mapping[PAGE : 2 * PAGE] = torch.arange(3 * PAGE, 4 * PAGE)
+
+    def write(loc, swa_loc):
+        where = SimpleNamespace(loc=loc, swa_loc=swa_loc)
+        for layer_id in pool.layers_mapping:
+            trap.before_write(pool, SimpleNamespace(layer_id=layer_id), where, None)
+
+    yield write
+    mapping[PAGE : 2 * PAGE] = 0
+
+
+def slots(first):
+    return torch.arange(first, first + 4)
+
+
+def test_all_layers_of_a_forward_share_one_host_read_a_kind(forward, runtime):
+    assert len(runtime.token_to_kv_pool.layers_mapping) > 4
+    with count_syncs() as counts:
+        forward(slots(PAGE), slots(3 * PAGE))
+    # sliding and full layers, one read each; the eager twin of the kernel reads by itself
+    assert counts.host_reads["Tensor.tolist"] <= 4
+
+
+def test_a_new_forward_is_read_again(forward):
+    forward(slots(PAGE), slots(3 * PAGE))
+    with pytest.raises(BrokenLifecycle, match="expected 48"):
+        forward(slots(PAGE), slots(5 * PAGE))
+
+
+def test_the_kernel_has_run_before_a_capture_records_it_once(forward, traps):
+    # GIVEN mode `raise`, and a warm-up outside a capture
+    forward(slots(PAGE), slots(3 * PAGE))
+    assert traps.counts["writes"] == 1
+    # WHEN the same is captured
+    with pretended_capture():
+        forward(slots(PAGE), slots(3 * PAGE))
+    # THEN one check is recorded for all layers
+    assert traps.counts["writes"] == 2

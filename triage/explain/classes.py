@@ -1,0 +1,435 @@
+"""The classes of defect that explanations name: one page each, for who is handed the name.
+
+The key is what `Cause.key` says. A page tells what it means, an example, how it comes about,
+what to try, and which invariants see it. A test keeps the list whole. Long because it is one
+table: a row a class.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+_SGLANG = "https://github.com/sgl-project/sglang"
+_FLASHINFER = "https://github.com/flashinfer-ai/flashinfer"
+
+
+@dataclass(frozen=True, slots=True)
+class DefectClass:
+    """One class. `seen_by` are invariants whose page goes on where this one ends."""
+
+    key: str
+    means: str
+    example: str
+    comes_about: str
+    try_this: str
+    seen_by: tuple[str, ...]
+    links: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def _class(
+    key: str,
+    means: str,
+    example: str,
+    comes_about: str,
+    try_this: str,
+    seen_by: str,
+    links: tuple[str, ...] = (),
+) -> DefectClass:
+    return DefectClass(key, means, example, comes_about, try_this, tuple(seen_by.split()), links)
+
+
+CLASSES: dict[str, DefectClass] = {
+    each.key: each
+    for each in (
+        _class(
+            "stale-swa-state",
+            "A backend reads one KV pool and translates by the SWA state of another.",
+            "A draft worker swaps in the target's hybrid pool; its _swa_kv_pool stays None, so SWA "
+            "layers get full-pool ids: page 10742 of a pool of 8658 pages.",
+            "A pool is swapped on an object that cached what it derived from the old one.",
+            "SGLANG_TRIAGE_FIXES=state-swap",
+            seen_by="I2 I1",
+            links=(f"{_SGLANG}/issues/26957",),
+        ),
+        _class(
+            "full-ids-in-swa-layer",
+            "An SWA layer's table holds full-pool ids, and the backend's SWA state is right.",
+            "A graph replay copies the full table into the SWA layer's buffer.",
+            "The table is chosen per layer at one place and filled at another.",
+            "Compare _get_layer_page_table with what the graph's buffers are filled from.",
+            seen_by="I2 I1",
+            links=(f"{_SGLANG}/issues/24617",),
+        ),
+        _class(
+            "own-pool-draft-translated",
+            "A draft that owns its pool gets ids of the target's mapping.",
+            "An EAGLE draft with one pool is translated because the target's is hybrid.",
+            "Translation is decided by the target's model, not by the pool that is read.",
+            "SGLANG_TRIAGE_FIXES=draft-own-pool",
+            seen_by="I2 I1",
+            links=(f"{_SGLANG}/pull/27491",),
+        ),
+        _class(
+            "slots-as-pages",
+            "Token slots stand where page ids belong.",
+            "Id 4096 where page 64 of 64 tokens was due.",
+            "The division by the page size is left out on one path.",
+            "Divide once, where the table is built.",
+            seen_by="I22 I1 I2",
+            links=(f"{_SGLANG}/pull/38187",),
+        ),
+        _class(
+            "divided-twice",
+            "Page ids are divided by the page size once more.",
+            "Id 1 where page 64 was due; ids this small look like the dummy page.",
+            "A helper that divides is called on what was divided already.",
+            "Divide once, where the table is built.",
+            seen_by="I22 I1 I2",
+            links=(f"{_SGLANG}/pull/38187",),
+        ),
+        _class(
+            "misread-table",
+            "The kernel reads the table's or the lengths' memory as what it is not.",
+            "An int64 table is read as int32: every second id is 0.",
+            "FlashInfer's launcher takes bare pointers; a sliced or wide tensor passes.",
+            "Pass .to(torch.int32).contiguous().",
+            seen_by="I26",
+        ),
+        _class(
+            "narrow-table",
+            "A row is longer than the table is wide: the kernel reads another row or past the end.",
+            "40 columns of 16 tokens for a row of 700 tokens.",
+            "The width is taken from another batch, or without the draft tokens.",
+            "Size the table for the longest row, its draft tokens included.",
+            seen_by="I26 I13",
+            links=(f"{_SGLANG}/pull/35985",),
+        ),
+        _class(
+            "buffer-too-small",
+            "What is written does not fit the buffer that a graph or a mode brought.",
+            "70 slots into a swa_out_cache_loc of 64.",
+            "A buffer of one mode or batch size is used for another.",
+            "Size it by the largest batch and what its mode adds.",
+            seen_by="I13",
+        ),
+        _class(
+            "freed-page",
+            "A page is used after it was freed: its content is somebody else's, or soon will be.",
+            "The SWA window is evicted up to token 480 while the next query sees 470.",
+            "Eviction or a free runs ahead of the last forward that reads the page.",
+            "Find who freed it: the finding names the call.",
+            seen_by="I15 I17 I16",
+            links=(f"{_SGLANG}/pull/22470",),
+        ),
+        _class(
+            "page-owned-twice",
+            "Two requests, or two positions of one, hold the same page.",
+            "Page 31 is column 4 of request 2 and column 9 of request 7.",
+            "A page is handed out while held, freed twice, or a row goes on behind another's slot.",
+            "Compare the rows with what each allocation returned; arm lifecycle.",
+            seen_by="I5 I20",
+            links=(f"{_SGLANG}/issues/38840",),
+        ),
+        _class(
+            "double-free",
+            "A page was freed twice: it is in the free list twice, and two requests get it.",
+            "Page 16 was freed by free_swa and again when its request finished.",
+            "Two paths end a request: finish, retract, abort, the tree.",
+            "Find the second caller: the finding names the first.",
+            seen_by="I6",
+            links=(f"{_SGLANG}/pull/18694",),
+        ),
+        _class(
+            "never-allocated-freed",
+            "A page was freed that nobody had been given.",
+            "Page 300 is freed; the allocator has handed out pages 1 to 40.",
+            "The freed slots are of another pool, of another row, or not slots at all.",
+            "Find where the freed slots come from.",
+            seen_by="I6",
+        ),
+        _class(
+            "illegal-free",
+            "A page was freed that its pool does not have.",
+            "Page 9000 of a pool of 8658.",
+            "Full-pool slots are given to the SWA allocator, or the other way round.",
+            "Find where the freed slots come from.",
+            seen_by="I6",
+        ),
+        _class(
+            "dummy-page-freed",
+            "The dummy page 0 was freed: it will be handed out, and padding writes into it.",
+            "free_swa of tokens whose SWA side was evicted, which map to 0.",
+            "Slots without an SWA peer are not dropped before they are freed.",
+            "Drop them: SGLANG_TRIAGE_FIXES=free-swa-pages where it applies.",
+            seen_by="I6",
+            links=(f"{_SGLANG}/pull/38519",),
+        ),
+        _class(
+            "page-of-nobody",
+            "A request's row names a page that nobody was given.",
+            "Column 3 of request 5 is page 77, never allocated.",
+            "The row was written with something that is no allocation's result.",
+            "Find what wrote the row.",
+            seen_by="I17",
+        ),
+        _class(
+            "leak",
+            "Pages belong to nobody and are not free: the pool shrinks until it is full.",
+            "64 tokens of the SWA pool are in no part of the balance.",
+            "A request is released up to what was committed, not to what was allocated.",
+            "Arm lifecycle: it names the call that took each page.",
+            seen_by="I7 I5",
+            links=(f"{_SGLANG}/pull/12224",),
+        ),
+        _class(
+            "failed-alloc-leak",
+            "An allocation said no and kept pages of one of the pools.",
+            "alloc_decode gets full slots, finds no SWA page and returns None without giving back.",
+            "Two pools are taken from one after the other.",
+            "Give back what the first side took before returning None.",
+            seen_by="I7",
+            links=(f"{_SGLANG}/issues/38840",),
+        ),
+        _class(
+            "stale-mapping",
+            "The full-to-SWA mapping does not say what the pools hold.",
+            "Slot 512 still maps to SWA page 7, which was freed.",
+            "The mapping is cleared by token and pages are freed whole, or one side is forgotten.",
+            "Clear and write it by page, in the call that moves the page.",
+            seen_by="I4 I6 I8",
+            links=(f"{_SGLANG}/pull/27779",),
+        ),
+        _class(
+            "mapping-not-written",
+            "A slot was handed out with an SWA page and without a mapping to it.",
+            "full_to_swa[640] is 0 after alloc_extend gave SWA page 12.",
+            "One of the ways to allocate does not write the mapping.",
+            "Write the mapping of every slot that alloc returns, in that call.",
+            seen_by="I8",
+            links=(f"{_SGLANG}/pull/25385",),
+        ),
+        _class(
+            "stale-translation",
+            "Translated slots are used that the mapping does not give now.",
+            "out_cache_loc_swa of the last forward is used again.",
+            "A translation is remembered over a change of the mapping.",
+            "Drop it when the mapping changes.",
+            seen_by="I9 I3",
+            links=(f"{_SGLANG}/pull/25889",),
+        ),
+        _class(
+            "free-group-view",
+            "A free group freed other slots than it was given.",
+            "A row of req_to_token is freed in a group and rewritten before the group ends.",
+            "The group keeps the caller's tensor, not a copy.",
+            "Clone the slots when a free is deferred.",
+            seen_by="I6",
+        ),
+        _class(
+            "illegal-allocation",
+            "The allocator hands out, or will, what its pool does not have.",
+            "The free list begins with page 0.",
+            "A bound that forgets the dummy page, or a free of what was never a page.",
+            "Look at the last free before it.",
+            seen_by="I20 I5",
+            links=(f"{_SGLANG}/pull/38519",),
+        ),
+        _class(
+            "wrong-last-loc",
+            "A request goes on behind a slot that is not its last one.",
+            "last_loc is slot 256, at place 0 of its page, where place 3 was due.",
+            "last_loc is read before the row is written, or at another position.",
+            "Take it at length - 1 of the request's own row.",
+            seen_by="I20",
+        ),
+        _class(
+            "row-written-wrongly",
+            "A row of req_to_token does not hold what belongs there.",
+            "The slot of token 40 is written at position 41.",
+            "The position counts the new token, or the row was written over.",
+            "Compare positions and slots of the store.",
+            seen_by="I20",
+        ),
+        _class(
+            "double-release",
+            "A request's row was given back twice, or while a forward uses it.",
+            "Finish and abort of one request both free row 5.",
+            "Two paths end a request.",
+            "Release in one place.",
+            seen_by="I17",
+            links=(f"{_SGLANG}/pull/18694",),
+        ),
+        _class(
+            "row-owned-twice",
+            "One row of the request table was given to two requests.",
+            "Row 5 is handed out while request 5 runs.",
+            "The row was in the free list while held.",
+            "Find what put it back.",
+            seen_by="I17",
+        ),
+        _class(
+            "other-requests-row",
+            "A row of the page table is that of another request, or of none.",
+            "Row 2 holds every page of row 1.",
+            "The table is built by batch position, or from an earlier batch.",
+            "Check the request indices it was built from, and that it was built for this batch.",
+            seen_by="I2",
+        ),
+        _class(
+            "exchanged-pages",
+            "Two requests read each other's page: two entries of the table are exchanged.",
+            "Row 2 names the page of row 5 at column 7, and row 5 that of row 2.",
+            "Entries of the table are swapped between its building and the launch.",
+            "Find what writes single entries of the table after it is built.",
+            seen_by="I2",
+        ),
+        _class(
+            "foreign-part-of-row",
+            "A part of a row is another request's.",
+            "The last four pages of row 2 are row 1's.",
+            "A neighbour's row was written too far, or the row kept a longer batch's end.",
+            "Compare the width and the length that the row was built for.",
+            seen_by="I2 I14",
+        ),
+        _class(
+            "padded-row",
+            "A padding row of a CUDA graph names something.",
+            "Rows 61 to 63 of a graph for 64 hold the requests of the last replay.",
+            "The graph's buffers are filled to the batch and not behind it.",
+            "Fill padding with request 0, the fill length and slot 0.",
+            seen_by="I10",
+            links=(f"{_SGLANG}/issues/24361",),
+        ),
+        _class(
+            "stale-metadata",
+            "A forward runs with the attention metadata of another.",
+            "Forward 91 uses what forward 90 built.",
+            "The batch looks the same, so metadata is not built again.",
+            "Build it for every forward.",
+            seen_by="I11",
+            links=(f"{_SGLANG}/pull/25889",),
+        ),
+        _class(
+            "lengths-disagree",
+            "Lengths or query offsets are not what the forward mode makes them.",
+            "target_verify with lengths that lack the draft tokens.",
+            "Two conventions for seq_lens meet: with and without this forward's tokens.",
+            "Check what this mode adds to seq_lens.",
+            seen_by="I12",
+        ),
+        _class(
+            "foreign-write",
+            "A token's key and value are written into a slot that is not its own.",
+            "out_cache_loc names slot 256, the row of its request slot 257.",
+            "Write slots are of another forward, or not translated.",
+            "Compare them with the mapping when they are translated.",
+            seen_by="I3",
+        ),
+        _class(
+            "request-table-too-small",
+            "The request table has no row, or no column, for a request.",
+            "257 tokens in a row of 256 columns.",
+            "Sized by the context without what the last step adds.",
+            "Size it by the context and that.",
+            seen_by="I14",
+            links=(f"{_SGLANG}/pull/26972",),
+        ),
+        _class(
+            "tree-and-mapping-disagree",
+            "The radix tree counts a node as live whose SWA pages are gone, or keeps a dead one's.",
+            "A tombstone's slots are still mapped.",
+            "A node is marked in one call and its pages freed in another.",
+            "Do both in one call.",
+            seen_by="I16",
+            links=(f"{_SGLANG}/pull/12224",),
+        ),
+        _class(
+            "lock-imbalance",
+            "Locks of the tree do not add up.",
+            "A node is locked by three requests, two of which have ended.",
+            "inc_lock_ref without its dec_lock_ref, or twice.",
+            "Pair them on the same node.",
+            seen_by="I16",
+        ),
+        _class(
+            "draft-pool-too-small",
+            "A draft's pool has fewer rows than its allocator hands out.",
+            "A draft pool of 30,000 rows under an allocator of 69,000 slots.",
+            "The draft shares the target's allocator and sizes its pool alone.",
+            "Size it by the allocator.",
+            seen_by="I19",
+            links=(f"{_SGLANG}/issues/25103",),
+        ),
+        _class(
+            "offset-overflow",
+            "An index times its stride does not fit the integer that holds it.",
+            "Slot 70,000 times 65,536 in int32.",
+            "A narrow type that sufficed for smaller pools.",
+            "Widen before multiplying.",
+            seen_by="I21",
+        ),
+        _class(
+            "state-not-restored",
+            "What a speculative step changes for its duration is not put back.",
+            "The target's backend keeps the draft's pool after an exception.",
+            "The restoring code is not in a finally clause.",
+            "Put it there.",
+            seen_by="I23",
+        ),
+        _class(
+            "unequal-transfer",
+            "The two index lists of a transfer have different lengths.",
+            "4 pages read, 3 written.",
+            "They are built from two ranges of tokens.",
+            "Build both from one.",
+            seen_by="I24",
+        ),
+        _class(
+            "budget-too-small",
+            "Admission reserves less than the pages that an extend takes.",
+            "17 tokens reserved where two pages of 16 are taken.",
+            "Tokens are counted where pages are taken.",
+            "Round up to whole pages.",
+            seen_by="I25",
+        ),
+        _class(
+            "dirty-workspace",
+            "The split-K counters at the head of the workspace are not zero.",
+            "A second stream uses one workspace.",
+            "The workspace is shared, or another kernel wrote into it.",
+            "One workspace for each stream, zeroed once.",
+            seen_by="I27",
+            links=(f"{_FLASHINFER}/issues/3864",),
+        ),
+        _class(
+            "known-kernel-defect",
+            "A sound table, a fault of this launch's own kernel, and a published defect of it.",
+            "Pages of 256 tokens with FlashInfer before 0.6.17.",
+            "The call meets the conditions of a published issue.",
+            "Try another FlashInfer release, or another backend for the layer.",
+            seen_by="",
+        ),
+    )
+}
+
+
+def find(name: str) -> DefectClass | None:
+    """The class of that key, whatever its case; None if there is none."""
+    return CLASSES.get(name.strip().lower().replace("_", "-").replace(" ", "-"))
+
+
+def page(found: DefectClass) -> str:
+    """The page as text."""
+    parts = [
+        (found.key, found.means),
+        ("example", found.example),
+        ("how it comes about", found.comes_about),
+        ("try", found.try_this),
+        ("seen by", ", ".join(found.seen_by)),
+        ("see", "\n  ".join(found.links)),
+    ]
+    return "\n".join(f"{label}\n  {text}" for label, text in parts if text)
