@@ -7,8 +7,11 @@ from pathlib import Path
 
 import click
 
+from triage.commands.kernels_options import check_outputs
+from triage.commands.options import force_option
 from triage.files.reports import report_json
 from triage.files.text import echo
+from triage.files.writing import write_output
 
 
 class _PathOrCommand(click.Group):
@@ -38,8 +41,12 @@ def fusions() -> None:
               help="What a symbolic size stands for.")  # fmt: skip
 @click.option("--html", "page", type=click.Path(dir_okay=False, path_type=Path), help="HTML file.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def show(path: Path, layers: int | None, tokens: int, page: Path | None, as_json: bool) -> None:
+@force_option
+def show(
+    path: Path, layers: int | None, tokens: int, page: Path | None, as_json: bool, force: bool
+) -> None:
     """Rank the patterns of a capture by the bytes and launches that fusing saves."""
+    check_outputs(force, page)
     from triage.fusions.page import html, lines
     from triage.fusions.ranking import rank
     from triage.fusions.reader import read
@@ -51,7 +58,7 @@ def show(path: Path, layers: int | None, tokens: int, page: Path | None, as_json
         for line in lines(ranking):
             echo(line)
     if page:
-        page.write_text(html(ranking))
+        write_output(page, html(ranking).encode(), force=force)
         echo(f"wrote {page}", err=True)
 
 

@@ -14,6 +14,7 @@ from triage.commands.kernels_aot import aot
 from triage.commands.kernels_bench import bench
 from triage.commands.kernels_list import list_
 from triage.commands.kernels_mutants import mutants
+from triage.commands.kernels_sanitize import sanitize
 from triage.commands.kernels_tune import tune
 from triage.commands.kernels_validate import validate
 from triage.commands.resolve import resolve
@@ -46,5 +47,5 @@ def kernels() -> None:
     """
 
 
-for _command in (list_, validate, aot, bench, tune, mutants, resolve):
+for _command in (list_, validate, sanitize, aot, bench, tune, mutants, resolve):
     kernels.add_command(_command)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
 
-from triage.commands.kernels_options import DEVICE, JSON, prepare
+from triage.commands.kernels_options import ALSO, DEVICE, JSON, loaded, prepare
 from triage.files.reports import report_json
 from triage.files.text import echo
 
@@ -14,14 +15,15 @@ from triage.files.text import echo
 @click.command("list")
 @DEVICE
 @JSON
-def list_(device: str, as_json: bool) -> None:
+@ALSO
+def list_(device: str, as_json: bool, also: tuple[Path, ...]) -> None:
     """Kernels, their providers and variants, and where the installed SGLang defines them."""
     prepare(device)
     from triage_kernels.validate.providers import PROVIDERS, Unavailable, locate, resolve
     from triage_kernels.validate.registry import KERNELS
 
     records: list[dict[str, Any]] = []
-    for spec in KERNELS:
+    for spec in (*KERNELS, *loaded(also)):
         found = {name: resolve(name, spec, device) for name in PROVIDERS}
         place = locate(spec.name)
         records.append(

@@ -50,3 +50,22 @@ def dtypes_of(names: tuple[str, ...]) -> tuple[Any, ...]:
     from triage_kernels.validate.results import DTYPES
 
     return tuple(DTYPES[name] for name in names)
+
+
+ALSO = click.option(
+    "--also",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A Python file with a SPEC of its own; it is run.",
+)
+
+
+def loaded(files: tuple[Path, ...]) -> tuple[Any, ...]:
+    """The registry entries of files outside the registry."""
+    from triage_kernels.core.errors import KernelError
+    from triage_kernels.validate.registry import load
+
+    try:
+        return tuple(map(load, files))
+    except KernelError as error:
+        raise click.UsageError(str(error)) from error

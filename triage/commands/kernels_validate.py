@@ -10,12 +10,14 @@ from typing import Any
 import click
 
 from triage.commands.kernels_options import (
+    ALSO,
     BUDGET,
     DEVICE,
     DTYPE,
     JSON,
     OUTPUT,
     check_outputs,
+    loaded,
     prepare,
 )
 from triage.commands.options import force_option
@@ -36,6 +38,16 @@ from triage.files.writing import write_output
 @OUTPUT
 @BUDGET
 @click.option("--details", is_flag=True, help="Print every failing finding and how to repeat it.")
+@click.option("--callable", "target", metavar="PKG:FUNC", help="Hold this function to --like.")
+@click.option("--like", metavar="OP", help="The op whose checks --callable is held to.")
+@click.option("--map", "names", multiple=True, metavar="OURS=THEIRS", help="Names that differ.")
+@click.option(
+    "--report",
+    "report_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write one page on the result, in Markdown.",
+)
+@ALSO
 @force_option
 def validate(
     ops: tuple[str, ...],
@@ -49,26 +61,40 @@ def validate(
     output: Path | None,
     budget_seconds: float | None,
     details: bool,
+    target: str | None,
+    like: str | None,
+    names: tuple[str, ...],
+    report_file: Path | None,
+    also: tuple[Path, ...],
     force: bool,
 ) -> None:
-    """Hold kernels to the fp64 oracle, the eager twin and their contract."""
-    check_outputs(force, junit)
+    """Hold kernels to the fp64 oracle, the eager twin and their contract.
+
+    \b
+    Anybody's kernel, held to one of our ops:
+      triage kernels validate --callable PKG.MODULE:FUNC --like gemma_rmsnorm_add
+    """
+    if (target is None) != (like is None) or (names and not target):
+        raise click.UsageError("--callable and --like come together; --map needs both")
+    check_outputs(force, junit, report_file)
     prepare(device)
     from triage_kernels.core.records import append_line, json_lines
     from triage_kernels.validate.providers import PROVIDERS
     from triage_kernels.validate.report import junit as render_junit
-    from triage_kernels.validate.report import result_text
+    from triage_kernels.validate.report import page, result_text
     from triage_kernels.validate.results import CheckResult
     from triage_kernels.validate.runner import Request, validate
 
     earlier = [_check_result(r) for r in json_lines(output)] if output else []
     request = Request(
-        ops=ops,
-        providers=PROVIDERS if provider == "all" else (provider,),
+        ops=(like,) if like else ops,
+        providers=(target,) if target else PROVIDERS if provider == "all" else (provider,),
         variants=variants,
         device=device,
         dtypes=dtypes,
         checks=checks,
+        also=loaded(also),
+        call=_foreign(target, like, names, also) if target and like else None,
     )
     results: list[CheckResult] = list(earlier)
     started = time.monotonic()
@@ -98,10 +124,30 @@ def validate(
     else:
         tally = ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count)
         echo(f"{tally or 'nothing to run'} in {seconds:.0f} s")
+    if report_file:
+        title = target or ", ".join(dict.fromkeys(r.op for r in results))
+        text = page(title, like or "its own op", results)
+        write_output(report_file, text.encode(), force=force)
+        echo(f"wrote {report_file}", err=True)
     if junit:
         write_output(junit, render_junit(results).encode(), force=force)
         echo(f"wrote {junit}", err=True)
     raise SystemExit(1 if counts["FAIL"] else 0 if counts["PASS"] else 3)
+
+
+def _foreign(target: str, like: str, names: tuple[str, ...], also: tuple[Path, ...]) -> Any:
+    from triage_kernels.core.errors import KernelError
+    from triage_kernels.validate.foreign import foreign
+    from triage_kernels.validate.registry import select
+
+    pairs = dict(pair.split("=", 1) for pair in names if "=" in pair)
+    if len(pairs) != len(names):
+        raise click.UsageError("--map takes OURS=THEIRS")
+    (spec,) = select((like,), loaded(also))
+    try:
+        return target, foreign(target, spec, pairs)
+    except KernelError as error:
+        raise click.UsageError(str(error)) from error
 
 
 def _check_result(record: dict[str, Any]) -> Any:

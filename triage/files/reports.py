@@ -26,6 +26,7 @@ VERSIONS = {
     "kernels-bench": 1,
     "kernels-list": 1,
     "kernels-mutants": 1,
+    "kernels-sanitize": 1,
     "kernels-validate": 1,
     "lab-bug": 1,
     "lab-bugs": 1,

@@ -17,25 +17,11 @@ from triage.fusions.reader import Capture, Kernel, Launch
 from triage.fusions.sizes import BYTES, count
 
 _VIEWS = frozenset(
-    [
-        "reshape",
-        "view",
-        "split",
-        "split_with_sizes",
-        "unsqueeze",
-        "squeeze",
-        "getitem",
-        "select",
-        "slice",
-        "permute",
-        "expand",
-        "t",
-        "transpose",
-        "alias",
-        "detach",
-        "placeholder",
-    ]
-)
+    (
+        "reshape", "view", "split", "split_with_sizes", "unsqueeze", "squeeze", "getitem",
+        "select", "slice", "permute", "expand", "t", "transpose", "alias", "detach", "placeholder",
+    )
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

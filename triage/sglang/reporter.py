@@ -19,7 +19,7 @@ from triage.dump.sections import Dump
 from triage.dump.store import DumpStore
 from triage.errors import TrapError
 from triage.evidence import Evidence
-from triage.invariants.catalogue import CHEAP_FAMILIES, error_of
+from triage.invariants.catalogue import CHEAP_FAMILIES, IN_GRAPHS, error_of
 from triage.invariants.findings import Findings
 from triage.sglang.binding.shell import Shells, attempt
 
@@ -28,7 +28,7 @@ logger = logging.getLogger("triage")
 LAUNCHES, ALLOCATOR, SNAPSHOTS = "all traps", "allocator and state", "snapshots"
 """The groups of hooks that share state, as `Shells` names them."""
 
-AT_LAUNCHES = frozenset({"I1", "I2", "I3", "I12", "I26"})
+AT_LAUNCHES = frozenset(IN_GRAPHS)
 """What is judged from a launch or a write alone, whatever the hooks at the state have seen."""
 
 

@@ -9,6 +9,7 @@ For a CPU only: a CUDA context does not survive a fork.
 
 from __future__ import annotations
 
+import faulthandler
 import multiprocessing
 import os
 import signal
@@ -96,6 +97,7 @@ def _start(job: Job[Result]) -> _Child[Result]:
 
 
 def _work(job: Job[Any], pipe: Connection) -> None:
+    faulthandler.disable()  # a fault here is a result, not a crash to print
     for step in job.steps:
         pipe.send(job.run(step))
     pipe.close()

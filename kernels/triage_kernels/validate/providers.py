@@ -29,11 +29,13 @@ from triage_kernels.core.spec import KernelSpec, Outputs
 PROVIDERS = ("ours", "sglang")
 
 _FUSED_OPS = ("kernels/ops/layernorm/gemma4_fused_ops.py", "srt/layers/gemma4_fused_ops.py")
+_ELEMENTWISE = ("kernels/ops/elementwise/elementwise.py", "srt/layers/elementwise.py")
 _PLACES: dict[str, tuple[str, ...]] = {
     "gemma4_fused_routing": ("kernels/ops/moe/gemma4_routing.py", *_FUSED_OPS),
     "gemma_routing_post_topk": ("kernels/ops/moe/gemma4_routing.py", *_FUSED_OPS),
     "gemma_qkv_norm_rope": ("kernels/ops/attention/gemma_qkv_norm_rope.py",),
     "rmsnorm_fanout": ("kernels/ops/layernorm/rmsnorm_fanout.py",),
+    **dict.fromkeys(("fused_rmsnorm", "fused_dual_residual_rmsnorm"), _ELEMENTWISE),
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from triage_kernels.validate.results import CheckResult
 
@@ -43,3 +43,27 @@ def result_text(result: CheckResult, details: bool) -> str:
             rest.append(f"{'':11}and {more} more")
         text = "\n".join((text, *rest, f"{'':11}{result.repro}"))
     return text
+
+
+def page(title: str, like: str, results: Sequence[CheckResult]) -> str:
+    """One page on one implementation, in Markdown: the verdict, every check, what failed."""
+    failing = [r for r in results if r.outcome == "FAIL"]
+    ran = [r for r in results if r.outcome in ("PASS", "FAIL")]
+    verdict = (
+        f"**{len(failing)} of {len(ran)} checks fail.**" if failing else
+        f"**All {len(ran)} checks that ran pass.**" if ran else "**Nothing could run.**"
+    )  # fmt: skip
+    dtypes = list(dict.fromkeys(r.dtype for r in results))
+    device = results[0].device if results else "-"
+    where = "interpreted, not compiled" if device == "cpu" else "compiled"
+    lines = [
+        f"# {title}", "", f"Held to `{like}` on {device} ({where}). {verdict}", "",
+        f"| check | {' | '.join(dtypes)} |", f"|---|{'---|' * len(dtypes)}",
+    ]  # fmt: skip
+    for check in dict.fromkeys(r.check for r in results):
+        by = {r.dtype: r.outcome for r in results if r.check == check}
+        lines.append(f"| {check} | {' | '.join(by.get(d, '-') for d in dtypes)} |")
+    lines += ["", "## What failed", ""] if failing else []
+    for result in failing:
+        lines.append(f"- {result.check}, {result.dtype}: {result.worst}")
+    return "\n".join(lines) + "\n"

@@ -99,10 +99,11 @@ def run_check(subject: Subject, provider: str, name: str, check: Check) -> Check
 
 
 def repeat_line(op: str, provider: str, check: str, dtype: str, device: str) -> str:
-    return (
-        f"triage kernels validate {op} --provider {provider} "
-        f"--check {check} --dtype {dtype} --device {device}"
+    """The command that makes a result again; a function stands where its provider would."""
+    what = (
+        f"--callable {provider} --like {op}" if ":" in provider else f"{op} --provider {provider}"
     )
+    return f"triage kernels validate {what} --check {check} --dtype {dtype} --device {device}"
 
 
 def died(subject: Subject, provider: str, name: str, why: str) -> CheckResult:

@@ -7,9 +7,10 @@ on at once, so a run that is cut short keeps what it has.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 
@@ -34,7 +35,12 @@ DEFAULT_DTYPES = {"cpu": ("float16", "float32"), "cuda": ("bfloat16", "float16",
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to validate; empty means everything there is, no workers one per core."""
+    """What to validate; empty means everything there is, no workers one per core.
+
+    Attributes:
+        also: kernels that are in no registry.
+        call: an implementation, under the name that `providers` has for it.
+    """
 
     ops: tuple[str, ...] = ()
     providers: tuple[str, ...] = ("ours",)
@@ -43,6 +49,8 @@ class Request:
     dtypes: tuple[str, ...] = ()
     checks: tuple[str, ...] = ()
     workers: int = 0
+    also: tuple[KernelSpec, ...] = ()
+    call: tuple[str, Callable[..., Any]] | None = None
 
 
 def _check_names(request: Request) -> dict[str, Check]:
@@ -90,14 +98,15 @@ def validate(
     checks = _check_names(request)
     _check_variants(request)
     jobs: list[Job[CheckResult]] = []
-    for spec in select(request.ops):
+    for spec in select(request.ops, request.also):
         cases = tuple(
             c for c in spec.cases if not request.variants or c.variant in request.variants
         )
         if not cases:
             continue
         for provider in request.providers:
-            call = resolve(provider, spec, request.device)
+            given = request.call if request.call and provider == request.call[0] else None
+            call = given[1] if given else resolve(provider, spec, request.device)
             if isinstance(call, Unavailable):
                 yield _cannot_run(spec, provider, request.device, call.reason)
                 continue

@@ -61,7 +61,7 @@ class Shell:
         def shelled(original: Any, *args: Any, **kwargs: Any) -> Any:
             if not self.on:
                 return original(*args, **kwargs)
-            call = Original(original)
+            call = Original((original,))
             try:
                 return hook(call, *args, **kwargs)
             except TrapError as error:
@@ -74,7 +74,7 @@ class Shell:
                 self.failed(error)
             if call.error is not None:  # ours came while SGLang's own was on its way
                 raise call.error
-            return call.result if call.returned else original(*args, **kwargs)
+            return call[1] if len(call) > 1 else original(*args, **kwargs)
 
         return shelled
 
@@ -99,28 +99,28 @@ class Shells:
         return self._groups[group]
 
 
-class Original:
-    """SGLang's function as a hook sees it: it remembers what came of its call."""
+class Original(list[Any]):
+    """SGLang's function as a hook sees it: it remembers what came of its call.
 
-    __slots__ = ("__wrapped__", "error", "result", "returned")
+    The function, and its result behind it once there is one. A list, because one is made at
+    every call of every hook, and a list is made in C.
+    """
 
-    def __init__(self, function: Any) -> None:
-        self.__wrapped__ = function
-        self.returned = False
-        self.error: BaseException | None = None
-        self.result: Any = None
+    error: BaseException | None = None
+    __hash__ = object.__hash__  # type: ignore[assignment]
+    __eq__ = object.__eq__
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         try:
-            self.result = self.__wrapped__(*args, **kwargs)
+            result = self[0](*args, **kwargs)
         except BaseException as error:
             self.error = error
             raise
-        self.returned = True
-        return self.result
+        self[1:] = (result,)
+        return result
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.__wrapped__, name)
+        return self[0] if name == "__wrapped__" else getattr(self[0], name)
 
 
 def attempt(what: str, call: Callable[[], T], otherwise: Any) -> T:
