@@ -7,11 +7,19 @@ an exception from a plugin, so a trap that was asked for and cannot be bound
 leaves with SystemExit: a server that looks guarded and is not is worse than
 one that does not start. `SGLANG_TRTLLM_MHA_DEBUG_STRICT=0` turns that into an
 error in the log.
+
+The launcher of `python -m sglang.launch_server` runs no forward itself, and binding there
+costs a start five seconds of imports: the traps are bound in the processes that it spawns.
 """
 
 from __future__ import annotations
 
 import logging
+import multiprocessing
+import sys
+from dataclasses import replace
+
+LAUNCHER = "sglang.launch_server"
 
 logger = logging.getLogger("triage")
 
@@ -28,6 +36,8 @@ def register() -> None:
     except ConfigError as error:
         logger.error("sglang-triage: %s", error)
         raise SystemExit(f"sglang-triage: {error}") from error
+    if launches_only():
+        config = replace(config, debug=False)
     if not config.asks_for_anything:
         return
 
@@ -39,3 +49,9 @@ def register() -> None:
         logger.error("sglang-triage is NOT active: %s", error)
         if config.strict:
             raise SystemExit(f"sglang-triage: {error}") from error
+
+
+def launches_only() -> bool:
+    """Is this the process that only starts others, and no other form of SGLang's server?"""
+    main = getattr(sys.modules.get("__main__"), "__spec__", None)
+    return multiprocessing.parent_process() is None and main is not None and main.name == LAUNCHER

@@ -43,6 +43,14 @@ KINDS = {
     "leak of rows": (texts.LEAK_ROWS, Form.LEAK, Failure.ROW_LEAK),
     "pages held and free": (texts.PAGE_USED_AFTER_FREE, Form.LEAK, Failure.USED_AFTER_FREE),
     "async error": (texts.ASYNC, Form.EXCEPTION, Failure.ILLEGAL_ADDRESS),
+    "async error, a window's address": (
+        texts.ASYNC.replace(
+            "an illegal memory access was encountered",
+            "operation not supported on global/shared address space",
+        ),
+        Form.EXCEPTION,
+        Failure.ILLEGAL_ADDRESS,
+    ),
     "at the call": (texts.AT_THE_CALL, Form.CUDA_ERROR, Failure.ILLEGAL_ADDRESS),
     "FA3": (texts.FA3, Form.CUDA_ERROR, Failure.MISALIGNED),
     "assert": (

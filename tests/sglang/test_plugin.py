@@ -149,6 +149,30 @@ def test_a_spawned_process_binds_every_trap_through_sglangs_own_loader(version):
     assert not any(bound.endswith("target_kv_pool_view") for bound in report["bound"])
 
 
+@pytest.mark.parametrize(("module", "binds"), [("sglang.launch_server", False), ("serve", True)])
+def test_the_launcher_leaves_the_traps_to_the_processes_that_it_spawns(module, binds, tmp_path):
+    # GIVEN a program of that name that loads the plugin, as SGLang's launcher does
+    program = tmp_path.joinpath(*module.split(".")).with_suffix(".py")
+    program.parent.mkdir(exist_ok=True)
+    (program.parent / "__init__.py").touch()
+    program.write_text(
+        "import sys\nfrom triage.plugin import register\n"
+        "try:\n    register()\nfinally:\n    print('triage.sglang' in sys.modules)\n"
+    )
+    # WHEN the traps are asked for
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path]),
+        "SGLANG_TRTLLM_MHA_DEBUG": "1",
+        "SGLANG_TRTLLM_MHA_DEBUG_STRICT": "0",
+        "TRITON_INTERPRET": "1",
+    }
+    command = [sys.executable, "-m", module]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
+    # THEN only a process that may run forwards goes on to bind them
+    assert done.stdout.splitlines()[-1:] == [str(binds)], done.stderr
+
+
 def test_asked_for_nothing_a_spawned_process_keeps_the_very_same_functions():
     report = json.loads(run(SPAWNED, VERSIONS[0]).stdout.splitlines()[-1])
     assert report["bound"] == {} and report["same call"]

@@ -19,7 +19,7 @@ from triage.bench.results import TABLES
 from triage.bench.transcripts import LOGS, TRANSCRIPTS
 
 COMMANDS = (
-    "grep -m 1 'illegal memory access' crash-off/server.log",
+    "grep -m 1 -E 'illegal memory access|global/shared address' crash-off/server.log",
     "grep -m 1 -A 3 '^triage.errors' crash-default/server.log",
     "triage explain crash-default/dumps/*.msgpack",
     "python -m triage.bench.smoke_table summary.json",

@@ -14,7 +14,7 @@ CUDA_ERRORS = (
     "device-side assert triggered",
     "misaligned address",
     "unspecified launch failure",
-    "invalid address space",
+    "operation not supported on global/shared address space",
     "invalid device context",
     "invalid argument",
     "invalid configuration argument",
@@ -24,6 +24,10 @@ CUDA_ERRORS = (
     "the launch timed out and was terminated",
     "operation not permitted when stream is capturing",
 )
+
+WRONG_ADDRESS = CUDA_ERRORS[0], "operation not supported on global/shared address space"
+"""What a read at an address that is no memory's ends in; the second where the address falls into
+a window that the GPU keeps for shared or local memory."""
 
 _LEFT = re.compile(
     r"[A-Za-z_]\w{0,80} left [A-Za-z_][\w. ]{0,80}( \((" + "|".join(CUDA_ERRORS) + r")\))?"

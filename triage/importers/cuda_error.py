@@ -22,8 +22,8 @@ HEAD = re.compile(
 _KINDS: tuple[tuple[re.Pattern[str], Failure], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), failure)
     for pattern, failure in (
-        (r"illegal memory access|ILLEGAL_ADDRESS|IllegalAddress|\berror 700|failure 700",
-         Failure.ILLEGAL_ADDRESS),
+        (r"illegal memory access|global/shared address space|ILLEGAL_ADDRESS|IllegalAddress"
+         r"|\berror 700|failure 700", Failure.ILLEGAL_ADDRESS),
         (r"misaligned", Failure.MISALIGNED),
         (r"device-side assert|CUDA_ERROR_ASSERT|cudaErrorAssert", Failure.ASSERT),
         (r"illegal instruction|ILLEGAL_INSTRUCTION|IllegalInstruction",

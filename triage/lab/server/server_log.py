@@ -12,7 +12,9 @@ _FINAL = re.compile(
     r"(?::|$)"
 )
 _CONSEQUENCES = ("SystemExit", "KeyboardInterrupt", "EOFError", "CancelledError", "BrokenPipeError")
-_ILLEGAL = re.compile(r"illegal memory access|Warp Illegal|CUDA_ERROR_ILLEGAL_ADDRESS")
+_ILLEGAL = re.compile(
+    r"illegal memory access|global/shared address space|Warp Illegal|CUDA_ERROR_ILLEGAL_ADDRESS"
+)
 _NOISE = re.compile(r'"(GET|POST) /\S* HTTP')
 _PLAIN_REASONS = re.compile(
     r"error: |No space left|[Aa]ddress already in use|Killed|Not enough memory|out of memory"

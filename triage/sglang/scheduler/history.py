@@ -146,7 +146,7 @@ class History:
         if isinstance(error, TrapError) or self.watching.watch is None:
             return None
         summary = known_errors.told(type(error).__name__, str(error), where)
-        illegal = "illegal memory access" in str(error)
+        illegal = any(each in str(error) for each in known_errors.WRONG_ADDRESS)
         failure = Failure.ILLEGAL_ADDRESS if illegal else Failure.EXCEPTION
         values = {"type": type(error).__name__, "message": summary}
         seen = Observation(Form.EXCEPTION, failure, values=values)

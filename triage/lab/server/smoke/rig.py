@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from triage.dump.known_errors import WRONG_ADDRESS
 from triage.lab.server import address_map, defects, drafts, load, oracle, server_log
 from triage.lab.server.flags import CHUNKED_PREFILL
 from triage.lab.server.process import Server
@@ -291,12 +292,12 @@ class Rig:
         return not complaints, "; ".join(complaints), figures
 
     def crash(self) -> Outcome:
-        """The same without sglang-triage: SGLang's own log must say an illegal memory access."""
+        """The same without sglang-triage: SGLang's own log must say that an address was wrong."""
         self.provoke()
         illegal = [
             line.strip()[:300]
             for line in self.log().splitlines()
-            if "illegal memory access" in line
+            if any(each in line for each in WRONG_ADDRESS)
         ]
         figures = {
             "lines": illegal[:3],
@@ -305,7 +306,7 @@ class Rig:
             "oracle": self.account(),
         }
         held = bool(illegal) and self.fell()
-        return held, "" if held else "no illegal memory access in the server's log", figures
+        return held, "" if held else "no fault of an address in the server's log", figures
 
     def provoke(self) -> None:
         """Let the defect begin, load the server, and wait for its end or for the load's."""
