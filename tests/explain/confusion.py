@@ -72,7 +72,7 @@ def catalogue(directory: Path) -> Iterator[Judged]:
         if not right:
             continue
         if not seen.dump:
-            yield Judged(group, name, ", ".join(sorted(right)), "", UNKNOWN)
+            print(f"{name}: no dump, so nothing to explain ({seen.ended})", file=sys.stderr)
             continue
         yield judged(group, name, right, explain(read_dump(Path(seen.dump))))
 

@@ -211,6 +211,11 @@ FEW_PAGES = replace(dumps.SMALL, rows=1, swa_pages=15)
             Confidence.MEDIUM,
         ),
         (
+            recorded("I20", Found.LAST_LOC_EARLIER, 256, 259, rows_with_that_page=[3]),
+            ["wrong-last-loc"],
+            Confidence.MEDIUM,
+        ),
+        (
             recorded("I20", Found.LAST_LOC_NOT_IN_ROWS, 256, rows_with_that_page=[]),
             ["wrong-last-loc"],
             Confidence.MEDIUM,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 
 import pytest
 
@@ -58,6 +59,11 @@ KINDS = {
     ),
     "TMA": (texts.TMA.format(code=700), Form.TMA, Failure.ILLEGAL_ADDRESS),
     "TMA, refused": (texts.TMA.format(code=1), Form.TMA, Failure.DESCRIPTOR),
+    "Python's end": (
+        "Fatal Python error: Segmentation fault\n\nCurrent thread 0x1 (most recent call first):\n",
+        Form.EXCEPTION,
+        Failure.EXCEPTION,
+    ),
     "peers": (texts.PEERS, Form.PEER, Failure.ENDED),
 }
 
@@ -92,6 +98,10 @@ PASTED = {
     "docker compose": lambda text: "".join(f"sglang-1  | {line}\n" for line in text.splitlines()),
     "containerd": lambda text: "".join(
         f"2026-11-03T10:00:09.123456789Z stderr F {line}\n" for line in text.splitlines()
+    ),
+    "docker's JSON files": lambda text: "".join(
+        json.dumps({"log": f"{line}\n", "stream": "stderr", "time": "2026-11-03T10:00:00Z"}) + "\n"
+        for line in text.splitlines()
     ),
     "between other lines": lambda text: (
         "[2026-11-03 09:59:00 TP0] Decode batch. #running-req: 4\n" * 50

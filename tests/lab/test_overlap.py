@@ -14,10 +14,16 @@ import pytest
 
 from triage.lab import versions
 
-PLAYED = [("0.5.14", "contain"), ("0.5.18", "contain"), ("0.5.18", "log"), ("0.5.18", "raise")]
+PLAYED = [
+    ("0.5.14", "contain"),
+    *(
+        pytest.param(("0.5.18", mode), marks=pytest.mark.slow)
+        for mode in ("contain", "log", "raise")
+    ),
+]
 
 
-@pytest.fixture(scope="module", params=PLAYED, ids=lambda played: " ".join(played))
+@pytest.fixture(scope="module", params=PLAYED, ids=" ".join)
 def played(request, tmp_path_factory):
     version, mode = request.param
     done = subprocess.run(

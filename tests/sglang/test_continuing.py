@@ -12,7 +12,7 @@ from triage.dump.store import DumpStore
 from triage.errors import TrapError
 from triage.invariants.catalogue import FAMILIES
 from triage.sglang.allocator.last_loc_checks import RowsWritten
-from triage.sglang.allocator.ledger_hooks import Books
+from triage.sglang.allocator.ledger_hooks import LedgerHooks
 from triage.sglang.allocator.slot_checks import last_slots
 from triage.sglang.allocator.tree import Flat, TreeTrap
 from triage.sglang.traps import Traps
@@ -137,7 +137,7 @@ def test_a_row_that_is_written_one_late_is_stopped_as_it_is_written(pools, traps
 def test_a_free_that_unmaps_its_neighbour_is_stopped_at_the_call(pools, traps):
     # GIVEN the ledger's hook on free_swa, and one that clears a page too many
     allocator, pool = pools
-    books, mapping = Books(traps.reporter.fire_event), allocator.full_to_swa_index_mapping
+    books, mapping = LedgerHooks(traps.reporter.fire_event), allocator.full_to_swa_index_mapping
     first = pool.req_to_token[2, :PAGE].to(torch.int64)
 
     def greedy(allocator, free_index):
@@ -159,7 +159,7 @@ def test_a_tree_node_without_swa_side_is_a_use_after_free_if_its_page_is_free(po
     # GIVEN a live node whose slots have no SWA side any more
     allocator, pool = pools
     slots = pool.req_to_token[2, :PAGE].to(torch.int64)
-    books = Books(traps.reporter.fire_event)
+    books = LedgerHooks(traps.reporter.fire_event)
     books.of(allocator.full_attn_allocator)
     if freed:
         books.around_free(

@@ -14,9 +14,9 @@ import torch
 from triage.dump.store import DumpStore
 from triage.errors import BrokenLifecycle, TrapError
 from triage.invariants.catalogue import FAMILIES
-from triage.sglang.allocator.allocation_checks import HandingOut
+from triage.sglang.allocator.allocation_checks import AllocationChecks
 from triage.sglang.allocator.frontier import Frontier
-from triage.sglang.allocator.ledger_hooks import Books
+from triage.sglang.allocator.ledger_hooks import LedgerHooks
 from triage.sglang.launch.graph_inputs import GraphInputs
 from triage.sglang.launch.metadata import Metadata, offsets
 from triage.sglang.scheduler.admission import Admission
@@ -53,8 +53,8 @@ def fires(invariant):
 @pytest.fixture
 def allocation(runtime, traps):
     """`extend(tokens)` of one request by SGLang's allocator, with the ledger and I8, I14 on it."""
-    books = Books(traps.reporter.fire_event)
-    handing = HandingOut(traps.reporter, books)
+    books = LedgerHooks(traps.reporter.fire_event)
+    handing = AllocationChecks(traps.reporter, books)
     allocator = runtime.token_to_kv_pool_allocator
     allocator.clear()
     books.around_row_alloc(lambda table: None, runtime.req_to_token_pool)
@@ -102,7 +102,7 @@ def test_a_request_that_outgrows_its_row_is_stopped_before_it_gets_the_slots(all
 
 
 def test_a_table_with_too_few_rows_is_named_with_the_row(runtime, traps):
-    handing = HandingOut(traps.reporter, Books(traps.reporter.fire_event))
+    handing = AllocationChecks(traps.reporter, LedgerHooks(traps.reporter.fire_event))
     pool = runtime.req_to_token_pool
     request = SimpleNamespace(req_pool_idx=None, is_chunked=0, kv=None)
     rows = len(pool.req_to_token)
@@ -118,7 +118,7 @@ def test_a_table_with_too_few_rows_is_named_with_the_row(runtime, traps):
 
 def test_one_page_at_the_start_of_two_requests_needs_a_tree(runtime, traps):
     # GIVEN two rows that hold the same page first, and pages of their own behind it
-    books, allocator = Books(traps.reporter.fire_event), runtime.token_to_kv_pool_allocator
+    books, allocator = LedgerHooks(traps.reporter.fire_event), runtime.token_to_kv_pool_allocator
     allocator.clear()
     ledger = books.of(allocator.full_attn_allocator).ledger
     ledger.alloc(np.arange(PAGE, 6 * PAGE), where="alloc")

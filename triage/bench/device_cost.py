@@ -9,6 +9,8 @@ window 512, and 7 full ones; 64 requests of 8k tokens). Attention alone is the
 basis, without the matrix products, so the share is an upper bound.
 
     python -m triage.bench.device_cost > costs.json
+
+Long because each figure brings the launch that it measures.
 """
 
 from __future__ import annotations

@@ -18,6 +18,8 @@ The state buffer, int64, is `HEADER` numbers and then `capacity` records:
 
 64-bit sums do not wrap in the life of a server, which is all that is asked of
 saturation here. Launches of one buffer must follow each other on one stream.
+
+Long because three kernels share the records that they write.
 """
 
 from __future__ import annotations

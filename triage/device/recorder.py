@@ -17,6 +17,8 @@ device: a changes lane has one more Q * C * 4 bytes, every lane 24 bytes.
 
 Not covered: a row past `max_rows`, and columns of a launch that a later one
 changed more of than a slot holds; both say so in their entry.
+
+Long because the ring is laid out, written and read here: its format is known nowhere else.
 """
 
 from __future__ import annotations

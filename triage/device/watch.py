@@ -13,6 +13,8 @@ off as clean.
 
 This module knows tensors, not SGLang: the caller says which table belongs to
 which lane, and raises what `poll` returns.
+
+Long because it is the one object that a stream is watched through.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ _LAUNCH_LIMITS = {
 }
 
 
-def check_agreement(dump: Dump) -> None:
+def check_consistency(dump: Dump) -> None:
     """Raise DumpError with the first contradiction found."""
     if dump.launch is not None:
         _check_launch(dump.launch)

@@ -34,7 +34,7 @@ from triage.dump.codec import (
     pack,
     unpack,
 )
-from triage.dump.consistency import check_agreement
+from triage.dump.consistency import check_consistency
 from triage.dump.schema import SchemaError, as_lists, from_plain, to_plain
 from triage.dump.sections import Backend, Dump, Launch, Pools, Tables
 from triage.errors import DumpError
@@ -112,7 +112,7 @@ def encode(dump: Dump) -> bytes:
     }
     history = values.pop("history", ())
     sections = []
-    check_agreement(dump)
+    check_consistency(dump)
     try:
         for name, value in values.items():
             body = pack(to_plain(value))
@@ -169,7 +169,7 @@ def decode(encoded: bytes) -> Dump:
     if "fault" not in sections:
         raise DumpError("the dump has no section fault")
     dump = Dump(**sections, extra=extra, format_version=version)
-    check_agreement(dump)
+    check_consistency(dump)
     return dump
 
 

@@ -387,11 +387,11 @@ def _pages(values: dict[str, object]) -> str:
         rest = f" and {tokens % page} tokens" if tokens % page else ""
         return f"{pages} page{'s' if pages != 1 else ''} of {page}{rest}"
     divides = values.get("page_divides")
-    if isinstance(divides, int) and divides > 1:
-        sizes = [size for size in (256, 128, 64, 32, 16) if divides % size == 0]
-        told = " or ".join(f"{tokens // size} of {size}" for size in sizes[:3] if size <= tokens)
-        return f"in pages {told}; the page size is not in this log" if told else "under a page"
-    return "pages of 1 token, by the sums"
+    if not isinstance(divides, int) or divides < 1:
+        return "pages not recorded"
+    sizes = [size for size in (256, 128, 64, 32, 16, 8, 4, 2, 1) if divides % size == 0]
+    told = " or ".join(f"{tokens // size} of {size}" for size in sizes[:3] if tokens % size == 0)
+    return f"in pages {told}; the page size is not in this log"
 
 
 def _canary(seen: Observation) -> Reading:

@@ -1,7 +1,8 @@
 """The classes of defect that explanations name: one page each, for who is handed the name.
 
 The key is what `Cause.key` says. A page tells what it means, an example, how it comes about,
-what to try, and which invariants see it. A test keeps the list whole.
+what to try, and which invariants see it. A test keeps the list whole. Long because it is one
+table: a row a class.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from triage.invariants.found import Found
 
 _ALLOCATED = (Found.SLOT_OUTSIDE_POOL, Found.HANDED_OUT_ILLEGAL)
 _LAST_LOC = (Found.LAST_LOC_PLACE, Found.LAST_LOC_NOT_IN_ROWS)
+_PLACES = (Found.LAST_LOC_PLACE, Found.LAST_LOC_EARLIER)
 _ROWS = (Found.ROW_LEAVES_ITS_PAGE, Found.ROW_NOT_AS_WRITTEN)
 _LENGTHS: dict[str, str] = {
     Found.LENGTH_NOT_THE_BATCHES: "lengths of another convention (draft or verify tokens counted "
@@ -73,13 +74,15 @@ def goes_on_elsewhere(dump: Dump) -> Cause | None:
 def goes_on_too_early(dump: Dump) -> Cause | None:
     """A request's new tokens follow another position of its own row (I20)."""
     fault = dump.fault
-    if fault.found not in _LAST_LOC or not fault.violations:
+    if fault.found not in (*_LAST_LOC, Found.LAST_LOC_EARLIER) or not fault.violations:
         return None
     first = fault.violations[0]
     evidence = [f"{fault.summary}: {first.sentence()}"]
-    if fault.found == Found.LAST_LOC_PLACE and first.expected is not None and first.low > 0:
+    if fault.found in _PLACES and first.expected is not None and first.low > 0:
         place, due = first.value % first.low, first.expected % first.low
         evidence.append(f"slot {first.value} is at place {place} of its page, place {due} was due")
+    if fault.found == Found.LAST_LOC_EARLIER:
+        evidence.append(f"a row has slot {first.expected} at the request's last position")
     others = fault.facts.get("rows_with_that_page")
     if isinstance(others, list):
         named = f"rows {', '.join(map(str, others))} name" if others else "no row names"

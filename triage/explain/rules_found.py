@@ -3,7 +3,8 @@
 These faults have no launch: the finding says which page, row or attribute, and what
 happened to it before. The rule: a class stands beside each `Found`, and nothing here reads
 a sentence. Where the class takes more than the kind (whose the page is, which value the
-entry has), a function below decides on the values that came with it.
+entry has), a function below decides on the values that came with it. Long because it is one
+table: a row a class, and the class of each kind.
 """
 
 from __future__ import annotations
@@ -396,6 +397,7 @@ JUDGED_ELSEWHERE = frozenset(
         Found.FORM_NOT_READ,
         Found.SLOT_OUTSIDE_POOL,
         Found.HANDED_OUT_ILLEGAL,
+        Found.LAST_LOC_EARLIER,
         Found.LAST_LOC_PLACE,
         Found.LAST_LOC_NOT_IN_ROWS,
         Found.ROW_LEAVES_ITS_PAGE,

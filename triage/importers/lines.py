@@ -10,6 +10,7 @@ pattern without nested repetition, so a line costs a bounded number of steps.
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -74,7 +75,7 @@ class Reader:
         self._time: float | None = None
 
     def line(self, number: int, raw: str) -> Line:
-        text = clean(raw)
+        text = clean(_of_json(raw))
         rank, time, header = "", None, False
         for _ in range(5):
             found = _SGLANG.match(text)
@@ -94,6 +95,21 @@ class Reader:
             self._rank = rank or ("" if header else self._rank)
             self._time = time if time is not None else self._time
         return Line(number, text, rank, self._rank, time if header else time or self._time, header)
+
+
+_JSON_TEXT = ("log", "message", "msg")
+
+
+def _of_json(raw: str) -> str:
+    """The text of a line that a container runtime or a logger wrote as JSON; else the line."""
+    if not raw.startswith("{") or len(raw) > 4 * MAX_LINE:
+        return raw
+    try:
+        record = json.loads(raw)
+    except (ValueError, RecursionError):
+        return raw
+    found = (record.get(key) for key in _JSON_TEXT) if isinstance(record, dict) else ()
+    return next((text.rstrip("\n") for text in found if isinstance(text, str)), raw)
 
 
 def clean(raw: str) -> str:

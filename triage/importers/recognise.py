@@ -87,6 +87,8 @@ def _at(passage: Passage, source: str) -> tuple[list[Observation], int]:
         return [sglang.parse_peer(passage, source)], here
     if cuda_error.HEAD.search(text):
         return _one(cuda_error.parse(passage, source)), here
+    if sglang.FATAL.search(text):
+        return [sglang.parse_fatal(passage, source)], here
     if sglang.TRAP.search(text):
         return _one(sglang.parse_trap(passage, source)), here
     return [], here

@@ -261,3 +261,23 @@ def parse_trap(passage: Passage, source: str) -> Observation | None:
         values={"dump": dump["path"]},
         text=shown([passage.head]),
     )
+
+
+FATAL = re.compile(r"Fatal Python error: (?P<what>.{1,200})")
+
+
+def parse_fatal(passage: Passage, source: str) -> Observation:
+    """What Python says when a signal ends the process: a fault of host code."""
+    found = FATAL.search(passage.head.text)
+    assert found is not None
+    lines = [passage.head, *(line for _, line in passage.following(6))]
+    return Observation(
+        Form.EXCEPTION,
+        Failure.EXCEPTION,
+        source,
+        passage.head.number,
+        passage.logged_rank,
+        passage.head.time,
+        values={"type": "Fatal Python error", "message": found["what"].strip()},
+        text=shown(lines),
+    )

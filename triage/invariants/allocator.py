@@ -124,28 +124,36 @@ def check_last_slots(
         grows: `(requests,)`, bool: the call adds tokens to this request.
         last_loc: `(requests,)`, full-pool slot of the last of them; -1 for none.
         req_to_token: `(rows, context)`; without it only the place in the page is judged.
-    Returns: two I20 faults over `last_loc`, row = request: its place in the page is not that
-        of the request's last token (`expected` is the slot of the same page that is), or
-        the place is right and no row has the slot there.
-    Cost: about 17 small launches over `(rows, requests)`; no sync until `read()`.
+    Returns: I20 faults over `last_loc`, row = request: its place in the page is not that of
+        the request's last token (`expected` is the slot of the same page that is), and a row
+        has that one at the request's last position, so it is an earlier slot of the own row;
+        the same, and no row has; or the place is right and no row has the slot there.
+    Cost: about 21 small launches over `(rows, requests)`; no sync until `read()`.
     Source: the assertion of `PagedTokenToKVPoolAllocator.alloc_extend` in debug mode.
     """
     last, held = last_loc.to(torch.int64), held_tokens.to(torch.int64)
     partial = grows & (held.remainder(page_size) != 0)
     place, due = last.remainder(page_size), (held - 1).remainder(page_size)
     misplaced = partial & (place != due)
-    kind = Found.LAST_LOC_PLACE
     there = last - place + due  # the slot of the same page at the place that is due
-    faults = [Fault("I20", "last_loc", misplaced, last, page_size, 2**31, there, kind=kind)]
+    found: list[tuple[Found, Tensor, Tensor | None]]
+    found = [(Found.LAST_LOC_PLACE, misplaced, there)]
     if req_to_token is not None:
         column = (held - 1).clamp(0, req_to_token.shape[1] - 1)
-        strange = partial & ~misplaced & ~(req_to_token[:, column] == last).any(dim=0)
-        faults.append(
-            Fault(
-                "I20", "last_loc", strange, last, page_size, 2**31, kind=Found.LAST_LOC_NOT_IN_ROWS
-            )
-        )
-    return Findings(faults)
+        named = req_to_token[:, column]
+        own = misplaced & (named == there).any(dim=0)
+        strange = partial & ~misplaced & ~(named == last).any(dim=0)
+        found = [
+            (Found.LAST_LOC_EARLIER, own, there),
+            (Found.LAST_LOC_PLACE, misplaced & ~own, there),
+            (Found.LAST_LOC_NOT_IN_ROWS, strange, None),
+        ]
+    return Findings(
+        [
+            Fault("I20", "last_loc", mask, last, page_size, 2**31, expected, kind=kind)
+            for kind, mask, expected in found
+        ]
+    )
 
 
 def check_failed_alloc(

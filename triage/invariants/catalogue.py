@@ -6,6 +6,8 @@ documentation its table and `triage explain I12` its page. A new invariant is a 
 here, its check beside the others, the hook that calls it, and a rule that explains it.
 
 Needs neither torch nor SGLang: the plugin reads it in every process of a server.
+
+Long because it is a table: a row per invariant, and the few questions that are asked of it.
 """
 
 from __future__ import annotations

@@ -46,6 +46,7 @@ class Found(StrEnum):
     SLOT_REPEATED = "slot handed out twice in one call"
     CONTINUES_EVICTED_PAGE = "goes on in a page whose SWA side is gone"
     LAST_LOC_PLACE = "goes on at another place in the page than the request's length says"
+    LAST_LOC_EARLIER = "goes on behind an earlier slot of its own row"
     LAST_LOC_NOT_IN_ROWS = "goes on behind a slot that no row has at that position"
     MAPPING_NOT_OF_ALLOCATION = "mapping of a new slot is not what the SWA side returned"
 

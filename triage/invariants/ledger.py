@@ -11,6 +11,8 @@ sync per event, so it belongs to the expensive checks. It changes nothing of wha
 it watches.
 
 Memory: 25 bytes per page. Time: proportional to the pages of an event.
+
+Long because pages and rows are moved by the same events and named by the same history.
 """
 
 from __future__ import annotations

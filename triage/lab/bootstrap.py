@@ -81,7 +81,7 @@ def _import_sglang() -> None:
     import torch
 
     torch.set_num_threads(1)  # index tensors are small; threads cost more than they save
-    interpreter.hasten()
+    interpreter.speed_up()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # SGLang says at length that there is no GPU
         stand_in_for_torchvision()

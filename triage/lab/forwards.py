@@ -3,6 +3,8 @@
 By hand, because SGLang's workers need a model: which forwards make a step, in
 which order, and what each batch holds. Everything below `init_forward_metadata`,
 `forward_decode` and `forward_extend` is SGLang's, down to the FlashInfer call.
+
+Long because a forward of each mode is built here, from the same few fields.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ _found: dict[int, tuple[Any, list[tuple[str, Any]]]] = {}
 _shapes: dict[tuple[int, ...], tuple[Any, Any]] = {}
 
 
-def hasten() -> None:
+def speed_up() -> None:
     """Put the remembering versions in place. Idempotent; needs TRITON_INTERPRET=1."""
     from triton.language import core
     from triton.runtime import interpreter

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from triage.dump.consistency import check_agreement
+from triage.dump.consistency import check_consistency
 from triage.dump.sections import Dump
 from triage.errors import DumpError, ReplayError
 from triage.explain import explain
@@ -36,7 +36,7 @@ class Signature:
 def signature_of(dump: Dump) -> Signature | None:
     """The signature of `dump`; None for one that no longer makes sense."""
     try:
-        check_agreement(dump)
+        check_consistency(dump)
         verdict = deduce(dump)
         explanation = explain(dump)
     except (DumpError, ReplayError):

@@ -8,6 +8,8 @@ device. So a resolution may have two candidates.
 
 The host code differs between releases in the points named in `Rules`.
 Source: flashinfer data/include/flashinfer/trtllm/fmha/fmhaKernels.cuh.
+
+Long because FlashInfer's choice is one chain of conditions, kept in its order.
 """
 
 from __future__ import annotations

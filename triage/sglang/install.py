@@ -12,9 +12,10 @@ from typing import Any
 
 from triage.config import DIRECTORY, Config
 from triage.errors import InstallError, UnsupportedSGLang
-from triage.sglang.binding.hooks import Binding, Hook, register
+from triage.sglang.binding.hooks import Binding, Hook, inside, register
 from triage.sglang.binding.names import swa_allocator_path
 from triage.sglang.binding.patches import Patch, Patches
+from triage.sglang.binding.shell import Shells
 
 logger = logging.getLogger("triage")
 
@@ -34,19 +35,26 @@ class Installed:
     patches: Patches = field(default_factory=lambda: Patches(()))
     bindings: list[Binding] = field(default_factory=list)
     applied: bool = False
+    own_shells: Shells = field(default_factory=Shells)
+
+    @property
+    def shells(self) -> Shells:
+        """Of every hook of this process: the traps' where there are traps."""
+        found: Shells = self.own_shells if self.traps is None else self.traps.reporter.shells
+        return found
 
     @property
     def not_covered(self) -> dict[str, str]:
         """What is asked for and cannot be watched here: target, check or form -> why."""
         if self.traps is None:
-            return {}
+            return dict(self.shells.failures)
         refused = {
             reason: f"{n} launches" for reason, n in self.traps.launches.watching.refused.items()
         }
         if self.config.kv != "none" and self.config.mode != "raise":
             refused["KV pages in dumps"] = f"mode {self.config.mode} reads nothing back"
         absent = self.attention.absent | self.state_hooks.absent | self.scheduling.absent
-        return {**absent, **refused}
+        return {**absent, **refused, **self.shells.failures}
 
     @property
     def active(self) -> bool:
@@ -56,6 +64,10 @@ class Installed:
         """Put back what we patched; SGLang's hooks stay bound and cost one attribute test each."""
         for target in self.patches.put_back():
             logger.info("sglang-triage: %s was wrapped since and stays, disarmed", target)
+        self.disarm()
+
+    def disarm(self) -> None:
+        """Every hook goes straight on to SGLang."""
         if self.traps is not None:
             self.traps.armed = False
         for fix in self.fixes.values():
@@ -96,14 +108,14 @@ def install(config: Config) -> Installed:
 
         planned = plan(wanted)
         made.fixes, made.skipped = planned.fixes, planned.skipped
-        for fix in made.fixes.values():
-            hooks += fix.hooks()
+        for name, fix in made.fixes.items():
+            hooks += inside(made.shells.of(f"fix {name}"), fix.hooks())
 
     if config.fused:
         from triage.sglang.fixes.fused import FusedLayers
 
         made.fused = FusedLayers(config.fused)
-        hooks += made.fused.hooks()
+        hooks += made.fused.hooks()  # compiled with the model: nothing may stand around them
 
     def verified(found: list[Binding]) -> None:
         made.bindings, made.applied = found, True
@@ -117,6 +129,7 @@ def install(config: Config) -> Installed:
 
 def _trap_hooks(made: Installed) -> tuple[list[Hook], list[Patch]]:
     from triage.dump.store import DumpStore
+    from triage.sglang.reporter import SNAPSHOTS
     from triage.sglang.traps import Traps
 
     config = made.config
@@ -135,12 +148,19 @@ def _trap_hooks(made: Installed) -> tuple[list[Hook], list[Patch]]:
     state_hooks = made.state_hooks = StateHooks(traps, config.every)
     allocator = swa_allocator_path()
     attention = made.attention = AttentionHooks(traps.launches)
+    reporter, slots = traps.reporter, traps.slots
     hooks = [
-        *attention.hooks(),
-        Hook(f"{allocator}.alloc_extend", traps.slots.around("alloc_extend"), "allocator trap"),
-        Hook(f"{allocator}.alloc_decode", traps.slots.around("alloc_decode"), "allocator trap"),
-        *state_hooks.hooks(),
-        *scheduling.hooks(),
+        *inside(reporter.launch_shell, attention.hooks()),
+        *inside(
+            reporter.allocator_shell,
+            [
+                Hook(f"{allocator}.alloc_extend", slots.around("alloc_extend"), "allocator trap"),
+                Hook(f"{allocator}.alloc_decode", slots.around("alloc_decode"), "allocator trap"),
+                *state_hooks.hooks(),
+            ],
+        ),
+        *inside(reporter.launch_shell, scheduling.hooks()),
+        *inside(reporter.shells.of(SNAPSHOTS), scheduling.loop_hooks()),
     ]
     return hooks, [*attention.patches(), *state_hooks.patches(), *scheduling.patches()]
 
@@ -152,6 +172,7 @@ def _report(made: Installed, version: str) -> None:
         logger.error("sglang-triage is NOT active on SGLang %s: %s", version, text)
         if made.config.strict:
             raise SystemExit(f"sglang-triage: {text}")
+        made.disarm()
         return
     if made.traps is not None:
         logger.info(

@@ -19,10 +19,17 @@ from triage.dump.sections import Dump
 from triage.dump.store import DumpStore
 from triage.errors import TrapError
 from triage.evidence import Evidence
-from triage.invariants.catalogue import CHEAP_FAMILIES, error_of
+from triage.invariants.catalogue import CHEAP_FAMILIES, IN_GRAPHS, error_of
 from triage.invariants.findings import Findings
+from triage.sglang.binding.shell import Shells, attempt
 
 logger = logging.getLogger("triage")
+
+LAUNCHES, ALLOCATOR, SNAPSHOTS = "all traps", "allocator and state", "snapshots"
+"""The groups of hooks that share state, as `Shells` names them."""
+
+AT_LAUNCHES = frozenset(IN_GRAPHS)
+"""What is judged from a launch or a write alone, whatever the hooks at the state have seen."""
 
 
 class Reporter:
@@ -41,6 +48,12 @@ class Reporter:
     ) -> None:
         self.store = store
         self.mode = mode
+        self.shells = Shells()
+        # Of all that looks at launches and steps, and what rests on them; `switched_off` is
+        # set by whoever owns the switch.
+        self.launch_shell = self.shells.of(LAUNCHES, self._launches_off)
+        self.allocator_shell = self.shells.of(ALLOCATOR, self._allocator_off)
+        self.disarm: Callable[[], None] = lambda: None
         self.reads_device = mode == "raise"
         self.enabled = invariants_of(checks)
         self._counts: Counter[str] = Counter()
@@ -49,6 +62,7 @@ class Reporter:
     def restart(self, directory: Path) -> None:
         """As in a new process; dumps go to `directory`."""
         self.store = replace(self.store, directory=directory)
+        self.shells.restart()
         self.counts.clear()
 
     @property
@@ -65,9 +79,21 @@ class Reporter:
         """Offenders of the invariants that are enabled; empty if there are none. One host read."""
         return {name: n for name, n in found.read().items() if n and name in self.enabled}
 
+    def _launches_off(self) -> None:
+        self._counts["internal errors"] += 1
+        self.disarm()
+
+    def _allocator_off(self) -> None:
+        """What is under way in an outer hook must not fire on half of the events."""
+        self._counts["internal errors"] += 1
+        self.enabled &= AT_LAUNCHES
+
     def failure(self, error: type[TrapError], dump: Dump, before: str = "") -> TrapError:
         """Write the dump, and make the error of its fault that says where it is, or why not."""
-        path, problem = self.store.save(dump, f"{error.__name__}-{dump.fault.pool or 'any'}")
+        signature = f"{error.__name__}-{dump.fault.pool or 'any'}"
+        path, problem = attempt(
+            "writing the dump", lambda: self.store.save(dump, signature), (None, "see the log")
+        )
         note = before + told(path, problem)
         if path is None:
             return error(dump.fault, note)
@@ -78,7 +104,8 @@ class Reporter:
         if evidence.invariant not in self.enabled:
             return
         self.counts["violations"] += 1
-        dump = Dump(fault=evidence, provenance=provenance())
+        known = attempt("provenance", provenance, {})
+        dump = Dump(fault=evidence, provenance=known)
         failure = self.failure(error_of(evidence.invariant), dump)
         if self.mode == "log":
             logger.error("sglang-triage: %s", failure)
@@ -99,7 +126,7 @@ class Reporter:
                 pool=pool,
                 total=found.total,
                 rows_affected=found.rows_affected,
-                violations=found.violations(),
+                violations=attempt("listing the offenders", found.violations, ()),
             )
         )
 

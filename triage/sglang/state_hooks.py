@@ -3,6 +3,8 @@
 Targets are looked up, never assumed: what a release does not have is listed in
 `absent` with the reason, and `triage doctor` prints it. Everything here calls
 pure checks and reports through `Traps.fire_event`.
+
+Long because it is the list of places: which hook stands where for which invariant.
 """
 
 from __future__ import annotations
@@ -18,10 +20,10 @@ from triage.invariants.catalogue import CATALOGUE, LEDGER, READS_DEVICE
 from triage.invariants.geometry import check_shared_index_range
 from triage.invariants.mapping import check_translation
 from triage.invariants.spec import check_restored
-from triage.sglang.allocator.allocation_checks import HandingOut
+from triage.sglang.allocator.allocation_checks import AllocationChecks
 from triage.sglang.allocator.frontier import BATCH, COMMON, RETRACT, Frontier
 from triage.sglang.allocator.last_loc_checks import RowsWritten
-from triage.sglang.allocator.ledger_hooks import Books
+from triage.sglang.allocator.ledger_hooks import LedgerHooks
 from triage.sglang.allocator.tree import CACHES, OPERATIONS, TreeTrap
 from triage.sglang.binding.hooks import Hook
 from triage.sglang.binding.names import REQUEST_ROWS, sub_allocator_paths, swa_allocator_path
@@ -71,11 +73,11 @@ class StateHooks:
     def __init__(self, traps: Traps, every: int = 1) -> None:
         """every: steps per check that walks a pool, a tree or all tables."""
         self.reporter, self.entries = traps.reporter, traps.launches.entries
-        self.books = Books(self.reporter.fire_event, every)
+        self.books = LedgerHooks(self.reporter.fire_event, every)
         self.writes = WriteTrap(traps.launches)
         self.trees = TreeTrap(self.reporter, self.books, every)
         self.metadata = Metadata(traps.launches, every)
-        self.handing_out = HandingOut(self.reporter, self.books)
+        self.allocation_checks = AllocationChecks(self.reporter, self.books)
         self.rows_written = RowsWritten(self.reporter, self.entries)
         self.frontier = Frontier(self.reporter)
         self.graph_inputs = GraphInputs(self.reporter)
@@ -136,7 +138,7 @@ class StateHooks:
         found: list[Hook] = []
         if enabled & {"I8", "I14"}:
             found += self._swa_hooks(
-                ALLOCS, self.handing_out.around_alloc, "what was handed out (I8, I14)"
+                ALLOCS, self.allocation_checks.around_alloc, "what was handed out (I8, I14)"
             )
         if "I20" in enabled and enabled & PAGES_TRACKED:  # a host read a call: not by default
             found += self._present(
@@ -144,7 +146,7 @@ class StateHooks:
             )
         if "I14" in enabled:
             found += self._present(
-                f"{ROWS}.alloc", self.handing_out.around_row_alloc, "tables by request (I14)"
+                f"{ROWS}.alloc", self.allocation_checks.around_row_alloc, "tables by request (I14)"
             )
         if "I15" in enabled:
             why = "the window's frontier (I15)"

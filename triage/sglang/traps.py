@@ -60,4 +60,4 @@ class Traps:
 
     @armed.setter
     def armed(self, armed: bool) -> None:
-        self.launches.hot.armed = armed
+        self.launches.hot.armed = armed and self.reporter.launch_shell.on

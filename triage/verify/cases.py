@@ -32,11 +32,11 @@ def free_swa_pages(chosen: bool = False) -> Outcome:
     from sglang.srt.mem_cache.swa_memory_pool import SWAKVPool
 
     from triage.sglang.binding.names import swa_allocator_class
-    from triage.sglang.fixes.construction import hollow
+    from triage.sglang.fixes.construction import uninitialised
 
     page, size = 4, 24
     allocator = swa_allocator_class()(
-        size, size, page, torch.float16, "cpu", hollow(SWAKVPool), need_sort=False
+        size, size, page, torch.float16, "cpu", uninitialised(SWAKVPool), need_sort=False
     )
     full = allocator.full_attn_allocator.alloc(page)
     swa = allocator.swa_attn_allocator.alloc(page)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from triage.sglang.binding.names import swa_allocator_class
-from triage.sglang.fixes.construction import hollow
+from triage.sglang.fixes.construction import uninitialised
 from triage.sglang.fixes.fix import Need
 from triage.sglang.fixes.free_swa_pages import FreeSwaPages, whole_pages
 
@@ -19,7 +19,7 @@ def allocator():
 
     size = PAGE * PAGES
     return swa_allocator_class()(
-        size, size, PAGE, torch.float16, "cpu", hollow(SWAKVPool), need_sort=False
+        size, size, PAGE, torch.float16, "cpu", uninitialised(SWAKVPool), need_sort=False
     )
 
 

@@ -19,7 +19,7 @@ import torch
 from triage.lab.reinject import reinject
 from triage.lab.runtime import Runtime
 from triage.lab.scenarios import find
-from triage.sglang.fixes.construction import hollow
+from triage.sglang.fixes.construction import uninitialised
 from triage.sglang.fixes.state_swap import CAPTURES, RUNNER, StateSwap
 
 BATCH = 2
@@ -60,7 +60,7 @@ def capture(runtime, monkeypatch):
     tables = Tables(runtime)
     worker = worker_of(runtime, tables)
     runner_class = module.FrozenKVMTPCudaGraphRunner
-    runner = hollow(
+    runner = uninitialised(
         runner_class,
         frozen_kv_mtp_worker=worker,
         model_runner=SimpleNamespace(
@@ -127,7 +127,7 @@ def worker_of(runtime, tables):
     }
     exec(compile(ast.Module(body, []), str(file), "exec"), namespace)
     worker_class = type("Worker", (), {name: namespace[name] for name in WORKER_METHODS})
-    return hollow(
+    return uninitialised(
         worker_class,
         kv_context=runtime.kv_context,
         draft_attn_backend=runtime.draft_backend,

@@ -2,6 +2,8 @@
 
 A defect of SGLang's own function stands below the hooks on it; a defect of its
 caller stands above them, where the caller is.
+
+Long because each bug is a few lines of SGLang and the words about it; one family a file.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Defects of the second author in eviction, mapping, allocator and request rows."""
+"""Defects of the second author in eviction, mapping, allocator and request rows.
+
+Long because each bug is a few lines of SGLang and the words about it; one family a file.
+"""
 
 from __future__ import annotations
 

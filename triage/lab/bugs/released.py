@@ -2,6 +2,8 @@
 
 Each says on which SGLang it can be played by looking at the code, so that a
 release that has it fixed drops out by itself.
+
+Long because each bug is a few lines of SGLang and the words about it; one family a file.
 """
 
 from __future__ import annotations

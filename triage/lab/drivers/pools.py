@@ -9,6 +9,8 @@ order of draft and verify, the random number of accepted tokens, the release of
 rejected tokens, finish. Eviction from the sliding window is SGLang's own
 function. Everything is deterministic from the seed. `floor2.py` drives SGLang's
 own ScheduleBatch and radix caches instead.
+
+Long because it is one scheduler: admission, chunks, drafts and ends share its requests.
 """
 
 from __future__ import annotations

@@ -5,6 +5,8 @@ filter, merge), `PrefillAdder` and the radix or chunk cache are SGLang's; so is
 the release of a finished request. By hand stays what a scheduler process does
 around them: the loop, the next token (drawn, not computed), and when a request
 is done. No speculation here: the lower floor drives the drafts.
+
+Long because it is one scheduler, around SGLang's own requests and batches.
 """
 
 from __future__ import annotations

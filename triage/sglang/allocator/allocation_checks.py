@@ -17,14 +17,14 @@ import torch
 
 from triage.invariants.lifecycle import check_request_rows
 from triage.invariants.mapping import check_mapped
-from triage.sglang.allocator.ledger_hooks import Books, has_mapping
+from triage.sglang.allocator.ledger_hooks import LedgerHooks, has_mapping
 from triage.sglang.reporter import Reporter
 
 
-class HandingOut:
+class AllocationChecks:
     """Stands around the SWA allocator's alloc calls and the request table's."""
 
-    def __init__(self, reporter: Reporter, books: Books) -> None:
+    def __init__(self, reporter: Reporter, books: LedgerHooks) -> None:
         self.reporter = reporter
         self.books = books
 

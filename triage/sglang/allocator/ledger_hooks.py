@@ -9,6 +9,8 @@ and the request table are compared with it at step boundaries.
 Host work and device reads at every allocator call, so it is the family
 `lifecycle`, off unless asked for. Not covered: the per-request ring and the
 unified pools of 0.5.23, whose allocators are other classes.
+
+Long because every way into an allocator is one method here, and all move one ledger.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ Report = Callable[[Evidence], None]
 """Takes one finding, and normally raises."""
 
 
-class SubBooks:
+class PoolLedger:
     """The ledger of one sub-allocator. Nested calls of SGLang's own are one event."""
 
     def __init__(self, allocator: Any) -> None:
@@ -49,7 +51,7 @@ class SubBooks:
             self.ledger.alloc(np.flatnonzero(taken) * page, where="before the hooks")
 
 
-class Books:
+class LedgerHooks:
     """The ledgers of a process. `report` gets every finding; `every` steps a full audit."""
 
     def __init__(self, report: Report, every: int = 1) -> None:
@@ -57,16 +59,16 @@ class Books:
         self.every = every
         self.boundaries = 0
         self.agreed = 0  # free lists that said what the ledger says
-        self._subs: WeakKeyDictionary[Any, SubBooks] = WeakKeyDictionary()
+        self._subs: WeakKeyDictionary[Any, PoolLedger] = WeakKeyDictionary()
         self._rows: WeakKeyDictionary[Any, RequestLedger] = WeakKeyDictionary()
         self._trees = 0
         self.given: WeakKeyDictionary[Any, Tensor] = WeakKeyDictionary()
         self._kept: WeakKeyDictionary[Any, list[tuple[Tensor, Tensor]]] = WeakKeyDictionary()
 
-    def of(self, sub_allocator: Any) -> SubBooks:
+    def of(self, sub_allocator: Any) -> PoolLedger:
         books = self._subs.get(sub_allocator)
         if books is None:
-            books = self._subs[sub_allocator] = SubBooks(sub_allocator)
+            books = self._subs[sub_allocator] = PoolLedger(sub_allocator)
         return books
 
     def tree_seen(self) -> None:
@@ -111,7 +113,7 @@ class Books:
         result = original(sub, *args, **kwargs)
         books = self._subs.get(sub)
         if books is None or books.ledger.num_pages != int(sub.size) // int(sub.page_size) + 1:
-            self._subs[sub] = SubBooks(sub)
+            self._subs[sub] = PoolLedger(sub)
         else:
             books.ledger.clear()
         return result
@@ -124,7 +126,7 @@ class Books:
             self.of(sub).ledger.restore(listed, where="restore_state")
         return result
 
-    def _freed(self, books: SubBooks, slots: np.ndarray, where: str, deferred: bool) -> None:
+    def _freed(self, books: PoolLedger, slots: np.ndarray, where: str, deferred: bool) -> None:
         if deferred and where == "free":
             # Several frees of one group may share a page: SGLang makes them one set.
             pages = slots // books.ledger.page_size
@@ -132,7 +134,7 @@ class Books:
             slots = slots[(books.ledger.state[legal] != DEFERRED) | (legal != pages)]
         self._tell(books.ledger.free(slots, where=where, deferred=deferred))
 
-    def _nested(self, books: SubBooks, original: Any, sub: Any, args: Any, kwargs: Any) -> Any:
+    def _nested(self, books: PoolLedger, original: Any, sub: Any, args: Any, kwargs: Any) -> Any:
         books.depth += 1
         try:
             return original(sub, *args, **kwargs)

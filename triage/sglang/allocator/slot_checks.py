@@ -23,6 +23,7 @@ from triage.invariants.findings import Findings, read_together
 from triage.invariants.found import Found
 from triage.invariants.rows import rows_with_page
 from triage.sglang.allocator.ledger_hooks import has_mapping
+from triage.sglang.binding.shell import attempt
 from triage.sglang.launch.entry import Entries
 from triage.sglang.reporter import Reporter
 
@@ -94,15 +95,22 @@ class SlotChecks:
 
     def _fire_alloc(self, pool: str, found: Findings, where: str, page: int = 0) -> None:
         """page: its size, where the slot to go on from is what is wrong."""
+        if "I20" not in self.reporter.enabled:
+            return
         self.reporter.counts["violations"] += 1
-        violations, table = found.violations(), self.entries.request_table()
+        violations = attempt("listing the offenders", found.violations, ())
+        table = attempt("finding the request table", self.entries.request_table, None)
         summary = sentence("I20")
         if page:
-            evicted = violations[0].kind == Found.CONTINUES_EVICTED_PAGE
+            evicted = bool(violations) and violations[0].kind == Found.CONTINUES_EVICTED_PAGE
             summary = CONTINUES_EVICTED if evicted else WRONG_LAST_SLOT
         facts: dict[str, object] = {}
-        if page and table is not None and summary == WRONG_LAST_SLOT:
-            facts["rows_with_that_page"] = rows_with_page(table, violations[0].value, page)
+        if page and table is not None and violations and summary == WRONG_LAST_SLOT:
+            facts["rows_with_that_page"] = attempt(
+                "finding who holds the page",
+                lambda: rows_with_page(table, violations[0].value, page),
+                None,
+            )
         evidence = Evidence(
             invariant="I20",
             summary=summary,
@@ -113,7 +121,7 @@ class SlotChecks:
             violations=violations,
             facts=facts,
         )
-        dump = Dump(fault=evidence, provenance=provenance())
+        dump = Dump(fault=evidence, provenance=attempt("provenance", provenance, {}))
         raise self.reporter.failure(OutOfBounds, dump)
 
 

@@ -15,11 +15,12 @@ import functools
 import logging
 import pkgutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from triage.errors import InstallError
 from triage.sglang.binding.patches import Patch, Patches
+from triage.sglang.binding.shell import Shell
 
 logger = logging.getLogger("triage")
 
@@ -42,6 +43,11 @@ class Binding:
     target: str
     why: str
     bound: bool
+
+
+def inside(shell: Shell, hooks: Sequence[Hook]) -> list[Hook]:
+    """The hooks, each inside `shell`: see there."""
+    return [replace(hook, around=shell.around(hook.around)) for hook in hooks]
 
 
 def resolve(hooks: Sequence[Hook | Patch]) -> None:
@@ -87,7 +93,7 @@ def _patched(patches: Patches, wanted: bool) -> list[Binding]:
     if wanted:
         try:
             patches.install()
-        except (InstallError, ImportError, AttributeError) as error:
+        except Exception as error:  # whatever another plugin left there
             problem = str(error)
             logger.error("sglang-triage: nothing was patched: %s", error)
     return [

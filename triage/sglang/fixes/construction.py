@@ -17,7 +17,7 @@ import torch
 from triage.sglang.binding.names import swa_allocator_class
 
 
-def hollow(cls: type[Any], **attributes: Any) -> Any:
+def uninitialised(cls: type[Any], **attributes: Any) -> Any:
     """An instance of a real SGLang class whose constructor did not run."""
     made = object.__new__(cls)
     for name, value in attributes.items():
@@ -34,10 +34,12 @@ class Draft:
         from sglang.srt.speculative.spec_info import SpeculativeAlgorithm
 
         mapping = torch.zeros(1, dtype=torch.int64)
-        self.target_pool = hollow(SWAKVPool, full_to_swa_index_mapping=mapping, layers_mapping={})
+        self.target_pool = uninitialised(
+            SWAKVPool, full_to_swa_index_mapping=mapping, layers_mapping={}
+        )
         self.target_pool.swa_kv_pool = self.target_pool.full_kv_pool = None
-        self.own_pool = hollow(MHATokenToKVPool)
-        allocator = hollow(swa_allocator_class(), _kvcache=self.target_pool)
+        self.own_pool = uninitialised(MHATokenToKVPool)
+        allocator = uninitialised(swa_allocator_class(), _kvcache=self.target_pool)
         self.runner = SimpleNamespace(
             token_to_kv_pool=self.own_pool,
             token_to_kv_pool_allocator=allocator,
@@ -63,7 +65,7 @@ class Draft:
         backend = module.TRTLLMHAAttnBackend
         if hasattr(backend, "_resolve_swa_kv_pool"):
             return backend._resolve_swa_kv_pool(self.runner)
-        made = hollow(backend)
+        made = uninitialised(backend)
         with ExitStack() as replaced:
             for name in ("is_sm90_supported", "is_sm120_supported"):
                 replaced.enter_context(mock.patch.object(module, name, lambda *_: False))

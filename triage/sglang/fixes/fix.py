@@ -1,6 +1,6 @@
 """What every fix offers: a probe of the installed SGLang, hooks, and a switch to turn it off.
 
-A probe asks SGLang's own code, on hollow objects of SGLang's own classes, what it
+A probe asks SGLang's own code, on uninitialised objects of SGLang's own classes, what it
 would do; version strings are never compared. It allocates nothing on a device and
 must not initialise CUDA, since the plugin runs it in launcher processes too.
 """
@@ -45,7 +45,7 @@ def not_applicable(reason: str) -> Probe:
 
 
 SHAPE_ERRORS = (AssertionError, AttributeError, ImportError, KeyError, TypeError)
-"""What SGLang's code raises on our hollow objects where a release differs from those known."""
+"""What SGLang's code raises on uninitialised objects where a release differs from those known."""
 
 
 class Fix(ABC):

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from triage.sglang.binding.hooks import Hook
 from triage.sglang.binding.names import swa_allocator_class, swa_allocator_path
-from triage.sglang.fixes.construction import hollow
+from triage.sglang.fixes.construction import uninitialised
 from triage.sglang.fixes.fix import Fix, Probe, already_fixed, needed, not_applicable
 
 
@@ -31,7 +31,7 @@ class FreeSwaPages(Fix):
         """Free one slot of a mapped page of a real allocator on the CPU and look at the rest."""
         from sglang.srt.mem_cache.swa_memory_pool import SWAKVPool
 
-        page, pool = 4, hollow(SWAKVPool)
+        page, pool = 4, uninitialised(SWAKVPool)
         allocator = swa_allocator_class()(
             4 * page, 4 * page, page, torch.float16, "cpu", pool, need_sort=False
         )

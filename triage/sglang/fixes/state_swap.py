@@ -31,7 +31,7 @@ from weakref import WeakSet
 import torch
 
 from triage.sglang.binding.hooks import Hook
-from triage.sglang.fixes.construction import Draft, hollow
+from triage.sglang.fixes.construction import Draft, uninitialised
 from triage.sglang.fixes.fix import Fix, Probe, already_fixed, needed, not_applicable
 from triage.sglang.launch.pools import is_hybrid, stale_state
 
@@ -64,7 +64,7 @@ class StateSwap(Fix):
 
         draft = Draft("FROZEN_KV_MTP")
         resolved = draft.swa_pool()
-        backend = hollow(
+        backend = uninitialised(
             TRTLLMHAAttnBackend, token_to_kv_pool=draft.own_pool, _swa_kv_pool=resolved
         )
         backend.use_sliding_window_kv_pool = resolved is not None

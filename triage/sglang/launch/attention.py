@@ -7,11 +7,13 @@ patched by ourselves (`patches.py`), the rest goes through SGLang's registry.
 from __future__ import annotations
 
 import importlib
+import textwrap
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from triage.device import capture
 from triage.dump.flashinfer_api import CONTEXT, DECODE
+from triage.errors import TrapError
 from triage.sglang.binding.hooks import Hook
 from triage.sglang.binding.patches import Patch
 from triage.sglang.binding.wrapping import Function, Parameters, written_out
@@ -103,11 +105,16 @@ class AttentionHooks:
             body = f"""
 if not hot.armed:
     return original(PASSED)
-{SAME_LAUNCH_SRC.format(**names).rstrip()}
-    _given = _checked.replacement
-else:
-    _checked = repeated(api, {form})
-    _given = _checked.replacement if _checked is not None else ask({passed})
+try:
+{_indented(SAME_LAUNCH_SRC.format(**names))}
+        _given = _checked.replacement
+    else:
+        _checked = repeated(api, {form})
+        _given = _checked.replacement if _checked is not None else ask({passed})
+except TrapError:
+    raise
+except Exception as _problem:
+    _given = failed(_problem)
 if _given is not None:
     block_tables, seq_lens = _given
 return original(PASSED)
@@ -126,6 +133,8 @@ return original(PASSED)
                 ask=ask,
                 extent=first_extent,
                 repeated=self.launches.watching.repeated,
+                failed=self.launches.reporter.launch_shell.failed,
+                TrapError=TrapError,
                 api=api,
             )
 
@@ -139,14 +148,20 @@ return original(PASSED)
         body = f"""
 if not hot.armed:
     return original(PASSED)
-_named = by_name(args, kwargs) if args else kwargs
-{SAME_LAUNCH_SRC.format(**names).rstrip()}
-    _given = _checked.replacement
-else:
-    _checked = repeated(api, {form})
-    _given = _checked.replacement if _checked is not None else ask(_named)
-if _given is not None:
-    _named["block_tables"], _named["seq_lens"] = _given
+try:
+    _named = by_name(args, kwargs) if args else kwargs
+{_indented(SAME_LAUNCH_SRC.format(**names))}
+        _given = _checked.replacement
+    else:
+        _checked = repeated(api, {form})
+        _given = _checked.replacement if _checked is not None else ask(_named)
+except TrapError:
+    raise
+except Exception as _problem:
+    _given = failed(_problem)
+if _given is None:
+    return original(PASSED)
+_named["block_tables"], _named["seq_lens"] = _given
 return original(**_named)
 """
 
@@ -165,28 +180,51 @@ return original(**_named)
             by_name=by_name,
             extent=first_extent,
             repeated=self.launches.watching.repeated,
+            failed=self.launches.reporter.launch_shell.failed,
+            TrapError=TrapError,
             api=api,
         )
 
     def entered(self, original: Function) -> Function:
         """Makes the wrapper of a backend's forward: notes whose launches come from inside."""
         parameters = Parameters.of(original)
-        parameters.require(original, "layer", "forward_batch")
-        backend = parameters.names[0]
+        first = ""
+        if parameters.named or {"layer", "forward_batch"} <= set(parameters.names):
+            parameters.require(original, "layer", "forward_batch")
+            backend, layer, batch = parameters.names[0], "layer", "forward_batch"
+        else:  # another plugin's wrapper, which takes what comes
+            parameters = Parameters("*args, **kwargs", "*args, **kwargs", (), {})
+            backend, layer, batch = "_backend", "_layer", "_batch"
+            first = "_backend, _layer, _batch = entry_of(args, kwargs)"
         body = f"""
 if not hot.armed:
     return original(PASSED)
 _before = hot.current_call
-hot.current_call = ({backend}, layer, forward_batch)
-if capture.capturing() is not hot.capturing:
-    hot.on_capture_change()
-{SAME_FORWARD_SRC.format(backend=backend, batch="forward_batch").strip()}
+try:
+    {first}
+    hot.current_call = ({backend}, {layer}, {batch})
+    if capture.capturing() is not hot.capturing:
+        hot.on_capture_change()
+{_indented(SAME_FORWARD_SRC.format(backend=backend, batch=batch))}
+except TrapError:
+    raise
+except Exception as _problem:
+    failed(_problem)
 try:
     return original(PASSED)
 finally:
     hot.current_call, hot.forward = _before, None
 """
-        return written_out(original, parameters, body, hot=self.hot, capture=capture)
+        return written_out(
+            original,
+            parameters,
+            body,
+            hot=self.hot,
+            capture=capture,
+            entry_of=entry_of,
+            failed=self.launches.reporter.launch_shell.failed,
+            TrapError=TrapError,
+        )
 
     def constructed(
         self, original: Any, backend: Any, model_runner: Any, *args: Any, **kwargs: Any
@@ -210,6 +248,20 @@ finally:
         if self.hot.armed:
             self.launches.forget_tables(backend, graph=True)
         return original(backend, *args, **kwargs)
+
+
+def entry_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any, Any]:
+    """Backend, layer and batch of a forward that is called through another's wrapper.
+
+    SGLang's own order is `(self, q, k, v, layer, forward_batch, ...)` in every release read.
+    """
+    layer = kwargs["layer"] if "layer" in kwargs else args[4]
+    batch = kwargs["forward_batch"] if "forward_batch" in kwargs else args[5]
+    return args[0], layer, batch
+
+
+def _indented(source: str) -> str:
+    return textwrap.indent(source.strip("\n"), "    ")
 
 
 def _by_name(names: Iterable[str]) -> str:

@@ -25,6 +25,7 @@ from triage.dump.sections import (
     Tables,
 )
 from triage.evidence import Evidence, TensorFacts
+from triage.sglang.binding.shell import attempt
 from triage.sglang.launch import pools as sglang_pools
 from triage.sglang.launch.call import AttentionCall
 from triage.sglang.launch.entry import Entry
@@ -50,7 +51,7 @@ def collect(
         kv=touched_kv(call, tables, fault) if with_kv else None,
         pools=_pools(call, entry, read),
         backend=_backend(entry),
-        provenance=provenance(),
+        provenance=attempt("provenance", provenance, {}),
     )
 
 

@@ -32,6 +32,7 @@ class LaunchGuard:
         self.entries = Entries()
         self.hot = self.entries.hot
         reporter.counted_elsewhere = self.hot.hand_over_counts
+        reporter.disarm = self._disarm
         self.freshness = Freshness(reporter)
         self.watching = Watching(
             reporter,
@@ -43,6 +44,9 @@ class LaunchGuard:
         self.host_check = HostTableCheck(
             reporter, self.entries, self.freshness, self.watching.checked_by_host, with_kv
         )
+
+    def _disarm(self) -> None:
+        self.hot.armed = False
 
     def restart(self) -> None:
         """As in a new process."""

@@ -15,6 +15,7 @@ from typing import Any
 
 from torch import Tensor
 
+from triage.dump.sections import Dump
 from triage.errors import StaleSWAState, TableForm, TrapError
 from triage.evidence import Evidence
 from triage.invariants.catalogue import error_of, first_of, sentence
@@ -22,6 +23,7 @@ from triage.invariants.findings import Findings, read_together
 from triage.invariants.geometry import check_workspace
 from triage.invariants.reads import IndexSpace, check_form, check_table
 from triage.invariants.rows import rows_with_page
+from triage.sglang.binding.shell import attempt
 from triage.sglang.launch.call import AttentionCall
 from triage.sglang.launch.collect import collect
 from triage.sglang.launch.companion_checks import companion_findings
@@ -177,12 +179,18 @@ class HostTableCheck:
         read: PoolView,
     ) -> None:
         first = first_of(counts)
-        seen = [v for v in found.violations() if v.invariant in counts]
+        violations = attempt("listing the offenders", found.violations, ())
+        seen = [v for v in violations if v.invariant in counts]
         seen.sort(key=lambda v: (v.invariant != first, v.row, v.column))
         facts: dict[str, object] = {"counts": counts}
-        if first == "I20" and entry is not None and entry.req_to_token is not None:
-            facts["rows_with_that_page"] = rows_with_page(
-                entry.req_to_token, seen[0].value, call.page_size, seen[0].req_pool_index
+        table = None if entry is None else entry.req_to_token
+        if first == "I20" and table is not None and seen:
+            facts["rows_with_that_page"] = attempt(
+                "finding who holds the page",
+                lambda: rows_with_page(
+                    table, seen[0].value, call.page_size, seen[0].req_pool_index
+                ),
+                None,
             )
         evidence = Evidence(
             invariant=first,
@@ -208,7 +216,11 @@ class HostTableCheck:
     ) -> None:
         self.reporter.counts["violations"] += 1
         launches, with_kv = self.reporter.counts["launches"], self.with_kv
-        dump = collect(evidence, call, entry, read, launches, with_kv=with_kv)
+        dump = attempt(
+            "collecting the launch",
+            lambda: collect(evidence, call, entry, read, launches, with_kv=with_kv),
+            Dump(fault=evidence),
+        )
         raise self.reporter.failure(error, dump)
 
     def _where(self, call: AttentionCall) -> str:

@@ -16,6 +16,8 @@ ones in values alone, is `bound.py`.
 The three sources are written into the wrappers, since a call costs as much as all of what
 they compare; each stands beside a function that says the same, and a test holds them equal.
 One thread runs the forwards of a process, in every SGLang read (0.5.12.post1 to 0.5.23).
+
+Long because each source stands beside the function that says the same.
 """
 
 from __future__ import annotations

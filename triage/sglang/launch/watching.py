@@ -10,6 +10,8 @@ step's mark (`triage/sglang/scheduler/steps.py`).
 Not covered: launches of one process on two streams at once, a launch whose form
 the checker does not know (counted under its reason, never as clean), and I12
 against the forward batch's own lengths, which only mode `raise` has.
+
+Long because arming, the first launch and the repeated one share the bound launches.
 """
 
 from __future__ import annotations

@@ -14,13 +14,15 @@ Not covered: a unified pool's virtual slots (0.5.23), a draft's own pool.
 
 from __future__ import annotations
 
+import functools
+import textwrap
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
 
 from triage.device.checker import CheckRefused
-from triage.errors import InstallError
+from triage.errors import InstallError, TrapError
 from triage.invariants.catalogue import sentence
 from triage.invariants.reads import IndexSpace
 from triage.invariants.writes import check_writes
@@ -73,6 +75,8 @@ class WriteTrap:
     def around(self, original: Function) -> Function:
         """Makes the wrapper of `set_kv_buffer(self, layer, loc or loc_info, k, v, ...)`."""
         parameters = Parameters.of(original)
+        if len(parameters.names) < 3:
+            return self._around_any(original)
         pool, layer, where = parameters.names[:3]
         if not where.startswith("loc"):
             raise InstallError(
@@ -83,13 +87,39 @@ class WriteTrap:
         if where != "loc":
             swa_loc = f"{where}.swa_loc"
         body = f"""
-{SAME_WRITE_SRC.format(loc=loc, swa_loc=swa_loc).rstrip()}
-    before_write({pool}, {layer}, {where}, {passed})
+try:
+{textwrap.indent(SAME_WRITE_SRC.format(loc=loc, swa_loc=swa_loc).strip(), "    ")}
+        before_write({pool}, {layer}, {where}, {passed})
+except TrapError:
+    raise
+except Exception as _problem:
+    failed(_problem)
 return original(PASSED)
 """
         return written_out(
-            original, parameters, body, hot=self._hot, before_write=self.before_write
+            original,
+            parameters,
+            body,
+            hot=self._hot,
+            before_write=self.before_write,
+            failed=self.reporter.launch_shell.failed,
+            TrapError=TrapError,
         )
+
+    def _around_any(self, original: Function) -> Function:
+        """For another plugin's wrapper, which takes what comes: every write is looked at."""
+
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            if self._hot.armed:
+                try:
+                    self.before_write(*_written_to(args, kwargs))
+                except TrapError:
+                    raise
+                except Exception as error:
+                    self.reporter.launch_shell.failed(error)
+            return original(*args, **kwargs)
+
+        return functools.wraps(original)(wrapper)
 
     def before_write(self, pool: Any, layer: Any, where: Any, swa_loc: Tensor | None) -> None:
         """A layer is about to write to `where`, and the wrapper does not know it yet."""
@@ -283,3 +313,10 @@ def _rows(entry: Entry | None, loc: Tensor) -> tuple[Tensor | None, int]:
     if rows == 0 or len(loc) % rows or entry is None or not entry.uniform:
         return None, 1
     return requests, len(loc) // rows
+
+
+def _written_to(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any, Any, Any]:
+    """Pool, layer, location and SWA location of `set_kv_buffer(self, layer, loc, ...)`."""
+    layer = kwargs["layer"] if "layer" in kwargs else args[1]
+    named = next((kwargs[name] for name in ("loc", "loc_info") if name in kwargs), None)
+    return args[0], layer, args[2] if named is None else named, kwargs.get("swa_loc")

@@ -29,6 +29,7 @@ from triage.dump.sections import Dump
 from triage.errors import TrapError
 from triage.evidence import Evidence
 from triage.files.writing import Directory
+from triage.sglang.binding.shell import attempt
 from triage.sglang.launch.watching import Watching
 from triage.sglang.reporter import Reporter, told
 
@@ -65,7 +66,8 @@ class History:
         try:
             found = watch.recorder.entries(columns_of=WITH_COLUMNS, and_of=check)
         except Exception as error:  # evidence is second to the fault, whatever is wrong with it
-            logger.error("sglang-triage: the flight recorder cannot be read: %s", error)
+            kind = type(error).__name__
+            logger.error("sglang-triage: the flight recorder cannot be read: %s", kind)
             return ()
         return tuple({**entry, "step": self.step_of(entry["checker_launch"])} for entry in found)
 
@@ -111,7 +113,12 @@ class History:
         if seen is not None:
             facts[FACT] = as_fact([seen])
         evidence = Evidence("", summary, where, facts=facts)
-        dump = self.dump(evidence, history, None if shown is None else launch_of(shown))
+        recorded = attempt(
+            "reading a launch out of the ring",
+            lambda: None if shown is None else launch_of(shown),
+            None,
+        )
+        dump = self.dump(evidence, history, recorded)
         return self.reporter.store.save(dump, kind)
 
     @staticmethod
@@ -120,7 +127,7 @@ class History:
     ) -> Dump:
         """Of the ring, and of one launch in it where there is one to show."""
         if recorded is None:
-            return Dump(evidence, history=history, provenance=provenance())
+            return Dump(evidence, history=history, provenance=attempt("provenance", provenance, {}))
         return Dump(
             evidence,
             recorded.launch,
@@ -128,7 +135,7 @@ class History:
             recorded.pools,
             recorded.backend,
             history=history,
-            provenance=provenance(),
+            provenance=attempt("provenance", provenance, {}),
         )
 
     def leaving(self, error: BaseException, where: str) -> Path | None:
@@ -143,7 +150,11 @@ class History:
         failure = Failure.ILLEGAL_ADDRESS if illegal else Failure.EXCEPTION
         values = {"type": type(error).__name__, "message": summary}
         seen = Observation(Form.EXCEPTION, failure, values=values)
-        path, problem = self.save(CRASH, summary, where, seen)
+        path, problem = attempt(
+            "writing the ring",
+            lambda: self.save(CRASH, summary, where, seen),
+            (None, "see the log"),
+        )
         what = told(path, problem)
         logger.error("sglang-triage: %s left %s; %s", type(error).__name__, where, what)
         return path

@@ -58,15 +58,18 @@ class Scheduling:
                 self.process_batch_result,
                 "verdict before a step's tokens leave",
             ),
-            *self._present(
-                f"{SCHEDULER}.run_event_loop", self.run_event_loop, "ring dump on an exception"
-            ),
             *(
                 hook
                 for rows in request_rows()
                 for hook in self._present(f"{rows}.free", self.row_released, _MOVED)
             ),
         ]
+
+    def loop_hooks(self) -> list[Hook]:
+        """What stands around the whole loop."""
+        return self._present(
+            f"{SCHEDULER}.run_event_loop", self.run_event_loop, "ring dump on an exception"
+        )
 
     def patches(self) -> list[Patch]:
         """What every step calls; see `patches.py`."""
@@ -103,12 +106,22 @@ class Scheduling:
         if where not in parameters.names:  # hooked beside the ledger, by SGLang's registry
             where = "(args[1] if len(args) > 1 else kwargs['indices'])"
         body = f"""
-_where = {where}
-if hot.armed and _where.__class__ is tuple and _where[0].__class__ is int:
-    note(_where[0], _where[1])
+try:
+    _where = {where}
+    if hot.armed and _where.__class__ is tuple and _where[0].__class__ is int:
+        note(_where[0], _where[1])
+except Exception as _problem:
+    failed(_problem)
 return original(PASSED)
 """
-        return written_out(original, parameters, body, hot=self.hot, note=self._row_rewritten)
+        return written_out(
+            original,
+            parameters,
+            body,
+            hot=self.hot,
+            note=self._row_rewritten,
+            failed=self.reporter.launch_shell.failed,
+        )
 
     def _row_rewritten(self, row: int, tokens: Any) -> None:
         if isinstance(tokens, slice) and tokens.stop is not None:

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
+from collections.abc import Collection
 from dataclasses import replace
 
 import torch
@@ -28,9 +29,18 @@ from triage.device import capture
 from triage.device.checker import StepReport
 from triage.device.watch import CheckerSilent, Watch
 from triage.dump.from_ring import launch_of
+from triage.dump.sections import Dump
 from triage.errors import StaleSWAState, TrapError
 from triage.evidence import Evidence
-from triage.invariants.catalogue import CATALOGUE, SHOWN_BY_ADDRESSES, SHOWN_BY_IDS, error_of
+from triage.invariants.catalogue import (
+    CATALOGUE,
+    SHOWN_BY_ADDRESSES,
+    SHOWN_BY_IDS,
+    error_of,
+    first_of,
+    sentence,
+)
+from triage.sglang.binding.shell import attempt
 from triage.sglang.launch.watching import Watching
 from triage.sglang.reporter import Reporter
 from triage.sglang.scheduler.history import History
@@ -155,13 +165,19 @@ class Steps:
             # What was redirected is told, whatever is enabled: containment is never silent.
             only = self.reporter.enabled | (_ALTERED if watch.mode == "contain" else set())
             if any(name in only for name in report.counts):
-                self._fire(watch.evidence(report, only), report)
+                known = report
+                evidence = attempt(
+                    "reading the offenders",
+                    lambda: watch.evidence(known, only),
+                    _bare_evidence(report, only),
+                )
+                self._fire(evidence, report)
         try:
             watch.listen()
         except CheckerSilent as silence:
+            # A checker that does not run is ours to mend, not the server's to die of.
             self.reporter.counts["heartbeats missed"] += 1
-            if self.reporter.mode != "log":
-                raise
+            self.reporter.shells.failures["device checker"] = str(silence)
             logger.error("sglang-triage: %s", silence)
 
     def _less_excused(self, report: StepReport) -> StepReport:
@@ -205,11 +221,35 @@ class Steps:
         self, error: type[TrapError], evidence: Evidence, report: StepReport, before: str = ""
     ) -> TrapError:
         """With the dump of the first launch that was wrong, as the ring has it."""
-        first = evidence.facts["launch"]
+        dump = attempt(
+            "reading the launch out of the ring",
+            lambda: self._dumped(evidence, report),
+            Dump(fault=evidence),
+        )
+        return self.reporter.failure(error, dump, before)
+
+    def _dumped(self, evidence: Evidence, report: StepReport) -> Dump:
+        first = evidence.facts.get("launch")
         history = self.history.entries(check=first if isinstance(first, int) else None)
         entry = next((each for each in history if each["checker_launch"] == first), None)
         offenders = [each.violation for each in report.offenders if each.launch == first]
         complete = len(report.offenders) == report.total
-        recorded = None if entry is None else launch_of(entry, offenders, complete=complete)
-        dump = self.history.dump(evidence, history, recorded)
-        return self.reporter.failure(error, dump, before)
+        recorded = attempt(
+            "reading the launch out of the ring",
+            lambda: None if entry is None else launch_of(entry, offenders, complete=complete),
+            None,
+        )
+        return self.history.dump(evidence, history, recorded)
+
+
+def _bare_evidence(report: StepReport, only: Collection[str]) -> Evidence:
+    """What the counts alone say, for where the offenders cannot be read."""
+    counts = {name: count for name, count in report.counts.items() if name in only}
+    first = first_of(counts)
+    return Evidence(
+        first,
+        sentence(first),
+        f"step {report.step}",
+        total=sum(counts.values()),
+        facts={"counts": counts},
+    )

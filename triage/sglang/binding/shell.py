@@ -1,0 +1,152 @@
+"""The outer shell of every hook: an error of our own never reaches SGLang.
+
+The failure: a check stumbles over something that it does not know, and the exception leaves
+through SGLang's forward and ends the server that it was to guard. So each hook runs inside a
+shell. Only a TrapError leaves it, and what SGLang's own function raised. Any other exception
+is ours: it is told once with its traceback, named under what is not covered, the hooks that
+share state with the one that failed are switched off, and SGLang goes on with the result of
+its own function, which is called exactly once.
+
+Hooks that share state stand or fall together: a ledger that misses half of the events would
+raise false alarms. What every layer calls has its shell written out in `attention.py` and
+`writes.py`, where an exception that is not raised costs nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from triage.errors import TrapError
+
+logger = logging.getLogger("triage")
+
+Around = Callable[..., Any]
+T = TypeVar("T")
+
+
+class Shell:
+    """Of the hooks of one `group`. `on` is False once one of them failed."""
+
+    def __init__(
+        self, group: str, failures: dict[str, str], switched_off: Callable[[], None] | None = None
+    ) -> None:
+        self.group = group
+        self.on = True
+        self._failures = failures
+        self._switched_off = switched_off
+
+    def failed(self, error: BaseException) -> None:
+        """An error of ours: told once, counted, and the group is switched off. Never raises."""
+        if not self.on:
+            return
+        self.on = False
+        self._failures[f"{self.group}: switched off"] = told(error)
+        try:
+            if self._switched_off is not None:
+                self._switched_off()
+        finally:
+            say(
+                "sglang-triage failed in its own code: %s. %s are not checked any more; SGLang "
+                "goes on with its own result",
+                told(error),
+                self.group,
+                error=error,
+            )
+
+    def around(self, hook: Around) -> Around:
+        """`hook` inside this shell."""
+
+        def shelled(original: Any, *args: Any, **kwargs: Any) -> Any:
+            if not self.on:
+                return original(*args, **kwargs)
+            call = Original((original,))
+            try:
+                return hook(call, *args, **kwargs)
+            except TrapError as error:
+                if self.on or error is call.error:
+                    raise
+                # The group was switched off below: what it found since rests on half of it.
+            except Exception as error:
+                if error is call.error:
+                    raise
+                self.failed(error)
+            if call.error is not None:  # ours came while SGLang's own was on its way
+                raise call.error
+            return call[1] if len(call) > 1 else original(*args, **kwargs)
+
+        return shelled
+
+
+class Shells:
+    """All shells of a process. `failures`: what was switched off -> why."""
+
+    def __init__(self) -> None:
+        self.failures: dict[str, str] = {}
+        self._groups: dict[str, Shell] = {}
+
+    def restart(self) -> None:
+        """As in a new process."""
+        self.failures.clear()
+        for shell in self._groups.values():
+            shell.on = True
+
+    def of(self, group: str, switched_off: Callable[[], None] | None = None) -> Shell:
+        """The shell of that name, made at its first use."""
+        if group not in self._groups:
+            self._groups[group] = Shell(group, self.failures, switched_off)
+        return self._groups[group]
+
+
+class Original(list[Any]):
+    """SGLang's function as a hook sees it: it remembers what came of its call.
+
+    The function, and its result behind it once there is one. A list, because one is made at
+    every call of every hook, and a list is made in C.
+    """
+
+    error: BaseException | None = None
+    __hash__ = object.__hash__  # type: ignore[assignment]
+    __eq__ = object.__eq__
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            result = self[0](*args, **kwargs)
+        except BaseException as error:
+            self.error = error
+            raise
+        self[1:] = (result,)
+        return result
+
+    def __getattr__(self, name: str) -> Any:
+        return self[0] if name == "__wrapped__" else getattr(self[0], name)
+
+
+def attempt(what: str, call: Callable[[], T], otherwise: Any) -> T:
+    """`call()`, or `otherwise` where it fails: evidence is second to the fault that it is of."""
+    try:
+        return call()
+    except Exception as error:
+        say("sglang-triage: %s failed: %s", what, told(error), error=error)
+        instead: T = otherwise
+        return instead
+
+
+def told(error: BaseException) -> str:
+    """Its type and where in our code it came from; not its text, which may be anybody's."""
+    trace, where = error.__traceback__, ""
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        if "triage" in code.co_filename:
+            where = f" in {code.co_qualname} (line {trace.tb_lineno})"
+        trace = trace.tb_next
+    return f"{type(error).__name__}{where}"
+
+
+def say(message: str, *values: object, error: BaseException) -> None:
+    """At ERROR with the traceback; a log that cannot be written to changes nothing."""
+    try:
+        logger.error(message, *values, exc_info=error)
+    except Exception:
+        return
