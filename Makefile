@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 OUT ?= out
 
-.PHONY: help env demo test test-all lint types bench golden gpu gpu-bundle gpu-smoke b200 clean
+.PHONY: help env demo test test-all lint types bench golden gpu gpu-bundle gpu-smoke b200 torture clean
 
 help:
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -18,6 +18,9 @@ demo: env  ## reproduce, trap, dump, replay, explain and fix the Gemma-4 crash
 
 test: env  ## all tests but the long grids (GPU tests skip with a reason where there is none)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --durations=15 -m "not slow"
+
+torture: env  ## every attack at length: fuzzing, kills, secrets, injected errors (hours)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.torture.long --out $(OUT)/torture
 
 test-all: env  ## the long grids as well: every release, the whole matrix, the compiler
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --durations=30

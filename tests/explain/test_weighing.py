@@ -259,6 +259,35 @@ def test_two_rows_that_name_each_others_page_were_exchanged():
     assert "exchanged-pages" not in named(with_table(dump, half))
 
 
+@pytest.mark.parametrize(
+    "entry",
+    [
+        3,
+        {},
+        {"form": "compute-sanitizer", "failure": "no such failure"},
+        {"form": "compute-sanitizer", "failure": "illegal memory access", "address": "x"},
+        {
+            "form": "compute-sanitizer",
+            "failure": "illegal memory access",
+            "nearest": {"address": "x", "bytes": []},
+        },
+        {"form": "compute-sanitizer", "failure": "illegal memory access", "address": 2**63},
+        {"form": "compute-sanitizer", "failure": "illegal memory access", "address": -(2**62)},
+        {
+            "form": "kv_canary",
+            "failure": "a token's slot holds what another wrote",
+            "values": {"slot": -(2**60), "pool": 7},
+        },
+        {"form": "compute-sanitizer", "failure": "illegal memory access", "kernel": "<" * 100_000},
+    ],
+)
+def test_observations_out_of_a_strangers_file_are_passed_over_or_lie_nowhere(entry):
+    dump = wrong_table()
+    facts = {"observations": [entry], "cuda_faults": [entry, {"address": True}]}
+    strange = replace(dump, fault=replace(dump.fault, facts=facts))
+    assert all(not seen.entries for seen in explain(strange).related)
+
+
 # -- several inputs ------------------------------------------------------------------------------
 
 

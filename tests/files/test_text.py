@@ -3,11 +3,13 @@
 import io
 import json
 import logging
+from pathlib import Path
 
 import numpy as np
 import pytest
 from rich.table import Table
 
+import triage
 from triage.files.text import console, echo, printable_log, to_json
 
 HOSTILE = "\x1b]0;title\x07\x1b[31mred\r\x9b2J\N{RIGHT-TO-LEFT OVERRIDE}\u2028\ud800"
@@ -58,3 +60,17 @@ def test_a_log_record_is_made_printable_with_its_arguments(caplog):
 )
 def test_json_is_valid_whatever_a_dump_holds(value, shown):
     assert json.loads(to_json(value), parse_constant=pytest.fail) == shown
+
+
+def test_commands_and_reports_print_through_this_one_place():
+    root = Path(triage.__file__).parent
+    others = [
+        f"{path.relative_to(root)}: {forbidden}"
+        for room in ("commands", "report", "fleet", "export", "importers", "explain")
+        for path in (root / room).rglob("*.py")
+        for forbidden in ("click.echo(", "rich.console", "json.dumps(")
+        if forbidden in path.read_text() and "TYPE_CHECKING" not in path.read_text()
+    ]
+    # What these write with json.dumps is a file's own format, which they made themselves.
+    formats = ("export/bench.py", "fleet/journal.py")
+    assert [each for each in others if not each.startswith(formats)] == []

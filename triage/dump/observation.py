@@ -165,7 +165,13 @@ def _read(entry: Any) -> Observation:
         name: from_plain(_HINTS[name], value, f"observation.{name}")
         for name, value in plain.items()
     }
+    near = values.get("nearest") or {}
+    if any(type(near.get(key)) not in (int, type(None)) for key in _NUMBERS):
+        raise SchemaError("observation.nearest holds a number that is none")
     return Observation(**enums, **values)
+
+
+_NUMBERS = ("address", "bytes", "distance")
 
 
 def _older(facts: dict[str, object]) -> list[Observation]:

@@ -245,11 +245,13 @@ def place_of(dump: Dump, seen: Observation) -> Place | None:
         if not page_bytes:
             continue
         page_id = (seen.address - start) // page_bytes
+        if page_id < 0:
+            continue
         beyond = max(seen.address - (start + size), 0)
         entries = tuple(
             (int(row), int(column)) for row, column in np.argwhere(table == page_id)[:16]
         )
-        if not entries and not 0 <= page_id < 2 * pages:
+        if not entries and page_id >= 2 * pages:
             continue
         found = Place(tensor, start, size, page_bytes, page_id, beyond, entries)
         if best is None or _rank(found) > _rank(best):

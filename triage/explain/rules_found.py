@@ -447,7 +447,10 @@ def freed_by_strangers(fault: Evidence) -> bool:
     now = fault.facts.get("freed now with pages of")
     if not isinstance(before, list) or not isinstance(now, list):
         return False
-    known = [{owner for owner in owners if owner >= 0} for owners in (before, now)]
+    known = [
+        {owner for owner in owners if isinstance(owner, int) and owner >= 0}
+        for owners in (before, now)
+    ]
     return bool(known[0] and known[1]) and not known[0] & known[1]
 
 

@@ -8,7 +8,6 @@ patch, so several names are accepted for each.
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from triage.dump.flashinfer_api import DECODE
 from triage.dump.sections import KERNEL_TILE_TOKENS, Backend, Dump, Launch, Pools, Ragged, Tables
 from triage.errors import DumpError
 from triage.evidence import Evidence, TensorFacts
+from triage.files.torch_file import contiguous, load_torch
 
 _NAMES = {
     "page_table": ("page_table", "block_tables", "swa_page_table"),
@@ -31,17 +31,15 @@ _NAMES = {
 }
 
 
+_CONTRADICTIONS = (
+    *(ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError),
+)
+"""What a value of another kind than its name promises leads to."""
+
+
 def load_file(path: Path) -> dict[str, Any]:
     """The dictionary in a `.pt` file, if it holds nothing that names code."""
-    try:
-        import torch
-    except ImportError as error:
-        raise DumpError(f"reading {path} needs torch, which is not installed here") from error
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, OSError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DumpError(f"{path} holds more than tensors, or is damaged: {first}") from error
+    loaded = load_torch(path)
     if not isinstance(loaded, dict):
         raise DumpError(f"{path} holds a {type(loaded).__name__}, not a dictionary")
     return {str(key): value for key, value in loaded.items()}
@@ -53,12 +51,19 @@ def load_tensors(path: Path) -> dict[str, np.ndarray]:
     for key, value in load_file(path).items():
         kind = str(getattr(value, "dtype", ""))
         if kind in ("torch.int32", "torch.int64") and value.numel() < 1 << 24:
-            found[key] = value.contiguous().numpy()
+            found[key] = contiguous(value, key)
     return found
 
 
 def read_trap_file(path: Path) -> Dump:
     """The dump for a file of the earlier trap. Raises DumpError naming what is missing."""
+    try:
+        return _read(path)
+    except _CONTRADICTIONS as error:
+        raise DumpError(f"{path} contradicts itself ({type(error).__name__})") from error
+
+
+def _read(path: Path) -> Dump:
     loaded = load_file(path)
     values = {
         name: next((loaded[each] for each in accepted if each in loaded), None)
@@ -115,7 +120,7 @@ def read_trap_file(path: Path) -> Dump:
 def _array(value: Any) -> np.ndarray:
     if not hasattr(value, "numpy"):
         return np.asarray(value, dtype=np.int64)
-    return np.asarray(value.contiguous().numpy())
+    return np.asarray(contiguous(value, "a tensor"))
 
 
 def _facts(tensor: Any) -> TensorFacts | None:

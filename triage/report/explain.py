@@ -32,8 +32,9 @@ _HEADLINES = {
 def print_report(report: Report) -> None:
     """What was given, who faulted first, what each report tells, and what explains it."""
     console = make_console(soft_wrap=True)
-    alone = len(report.inputs) == 1 and report.inputs[0].dump is not None
-    plain = alone and not report.observations and not report.inputs[0].problem
+    dump = report.inputs[0].dump if len(report.inputs) == 1 else None
+    ours = dump is not None and not dump.provenance.get("imported")
+    plain = ours and not report.observations and not report.inputs[0].problem
     if not plain:
         for given in report.inputs:
             console.print(line(f"{given.path}: {given.recognised}", style="bold"))

@@ -215,7 +215,9 @@ def _abort_in_flight(harmed: Harmed) -> AbstractContextManager[Any]:
         def interrupted(self: Any, batch: Any, loc: Any) -> None:
             if due():
                 table = self.runtime.req_to_token_pool.req_to_token
-                slots = table[batch[0].req_pool_idx, : batch[0].length].to(torch.int64)
+                page = int(self.runtime.geometry.page_size)
+                firsts = table[batch[0].req_pool_idx, : batch[0].length : page].to(torch.int64)
+                slots = (firsts[:, None] + torch.arange(page)).flatten()  # whole pages
                 harmed()
                 self.runtime.token_to_kv_pool_allocator.free(slots)
             verify(self, batch, loc)

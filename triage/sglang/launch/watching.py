@@ -28,6 +28,7 @@ from triage.device.checker import CheckRefused
 from triage.dump.provenance import provenance
 from triage.errors import InstallError
 from triage.invariants.reads import check_form
+from triage.sglang.binding.shell import attempt
 from triage.sglang.launch.bound import BoundLaunch
 from triage.sglang.launch.call import AttentionCall
 from triage.sglang.launch.entry import Entries, Entry, checked_of
@@ -137,7 +138,7 @@ class Watching:
             self.refused_to_arm = str(refusal)
             logger.error("sglang-triage: launches are NOT covered: %s", refusal)
             return
-        provenance()  # asks for the GPU's name while it can be asked
+        attempt("provenance", provenance, {})  # asks for the GPU's name while it can be asked
         recorder = self.watch.recorder
         if recorder is not None:
             logger.info(

@@ -1,0 +1,62 @@
+"""The short form of `make torture`: the same code, fewer inputs."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+
+import pytest
+
+from tests.torture.kills import STAGES, kill_at_random, kill_at_stages
+from tests.torture.mutations import mutated
+from tests.torture.targets import TARGETS, Tally
+
+
+@pytest.mark.parametrize(("name", "inputs"), [("reader", 1500), ("importer", 400)])
+def test_whatever_the_input_a_result_or_an_error_of_ours_comes_of_it(name, inputs):
+    target, seeds = TARGETS[name]
+    corpus, tally, rng = seeds(), Tally(), random.Random(26957)
+    for content in corpus:
+        target(content)  # the seeds themselves are sound
+    for _ in range(inputs):
+        tally.take(target, mutated(rng, rng.choice(corpus)))
+    assert dict(tally.wrong) == {}, tally.samples
+    assert tally.results > inputs / 50 and tally.refused > inputs / 50
+    assert tally.slowest_s < 1
+
+
+def test_killed_writers_tear_no_file_and_leave_nothing(tmp_path):
+    assert kill_at_random(tmp_path / "random", 40)["torn"] == 0
+    assert kill_at_random(tmp_path / "random", 1)["leftovers"] == 0
+    assert kill_at_stages(tmp_path / "stages") | {"files": 0} == {
+        "kills": len(STAGES),
+        "files": 0,
+        "torn": 0,
+        "leftovers": 0,
+    }
+
+
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "mode", ["raise", pytest.param("contain", marks=SLOW), pytest.param("log", marks=SLOW)]
+)
+def test_an_error_at_a_call_of_our_hooks_changes_nothing_of_what_sglang_does(mode):
+    # GIVEN a run without traps, and one error at every 80th of the calls our hooks make
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.torture.inject_child", mode, "--every", "80", "--seed", "7"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    plain, clean, *injected = map(json.loads, done.stdout.splitlines())
+    assert clean["digest"] == plain["digest"] and not clean["not_covered"]
+    assert len(injected) >= 2 and all(each["of"] > 100 for each in injected)
+    for each in injected:
+        # THEN SGLang's own tables and launches are the same, and the error was told, once
+        assert each.get("injected") and "raised" not in each, each
+        assert (each["digest"], each["outcome"]) == (plain["digest"], plain["outcome"]), each
+        assert each["said"] == 1 and each["traceback"], each
