@@ -16,6 +16,7 @@ from triage.dump.file import write_dump
 
 HEAVY = ("torch", "triton", "sglang", "httpx", "openai", "matplotlib", "transformers")
 
+CAPTURE = Path(__file__).parents[1] / "fusions/captures/ple"
 CALLS = {
     "show": (["show", "DUMP"], 0),
     "show --picture": (["show", "DUMP", "--picture", "OUT.png"], 3),
@@ -33,6 +34,8 @@ CALLS = {
     "kernels list": (["kernels", "list"], 3),
     "kernels validate": (["kernels", "validate"], 3),
     "kernels resolve": (["kernels", "resolve", "DUMP"], 0),
+    "fusions": (["fusions", "CAPTURE"], 0),
+    "fusions port": (["fusions", "port", "norm-add-norm", "--into", "OUT.py"], 0),
     "doctor": (["doctor"], 3),
     "snap": (["snap", "1"], 2),
     "fixes": (["fixes"], 3),
@@ -59,7 +62,7 @@ def test_every_command_is_called_below():
 def test_without_heavy_packages_a_command_works_or_says_what_it_needs(bare, name, tmp_path):
     environment, dump = bare
     arguments, code = CALLS[name]
-    places = {"DUMP": str(dump), "NOWHERE": str(tmp_path / "absent")}
+    places = {"DUMP": str(dump), "NOWHERE": str(tmp_path / "absent"), "CAPTURE": str(CAPTURE)}
     arguments = [
         str(tmp_path / each) if each.startswith("OUT") else places.get(each, each)
         for each in arguments

@@ -89,3 +89,20 @@ def test_a_width_gets_the_tile_whose_worst_op_is_best() -> None:
     # WHEN THEN
     assert best_plans(trials)["rows"]["2816"] == [1, 1024, 4]
     assert best_plans(trials)["heads"] == PLANS["heads"]
+
+
+def test_every_kernel_compiles_as_it_is_launched_for_many_rows_and_for_few() -> None:
+    # The interpreter accepts what the compiler does not; its choice is per process.
+    program = (
+        "import torch\n"
+        "from triage_kernels.perf.aot import compile_launch, launches\n"
+        "from triage_kernels.validate.registry import OURS\n"
+        "for spec in OURS:\n"
+        "    for launch in launches(spec, spec.cases[0].dims, torch.bfloat16):\n"
+        "        assert '.f64' not in compile_launch(launch, 90).asm['ptx'], spec.name\n"
+    )
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join(sys.path), "HOME": "/tmp"}
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=environment
+    )
+    assert run.returncode == 0, run.stderr[-2000:]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor, nn
-from triage_kernels.core.models import EPS, HEAD_DIM
+from triage_kernels.core.models import EPS, HEAD_DIM, VARIANTS, Variant
 from triage_kernels.core.reference import norm_eager
 from triage_kernels.core.rope import cos_sin_cache, rotary_angles
 from triage_kernels.ops.attention_preamble import gemma_attention_preamble_eager
@@ -32,6 +32,10 @@ gemma4 = pytest.importorskip("transformers.models.gemma4.modeling_gemma4")
 config_of = pytest.importorskip("transformers.models.gemma4.configuration_gemma4")
 
 HIDDEN = 96
+# Every variant's width, beside a narrow one that is no multiple of a tile.
+DENSE = (HIDDEN, *(v.hidden for v in VARIANTS if not v.moe and not v.per_layer_width))
+MOE = (HIDDEN, *(v.hidden for v in VARIANTS if v.moe))
+PER_LAYER = ((HIDDEN, 32), *((v.hidden, v.per_layer_width) for v in VARIANTS if v.per_layer_width))
 LAYER_TYPES = ["sliding_attention", "full_attention"]
 LAYER_NAME = {"sliding": "sliding_attention", "full": "full_attention"}
 
@@ -112,27 +116,33 @@ def test_routing_and_the_folded_router_weight_are_gemma4_text_router() -> None:
     torch.testing.assert_close(got_weights, weights, rtol=2e-5, atol=1e-6)
 
 
-def layer_with_given(moe: bool, per_layer: int = 0):
+def layer_with_given(moe: bool, per_layer: int = 0, hidden: int = HIDDEN, layer=None):
     """A decoder layer whose attention, MLP and experts return given values."""
     cfg = config(
+        hidden_size=hidden,
         enable_moe_block=moe,
         num_experts=8,
         top_k_experts=2,
         moe_intermediate_size=16,
         hidden_size_per_layer_input=per_layer,
     )
-    layer = randomise(gemma4.Gemma4TextDecoderLayer(cfg, 0))
-    layer.self_attn = Given(noise(1, 6, HIDDEN, seed=11), pair=True)
-    layer.mlp = Given(noise(1, 6, HIDDEN, seed=12))
+    layer = layer or gemma4.Gemma4TextDecoderLayer(cfg, 0)
+    randomise(layer)
+    layer.self_attn = Given(noise(1, 6, hidden, seed=11), pair=True)
+    layer.mlp = Given(noise(1, 6, hidden, seed=12))
     if moe:
-        layer.experts = Given(noise(6, HIDDEN, seed=13))
+        layer.experts = Given(noise(6, hidden, seed=13))
     return layer
 
 
+@pytest.mark.parametrize("width", DENSE)
 @torch.no_grad()
-def test_the_dense_tail_is_that_of_gemma4_text_decoder_layer() -> None:
-    layer = layer_with_given(moe=False)
-    hidden = noise(1, 6, HIDDEN)
+def test_the_dense_tail_is_that_of_gemma4_text_decoder_layer(width: int) -> None:
+    assert_dense_tail(layer_with_given(moe=False, hidden=width), width)
+
+
+def assert_dense_tail(layer: nn.Module, width: int) -> None:
+    hidden = noise(1, 6, width)
     want = layer(hidden)
     residual = gemma_rmsnorm_add_eager(
         layer.self_attn.value[0], layer.post_attention_layernorm.weight, hidden[0]
@@ -151,10 +161,11 @@ def test_the_dense_tail_is_that_of_gemma4_text_decoder_layer() -> None:
     torch.testing.assert_close(normed, next_norm(want)[0], rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("width", MOE)
 @torch.no_grad()
-def test_the_moe_block_is_that_of_gemma4_text_decoder_layer() -> None:
-    layer = layer_with_given(moe=True)
-    hidden = noise(1, 6, HIDDEN)
+def test_the_moe_block_is_that_of_gemma4_text_decoder_layer(width: int) -> None:
+    layer = layer_with_given(moe=True, hidden=width)
+    hidden = noise(1, 6, width)
     router_inputs: list[Tensor] = []
     layer.router.proj.register_forward_pre_hook(lambda _, args: router_inputs.append(args[0]))
     want = layer(hidden)
@@ -163,7 +174,7 @@ def test_the_moe_block_is_that_of_gemma4_text_decoder_layer() -> None:
         layer.self_attn.value[0],
         hidden[0],
         layer.post_attention_layernorm.weight,
-        router_norm_weight(layer.router.scale, HIDDEN),
+        router_norm_weight(layer.router.scale, width),
         layer.pre_feedforward_layernorm.weight,
         layer.pre_feedforward_layernorm_2.weight,
     )
@@ -183,10 +194,13 @@ def test_the_moe_block_is_that_of_gemma4_text_decoder_layer() -> None:
     torch.testing.assert_close(got, want[0], rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize(("width", "per_layer_width"), PER_LAYER)
 @torch.no_grad()
-def test_the_per_layer_tail_is_that_of_gemma4_text_decoder_layer() -> None:
-    layer = layer_with_given(moe=False, per_layer=32)
-    hidden, per_layer = noise(1, 6, HIDDEN), noise(1, 6, 32, seed=14)
+def test_the_per_layer_tail_is_that_of_gemma4_text_decoder_layer(
+    width: int, per_layer_width: int
+) -> None:
+    layer = layer_with_given(moe=False, per_layer=per_layer_width, hidden=width)
+    hidden, per_layer = noise(1, 6, width), noise(1, 6, per_layer_width, seed=14)
     want = layer(hidden, per_layer)
     residual = gemma_rmsnorm_add_eager(
         layer.self_attn.value[0], layer.post_attention_layernorm.weight, hidden[0]
@@ -218,14 +232,21 @@ def test_the_rotary_table_is_gemma4_text_rotary_embedding(layer: str) -> None:
     assert bool((still == 1).all())
 
 
-@pytest.mark.parametrize("k_eq_v", [False, True])
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda v: v.name)
 @pytest.mark.parametrize("layer", ["sliding", "full"])
 @torch.no_grad()
 def test_the_preamble_is_that_of_gemma4_text_attention(
-    layer: str, k_eq_v: bool, monkeypatch: pytest.MonkeyPatch
+    layer: str, variant: Variant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # GIVEN attention of transformers that hands out its query, key and value
-    cfg = config(attention_k_eq_v=k_eq_v)
+    k_eq_v = variant.shared_kv_projection
+    heads, kv_heads, _ = variant.heads(layer)
+    cfg = config(
+        attention_k_eq_v=k_eq_v,
+        num_attention_heads=heads,
+        num_key_value_heads=variant.kv_heads[0],
+        num_global_key_value_heads=variant.kv_heads[1],
+    )
     index = LAYER_TYPES.index(LAYER_NAME[layer])
     attention = randomise(gemma4.Gemma4TextAttention(cfg, index))
     seen: dict[str, Tensor] = {}
@@ -242,7 +263,7 @@ def test_the_preamble_is_that_of_gemma4_text_attention(
     cos, sin = (torch.cat((t, t), -1)[None] for t in table[positions].chunk(2, dim=-1))
     attention(hidden, (cos, sin), None, {})
     # WHEN the twin gets the same projections
-    k_cache, v_cache = torch.zeros(2, 9, 2, d)
+    k_cache, v_cache = torch.zeros(2, 9, kv_heads, d)
     slots = torch.tensor([4, 0, 8, 2, 6])
     shared = attention.v_proj is None
     q, _, _ = gemma_attention_preamble_eager(
@@ -256,17 +277,72 @@ def test_the_preamble_is_that_of_gemma4_text_attention(
         slots,
         k_cache,
         v_cache,
-        num_q_heads=4,
-        num_kv_heads=2,
+        num_q_heads=heads,
+        num_kv_heads=kv_heads,
         head_dim=d,
         rotary_angles=rotary_angles(layer),
     )
     # THEN query, and key and value at their slots, are those attention saw
     assert shared == (k_eq_v and layer == "full")
     want = {name: t[0].transpose(0, 1) for name, t in seen.items()}
-    torch.testing.assert_close(q.unflatten(-1, (4, d)), want["q"], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(q.unflatten(-1, (heads, d)), want["q"], rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(k_cache[slots], want["k"], rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(v_cache[slots], want["v"], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("layer", ["sliding", "full"])
+@torch.no_grad()
+def test_the_assistant_takes_the_same_tail_and_a_preamble_of_its_query_alone(
+    layer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # GIVEN the assistant of transformers, whose layers all read the target's keys and values
+    assistant = pytest.importorskip(
+        "transformers.models.gemma4_assistant.modeling_gemma4_assistant"
+    )
+    settings = pytest.importorskip(
+        "transformers.models.gemma4_assistant.configuration_gemma4_assistant"
+    )
+    text = config(vocab_size_per_layer_input=0, num_kv_shared_layers=2)
+    model = assistant.Gemma4AssistantForCausalLM(
+        settings.Gemma4AssistantConfig(text_config=text, backbone_hidden_size=HIDDEN)
+    )
+    decoder = model.model.layers[LAYER_TYPES.index(LAYER_NAME[layer])]
+    attention = randomise(decoder.self_attn)
+    attention.config._attn_implementation = "eager"
+    assert attention.is_kv_shared_layer
+    seen: dict[str, Tensor] = {}
+
+    def capture(module, query, key, value, mask, **kwargs):
+        seen.update(q=query)
+        return query.transpose(1, 2), None
+
+    monkeypatch.setattr(gemma4, "eager_attention_forward", capture)
+    d, hidden = HEAD_DIM[layer], noise(1, 5, HIDDEN)
+    table, positions = cos_sin_cache(layer, 64), torch.tensor([0, 3, 17, 40, 63])
+    cos, sin = (torch.cat((t, t), -1)[None] for t in table[positions].chunk(2, dim=-1))
+    shared = {name: (noise(1, 2, 7, d), noise(1, 2, 7, d)) for name in LAYER_TYPES}
+    attention(hidden, (cos, sin), None, shared)
+    # THEN the preamble without key and value gives its query
+    (q,) = gemma_attention_preamble_eager(
+        attention.q_proj(hidden)[0],
+        None,
+        None,
+        attention.q_norm.weight,
+        None,
+        table,
+        positions,
+        None,
+        None,
+        None,
+        num_q_heads=4,
+        num_kv_heads=2,
+        head_dim=d,
+        rotary_angles=rotary_angles(layer),
+    )
+    want = seen["q"][0].transpose(0, 1)
+    torch.testing.assert_close(q.unflatten(-1, (4, d)), want, rtol=1e-5, atol=1e-5)
+    # AND its layers end as the target's dense ones do
+    assert_dense_tail(layer_with_given(moe=False, layer=decoder), HIDDEN)
 
 
 def test_the_per_head_norm_is_gemma4_rmsnorm_of_each_head() -> None:

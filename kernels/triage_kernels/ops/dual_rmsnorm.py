@@ -63,14 +63,16 @@ def _dual_tile(
     stride_out,
     M,
     N: tl.constexpr,
-    EPS: tl.constexpr,
+    EPS1: tl.constexpr,
+    EPS2: tl.constexpr,
+    EPS3: tl.constexpr,
     ROWS: tl.constexpr,
 ):
     rows, masks = nth_tile(number, cols, M, N, ROWS)
     x1, x2, r = load_branches(*sources, strides, rows, cols, masks)
     w1, w2, w3 = weights
-    y = sum_of_norms(x1, w1, x2, w2, N, EPS[0], EPS[1])
-    inv = inv_rms(y, N, EPS[2])
+    y = sum_of_norms(x1, w1, x2, w2, N, EPS1, EPS2)
+    inv = inv_rms(y, N, EPS3)
     for i in tl.static_range(len(cols)):
         out = (y[i] * inv * w3[i] + r[i]) * c
         store(out_ptr, stride_out, rows, cols[i], masks[i], out)
@@ -92,7 +94,9 @@ def _dual_rmsnorm_kernel(
     stride_out,
     M,
     N: tl.constexpr,
-    EPS: tl.constexpr,
+    EPS1: tl.constexpr,
+    EPS2: tl.constexpr,
+    EPS3: tl.constexpr,
     ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
     STAGES: tl.constexpr,
@@ -102,8 +106,12 @@ def _dual_rmsnorm_kernel(
     c = tl.load(c_ptr).to(tl.float32)
     sources = (x1_ptr, x2_ptr, r_ptr)
     strides = (stride_x1, stride_x2, stride_r)
-    args = (cols, sources, strides, weights, c, out_ptr, stride_out, M, N, EPS, ROWS)
-    each_tile(_dual_tile, args, M, ROWS, STAGES)
+    # The arguments are a literal: a tuple with a name no longer holds constants.
+    each_tile(
+        _dual_tile,
+        (cols, sources, strides, weights, c, out_ptr, stride_out, M, N, EPS1, EPS2, EPS3, ROWS),
+        M, ROWS, STAGES,
+    )  # fmt: skip
 
 
 def check_branches(x1: Tensor, x2: Tensor, residual: Tensor, **weights: Tensor) -> None:
@@ -164,7 +172,9 @@ def gemma_dual_rmsnorm_residual_scalar(
         x2.stride(0),
         residual.stride(0),
         work.stride(0),
-        EPS=(eps1, eps2, eps3),
+        EPS1=eps1,
+        EPS2=eps2,
+        EPS3=eps3,
     )
     return written_back(work, out)
 

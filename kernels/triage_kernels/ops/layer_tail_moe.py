@@ -96,11 +96,14 @@ def _layer_tail_moe_kernel(
     c = tl.load(c_ptr).to(tl.float32)
     sources = (x1_ptr, x2_ptr, r_ptr)
     strides = (stride_x1, stride_x2, stride_r)
-    args = (
-        cols, sources, strides, weights, c, next_w, h_ptr, normed_ptr,
-        M, N, EPS, NEXT_EPS, ROUNDED, ROWS,
+    each_tile(
+        _layer_tail_moe_tile,
+        (
+            cols, sources, strides, weights, c, next_w, h_ptr, normed_ptr,
+            M, N, EPS, NEXT_EPS, ROUNDED, ROWS,
+        ),
+        M, ROWS, STAGES,
     )  # fmt: skip
-    each_tile(_layer_tail_moe_tile, args, M, ROWS, STAGES)
 
 
 def gemma_moe_layer_tail_next_norm(

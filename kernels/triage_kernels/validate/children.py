@@ -31,11 +31,13 @@ class Job(Generic[Result]):
     Attributes:
         run: makes the result of a step.
         died: makes it where the child ended instead; given the step and a sentence.
+        size: how long it takes beside others, where anybody wants to know.
     """
 
     steps: tuple[str, ...]
     run: Callable[[str], Result]
     died: Callable[[str, str], Result]
+    size: int = 1
 
 
 @dataclass(slots=True)

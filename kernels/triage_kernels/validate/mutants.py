@@ -218,7 +218,8 @@ def matrix(detections: Sequence[Detection]) -> str:
         "| defect | kernel | what was changed | caught by | upstream tolerance | reported |",
         "|---|---|---|---|---|---|",
     ]
-    for d in detections:
+    order = {m.name: number for number, m in enumerate(DEFECTS)}
+    for d in sorted(detections, key=lambda d: order.get(d.mutant, len(order))):
         by = ", ".join(d.caught_by) or "**nothing**"
         verdict = {"passes": "lets it through", "fails": "catches it"}.get(d.upstream, d.upstream)
         lines.append(f"| {d.mutant} | {d.op} | {d.what} | {by} | {verdict} | {d.link} |")

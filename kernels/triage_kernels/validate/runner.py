@@ -122,6 +122,8 @@ def validate(
         # Tensors are small, and threads that wait for each other are slow on a busy machine;
         # a child forked from a process whose threads hold work would wait for ever.
         torch.set_num_threads(1)
+        # The large ones first: none is left for one core at the end.
+        jobs.sort(key=lambda job: -job.size)
         yield from children.in_children(jobs, request.workers or os.cpu_count() or 1)
     else:
         for job in jobs:
@@ -136,4 +138,5 @@ def check_job(subject: Subject, provider: str, names: tuple[str, ...]) -> Job[Ch
             return _isolated(subject, provider, name)
         return run_check(subject, provider, name, ALL[name])
 
-    return Job(names, run, partial(died, subject, provider))
+    size = len(subject.cases) * len(subject.spec.outputs) * (subject.dtype == torch.float16) + 1
+    return Job(names, run, partial(died, subject, provider), size)

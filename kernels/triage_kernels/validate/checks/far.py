@@ -20,8 +20,9 @@ from triage_kernels.validate.compare import against_exact, same_bits
 # stride would not do: Triton passes 2^31 and above as 64-bit.
 STRIDE = 2**30
 _BEFORE = 2**31
-# Where a position stops being exact as int8, fp16, int16, uint16 and fp32, and as int32.
-POSITIONS = (0, 300, 2049, 40_001, 70_001, 2**24 + 1, 2**31 - 1)
+# Where a position stops being exact as int8, fp16, int16, uint16 and fp32, and the last of
+# int32; further apart than a row of the table is wide.
+POSITIONS = (0, 1000, 2049, 40_001, 70_001, 2**24 + 1, 2**31 - 1)
 _NORESERVE = 0x4000  # MAP_NORESERVE of Linux
 
 

@@ -192,18 +192,18 @@ ROW_OPS: tuple[Mutant, ...] = (
         "third-norm-reads-rounded",
         "sum of the norms rounded",
         (
-            "    inv = inv_rms(y, N, EPS[2])",
+            "    inv = inv_rms(y, N, EPS3)",
             "    t = ()\n"
             "    for i in tl.static_range(len(cols)):\n"
             f"        t = t + (y[i].{_ROUNDED},)\n"
             "    y = t\n"
-            "    inv = inv_rms(y, N, EPS[2])",
+            "    inv = inv_rms(y, N, EPS3)",
         ),
     ),
     _dual(
         "weights-swapped",
         "w1 and w2 exchanged",
-        ("sum_of_norms(x1, w1, x2, w2, N, EPS[0]", "sum_of_norms(x1, w2, x2, w1, N, EPS[0]"),
+        ("sum_of_norms(x1, w1, x2, w2, N, EPS1", "sum_of_norms(x1, w2, x2, w1, N, EPS1"),
     ),
     _dual(
         "shared-variance",
