@@ -19,6 +19,9 @@ HELD = {True: "held", False: "DID NOT HOLD", None: "not played"}
 
 Json = Mapping[str, Any]
 
+LONGEST = 200
+"""Characters of a cell: the record holds the rest."""
+
 
 def read(path: Path) -> Json:
     raw = path.read_bytes()
@@ -89,7 +92,8 @@ def _together(summary: Json) -> Iterator[tuple[str, str]]:
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
+    line = " ".join(text.split())
+    return (line if len(line) <= LONGEST else f"{line[:LONGEST]}...").replace("|", "\\|")
 
 
 @click.command()
