@@ -62,7 +62,7 @@ print(time.perf_counter() - started, used.ru_utime + used.ru_stime, used.ru_maxr
 child.returncode = os.waitstatus_to_exitcode(status)
 sys.exit(child.returncode)
 """
-"""Linux counts the pages of whoever starts a process to that process's peak, so this one has few."""
+"""Linux counts the pages of whoever starts a process to its peak, so this parent has few."""
 
 
 def _run(*arguments: str) -> tuple[float, float, float]:
