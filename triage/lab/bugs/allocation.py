@@ -258,6 +258,7 @@ ALLOCATION = (
         ("I6", "I4"),
         inject=_token_wise,
         scenario=_RELEASING,
+        overlap=False,  # no worker that releases rejected tokens runs under overlap
         applies=_already_page_wise,
         cause="stale-mapping",
     ),
