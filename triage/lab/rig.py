@@ -38,6 +38,14 @@ class Bench:
             draft=scenario.draft,
             backend=scenario.backend,
         )
+        try:
+            self._equip(seed, overlap=overlap, audit=audit)
+        except BaseException:  # a trap may fire here, and nobody has a bench to close
+            self.close()
+            raise
+
+    def _equip(self, seed: int, *, overlap: bool, audit: bool) -> None:
+        process, scenario = self.process, self.scenario
         self.gpu: EmulatedGpu = self._gpu(process)
         process.gpu = self.gpu
         self.audit = Audit(self.runtime.token_to_kv_pool_allocator)

@@ -63,18 +63,26 @@ class Runtime:
             device="cpu",
             **spec,
         )
-        self._pools()
-        self.layers = [self._layer(index) for index in range(geometry.num_layers)]
-        self.target_backend = self._attention(self._runner(self.token_to_kv_pool, geometry.window))
-        if draft == "frozen":
-            self._frozen_draft()
-        elif draft == "eagle":
-            self._eagle_draft()
+        try:
+            self._construct()
+        except BaseException:  # a trap may fire here; left published, they end in a later run
+            self.close()
+            raise
 
     def close(self) -> None:
         self.published.withdraw()
 
     # -- construction ------------------------------------------------------------------
+
+    def _construct(self) -> None:
+        self._pools()
+        self.layers = [self._layer(index) for index in range(self.geometry.num_layers)]
+        runner = self._runner(self.token_to_kv_pool, self.geometry.window)
+        self.target_backend = self._attention(runner)
+        if self.draft == "frozen":
+            self._frozen_draft()
+        elif self.draft == "eagle":
+            self._eagle_draft()
 
     def _pools(self) -> None:
         import torch
