@@ -20,7 +20,7 @@ from triage.lab.bugs.bug import SGLANG, Bug, Harmed, small
 from triage.lab.patching import replaced
 
 _PLAIN = small(draft="none")
-_RELEASING = small(keeps_rejected=False)
+_RELEASING = small(keeps_rejected=False, draft="eagle")
 
 
 def swa_allocator() -> Any:
