@@ -1,4 +1,7 @@
-"""What another tool saw leads to the table or away from it; what is absent decides nothing."""
+"""What another tool saw leads to the table or away from it; what is absent decides nothing.
+
+Long because each kind of observation is weighed against the same few dumps.
+"""
 
 from __future__ import annotations
 

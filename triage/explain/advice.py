@@ -2,6 +2,8 @@
 
 One function per kind of text. Each says what is told and what is not; what is not told is
 named as missing with the command that would get it, and never guessed.
+
+Long because it is one list: a function per kind of text, each with its commands.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ The text is scanned, never executed or imported. A file holds kernels, each unde
 with the operations it was fused from, and one function per graph that allocates buffers
 and launches them; a folder may hold one file per graph or subgraph (vLLM compiles the
 pieces between its attention layers apart).
+
+Long because one scan of the text finds kernels, buffers and launches together.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@
     serve     model, plugins, server, load, dumps, explanation, stop
 
 What was asked for is a `Wish`, what will be done a `Plan`, what came of it a `Served`.
+
+Long because what was asked for, planned and served are steps of one run.
 """
 
 from __future__ import annotations
