@@ -284,7 +284,7 @@ _NOT_RESTORED = FoundClass(
     "state-not-restored",
     "speculative state is not what it was before the step",
     "the same object in place after the step",
-    "put back in a finally clause what the step swapped",
+    "restore in a finally clause what the step swapped",
 )
 _TRANSFER = FoundClass(
     "unequal-transfer",
