@@ -166,8 +166,8 @@ def _files(path: Path) -> Callable[[], Iterator[str]]:
     """A stored record, or each of a folder: its digest."""
 
     def digest() -> Iterator[str]:
-        for file in sorted(path.iterdir()) if path.is_dir() else [path]:
-            yield f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()}"
+        for file in path.iterdir() if path.is_dir() else [path]:
+            yield hashlib.sha256(file.read_bytes()).hexdigest()
 
     return digest
 
