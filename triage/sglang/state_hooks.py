@@ -142,7 +142,7 @@ class StateHooks:
             )
         if "I20" in enabled and enabled & PAGES_TRACKED:  # a host read a call: not by default
             found += self._present(
-                f"{ROWS}.write", self.rows_written.around_write, "what a row is told (I20)"
+                f"{ROWS}.write", self.rows_written.around_write, "what is written into a row (I20)"
             )
         if "I14" in enabled:
             found += self._present(

@@ -105,7 +105,7 @@ class ServerPlan:
     def server_flags(self) -> list[str]:
         return flags.command_line(self.chosen, self.wish.given)
 
-    def told(self) -> list[str]:
+    def sentences(self) -> list[str]:
         """The plan in lines: the shape and what differs, each flag and why."""
         gpu, wish = self.machine.gpu, self.wish
         size = "small" if wish.small else "true size"
