@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from triage.fusions.reader import Capture, Kernel, Launch
+from triage.fusions.reader import Capture, GeneratedLaunch, Kernel
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Pattern:
     chain: int
     sglang: str
     ours: str
-    matches: Callable[[Kernel, Launch, bool], bool]
+    matches: Callable[[Kernel, GeneratedLaunch, bool], bool]
 
 
 def _ops(kernel: Kernel) -> frozenset[str]:
@@ -37,7 +37,7 @@ def _any(kernel: Kernel, *names: str) -> bool:
     return not _ops(kernel).isdisjoint(names)
 
 
-def _of_heads(kernel: Kernel, launch: Launch, moe: bool) -> bool:
+def _of_heads(kernel: Kernel, launch: GeneratedLaunch, moe: bool) -> bool:
     turns = _any(kernel, "sub", "cos", "sin") and _any(kernel, "index", "cos", "sin", "embedding")
     stores = _any(kernel, "index_copy", "index_put", "index_put_", "scatter")
     split = _any(kernel, "split_with_sizes") and _any(kernel, "mean", "rsqrt")
@@ -45,36 +45,36 @@ def _of_heads(kernel: Kernel, launch: Launch, moe: bool) -> bool:
     return turns or stores or split or (copied and not kernel.scales)
 
 
-def _router(kernel: Kernel, launch: Launch, moe: bool) -> bool:
+def _router(kernel: Kernel, launch: GeneratedLaunch, moe: bool) -> bool:
     chooses = _any(kernel, "softmax", "_softmax", "topk", "exp") or "softmax" in kernel.name
     return chooses and not kernel.scales
 
 
-def _router_input(kernel: Kernel, launch: Launch, moe: bool) -> bool:
+def _router_input(kernel: Kernel, launch: GeneratedLaunch, moe: bool) -> bool:
     return moe and bool(kernel.scales) and not launch.scalars and launch.weights >= 3
 
 
-def _moe_tail(kernel: Kernel, launch: Launch, moe: bool) -> bool:
+def _moe_tail(kernel: Kernel, launch: GeneratedLaunch, moe: bool) -> bool:
     return moe and _tail(kernel, launch, moe)
 
 
-def _tail_next(kernel: Kernel, launch: Launch, moe: bool) -> bool:
+def _tail_next(kernel: Kernel, launch: GeneratedLaunch, moe: bool) -> bool:
     return _tail(kernel, launch, moe) and launch.rows_written >= 2
 
 
-def _tail(kernel: Kernel, launch: Launch, moe: bool) -> bool:
+def _tail(kernel: Kernel, launch: GeneratedLaunch, moe: bool) -> bool:
     return bool(kernel.scales) and launch.scalars > 0
 
 
-def _norm_add_norm(kernel: Kernel, launch: Launch, moe: bool) -> bool:
+def _norm_add_norm(kernel: Kernel, launch: GeneratedLaunch, moe: bool) -> bool:
     return bool(kernel.scales) and launch.weights >= 2
 
 
-def _norm_add(kernel: Kernel, launch: Launch, moe: bool) -> bool:
+def _norm_add(kernel: Kernel, launch: GeneratedLaunch, moe: bool) -> bool:
     return bool(kernel.scales) and launch.weights == 1 and launch.rows_read >= 2
 
 
-def _gate(kernel: Kernel, launch: Launch, moe: bool) -> bool:
+def _gate(kernel: Kernel, launch: GeneratedLaunch, moe: bool) -> bool:
     return kernel.uses_tanh and _any(kernel, "select")
 
 
@@ -165,7 +165,7 @@ PATTERNS: tuple[Pattern, ...] = (
 )
 
 
-def pattern_of(kernel: Kernel, launch: Launch, moe: bool) -> Pattern:
+def pattern_of(kernel: Kernel, launch: GeneratedLaunch, moe: bool) -> Pattern:
     """The first pattern that matches: the list goes from special to general.
 
     Args:

@@ -1,4 +1,4 @@
-"""Defects that released wheels have as they are: nothing is put back.
+"""Defects that released wheels have as they are: nothing is re-injected.
 
 Each says on which SGLang it can be played by looking at the code, so that a
 release that has it fixed drops out by itself.
