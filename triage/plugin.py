@@ -9,7 +9,8 @@ one that does not start. `SGLANG_TRTLLM_MHA_DEBUG_STRICT=0` turns that into an
 error in the log.
 
 The launcher of `python -m sglang.launch_server` runs no forward itself, and binding there
-costs a start five seconds of imports: the traps are bound in the processes that it spawns.
+costs a start five seconds of imports: traps, fused ops and the fixes of forwards are bound
+in the processes that it spawns.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ import sys
 from dataclasses import replace
 
 LAUNCHER = "sglang.launch_server"
+LAUNCHER_FIXES = ("swa-ratio",)
+"""Those that change the server's arguments; piecewise graphs have a variable of their own."""
 
 logger = logging.getLogger("triage")
 
@@ -37,7 +40,8 @@ def register() -> None:
         logger.error("sglang-triage: %s", error)
         raise SystemExit(f"sglang-triage: {error}") from error
     if launches_only():
-        config = replace(config, debug=False)
+        kept = tuple(name for name in config.fixes if name in LAUNCHER_FIXES)
+        config = replace(config, debug=False, fused=(), fixes=kept)
     if not config.asks_for_anything:
         return
 

@@ -165,6 +165,7 @@ def test_the_launcher_leaves_the_traps_to_the_processes_that_it_spawns(module, b
         "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path]),
         "SGLANG_TRTLLM_MHA_DEBUG": "1",
         "SGLANG_TRTLLM_MHA_DEBUG_STRICT": "0",
+        "SGLANG_TRIAGE_FIXES": "state-swap",
         "TRITON_INTERPRET": "1",
     }
     command = [sys.executable, "-m", module]
