@@ -10,7 +10,6 @@ that has changed since, the table is stale, and `tests/packaging/test_documents.
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import re
 import shlex
@@ -143,25 +142,6 @@ def _provable() -> Iterator[str]:
     yield from PROVABLE
 
 
-def _compiled() -> Iterator[str]:
-    """The source of every Triton function under the ops, and the cases that are compiled."""
-    from triage_kernels.validate.registry import KERNELS
-
-    for path in sorted(Path("kernels/triage_kernels").rglob("*.py")):
-        yield from _jit_sources(path)
-    for spec in KERNELS:
-        yield f"{spec.name}: {', '.join(case.name for case in spec.cases)}"
-
-
-def _jit_sources(path: Path) -> Iterator[str]:
-    source = path.read_text()
-    for node in ast.walk(ast.parse(source)) if "triton.jit" in source else ():
-        if isinstance(node, ast.FunctionDef) and any(
-            ast.unparse(each).startswith("triton.jit") for each in node.decorator_list
-        ):
-            yield f"{path.name} {ast.get_source_segment(source, node)}"
-
-
 def _files(path: Path) -> Callable[[], Iterator[str]]:
     """A stored record, or each of a folder: its digest."""
 
@@ -197,7 +177,7 @@ TABLES = {
             _files(LOGS / "gpu-smoke.json.xz"),
         ),
         Table("kernel-mutants", "triage kernels mutants --markdown /dev/stdout", _defects),
-        Table("kernel-aot", "triage kernels aot --markdown", _compiled),
+        _record("kernel-aot"),
         Table(
             "torture",
             "python -m tests.torture.long --report --out docs/results/logs/torture",
