@@ -143,7 +143,9 @@ def _observed(dump: Dump, case: LaunchCase | None) -> tuple[str, ...]:
     told = tuple(filter(None, (since(dump), _absent(dump))))
     unread = _not_recorded(dump)
     if case is None:
-        return ("the dump holds no launch with its tables", *told, *unread)
+        fault = dump.fault
+        named = (f"{fault.invariant}: {fault.summary}",) if fault.invariant else ()
+        return (*named, "the dump holds no launch with its tables", *told, *unread)
     seen = case.observed()
     if not seen and dump.fault.invariant not in _SHOWN_BY_THE_TABLE:
         seen = (f"{dump.fault.invariant}: {dump.fault.summary}",)

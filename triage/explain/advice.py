@@ -243,6 +243,11 @@ def _host(seen: Observation) -> Reading:
     values = seen.values
     says = []
     attention = values.get("attention")
+    if "address space" in " ".join(seen.text):
+        says.append(
+            "told as 'operation not supported on global/shared address space': the wrong address "
+            "lay in a window that the GPU keeps for other memory; it is the same fault"
+        )
     if values.get("noticed_at"):
         says.append(f"noticed at {values['noticed_at']}")
     if values.get("library"):
@@ -304,6 +309,22 @@ def _assert(seen: Observation) -> Reading:
 
 
 def _exception(seen: Observation) -> Reading:
+    plugin = seen.values.get("plugin")
+    if seen.failure is Failure.NOT_LOADED:
+        return Reading(
+            f"one process went on without the plugin {plugin}",
+            (f"{seen.values.get('type')}: {seen.values.get('message') or '(no text)'}",),
+        )
+    if seen.values.get("type") == "Fatal Python error":
+        signal = str(seen.values.get("message"))
+        return Reading(
+            f"a process died in its host code: {signal}",
+            ("after a CUDA error this is its echo: C++ aborts where nobody catches the error",)
+            if signal == "Aborted"
+            else (),
+            (),
+            (CONTAIN,),
+        )
     if seen.failure in DEVICE_FAULTS or seen.failure is Failure.OUT_OF_MEMORY:
         return _host(seen)
     values = seen.values
@@ -493,6 +514,11 @@ def _trap(seen: Observation) -> Reading:
 
 def _peer(seen: Observation) -> Reading:
     whose = seen.values.get("tells_of")
+    if seen.failure is Failure.STOPPED:
+        return Reading(
+            "the server was asked to stop (SIGTERM); exit code -15 is that signal, no fault",
+            seen.text[:1],
+        )
     return Reading(
         f"was notified that {whose} ended"
         if whose

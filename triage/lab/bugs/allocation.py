@@ -20,7 +20,7 @@ from triage.lab.bugs.bug import SGLANG, Bug, Harmed, small
 from triage.lab.patching import replaced
 
 _PLAIN = small(draft="none")
-_RELEASING = small(keeps_rejected=False)
+_RELEASING = small(keeps_rejected=False, draft="eagle")
 
 
 def swa_allocator() -> Any:
@@ -258,6 +258,7 @@ ALLOCATION = (
         ("I6", "I4"),
         inject=_token_wise,
         scenario=_RELEASING,
+        overlap=False,  # no worker that releases rejected tokens runs under overlap
         applies=_already_page_wise,
         cause="stale-mapping",
     ),

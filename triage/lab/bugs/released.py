@@ -237,6 +237,7 @@ RELEASED = (
         f"{SGLANG}/pull/27779",
         ("I6", "I4"),
         scenario=small(keeps_rejected=False),
+        overlap=False,  # no worker that releases rejected tokens runs under overlap
         released=True,
         fix="free-swa-pages",
         applies=_frees_by_token,
