@@ -142,7 +142,7 @@ def _provable() -> Iterator[str]:
     yield from PROVABLE
 
 
-def _files(path: Path) -> Callable[[], Iterator[str]]:
+def _file(path: Path) -> Callable[[], Iterator[str]]:
     """A stored record, or each of a folder: its digest."""
 
     def digest() -> Iterator[str]:
@@ -155,7 +155,7 @@ def _files(path: Path) -> Callable[[], Iterator[str]]:
 def _record(name: str, on: str = "") -> Table:
     """A table whose figures took hours or a GPU: made of what was stored then."""
     path = LOGS / f"{name}.json"
-    return Table(name, f"python -m triage.bench.record_table {path}", _files(path), on)
+    return Table(name, f"python -m triage.bench.record_table {path}", _file(path), on)
 
 
 _RELEASES = ("0.5.12.post1", "0.5.13.post1", "0.5.14", "0.5.15.post1", "0.5.18", "0.5.23")
@@ -174,14 +174,14 @@ TABLES = {
         Table(
             "gpu-smoke",
             "python -m triage.bench.smoke_table docs/results/logs/gpu-smoke.json.xz",
-            _files(LOGS / "gpu-smoke.json.xz"),
+            _file(LOGS / "gpu-smoke.json.xz"),
         ),
         Table("kernel-mutants", "triage kernels mutants --markdown /dev/stdout", _defects),
         _record("kernel-aot"),
         Table(
             "torture",
             "python -m tests.torture.long --report --out docs/results/logs/torture",
-            _files(LOGS / "torture"),
+            _file(LOGS / "torture"),
         ),
         _record("figures"),
         _record("full-size", on="figures"),
