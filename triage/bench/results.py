@@ -168,15 +168,6 @@ TABLES = {
             "triage lab matrix " + " ".join(f"--sglang {r}" for r in _RELEASES) + " --markdown",
             _bugs,
         ),
-        Table("traps-cost", "python -m triage.bench.family_cost --markdown", _checks),
-        Table("explain", "python -m tests.explain.confusion", _causes),
-        Table("verify", "triage verify --markdown", _provable),
-        Table(
-            "gpu-smoke",
-            "python -m triage.bench.smoke_table docs/results/logs/gpu-smoke.json.xz",
-            _file(LOGS / "gpu-smoke.json.xz"),
-        ),
-        Table("kernel-mutants", "triage kernels mutants --markdown /dev/stdout", _defects),
         _record("kernel-aot"),
         Table(
             "torture",
@@ -191,6 +182,15 @@ TABLES = {
         _record("edges", on="h200"),
         _record("trap-cost", on="h200"),
         _record("kernel-bench", on="h200"),
+        Table("traps-cost", "python -m triage.bench.family_cost --markdown", _checks),
+        Table("explain", "python -m tests.explain.confusion", _causes),
+        Table("verify", "triage verify --markdown", _provable),
+        Table(
+            "gpu-smoke",
+            "python -m triage.bench.smoke_table docs/results/logs/gpu-smoke.json.xz",
+            _file(LOGS / "gpu-smoke.json.xz"),
+        ),
+        Table("kernel-mutants", "triage kernels mutants --markdown /dev/stdout", _defects),
     )
 }
 
