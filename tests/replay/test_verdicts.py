@@ -1,4 +1,7 @@
-"""What each kernel says about a dump, before and after each fix, and the exit code of it all."""
+"""What each kernel says about a dump, before and after each fix, and the exit code of it all.
+
+Long because every kernel is asked about the same few dumps, which stand at the top.
+"""
 
 from __future__ import annotations
 

@@ -10,7 +10,6 @@ that has changed since, the table is stale, and `tests/packaging/test_documents.
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import re
 import shlex
@@ -143,26 +142,7 @@ def _provable() -> Iterator[str]:
     yield from PROVABLE
 
 
-def _compiled() -> Iterator[str]:
-    """The source of every Triton function under the ops, and the cases that are compiled."""
-    from triage_kernels.validate.registry import KERNELS
-
-    for path in sorted(Path("kernels/triage_kernels").rglob("*.py")):
-        yield from _jit_sources(path)
-    for spec in KERNELS:
-        yield f"{spec.name}: {', '.join(case.name for case in spec.cases)}"
-
-
-def _jit_sources(path: Path) -> Iterator[str]:
-    source = path.read_text()
-    for node in ast.walk(ast.parse(source)) if "triton.jit" in source else ():
-        if isinstance(node, ast.FunctionDef) and any(
-            ast.unparse(each).startswith("triton.jit") for each in node.decorator_list
-        ):
-            yield f"{path.name} {ast.get_source_segment(source, node)}"
-
-
-def _files(path: Path) -> Callable[[], Iterator[str]]:
+def _file(path: Path) -> Callable[[], Iterator[str]]:
     """A stored record, or each of a folder: its digest."""
 
     def digest() -> Iterator[str]:
@@ -175,7 +155,7 @@ def _files(path: Path) -> Callable[[], Iterator[str]]:
 def _record(name: str, on: str = "") -> Table:
     """A table whose figures took hours or a GPU: made of what was stored then."""
     path = LOGS / f"{name}.json"
-    return Table(name, f"python -m triage.bench.record_table {path}", _files(path), on)
+    return Table(name, f"python -m triage.bench.record_table {path}", _file(path), on)
 
 
 _RELEASES = ("0.5.12.post1", "0.5.13.post1", "0.5.14", "0.5.15.post1", "0.5.18", "0.5.23")
@@ -188,20 +168,11 @@ TABLES = {
             "triage lab matrix " + " ".join(f"--sglang {r}" for r in _RELEASES) + " --markdown",
             _bugs,
         ),
-        Table("traps-cost", "python -m triage.bench.family_cost --markdown", _checks),
-        Table("explain", "python -m tests.explain.confusion", _causes),
-        Table("verify", "triage verify --markdown", _provable),
-        Table(
-            "gpu-smoke",
-            "python -m triage.bench.smoke_table docs/results/logs/gpu-smoke.json.xz",
-            _files(LOGS / "gpu-smoke.json.xz"),
-        ),
-        Table("kernel-mutants", "triage kernels mutants --markdown /dev/stdout", _defects),
-        Table("kernel-aot", "triage kernels aot --markdown", _compiled),
+        _record("kernel-aot"),
         Table(
             "torture",
             "python -m tests.torture.long --report --out docs/results/logs/torture",
-            _files(LOGS / "torture"),
+            _file(LOGS / "torture"),
         ),
         _record("figures"),
         _record("full-size", on="figures"),
@@ -211,6 +182,15 @@ TABLES = {
         _record("edges", on="h200"),
         _record("trap-cost", on="h200"),
         _record("kernel-bench", on="h200"),
+        Table("traps-cost", "python -m triage.bench.family_cost --markdown", _checks),
+        Table("explain", "python -m tests.explain.confusion", _causes),
+        Table("verify", "triage verify --markdown", _provable),
+        Table(
+            "gpu-smoke",
+            "python -m triage.bench.smoke_table docs/results/logs/gpu-smoke.json.xz",
+            _file(LOGS / "gpu-smoke.json.xz"),
+        ),
+        Table("kernel-mutants", "triage kernels mutants --markdown /dev/stdout", _defects),
     )
 }
 

@@ -3,6 +3,8 @@
 A pool sum is SGLang's own balance: available + evictable + protected + session_held +
 uncached should be the total. Short of it pages are lost, above it they are counted twice.
 Its sentence "leak detected" is printed for both, so the numbers decide.
+
+Long because it is one list: a pattern per sentence of SGLang, and what it stands for.
 """
 
 from __future__ import annotations
