@@ -60,7 +60,9 @@ def compile_instrumented(
     """
     reason = missing()
     if reason is None and interpreting():
-        reason = "this process interprets kernels; compiling them takes one without TRITON_INTERPRET"
+        reason = (
+            "this process interprets kernels; compiling them takes one without TRITON_INTERPRET"
+        )
     for spec in select(ops):
         if spec.fused is None:
             continue
@@ -77,11 +79,12 @@ def compile_instrumented(
 
 def _judge(spec: KernelSpec, mode: str) -> tuple[str, str]:
     kernels = 0
-    arithmetic = added = lines = 0
+    before = arithmetic = added = lines = 0
     try:
         for launch in launches(spec, cases(spec)[0].dims, torch.float32):
             plain, text = (_ptx(launch, each) for each in ("", mode))
             kernels += 1
+            before += len(_ARITHMETIC.findall(plain))
             arithmetic += len(_ARITHMETIC.findall(text))
             added += _marks(text, mode) - _marks(plain, mode)
             lines += text.count("\n") - plain.count("\n")
@@ -89,7 +92,7 @@ def _judge(spec: KernelSpec, mode: str) -> tuple[str, str]:
         return "FAIL", f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
     text = f"{kernels} compiled for sm_{ARCH}, {lines:+d} lines of PTX, "
     if mode == "fpsan":
-        text += f"{arithmetic} floating-point operations left"
+        text += f"{arithmetic} of {before} floating-point operations left"
     elif mode == "gsan":
         text += f"{added} mentions of its runtime"
     else:

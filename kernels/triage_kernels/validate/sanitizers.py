@@ -3,9 +3,9 @@
 FPSan replaces floating arithmetic by exact arithmetic on bit patterns: what is algebraically
 equal is then equal to the bit, whatever was fused. So a fused kernel and its chain of
 separate kernels are compared to the bit under it. GSan watches accesses to global memory,
-IISan inserts integer and alignment assertions: under both a kernel only has to come through.
-They came with Triton 3.9. Without a GPU they can be compiled and not run (`instrumented`).
-With an older Triton nothing of it runs: the interpreter's checks of
+IISan asserts the alignment of tensor descriptors, of which our kernels have none: under both
+a kernel only has to come through. They came with Triton 3.9. Without a GPU they can be
+compiled and not run (`instrumented`). With an older Triton nothing of it runs: the checks of
 `triage kernels validate` (fences, children, 32-bit offsets) are what there is, and it is said.
 """
 
