@@ -7,7 +7,7 @@
 # right one; on trtllm_mha the launch faults on a SWA pool that is far from exhausted. So
 # what is wrong is the translation, not the allocation. In the lab both builders are
 # SGLang's own and the kernels below them are stood in for. On a GPU two real servers
-# (`triage lab serve`) run with the defect put back: on triton throughout the full traps
+# (`triage lab serve`) run with the defect re-injected: on triton throughout the full traps
 # stay silent, on trtllm_mha the allocator's stay silent and those of the page table fire.
 # Exit code: 1 reproduced, 0 not; all codes and options are in repros/lib/common.sh.
 # Time: about two minutes in the lab, half a minute with --quick.

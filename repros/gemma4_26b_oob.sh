@@ -6,7 +6,7 @@
 # a fault once full-pool ids pass the end of the SWA pool; with the trap an exception at the
 # first wrong launch; --fix state-swap removes both. Where page ids were clamped into the cache
 # instead, the accept length fell from 2.84 to 1.67.
-# The defect is put back first, in the lab and in a real server (`triage lab serve`, Hopper
+# The defect is re-injected first, in the lab and in a real server (`triage lab serve`, Hopper
 # and Blackwell); there a wrong id in mapped memory does not fault, and only the trap sees it.
 # Exit code: 1 reproduced, 0 not; all codes and options are in repros/lib/common.sh.
 # Time: about three minutes in the lab, one with --quick.

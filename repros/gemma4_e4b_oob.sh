@@ -6,7 +6,7 @@
 # With the trap, an exception at that first launch and a dump; `triage explain` names
 # stale SWA state; --fix clamp leaves wrong pages; --fix state-swap removes the failure.
 # The crash needs an SGLang with the defect (May 2026); released wheels have the fix, so it
-# is put back first, in the lab and in a real server (`triage lab serve`, Hopper and
+# is re-injected first, in the lab and in a real server (`triage lab serve`, Hopper and
 # Blackwell). There a wrong id may land in mapped memory: then nothing faults, the answers
 # are wrong, and only the trap says so.
 # Exit code: 1 reproduced, 0 not; all codes and options are in repros/lib/common.sh.

@@ -42,7 +42,7 @@ tell_story() {
     local fault=$1 trapped=$2 clamped=$3 fixed=$4
     say ""
     say "The story, $(sed -n '1s/ (.*//p' "$fault") on $(sed -n '1s/.*\(SGLang [^,]*\),.*/\1/p' "$fault"), CPU lab:"
-    say "  1. defect    $DEFECT put back (sgl-project/sglang#26957)"
+    say "  1. defect    $DEFECT re-injected (sgl-project/sglang#26957)"
     say "  2. untrapped $(sed -n 's/^ *\(ids were first wrong at launch [0-9]*\).*/\1/p' "$fault"), read on and on"
     say "  3. crash     $(sed -n 's/^ *\(fault at launch .*full now\).*/\1/p' "$fault") (emulated)"
     say "  4. trapped   before $(sed -n 's/.*(decode \(launch [0-9]*, layer [0-9]*\).*/\1/p' "$trapped"):$(sed -n 's/^ *\(block_tables.*\)/ \1/p' "$trapped")"

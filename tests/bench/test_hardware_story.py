@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from triage.bench.hardware_story import COMMANDS, told
+from triage.bench.hardware_story import COMMANDS, story
 from triage.lab.server.smoke.results import Results
 from triage.lab.server.smoke.summary import summarise
 
@@ -30,7 +30,7 @@ def evidence(tmp_path) -> Path:
 
 
 def test_every_command_stands_before_what_it_printed(evidence):
-    text, whole = told(evidence)
+    text, whole = story(evidence)
 
     assert whole
     assert [line for line in text.splitlines() if line.startswith("== ")] == [
@@ -43,4 +43,4 @@ def test_every_command_stands_before_what_it_printed(evidence):
 
 def test_a_run_without_the_crash_is_no_story(evidence):
     (evidence / "crash-off/server.log").write_text("clean\n")
-    assert not told(evidence)[1]
+    assert not story(evidence)[1]

@@ -1,4 +1,7 @@
-"""The device checker against the host checks: same counts, same offenders, same safe copy."""
+"""The device checker against the host checks: same counts, same offenders, same safe copy.
+
+Long because every invariant goes through the same two checkers, side by side.
+"""
 
 from __future__ import annotations
 

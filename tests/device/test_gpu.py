@@ -1,4 +1,7 @@
-"""On a real GPU: no sync by CUDA's own count, CUDA graphs, containment, and a real fault."""
+"""On a real GPU: no sync by CUDA's own count, CUDA graphs, containment, and a real fault.
+
+Long because all of it needs the one thing: a GPU, found or skipped for in one place.
+"""
 
 from __future__ import annotations
 

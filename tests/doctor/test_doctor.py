@@ -69,7 +69,7 @@ def test_the_text_fits_forty_lines_and_lists_hooks_only_when_asked(whole):
 
     assert len(short.splitlines()) <= MAX_LINES
     assert "ReqToTokenPool" not in short
-    assert "bound  ReqToTokenPool.write: what a row is told (I20)" in long
+    assert "bound  ReqToTokenPool.write: what is written into a row (I20)" in long
     assert short.splitlines()[0] == "BAD ENVIRONMENT, no server starts with it: bad"
     assert f"{len(found['hooks'])} of {len(found['hooks'])} bind on SGLang" in short
 

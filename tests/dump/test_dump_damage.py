@@ -11,6 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests import dumps_fixture as dumps
+from triage.dump.consistency import MAX_ROWS
 from triage.dump.file import FORMAT_VERSION, MAGIC, decode, encode, read_dump
 from triage.errors import DumpError
 
@@ -190,5 +191,5 @@ def test_a_batch_larger_than_any_table_is_refused_with_the_range():
     from dataclasses import replace
 
     dump = dumps.make_dump(dumps.SMALL)
-    with pytest.raises(DumpError, match=r"batch_size = -1 is outside \[0, 1048576\]"):
+    with pytest.raises(DumpError, match=rf"batch_size = -1 is outside \[0, {MAX_ROWS}\]"):
         encode(replace(dump, backend=replace(dump.backend, batch_size=-1)))

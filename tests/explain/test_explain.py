@@ -1,4 +1,7 @@
-"""Each class is named on its own evidence, and nothing is named on another's."""
+"""Each class is named on its own evidence, and nothing is named on another's.
+
+Long because it is one table of expectations: a class, and the dump that shows it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What another tool saw leads to the table or away from it; what is absent decides nothing."""
+"""What another tool saw leads to the table or away from it; what is absent decides nothing.
+
+Long because each kind of observation is weighed against the same few dumps.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from tests.importers import texts
 from triage.dump.sections import Dump
 from triage.evidence import Evidence
 from triage.explain import explain
-from triage.explain.case import Case
+from triage.explain.case import LaunchCase
 from triage.explain.cause import Cause, Confidence
 from triage.explain.observed import Relation, related
 from triage.explain.together import Input, together, with_observations
@@ -232,7 +235,7 @@ def test_a_row_that_is_wrong_in_a_part_is_not_called_anothers():
 
     # GIVEN a sound launch of which a row names another's pages at every visible entry, or at four
     dump = sound()
-    case = Case.of(dump)
+    case = LaunchCase.of(dump)
     (columns,) = case.seen[2].nonzero()
     (others,) = case.seen[1].nonzero()
     whole, part = case.table.copy(), case.table.copy()
@@ -247,7 +250,7 @@ def test_two_rows_that_name_each_others_page_were_exchanged():
     from tests.explain.test_explain import with_table
 
     dump = sound()
-    case = Case.of(dump)
+    case = LaunchCase.of(dump)
     newest = [int(case.seen[row].nonzero()[0][-1]) for row in (1, 2)]
     one, two = case.table[1, newest[0]], case.table[2, newest[1]]
     # GIVEN the newest pages of two rows in each other's place

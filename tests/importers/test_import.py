@@ -1,4 +1,7 @@
-"""Other tools' files become dumps that show, explain and replay can read; bad ones one sentence."""
+"""Other tools' files become dumps that show, explain and replay can read; bad ones one sentence.
+
+Long because every tool's file is asked the same: a dump of it, or one sentence.
+"""
 
 from __future__ import annotations
 

@@ -73,6 +73,9 @@ KINDS = {
         Failure.EXCEPTION,
     ),
     "peers": (texts.PEERS, Form.PEER, Failure.ENDED),
+    "stopped": (texts.STOPPED, Form.PEER, Failure.STOPPED),
+    "a plugin": (texts.PLUGIN, Form.EXCEPTION, Failure.NOT_LOADED),
+    "a trap of ours": (texts.OURS, Form.TRAP, Failure.TRAPPED),
 }
 
 

@@ -196,6 +196,54 @@ boxDim         (64,32,1,1,1)
 Error: Failed to initialize the TMA descriptor {code}
 """
 
+STOPPED = """\
+[2026-11-03 10:00:20] SIGTERM received. signum=None frame=None. Draining requests and shutting down...
+[2026-11-03 10:00:20] Subprocess scheduler_0 (pid=720) crashed with exit code -15. Triggering SIGQUIT for cleanup...
+[2026-11-03 10:00:20] SIGQUIT received. signum=None, frame=None. It usually means one child failed.
+[2026-11-03 10:00:20] Sleeping 5 seconds before crash diagnostics to let GPU activity settle.
+"""
+
+ABORTED = """\
+[rank0]:[W1103 10:00:20.081473901 CUDAEvent.h:57] Warning: CUDA warning: {words} (function ~CUDAEvent)
+terminate called after throwing an instance of 'c10::AcceleratorError'
+  what():  CUDA error: {words}
+Search for `{name}' in https://docs.nvidia.com/cuda/cuda-runtime-api for more information.
+CUDA kernel errors might be asynchronously reported at some other API call.
+
+Fatal Python error: Aborted
+
+Current thread 0x00007fa72191b140 (most recent call first):
+  File "/srv/sglang/srt/managers/scheduler.py", line 1570 in event_loop_overlap
+
+[2026-11-03 10:00:21] Subprocess scheduler_0 (pid=2099) crashed with exit code -6. Triggering SIGQUIT for cleanup...
+[2026-11-03 10:00:21] SIGQUIT received. signum=None, frame=None. It usually means one child failed.
+"""
+
+PLUGIN = """\
+Failed to execute general plugin: a_plugin
+Traceback (most recent call last):
+  File "/srv/sglang/srt/plugins/__init__.py", line 133, in load_plugins
+    func()
+  File "/srv/a_plugin/plugin.py", line 12, in <module>
+    import cuda.tile as ct
+ModuleNotFoundError: No module named 'cuda.tile'
+[2026-11-03 10:00:09] The server is fired up and ready to roll!
+"""
+
+OURS = """\
+[2026-11-03 10:00:20] Scheduler hit an exception: Traceback (most recent call last):
+  File "/srv/triage/sglang/scheduler/steps.py", line 208, in _fire
+    raise self._failure(error, evidence, report)
+triage.errors.WrongIndexSpace: I2: a live page-table entry is not the page that req_to_token names
+  block_tables[0, 17] = 127, expected 56 of request 8
+  and 1 more in 2 rows
+the output of this step is invalid and was not released
+dump: /var/dumps/WrongIndexSpace-swa.msgpack
+next: triage explain /var/dumps/WrongIndexSpace-swa.msgpack
+
+[2026-11-03 10:00:20] SIGQUIT received. signum=None, frame=None. It usually means one child failed.
+"""
+
 PEERS = """\
 [rank3]:[E1103 10:00:20.000000001 ProcessGroupNCCL.cpp:632] Watchdog caught collective operation timeout: WorkNCCL(SeqNum=9)
 [2026-11-03 10:00:21] Rank 1 scheduler died, exit code -6

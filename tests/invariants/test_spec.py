@@ -65,5 +65,5 @@ def test_state_is_put_back_by_identity():
     changed = check_restored(before, before | {"token_to_kv_pool": object()})
     # THEN only the second is named
     assert check_restored(before, dict(before)) is None
-    assert changed is not None and changed.summary == "token_to_kv_pool not put back"
+    assert changed is not None and changed.summary == "token_to_kv_pool not restored"
     assert check_restored(before, {}) is not None and check_restored({}, before) is not None

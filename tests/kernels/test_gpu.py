@@ -64,9 +64,11 @@ def test_the_compiled_kernel_does_no_fp64(spec: KernelSpec) -> None:
 
 
 def test_a_bench_shape_gives_a_time_for_ours_and_for_the_copy() -> None:
-    from triage_kernels.perf.bench import Plan, bench
+    from triage_kernels.perf.bench import BenchPlan, bench
 
-    plan = Plan(ops=("gemma_rmsnorm_add",), rows=(1024, 1), contenders=("ours", "copy", "empty"))
+    plan = BenchPlan(
+        ops=("gemma_rmsnorm_add",), rows=(1024, 1), contenders=("ours", "copy", "empty")
+    )
     measured = {(m.rows, m.contender): m for m in bench(plan)}
     assert measured[1024, "ours"].of_copy is not None
     assert measured[1, "ours"].over_empty is not None

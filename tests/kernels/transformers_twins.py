@@ -3,6 +3,8 @@
 Everything in fp32, where both sides are free of rounding points and must agree to a few
 units of 2^-24. `test_twins.py` runs this file in a process of its own: importing these
 modules needs operators of torchvision declared, once a process.
+
+Long because each twin is held against its module with the same weights and noise.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Triton's interpreter, hastened: the same numbers from the same kernel, at less cost."""
+"""Triton's interpreter, sped up: the same numbers from the same kernel, at less cost."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ print(json.dumps({"same": plain[:2] == fast[:2], "ratio": fast[2] / plain[2],
 """
 
 
-def test_a_hastened_kernel_gives_the_same_numbers_sooner(tmp_path: Path):
+def test_a_sped_up_kernel_gives_the_same_numbers_sooner(tmp_path: Path):
     # GIVEN a kernel with loads, casts, a device function, a reduction and an int32 overflow
     environment = {**os.environ, "TRITON_INTERPRET": "1"}
-    # WHEN it runs before and after the interpreter was hastened
+    # WHEN it runs before and after the interpreter was sped up
     script = tmp_path / "child.py"  # the interpreter reads a kernel's source from its file
     script.write_text(_CHILD)
     command = [sys.executable, str(script)]

@@ -22,6 +22,6 @@ def test_a_defect_is_shrunk_to_a_short_script_and_called_a_finding(tmp_path):
     # THEN the trap's sentence and a script of few calls are kept
     assert failure["error"].startswith("WrongIndexSpace: I2")
     calls = [line for line in failure["script"].splitlines() if line.startswith("state.")]
-    assert 2 <= len(calls) <= 8 and "Cell(kind='none', page=16, backend='fa3')" in calls[0]
+    assert 2 <= len(calls) <= 8 and "Combination(kind='none', page=16, backend='fa3')" in calls[0]
     # AND the oracles, asked without traps, agree: a finding and no false alarm
     assert failure["oracle"] != "silent"

@@ -14,7 +14,7 @@ from triage.cli import main
 from triage.errors import LabError
 from triage.lab import versions
 from triage.lab.bootstrap import SUPPORTED
-from triage.lab.combinations import Cell, breaks_pages, cells, left_out, pads
+from triage.lab.combinations import Combination, breaks_pages, combinations, left_out, pads
 from triage.lab.soak import SoakReport, lines_of
 
 STEPS = 500  # on each release: 3,000 in all
@@ -36,7 +36,7 @@ def line(number=0, failure=None, steps=30):
 
 
 def test_every_draft_page_size_and_radix_mode_is_drawn():
-    drawn = cells("0.5.18", swa_radix=True)
+    drawn = combinations("0.5.18", swa_radix=True)
     assert {cell.draft for cell in drawn} == {"frozen", "eagle", "none"}
     assert {cell.page for cell in drawn} == {1, 16, 32, 64}
     assert {cell.radix for cell in drawn} == {"on", "off", "none"}
@@ -47,17 +47,17 @@ def test_every_draft_page_size_and_radix_mode_is_drawn():
 
 
 def test_known_wrong_combinations_are_not_drawn_and_said():
-    drawn = cells("0.5.12.post1", swa_radix=True)
+    drawn = combinations("0.5.12.post1", swa_radix=True)
     assert not any(cell.draft == "eagle" and cell.backend == "trtllm_mha" for cell in drawn)
     assert any("I2" in sentence for sentence in left_out("0.5.12.post1"))
     assert len(left_out("0.5.23")) == 1
     # AND windows of broken pages where the unified cache gets them wrong
-    unified = Cell("unified", 16, "trtllm_mha")
+    unified = Combination("unified", 16, "trtllm_mha")
     assert not breaks_pages(unified, "0.5.18") and breaks_pages(unified, "0.5.23")
     assert any("broken pages" in sentence for sentence in left_out("0.5.18"))
     # AND the graph padding that this release gets wrong
     assert not any(pads(cell, "0.5.12.post1") for cell in drawn)
-    assert pads(Cell("frozen", 16, "trtllm_mha"), "0.5.13.post1")
+    assert pads(Combination("frozen", 16, "trtllm_mha"), "0.5.13.post1")
 
 
 def test_the_summary_adds_up_and_tells_alarms_from_findings():

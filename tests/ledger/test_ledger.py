@@ -244,7 +244,7 @@ def test_a_free_list_that_is_put_back_makes_the_ledger_agree_with_it():
     ledger.alloc(np.arange(16, 48), where="alloc")
     saved = [3, 4, 5, 6, 7]
     ledger.alloc(np.arange(48, 80), where="draft")
-    # WHEN the state is put back
+    # WHEN the state is restored
     ledger.restore(saved, where="restore_state")
     # THEN the two agree, and what was held before still is
     assert ledger.audit(saved) == ()

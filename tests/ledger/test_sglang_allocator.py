@@ -155,9 +155,7 @@ class Watched:
     def step_boundary(self) -> None:
         held = [torch.from_numpy(books.state != 0) for books in (self.full, self.swa)]
         for side, books in (("full", self.full), ("swa", self.swa)):
-            free = self.free_pages(side)
-            self.found += books.audit(free.numpy())
-            assert len(free) == len(set(free.tolist()))
+            self.found += books.audit(self.free_pages(side).numpy())
         self.judge(check_mapping(self.mapping, *held, page_size=PAGE))
 
 
@@ -181,6 +179,8 @@ def run(seed: int, events: int) -> Watched:
             count = draw.randint(1, min(2, len(watched.rows)))
             watched.finish(draw.sample(range(len(watched.rows)), count))
         watched.step_boundary()
+        for free in map(watched.free_pages, ("full", "swa")):
+            assert len(free) == len(set(free.tolist()))
     return watched
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from triage.bench.record_table import NotARecord, markdown
 from triage.bench.results import END, RESULTS, TABLES, Table, TableNotMade
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -91,6 +92,38 @@ def test_no_table_is_older_than_what_it_reads():
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert ran.stdout.count("as new as what it reads") == len(TABLES)
+
+
+def test_every_table_of_a_page_of_results_has_its_command():
+    without = []
+    for page in (ROOT / RESULTS).glob("*.md"):
+        text = page.read_text()
+        for table in TABLES.values():
+            if ROOT / table.page == page:
+                assert table.rows(ROOT), f"{page.name} has no place for {table.name}"
+                text = text.replace("\n".join(table.rows(ROOT)), "")
+        if page.name != "README.md" and re.search(r"^\|[-| ]+\|$", text, re.MULTILINE):
+            without.append(page.name)
+    assert without == []
+
+
+@pytest.mark.parametrize("table", [pytest.param(t, id=n) for n, t in TABLES.items() if t.quick])
+def test_a_table_of_a_stored_record_is_what_its_command_prints(table):
+    assert table.rows(ROOT) == table.printed(ROOT), f"python -m triage.bench.results {table.name}"
+
+
+def test_a_row_with_a_cell_too_few_is_no_record():
+    record = {"measured": "2026-11-30", "on": "a CPU", "command": "x", "columns": ["a", ""]}
+    assert markdown({**record, "rows": [["1", "2"]]}).splitlines() == [
+        "| a | |",
+        "|---|---|",
+        "| 1 | 2 |",
+        "Record of 2026-11-30, a CPU: `x`",
+    ]
+    with pytest.raises(NotARecord, match="row 0 has 1 cells, not 2: '1'"):
+        markdown({**record, "rows": [["1"]]})
+    with pytest.raises(NotARecord, match="no rows; a record has measured"):
+        markdown(record)
 
 
 def made(reads: list[str], prints: str) -> Table:

@@ -1,4 +1,4 @@
-"""The recipes of docs/extending.md, each followed with something made up."""
+"""The recipes of docs/extending.md but for the first, each followed with something made up."""
 
 from __future__ import annotations
 

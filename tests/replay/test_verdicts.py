@@ -295,3 +295,55 @@ def test_tables_of_two_widths_are_compared_in_the_wider(narrower):
     # THEN rows that see that column are unknown or differ, and the rest is compared
     error = output_error(dump, None, ids, right, lambda *_: torch.zeros(tokens, 1))
     assert error["rows"] <= len(ids) and error["rows_wrong"] == 0
+
+
+def with_padding(dump, count=3, *, request=0, length=1):
+    """The launch as a graph of more rows runs it; the hook saw the padded batch size only."""
+    tables, rows = dump.tables, len(dump.tables.cache_seqlens) + count
+
+    def padded(ragged):
+        widths = [*np.diff(ragged.offsets), *[1] * count]
+        return Ragged.of(
+            np.vstack([ragged.padded(), np.zeros((count, ragged.padded().shape[1]), np.int32)]),
+            np.asarray(widths),
+        )
+
+    return replace(
+        dump,
+        launch=replace(dump.launch, tensors={}),
+        tables=replace(
+            tables,
+            page_table=padded(tables.page_table),
+            req_to_token=padded(tables.req_to_token),
+            mapping=np.vstack([[[0, 0]], tables.mapping[tables.mapping[:, 0] != 0]]),
+            cache_seqlens=np.append(tables.cache_seqlens, [length] * count).astype(np.int32),
+            req_pool_indices=np.append(tables.req_pool_indices, [request] * count),
+        ),
+        backend=replace(dump.backend, batch_size=rows, padded_batch_size=rows),
+    )
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_padding_that_reads_the_dummy_page_is_no_fault(kernel):
+    # GIVEN a launch with stale ids, in a graph of more rows; its batch size is the padded one
+    dump = with_padding(dumps.make_dump(dumps.SMALL))
+    # WHEN it is replayed as it was, and with the fix
+    before, after = KERNELS[kernel](dump, ""), KERNELS[kernel](dump, "state-swap")
+    # THEN only the rows of requests count: the fault recurs, and the fix leaves nothing wrong
+    assert before.outcome is Outcome.REPRODUCED
+    assert after.outcome is Outcome.NOT_REPRODUCED
+    assert after.exit_code == 0
+    assert not any("dummy" in reason for reason in before.reasons + after.reasons)
+
+
+@pytest.mark.parametrize(
+    ("what", "padding"), [("a request", {"request": 2}), ("a long row", {"length": 30})]
+)
+def test_the_dummy_page_is_a_fault_in_the_row_of_a_request(what, padding):
+    dump = replace(dumps.make_dump(dumps.SMALL, "right"), fault=Evidence("I1", "", ""))
+    dump = with_padding(dump, **padding)
+
+    verdict = deduce(dump)
+
+    assert verdict.figures["identity"]["dummy"] > 0, what
+    assert verdict.outcome is Outcome.REPRODUCED

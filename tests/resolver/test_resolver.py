@@ -1,4 +1,7 @@
-"""The resolver reproduces kernel names and missing-kernel keys that others have published."""
+"""The resolver reproduces kernel names and missing-kernel keys that others have published.
+
+Long because it is a list of what others have published, each with its source.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Checks of SGLang's own numbers, each through its hook on a real class: loud, and silent."""
+"""Checks of SGLang's own numbers, each through its hook on a real class: loud, and silent.
+
+Long because it follows the list of hooks: each is shown loud and silent.
+"""
 
 from __future__ import annotations
 

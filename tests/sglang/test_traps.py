@@ -1,4 +1,7 @@
-"""Each trap fires and stays silent, at SGLang's real backend with the kernel call replaced."""
+"""Each trap fires and stays silent, at SGLang's real backend with the kernel call replaced.
+
+Long because every trap is sprung at one backend, which the fixtures here build.
+"""
 
 from __future__ import annotations
 

@@ -1,10 +1,11 @@
-"""`make torture`: every attack at length, and a page of what came of it.
+"""`make torture`: every attack at length, and a table of what came of it.
 
     python -m tests.torture.long [--reader N] [--importer N] [--kills N] [--every N]
-                                 [--out DIRECTORY] [--page FILE] [--report]
+                                 [--out DIRECTORY] [--report]
 
-Each part is a process of its own and leaves a JSON file in DIRECTORY; --report only makes the
-page of what is there. Without a number a part has its full size; 0 leaves it out.
+Each part is a process of its own and leaves a JSON file in DIRECTORY; --report only prints the
+table of what is there. Without a number a part has its full size; 0 leaves it out. The page of
+results is made of the files under `docs/results/logs/torture` (`triage/bench/results.py`).
 """
 
 from __future__ import annotations
@@ -29,14 +30,12 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--every", type=int, default=1, help="Inject at every Nth call; 0: none.")
     parser.add_argument("--out", type=Path, default=Path("out/torture"))
-    parser.add_argument("--page", type=Path, default=Path("docs/results/torture.md"))
     parser.add_argument("--report", action="store_true")
     wish = parser.parse_args()
     wish.out.mkdir(parents=True, exist_ok=True)
     if not wish.report:
         run(wish)
-    wish.page.write_text(page(wish.out), encoding="utf-8")
-    sys.stdout.write(f"wrote {wish.page}\n")
+    sys.stdout.write(table(wish.out))
 
 
 def run(wish: argparse.Namespace) -> None:
@@ -66,16 +65,9 @@ def run(wish: argparse.Namespace) -> None:
             subprocess.run([*command, "--every", str(wish.every)], stdout=file)
 
 
-def page(directory: Path) -> str:
+def table(directory: Path) -> str:
     """What the parts left in `directory`, as Markdown."""
-    lines = [
-        "# Torture",
-        "",
-        "Made by `make torture` (`python -m tests.torture.long`); `make test` has a short form.",
-        "",
-        "| Attack | Tried | Came of it |",
-        "|---|---|---|",
-    ]
+    lines = ["| Attack | Tried | Came of it |", "|---|---|---|"]
     for name in ("reader", "importer"):
         found = _read(directory / f"{name}.json")
         if found:

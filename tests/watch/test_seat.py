@@ -2,6 +2,8 @@
 
 Backend, pool and batch are plain objects with SGLang's attribute names. Capture is
 simulated by replacing the one predicate, `triage.device.capture.capturing`.
+
+Long because one memory is walked through every way that a launch can come back.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ def subjects() -> dict[str, Callable[[], list[Figure]]]:
         dump_size,
         family_cost,
         flashinfer_replay,
+        large_log,
         replay_speed,
         trap_cost,
         watch_cost,
@@ -28,6 +29,7 @@ def subjects() -> dict[str, Callable[[], list[Figure]]]:
 
     return {
         "cold-start": lambda: cold_start.figures(E4B_DUMP),
+        "large-log": large_log.figures,
         "dump-size": lambda: dump_size.figures(E4B_DUMP),
         "replay-speed": lambda: replay_speed.figures(E4B_DUMP),
         "flashinfer-replay": lambda: flashinfer_replay.figures(FAULT_DUMP),

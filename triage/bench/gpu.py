@@ -45,7 +45,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class StepResult:
     name: str
     exit_code: int
     seconds: float
@@ -121,7 +121,7 @@ def run_all(
     return all(done.get(step.name, {}).get("done") for step in wanted)
 
 
-def run(step: Step, out: Path, limit_s: float) -> Outcome:
+def run(step: Step, out: Path, limit_s: float) -> StepResult:
     """Run one step, its output in `NAME.log`; it is ended with all it started.
 
     One that resumes is done when it ended before its own budget; another when it ended,
@@ -149,7 +149,7 @@ def run(step: Step, out: Path, limit_s: float) -> Outcome:
         done = code != CUT_OFF and seconds < own_s
     else:
         done = code != CUT_OFF or limit_s >= step.limit_s
-    return Outcome(step.name, code, round(seconds, 1), done)
+    return StepResult(step.name, code, round(seconds, 1), done)
 
 
 @click.command()

@@ -208,7 +208,7 @@ def main(
     results = Results(out / kept.name, retry=retry)
     caches = caches or bundled_caches()
     if caches is not None and caches.exists():
-        tell(f"compile caches: {archive.unpack_caches(caches, Path.home())} files put back")
+        tell(f"compile caches: {archive.unpack_caches(caches, Path.home())} files restored")
     written = models(work / "models", here)
     product = product_plugin(work)
     record_of["plugin"] = "folder" if product else "installed"

@@ -32,7 +32,7 @@ COMMANDS = (
 @click.option("--store", is_flag=True, help="Keep it, and make table and transcript of it.")
 def main(folder: Path, store: bool) -> None:
     """Print each command and what it says. Exit code 1 if one of them says nothing."""
-    text, whole = told(folder)
+    text, whole = story(folder)
     click.echo(text)
     if store and whole:
         record = (folder / "summary.json").read_bytes()
@@ -43,7 +43,7 @@ def main(folder: Path, store: bool) -> None:
     raise SystemExit(0 if whole else 1)
 
 
-def told(folder: Path) -> tuple[str, bool]:
+def story(folder: Path) -> tuple[str, bool]:
     """The commands with their output, and whether each of them had any."""
     lines, whole = [], True
     for number, command in enumerate(COMMANDS, 1):

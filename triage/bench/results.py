@@ -10,6 +10,7 @@ that has changed since, the table is stale, and `tests/packaging/test_documents.
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import re
 import shlex
@@ -24,6 +25,7 @@ import click
 from triage.errors import TriageError
 
 RESULTS = Path("docs/results")
+LOGS = RESULTS / "logs"
 END = "<!-- end of table -->"
 
 
@@ -37,15 +39,22 @@ class Table:
 
     command: a shell line from the root of the repository; lines that begin with "|" are kept.
     reads: one line per thing the table must be as new as, in any order.
+    on: the page, where one has several tables; else it has the table's name.
     """
 
     name: str
     command: str
     reads: Callable[[], Iterable[str]]
+    on: str = ""
 
     @property
     def page(self) -> Path:
-        return RESULTS / f"{self.name}.md"
+        return RESULTS / f"{self.on or self.name}.md"
+
+    @property
+    def quick(self) -> bool:
+        """Is it made of a stored record, in a second and on any machine?"""
+        return "docs/results/logs/" in self.command
 
     @property
     def digest(self) -> str:
@@ -72,8 +81,17 @@ class Table:
             raise TableNotMade(f"{self.page} has {places} places for table {self.name}, not one")
         page.write_text(text)
 
+    def rows(self, root: Path) -> list[str]:
+        """The rows that stand on the page."""
+        found = _place(self.name).search((root / self.page).read_text())
+        return [line for line in found[0].splitlines() if line.startswith("|")] if found else []
+
     def make(self, root: Path) -> None:
         """Run the command, which may take minutes, and write what it prints."""
+        self.put(root, self.printed(root))
+
+    def printed(self, root: Path) -> list[str]:
+        """The rows that the command prints. Raises TableNotMade."""
         words = [sys.executable if word == "python" else word for word in shlex.split(self.command)]
         if words[0] == "triage":
             words[:1] = [sys.executable, "-m", "triage"]
@@ -81,7 +99,7 @@ class Table:
         lines = [line for line in done.stdout.splitlines() if line.startswith("|")]
         if done.returncode or not lines:
             raise TableNotMade(f"`{self.command}` ended with {done.returncode}, {len(lines)} rows")
-        self.put(root, lines)
+        return lines
 
 
 def _place(name: str) -> re.Pattern[str]:
@@ -125,7 +143,7 @@ def _captures() -> Iterator[str]:
     for pattern in PATTERNS:
         yield f"{pattern.name} {pattern.chain}: {pattern.what}; {pattern.sglang}; {pattern.ours}"
     for path in sorted(Path("docs/results/logs/fusions-h200").rglob("*.xz")):
-        yield from _file(path)()
+        yield from _files(path)()
 
 
 def _provable() -> Iterator[str]:
@@ -134,13 +152,39 @@ def _provable() -> Iterator[str]:
     yield from PROVABLE
 
 
-def _file(path: Path) -> Callable[[], Iterator[str]]:
-    """A stored record: its digest."""
+def _compiled() -> Iterator[str]:
+    """The source of every Triton function under the ops, and the cases that are compiled."""
+    from triage_kernels.validate.registry import KERNELS
+
+    for path in sorted(Path("kernels/triage_kernels").rglob("*.py")):
+        yield from _jit_sources(path)
+    for spec in KERNELS:
+        yield f"{spec.name}: {', '.join(case.name for case in spec.cases)}"
+
+
+def _jit_sources(path: Path) -> Iterator[str]:
+    source = path.read_text()
+    for node in ast.walk(ast.parse(source)) if "triton.jit" in source else ():
+        if isinstance(node, ast.FunctionDef) and any(
+            ast.unparse(each).startswith("triton.jit") for each in node.decorator_list
+        ):
+            yield f"{path.name} {ast.get_source_segment(source, node)}"
+
+
+def _files(path: Path) -> Callable[[], Iterator[str]]:
+    """A stored record, or each of a folder: its digest."""
 
     def digest() -> Iterator[str]:
-        yield hashlib.sha256(path.read_bytes()).hexdigest()
+        for file in path.iterdir() if path.is_dir() else [path]:
+            yield hashlib.sha256(file.read_bytes()).hexdigest()
 
     return digest
+
+
+def _record(name: str, on: str = "") -> Table:
+    """A table whose figures took hours or a GPU: made of what was stored then."""
+    path = LOGS / f"{name}.json"
+    return Table(name, f"python -m triage.bench.record_table {path}", _files(path), on)
 
 
 _RELEASES = ("0.5.12.post1", "0.5.13.post1", "0.5.14", "0.5.15.post1", "0.5.18", "0.5.23")
@@ -159,10 +203,24 @@ TABLES = {
         Table(
             "gpu-smoke",
             "python -m triage.bench.smoke_table docs/results/logs/gpu-smoke.json.xz",
-            _file(Path("docs/results/logs/gpu-smoke.json.xz")),
+            _files(LOGS / "gpu-smoke.json.xz"),
         ),
         Table("fusions", "python -m triage.bench.fusions_table", _captures),
         Table("kernel-mutants", "triage kernels mutants --markdown -", _defects),
+        Table("kernel-aot", "triage kernels aot --markdown", _compiled),
+        Table(
+            "torture",
+            "python -m tests.torture.long --report --out docs/results/logs/torture",
+            _files(LOGS / "torture"),
+        ),
+        _record("figures"),
+        _record("full-size", on="figures"),
+        _record("soak"),
+        _record("watch-cost"),
+        _record("house"),
+        _record("edges", on="h200"),
+        _record("trap-cost", on="h200"),
+        _record("kernel-bench", on="h200"),
     )
 }
 

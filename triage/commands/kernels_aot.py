@@ -22,6 +22,7 @@ from triage.files.text import echo
     default="fp32",
     help="Type of runtime floats: fp64 is what a launch made by Inductor passes.",
 )
+@click.option("--markdown", "as_markdown", is_flag=True, help="Print a table: a row per op.")
 @JSON
 def aot(
     ops: tuple[str, ...],
@@ -29,22 +30,25 @@ def aot(
     dtypes: tuple[str, ...],
     provider: str,
     floats: str,
+    as_markdown: bool,
     as_json: bool,
 ) -> None:
     """Compile for sm_90, sm_100, sm_103 and sm_120 without a GPU; refuse fp64 and spills."""
     prepare("cuda")
     from triage_kernels.perf.aot import ARCHITECTURES, compile_all
-    from triage_kernels.perf.report import compiled_text
+    from triage_kernels.perf.report import compiled_markdown, compiled_text
 
     wanted = dtypes_of(dtypes or ("bfloat16",))
     results = []
     for compiled in compile_all(ops, archs or ARCHITECTURES, wanted, provider, floats):
         results.append(compiled)
         if not as_json:
-            echo(compiled_text(compiled))
+            echo(compiled_text(compiled), err=as_markdown)
     dirty = sum(not c.clean for c in results)
     if as_json:
         echo(report_json("kernels-aot", [asdict(c) for c in results], indent=1))
+    elif as_markdown and results:
+        echo(compiled_markdown(results))
     else:
         echo(f"{len(results)} compiled, {dirty} with fp64, spills or local memory")
     raise SystemExit(1 if dirty else 0 if results else 3)

@@ -55,10 +55,10 @@ def bench(
     import torch
     from triage_kernels.core.records import append_line, json_lines
     from triage_kernels.perf import report
-    from triage_kernels.perf.bench import CONTENDERS, ROWS, Measurement, Plan
+    from triage_kernels.perf.bench import CONTENDERS, ROWS, BenchPlan, Measurement
     from triage_kernels.perf.bench import bench as run
 
-    plan = Plan(
+    plan = BenchPlan(
         ops=ops,
         variants=variants,
         rows=rows or ROWS,

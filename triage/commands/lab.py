@@ -32,7 +32,7 @@ def lab() -> None:
 @lab.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_scenarios(as_json: bool) -> None:
-    """Scenarios, defects that can be put back, and SGLang releases at hand."""
+    """Scenarios, defects that can be re-injected, and SGLang releases at hand."""
     from triage.lab import versions
     from triage.lab.reinject import REINJECTIONS
     from triage.lab.scenarios import SCENARIOS
@@ -126,7 +126,7 @@ def run(
 
 def _text(report: dict[str, Any]) -> str:
     setup = [report["backend"], f"SGLang {report['sglang']}", f"seed {report['seed']}"]
-    setup += [f"defect {report['reinject']} put back"] if report["reinject"] else []
+    setup += [f"defect {report['reinject']} re-injected"] if report["reinject"] else []
     setup += ["traps on" if report["traps"] else "traps off"]
     setup += [f"fix {name}" for name in report["fixes"]]
     lines = [

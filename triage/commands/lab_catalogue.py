@@ -68,8 +68,8 @@ def _list(as_json: bool) -> None:
         echo(report_json("lab-bugs", known))
         return
     for bug in CATALOGUE.values():
-        origin = "released" if bug.released else "put back"
-        echo(f"{bug.name:32} {'/'.join(bug.invariants):12} {origin:9} {bug.what}")
+        origin = "released" if bug.released else "re-injected"
+        echo(f"{bug.name:32} {'/'.join(bug.invariants):12} {origin:11} {bug.what}")
     echo(f"{len(CATALOGUE)} bugs; triage lab bugs NAME plays one, triage lab matrix all")
 
 

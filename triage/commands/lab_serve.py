@@ -143,7 +143,7 @@ def serve(
         code = 0
         try:
             plan = session.plan(wish, examine() if arch is None else elsewhere(arch))
-            for line in plan.told():
+            for line in plan.sentences():
                 say(line)
             if dry_run:
                 return

@@ -2,7 +2,7 @@
 
 The failure: an armed server that is slower, or that dies of its own guard. The
 rule: at each launch at most one check and one recording per table, none for
-the layers that share it; what the kernels found is told when its copy has
+the layers that share it; what the kernels found is reported when its copy has
 arrived; and what cannot be watched is counted under its reason, never passed
 off as clean.
 
@@ -324,7 +324,7 @@ class Watch:
     def evidence(self, report: StepReport, only: Collection[str] = INVARIANTS) -> Evidence:
         """One step's report as evidence: its cause, its first launch, who was told what.
 
-        only: the invariants that are to be told; the report has at least one of them.
+        only: the invariants that are to be reported; the report has at least one of them.
         """
         counts = {name: n for name, n in report.counts.items() if name in only}
         first = first_of(counts)

@@ -9,6 +9,8 @@ packages print goes to the standard error. Imports nothing before the stage abou
     torch, torchvision, flashinfer, sglang    imported, each for its own answer
     bind         every hook of every family, bound to the SGLang that was imported
     requested    the fixes and fused ops the environment names, resolved as the plugin does
+
+Long because the stages stand in the order in which each may end the process.
 """
 
 from __future__ import annotations

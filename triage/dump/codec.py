@@ -8,6 +8,8 @@ page size, so a table takes two bytes an entry.
 A header is believed only after the bytes behind it were seen: a three-byte
 header may claim 65,535 elements and they nest, so a decoder that allocates as
 it reads can be made to take gigabytes by a small file.
+
+Long because packing and unpacking share one format, and are changed together.
 """
 
 from __future__ import annotations

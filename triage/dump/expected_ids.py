@@ -20,6 +20,7 @@ from triage.dump.footprint import Columns, columns_read
 from triage.dump.sections import Dump, Tables
 
 MAX_QUERY_TOKENS = 1 << 32  # of one row; the offsets of a damaged launch may say anything
+FILL_TOKENS = 1  # SGLang's length of a row that holds no request, before a mode adds to it
 UNKNOWN = -1  # no page of any pool has a negative id
 
 
@@ -124,10 +125,32 @@ def visible(dump: Dump, width: int) -> np.ndarray:
 
 
 def real_rows(dump: Dump) -> int:
-    """Rows of the launch before CUDA-graph padding begins."""
-    assert dump.tables is not None
-    rows = len(dump.tables.cache_seqlens)
-    return rows if dump.backend is None else min(rows, dump.backend.batch_size)
+    """Rows of the launch before CUDA-graph padding begins.
+
+    The recorded batch size tells, where the hook saw the size before padding. Where it saw
+    the padded one, padding is the last rows that have the reserved request 0 and one length
+    that padding can have: the fill value 1, plus the query tokens and the draft step that a
+    mode adds. A longer row of request 0 is a request that was lost, and is judged.
+
+    Source: SGLang's graph input buffers fill `req_pool_indices` with 0 and lengths with
+    `get_cuda_graph_seq_len_fill_value`; row 0 of its request table belongs to nobody.
+    """
+    tables, backend = tables_of(dump), dump.backend
+    rows = len(tables.cache_seqlens)
+    if backend is not None:
+        rows = min(rows, backend.batch_size)
+    requests = tables.req_pool_indices
+    if requests is None or dump.launch is None or not rows or requests[rows - 1] != 0:
+        return rows
+    queries = query_lens(dump)
+    queries = queries if isinstance(queries, int) else int(queries[rows - 1])
+    step = (backend.speculative_step or 0) if backend is not None else 0
+    length = int(tables.cache_seqlens[rows - 1])
+    if not 0 <= length <= FILL_TOKENS + max(queries, 1) + max(step, 0):
+        return rows
+    same = (requests[:rows] == 0) & (tables.cache_seqlens[:rows] == length)
+    last_other = np.flatnonzero(~same)
+    return int(last_other[-1]) + 1 if len(last_other) else 0
 
 
 def tables_of(dump: Dump) -> Tables:

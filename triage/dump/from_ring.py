@@ -7,7 +7,7 @@ checker said of it, comes a dump that shows, explains and replays like any other
 
 What the ring has not is left out and said in `Tables.source`: `req_to_token`, the mapping,
 addresses, and columns that no query sees. The ids I2 demands are known all the same where
-the checker told every offender: an entry it did not name was right.
+the checker reported every offender: an entry it did not name was right.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def _expected(
     offenders: Sequence[Violation],
     complete: bool,
 ) -> Ragged | None:
-    """What I2 demands, as the checker told it; UNKNOWN where it did not judge or did not tell."""
+    """What I2 demands, as the checker reported it; UNKNOWN where it did not judge."""
     told = [v for v in offenders if v.tensor == "block_tables" and v.expected is not None]
     if not entry.get("identity") or not told:
         return None

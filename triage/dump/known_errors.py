@@ -35,7 +35,7 @@ _LEFT = re.compile(
 _TYPE = re.compile(r"[A-Za-z_]\w{0,80}")
 
 
-def told(kind: str, text: str, where: str) -> str:
+def described(kind: str, text: str, where: str) -> str:
     """`RuntimeError left Scheduler.run_event_loop (an illegal memory access was encountered)`.
 
     Args:
@@ -48,5 +48,5 @@ def told(kind: str, text: str, where: str) -> str:
 
 
 def is_told(sentence: str) -> bool:
-    """Was `sentence` made by `told`?"""
+    """Was `sentence` made by `described`?"""
     return _LEFT.fullmatch(sentence) is not None

@@ -71,6 +71,8 @@ class Failure(StrEnum):
     EXCEPTION = "exception"
     TRAPPED = "a trap of this tool fired"
     ENDED = "ended by another process"
+    STOPPED = "stopped by SIGTERM"
+    NOT_LOADED = "a plugin that was not loaded"
     CALL = "no failure: a call that was logged"
     UNKNOWN = "not known"
 

@@ -94,7 +94,7 @@ def _fault(fault: Evidence) -> Evidence:
         # Older dumps hold what the exception said; its type is enough.
         kind = fault.summary.split(":")[0].strip()
         if not known_errors.is_told(fault.summary):
-            summary = known_errors.told(kind, fault.summary, "the scheduler")
+            summary = known_errors.described(kind, fault.summary, "the scheduler")
     return replace(
         fault,
         summary=summary,

@@ -1,6 +1,6 @@
 """From a dump to a named cause, or to "unknown".
 
-Every rule looks at the same `Case` and answers with a `Cause` or None. A rule
+Every rule looks at the same `LaunchCase` and answers with a `Cause` or None. A rule
 names its class with high confidence only on evidence that no other known class
 produces; causes of equal standing are all named, and the reader is told what
 would refute each. To add a class, write one function in a `rules_*` module and
@@ -14,7 +14,7 @@ from typing import Any
 
 from triage.dump.history import CRASH, since
 from triage.dump.sections import Dump
-from triage.explain.case import Case
+from triage.explain.case import LaunchCase
 from triage.explain.cause import Cause, Confidence
 from triage.explain.observed import Related, Relation, related
 from triage.explain.rules_allocation import (
@@ -127,7 +127,7 @@ class Explanation:
 
 def explain(dump: Dump) -> Explanation:
     """Run every rule over `dump`, and weigh what they say against what other tools saw."""
-    case = Case.of(dump)
+    case = LaunchCase.of(dump)
     answers = [rule(dump) for rule in FAULT_RULES]
     if case is not None:
         answers += [rule(case) for rule in RULES]
@@ -138,12 +138,14 @@ def explain(dump: Dump) -> Explanation:
     return Explanation(causes, observed, beside, seen)
 
 
-def _observed(dump: Dump, case: Case | None) -> tuple[str, ...]:
+def _observed(dump: Dump, case: LaunchCase | None) -> tuple[str, ...]:
     """What is wrong by the dump itself."""
     told = tuple(filter(None, (since(dump), _absent(dump))))
     unread = _not_recorded(dump)
     if case is None:
-        return ("the dump holds no launch with its tables", *told, *unread)
+        fault = dump.fault
+        named = (f"{fault.invariant}: {fault.summary}",) if fault.invariant else ()
+        return (*named, "the dump holds no launch with its tables", *told, *unread)
     seen = case.observed()
     if not seen and dump.fault.invariant not in _SHOWN_BY_THE_TABLE:
         seen = (f"{dump.fault.invariant}: {dump.fault.summary}",)

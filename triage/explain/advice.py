@@ -1,7 +1,9 @@
 """What an observation means where no dump lies beside it, what it lacks, and how to get that.
 
-One function per kind of text. Each says what is told and what is not; what is not told is
+One function per kind of text. Each says what the text holds; what it does not hold is
 named as missing with the command that would get it, and never guessed.
+
+Long because it is one list: a function per kind of text, each with its commands.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ WITH_DUMP = "triage explain {source} DUMP"
 class Reading:
     """What one observation tells. Texts are whole sentences.
 
-    attention, ours: of the kernel; None where it is not told. covered: is it a kernel that
+    attention, ours: of the kernel; None where it is not named. covered: is it a kernel that
     the recorded launches can be? families: which checks of this tool see the class.
     """
 
@@ -105,7 +107,7 @@ def _device(seen: Observation) -> Reading:
     says += _nearest(seen)
     commands = _get_it(seen, kernel)
     return Reading(
-        f"{seen.failure.value} in {short(seen.kernel) if seen.kernel else 'a kernel not told'}",
+        f"{seen.failure.value} in {short(seen.kernel) if seen.kernel else 'a kernel not named'}",
         tuple(filter(None, says)),
         tuple(missing) + (("read or write",) if seen.access is Access.UNKNOWN else ()),
         commands,
@@ -137,7 +139,7 @@ def _access(seen: Observation) -> str:
     size = f" of {seen.access_bytes} bytes" if seen.access_bytes else ""
     where = f" of {seen.space} memory" if seen.space else ""
     at = f" at {seen.address:#x}" if seen.address is not None else ""
-    more = "; whether it read or wrote is not told" if seen.access is Access.UNKNOWN else ""
+    more = "; whether it read or wrote is not recorded" if seen.access is Access.UNKNOWN else ""
     return f"{kind}{size}{where}{at}{more}"
 
 
@@ -241,6 +243,11 @@ def _host(seen: Observation) -> Reading:
     values = seen.values
     says = []
     attention = values.get("attention")
+    if "address space" in " ".join(seen.text):
+        says.append(
+            "told as 'operation not supported on global/shared address space': the wrong address "
+            "lay in a window that the GPU keeps for other memory; it is the same fault"
+        )
     if values.get("noticed_at"):
         says.append(f"noticed at {values['noticed_at']}")
     if values.get("library"):
@@ -251,7 +258,7 @@ def _host(seen: Observation) -> Reading:
         says.append(f"under a call of {values['call']}")
     if seen.failure in DEVICE_FAULTS and not values.get("sanitizer"):
         says.append(
-            "CUDA errors are told late: the kernel that faulted ran before that line, unless "
+            "CUDA errors are reported late: the kernel that faulted ran before that line, unless "
             "CUDA_LAUNCH_BLOCKING=1 was set"
         )
     families: tuple[str, ...] = ()
@@ -302,6 +309,22 @@ def _assert(seen: Observation) -> Reading:
 
 
 def _exception(seen: Observation) -> Reading:
+    plugin = seen.values.get("plugin")
+    if seen.failure is Failure.NOT_LOADED:
+        return Reading(
+            f"one process went on without the plugin {plugin}",
+            (f"{seen.values.get('type')}: {seen.values.get('message') or '(no text)'}",),
+        )
+    if seen.values.get("type") == "Fatal Python error":
+        signal = str(seen.values.get("message"))
+        return Reading(
+            f"a process died in its host code: {signal}",
+            ("after a CUDA error this is its echo: C++ aborts where nobody catches the error",)
+            if signal == "Aborted"
+            else (),
+            (),
+            (CONTAIN,),
+        )
     if seen.failure in DEVICE_FAULTS or seen.failure is Failure.OUT_OF_MEMORY:
         return _host(seen)
     values = seen.values
@@ -366,9 +389,9 @@ def _leak(seen: Observation) -> Reading:
     short_of = seen.failure is Failure.LEAK
     what = "lost (in no part of the balance)" if short_of else "counted twice (an over-count)"
     if values.get("busy"):
-        more = "told while requests run, so a request between two states can be what it is"
+        more = "counted while requests run, so a request between two states can be what it is"
     else:
-        more = "told at rest, where every page must be in one part"
+        more = "counted at rest, where every page must be in one part"
     return Reading(
         f"{tokens:,} tokens of the {pool} pool are {what}: {_pages(values)}",
         (balance, more),
@@ -401,7 +424,7 @@ def _canary(seen: Observation) -> Reading:
         f"kv_canary: {pool} slot {values.get('slot')} (position {values.get('position')}) does not "
         "hold the token it was given",
         (
-            f"{values.get('tag')}, {values.get('reason') or 'reason not told'}",
+            f"{values.get('tag')}, {values.get('reason') or 'reason not recorded'}",
             "a write went to a slot that was not its own, or the page was freed or handed out "
             "while held: what is read through a right table is wrong then",
             *(("its slot is an SWA slot, translated already",) if pool == "SWA" else ()),
@@ -465,7 +488,7 @@ def _call(seen: Observation) -> Reading:
         says.append(f"block_tables holds ids from {table.get('min')} to {table['max']}")
         cache = arguments.get("kv_cache")
         if not isinstance(cache, dict) or "shape" not in cache:
-            says.append("how many pages the cache has is not told, so the ids cannot be judged")
+            says.append("how many pages the cache has is not recorded, so the ids cannot be judged")
     missing = ("the values of block_tables and seq_lens",) if values.get("attention") else ()
     return Reading(
         f"FlashInfer logged {seen.count} call{'s' if seen.count != 1 else ''} of "
@@ -491,8 +514,15 @@ def _trap(seen: Observation) -> Reading:
 
 def _peer(seen: Observation) -> Reading:
     whose = seen.values.get("tells_of")
+    if seen.failure is Failure.STOPPED:
+        return Reading(
+            "the server was asked to stop (SIGTERM); exit code -15 is that signal, no fault",
+            seen.text[:1],
+        )
     return Reading(
-        f"told that {whose} ended" if whose else "ended or waited because another process did",
+        f"was notified that {whose} ended"
+        if whose
+        else "ended or waited because another process did",
         seen.text[:1],
     )
 

@@ -21,15 +21,15 @@ from triage.dump.table_form import misread
 from triage.explain.cause import Citation
 
 MAX_CITATIONS = 5
-MATCH_SHARE = 0.95  # of the entries that can tell; the rest may be rewritten between build and dump
+MATCH_SHARE = 0.95  # of the entries that decide; the rest may be rewritten between build and dump
 
 _ABSENT = {"None", "False", ""}
 
 
 class Match(NamedTuple):
-    """How far the table agrees with a hypothesis, over the entries that can tell.
+    """How far the table agrees with a hypothesis, over the entries that decide.
 
-    An entry can tell if the hypothesis and the right id differ there.
+    An entry decides if the hypothesis and the right id differ there.
     """
 
     agreeing: int
@@ -41,7 +41,7 @@ class Match(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class LaunchCase:
     """A launch, its table as passed, and what I2 says about it.
 
     `seen` marks the entries some query of a real row can see, `expected` is
@@ -58,7 +58,7 @@ class Case:
     expected: np.ndarray | None
 
     @classmethod
-    def of(cls, dump: Dump) -> Case | None:
+    def of(cls, dump: Dump) -> LaunchCase | None:
         if dump.launch is None or dump.tables is None:
             return None
         table = dump.tables.page_table.padded(dtype=np.int64)
@@ -122,7 +122,7 @@ class Case:
         return tuple(found)
 
     def swa_state_absent(self) -> bool | None:
-        """Does the backend believe that there is no SWA pool? None if the dump is of two minds."""
+        """Does the backend believe that there is no SWA pool? None: the dump contradicts itself."""
         if self.backend is not None and self.backend.swa_state:
             absent = {value in _ABSENT for value in self.backend.swa_state.values()}
             return absent.pop() if len(absent) == 1 else None

@@ -374,7 +374,7 @@ CLASSES: dict[str, DefectClass] = {
         ),
         _class(
             "state-not-restored",
-            "What a speculative step changes for its duration is not put back.",
+            "What a speculative step changes for its duration is not restored.",
             "The target's backend keeps the draft's pool after an exception.",
             "The restoring code is not in a finally clause.",
             "Put it there.",

@@ -6,6 +6,8 @@ kernel read an address that lies on a page which the table names. A kernel that 
 attention, a write, or an address in none of the launch's caches leads away from it, and then
 no table is named for that fault. What the text or the dump does not hold decides nothing:
 it is "not recorded".
+
+Long because each kind of observation is weighed by the same rule, against one launch.
 """
 
 from __future__ import annotations

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from triage.dump.expected_ids import UNKNOWN
-from triage.explain.case import Case
+from triage.explain.case import LaunchCase
 from triage.explain.cause import Cause, Confidence
 
 _SGLANG = "https://github.com/sgl-project/sglang"
 
 
-def freed_page(case: Case) -> Cause | None:
+def freed_page(case: LaunchCase) -> Cause | None:
     """A token that is still visible has no SWA page: it was evicted or freed too early."""
     gone = _unmapped(case)
     if gone is None:
@@ -30,7 +30,7 @@ def freed_page(case: Case) -> Cause | None:
     )
 
 
-def mapping_lost(case: Case) -> Cause | None:
+def mapping_lost(case: LaunchCase) -> Cause | None:
     """The same from the other side: the page is held, and only its mapping was cleared."""
     gone = _unmapped(case)
     if gone is None:
@@ -48,7 +48,7 @@ def mapping_lost(case: Case) -> Cause | None:
     )
 
 
-def _unmapped(case: Case) -> np.ndarray | None:
+def _unmapped(case: LaunchCase) -> np.ndarray | None:
     """Visible entries whose token has a full-pool slot and no SWA page; None if there are none."""
     if not case.reads_swa or case.ids is None or case.ids.swa is None:
         return None
@@ -56,12 +56,12 @@ def _unmapped(case: Case) -> np.ndarray | None:
     return gone if gone.any() else None
 
 
-def _as_sure(case: Case, gone: np.ndarray) -> Confidence:
+def _as_sure(case: LaunchCase, gone: np.ndarray) -> Confidence:
     """The table that follows the mapping to the dummy page was built after it was cleared."""
     return Confidence.HIGH if bool((case.table[gone] == 0).all()) else Confidence.MEDIUM
 
 
-def _gone(case: Case, gone: np.ndarray) -> tuple[str, ...]:
+def _gone(case: LaunchCase, gone: np.ndarray) -> tuple[str, ...]:
     follows = bool((case.table[gone] == 0).all())
     kept = (
         "and the table follows it to the dummy page" if follows else "and the table still has one"
@@ -72,7 +72,7 @@ def _gone(case: Case, gone: np.ndarray) -> tuple[str, ...]:
     )
 
 
-def page_owned_twice(case: Case) -> Cause | None:
+def page_owned_twice(case: LaunchCase) -> Cause | None:
     """Two visible tokens of different positions have the same page: it was handed out twice.
 
     Requests with a common prefix share a page at the same position, which is legal.
@@ -93,7 +93,7 @@ def page_owned_twice(case: Case) -> Cause | None:
     )
 
 
-def mapping_shares_a_page(case: Case) -> Cause | None:
+def mapping_shares_a_page(case: LaunchCase) -> Cause | None:
     """The same, where the full pages differ: the mapping may take two of them to one SWA page."""
     mask = _shared(case)
     if mask is None or not _by_mapping(case, mask):
@@ -114,7 +114,7 @@ def mapping_shares_a_page(case: Case) -> Cause | None:
 _MAPPING_OR_POOL = ("whether the SWA page was handed out twice, or the mapping is wrong",)
 
 
-def _shared(case: Case) -> np.ndarray | None:
+def _shared(case: LaunchCase) -> np.ndarray | None:
     """Visible entries whose page belongs to a token at another position too; None without one."""
     if case.expected is None:
         return None
@@ -132,13 +132,13 @@ def _shared(case: Case) -> np.ndarray | None:
     return mask
 
 
-def _shared_text(case: Case, mask: np.ndarray) -> str:
+def _shared_text(case: LaunchCase, mask: np.ndarray) -> str:
     assert case.expected is not None
     shared = len(np.unique(case.expected[mask]))
     return f"{shared} pages belong to visible tokens at different positions"
 
 
-def _by_mapping(case: Case, mask: np.ndarray) -> bool:
+def _by_mapping(case: LaunchCase, mask: np.ndarray) -> bool:
     """Are the shared SWA pages those of different full pages?"""
     if case.ids is None or not case.reads_swa:
         return False

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from triage.explain.case import Case
+from triage.explain.case import LaunchCase
 from triage.explain.cause import Cause, Citation, Confidence
 
 _SGLANG = "https://github.com/sgl-project/sglang"
 
 
-def misread_table(case: Case) -> Cause | None:
+def misread_table(case: LaunchCase) -> Cause | None:
     """An int64 or column-sliced table: the launcher checks neither type nor stride."""
     if not case.misread:
         return None
@@ -24,7 +24,7 @@ def misread_table(case: Case) -> Cause | None:
     )
 
 
-def narrow_table(case: Case) -> Cause | None:
+def narrow_table(case: LaunchCase) -> Cause | None:
     """Rows are longer than the table is wide."""
     facts = case.launch.tensors.get("block_tables")
     shape = case.table.shape if facts is None or len(facts.shape) != 2 else facts.shape
@@ -58,7 +58,7 @@ def narrow_table(case: Case) -> Cause | None:
 _WHICH = ("whether the lengths or the table's width are those of the batch",)
 
 
-def lengths_past_the_maximum(case: Case) -> Cause | None:
+def lengths_past_the_maximum(case: LaunchCase) -> Cause | None:
     """Rows are longer than the launch itself says that any is: the lengths may be what is wrong."""
     past = _past_the_maximum(case)
     if not past:
@@ -77,7 +77,7 @@ def lengths_past_the_maximum(case: Case) -> Cause | None:
     )
 
 
-def _past_the_maximum(case: Case) -> int:
+def _past_the_maximum(case: LaunchCase) -> int:
     """Rows beyond `max_seq_len`; 0 where it is not recorded, or taken from the table's width."""
     if case.launch.max_seq_len <= 0 or case.tables.source:
         return 0

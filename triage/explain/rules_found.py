@@ -244,7 +244,7 @@ _EVICTED_EARLY = FoundClass(
     "freed-page",
     "the SWA side of a token is gone while a query can see it (use after free)",
     "an eviction frontier at or before the start of the oldest query's window",
-    "find what evicts ahead of the window: the length it was told, or the window's",
+    "find what evicts ahead of the window: the length it was passed, or the window's",
     (f"{_SGLANG}/pull/22470",),
 )
 _TREE_LIVE = FoundClass(
@@ -284,7 +284,7 @@ _NOT_RESTORED = FoundClass(
     "state-not-restored",
     "speculative state is not what it was before the step",
     "the same object in place after the step",
-    "put back in a finally clause what the step swapped",
+    "restore in a finally clause what the step swapped",
 )
 _TRANSFER = FoundClass(
     "unequal-transfer",

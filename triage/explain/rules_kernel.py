@@ -6,12 +6,12 @@ from triage.dump.history import CRASH
 from triage.dump.kernel_names import kernel_of
 from triage.dump.observation import DEVICE_FAULTS
 from triage.errors import ReplayError
-from triage.explain.case import Case
+from triage.explain.case import LaunchCase
 from triage.explain.cause import Cause, Confidence
 from triage.explain.observed import Relation, related
 
 
-def known_kernel_defect(case: Case) -> Cause | None:
+def known_kernel_defect(case: LaunchCase) -> Cause | None:
     """The table is sound and the call is one that a published kernel defect affects.
 
     Of the kernel that faulted it must be known that it is one of this launch; where no tool

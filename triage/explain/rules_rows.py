@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from triage.dump.expected_ids import UNKNOWN
-from triage.explain.case import MATCH_SHARE, Case
+from triage.explain.case import MATCH_SHARE, LaunchCase
 from triage.explain.cause import Cause, Citation, Confidence
 
 
-def padded_row(case: Case) -> Cause | None:
+def padded_row(case: LaunchCase) -> Cause | None:
     """Only CUDA-graph padding rows hold ids outside the cache."""
     first = case.rows
     if first >= len(case.table) or case.outside().any() or case.wrong().any():
@@ -38,7 +38,7 @@ def padded_row(case: Case) -> Cause | None:
     )
 
 
-def other_requests_row(case: Case) -> Cause | None:
+def other_requests_row(case: LaunchCase) -> Cause | None:
     """A row holds the pages of another row's request: a stale row, or a wrong request index."""
     if case.expected is None or case.misread:
         return None
@@ -88,7 +88,7 @@ def other_requests_row(case: Case) -> Cause | None:
     )
 
 
-def _exchanged(case: Case, single: set[tuple[int, int]]) -> Cause | None:
+def _exchanged(case: LaunchCase, single: set[tuple[int, int]]) -> Cause | None:
     """Two rows are wrong in one entry each, and each names the page that is the other's there.
 
     One entry that names another's page tells less: its page may have been freed and given away.
@@ -120,7 +120,7 @@ def _exchanged(case: Case, single: set[tuple[int, int]]) -> Cause | None:
     )
 
 
-def _part_of_a_row(case: Case, partly: list[tuple[int, int]], mask: np.ndarray) -> Cause:
+def _part_of_a_row(case: LaunchCase, partly: list[tuple[int, int]], mask: np.ndarray) -> Cause:
     """Some entries of a row are another row's and the rest are its own."""
     pairs = ", ".join(f"row {row} in a part row {owner}'s" for row, owner in partly[:4])
     return Cause(
@@ -134,7 +134,7 @@ def _part_of_a_row(case: Case, partly: list[tuple[int, int]], mask: np.ndarray) 
     )
 
 
-def _rows_of_nobody(case: Case) -> Cause | None:
+def _rows_of_nobody(case: LaunchCase) -> Cause | None:
     """The table of a request that has finished, or of none, names the dummy page throughout."""
     wrong = case.wrong()
     mask = wrong & (case.table == 0)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from triage.dump.expected_ids import UNKNOWN, translate
-from triage.explain.case import Case, Match
+from triage.explain.case import LaunchCase, Match
 from triage.explain.cause import Cause, Confidence
 
 _SGLANG = "https://github.com/sgl-project/sglang"
 MANY = 4  # entries that agree and differ from the right ones: fewer may do so by chance
 
 
-def stale_swa_state(case: Case) -> Cause | None:
+def stale_swa_state(case: LaunchCase) -> Cause | None:
     """A draft swapped to the target's pool still holds the SWA state of its own.
 
     Source: sgl-project/sglang#26957.
@@ -54,7 +54,7 @@ def stale_swa_state(case: Case) -> Cause | None:
     )
 
 
-def full_ids_for_another_reason(case: Case) -> Cause | None:
+def full_ids_for_another_reason(case: LaunchCase) -> Cause | None:
     """Full-pool ids reach an SWA layer although the backend's SWA state is right, or not known."""
     match = _full_ids_in_swa(case)
     if match is None or case.swa_state_absent() is True:
@@ -78,7 +78,7 @@ def full_ids_for_another_reason(case: Case) -> Cause | None:
     )
 
 
-def own_pool_draft_translated(case: Case) -> Cause | None:
+def own_pool_draft_translated(case: LaunchCase) -> Cause | None:
     """A draft that owns its pool got ids of the target's mapping.
 
     Source: sgl-project/sglang#25103, sgl-project/sglang#27491.
@@ -108,7 +108,7 @@ def own_pool_draft_translated(case: Case) -> Cause | None:
     )
 
 
-def slots_as_pages(case: Case) -> Cause | None:
+def slots_as_pages(case: LaunchCase) -> Cause | None:
     """Token slots were passed where page ids belong: the division by the page size is missing."""
     if case.ids is None or case.launch.page_size == 1:
         return None
@@ -131,7 +131,7 @@ def slots_as_pages(case: Case) -> Cause | None:
     return None
 
 
-def divided_twice(case: Case) -> Cause | None:
+def divided_twice(case: LaunchCase) -> Cause | None:
     """The page ids were divided by the page size once more."""
     if case.ids is None or case.launch.page_size == 1:
         return None
@@ -164,19 +164,19 @@ def divided_twice(case: Case) -> Cause | None:
 _STATE = "the backend's SWA state"
 
 
-def _state_recorded(case: Case) -> bool:
+def _state_recorded(case: LaunchCase) -> bool:
     if case.backend is not None and case.backend.swa_state:
         return True
     return case.pools is not None and bool(case.pools.table_space)
 
 
-def _right_ids_recorded(case: Case) -> tuple[str, ...]:
+def _right_ids_recorded(case: LaunchCase) -> tuple[str, ...]:
     """The mapping, where the dump lacks it: that full-pool ids are wrong there is then by range."""
     known = case.ids is not None and case.ids.swa is not None
     return () if known else ("the full-to-SWA mapping",)
 
 
-def _full_ids_in_swa(case: Case) -> Match | None:
+def _full_ids_in_swa(case: LaunchCase) -> Match | None:
     """Agreement with full-pool ids if an SWA layer got them, else None."""
     if not case.reads_swa or case.ids is None or case.misread:
         return None
@@ -189,14 +189,14 @@ def _full_ids_in_swa(case: Case) -> Match | None:
     return match
 
 
-def _shown(case: Case, hypothesis: np.ndarray) -> np.ndarray:
+def _shown(case: LaunchCase, hypothesis: np.ndarray) -> np.ndarray:
     """The visible entries that agree with `hypothesis`; only wrong ones, where that is known."""
     agreeing = case.seen & (case.table == hypothesis)
     wrong = agreeing & case.wrong()
     return wrong if wrong.any() else agreeing
 
 
-def _slots(case: Case) -> dict[str, np.ndarray]:
+def _slots(case: LaunchCase) -> dict[str, np.ndarray]:
     """Slots of the page starts by index space, the launch's own space first."""
     assert case.ids is not None
     spaces = {"full-pool": case.ids.slots}
@@ -205,15 +205,18 @@ def _slots(case: Case) -> dict[str, np.ndarray]:
     return dict(sorted(spaces.items(), key=lambda item: (item[0] == "SWA") != case.reads_swa))
 
 
-def _agreement_text(case: Case, match: Match, what: str) -> str:
-    text = f"{match.agreeing} of {match.telling} visible entries that can tell are {what}"
+def _agreement_text(case: LaunchCase, match: Match, what: str) -> str:
+    text = (
+        f"{match.agreeing} of {match.telling} visible entries are {what}, "
+        "counted where that is not the right id"
+    )
     outside = int(case.outside().sum())
     if outside:
         text += f"; {outside} of them are beyond the {case.launch.num_pages} pages of the cache"
     return text
 
 
-def _state_text(case: Case) -> str:
+def _state_text(case: LaunchCase) -> str:
     if case.backend is not None and case.backend.swa_state:
         state = ", ".join(f"{key} = {value}" for key, value in case.backend.swa_state.items())
         return f"the backend's SWA state: {state}"

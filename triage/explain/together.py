@@ -25,7 +25,12 @@ from triage.dump.sections import Dump
 from triage.explain import Explanation, explain
 from triage.explain.advice import Reading, read
 
-_FOLLOW = frozenset({Failure.ENDED, Failure.CALL, Failure.BALANCED, Failure.UNKNOWN})
+_FOLLOW = frozenset(
+    {
+        *(Failure.ENDED, Failure.STOPPED, Failure.CALL, Failure.BALANCED),
+        *(Failure.NOT_LOADED, Failure.UNKNOWN),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,13 @@ class Report:
         found = {explanation.status for _, explanation in self.explanations}
         order = ("named", "ambiguous", "unknown", "clean")
         return next((status for status in order if status in found), "unknown")
+
+    @property
+    def stopped(self) -> bool:
+        """Is a stop that was asked for all that was found? No launch lies beside it."""
+        harmless = {Failure.STOPPED, Failure.NOT_LOADED, Failure.CALL, Failure.BALANCED}
+        failures = {each.failure for each in self.observations}
+        return not self.explanations and Failure.STOPPED in failures and failures <= harmless
 
     @property
     def missing(self) -> tuple[str, ...]:

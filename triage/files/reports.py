@@ -10,7 +10,6 @@ and always whole.
 from __future__ import annotations
 
 import json
-from importlib import resources
 from typing import Any
 
 from triage.files.text import plain
@@ -63,6 +62,8 @@ def report_json(name: str, value: Any, indent: int | None = None) -> str:
 
 def schema_of(name: str) -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of the report `name`."""
+    from importlib import resources  # takes 5 ms to load, and only this needs it
+
     source = resources.files("triage.files") / "schemas" / f"{name}.json"
     found: dict[str, Any] = json.loads(source.read_text(encoding="utf-8"))
     return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from triage.fusions.reader import Capture, Kernel, Launch
+from triage.fusions.reader import Capture, GeneratedLaunch, Kernel
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Pattern:
     chain: int
     sglang: str
     ours: str
-    matches: Callable[[Kernel, Launch, bool], bool]
+    matches: Callable[[Kernel, GeneratedLaunch, bool], bool]
 
 
 def _ops(kernel: Kernel) -> frozenset[str]:
@@ -37,7 +37,7 @@ def _any(kernel: Kernel, *names: str) -> bool:
     return not _ops(kernel).isdisjoint(names)
 
 
-def _of_heads(kernel: Kernel, launch: Launch, moe: bool) -> bool:
+def _of_heads(kernel: Kernel, launch: GeneratedLaunch, moe: bool) -> bool:
     if _chooses(kernel):
         return False
     turns = _any(kernel, "sub", "cos", "sin") and _any(kernel, "index", "cos", "sin", "embedding")
@@ -56,36 +56,36 @@ def _chooses(kernel: Kernel) -> bool:
     return _any(kernel, "softmax", "_softmax", "topk", "moe_forward") or "softmax" in kernel.name
 
 
-def _router(kernel: Kernel, launch: Launch, moe: bool) -> bool:
+def _router(kernel: Kernel, launch: GeneratedLaunch, moe: bool) -> bool:
     return (_chooses(kernel) or _any(kernel, "exp")) and not kernel.scales
 
 
-def _router_input(kernel: Kernel, launch: Launch, moe: bool) -> bool:
+def _router_input(kernel: Kernel, launch: GeneratedLaunch, moe: bool) -> bool:
     return moe and bool(kernel.scales) and not launch.scalars and launch.weights >= 3
 
 
-def _moe_tail(kernel: Kernel, launch: Launch, moe: bool) -> bool:
+def _moe_tail(kernel: Kernel, launch: GeneratedLaunch, moe: bool) -> bool:
     return moe and _tail(kernel, launch, moe)
 
 
-def _tail_next(kernel: Kernel, launch: Launch, moe: bool) -> bool:
+def _tail_next(kernel: Kernel, launch: GeneratedLaunch, moe: bool) -> bool:
     return _tail(kernel, launch, moe) and launch.rows_written >= 2
 
 
-def _tail(kernel: Kernel, launch: Launch, moe: bool) -> bool:
+def _tail(kernel: Kernel, launch: GeneratedLaunch, moe: bool) -> bool:
     return bool(kernel.scales) and launch.scalars > 0
 
 
-def _norm_add_norm(kernel: Kernel, launch: Launch, moe: bool) -> bool:
+def _norm_add_norm(kernel: Kernel, launch: GeneratedLaunch, moe: bool) -> bool:
     return bool(kernel.scales) and launch.weights >= max(2, launch.rows_read)
 
 
-def _norm_add(kernel: Kernel, launch: Launch, moe: bool) -> bool:
+def _norm_add(kernel: Kernel, launch: GeneratedLaunch, moe: bool) -> bool:
     """Each weight norms a row that is added; a compiler may compute an earlier sum again."""
     return bool(kernel.scales) and 1 <= launch.weights < launch.rows_read
 
 
-def _gate(kernel: Kernel, launch: Launch, moe: bool) -> bool:
+def _gate(kernel: Kernel, launch: GeneratedLaunch, moe: bool) -> bool:
     return kernel.uses_tanh and _any(kernel, "select")
 
 
@@ -176,7 +176,7 @@ PATTERNS: tuple[Pattern, ...] = (
 )
 
 
-def pattern_of(kernel: Kernel, launch: Launch, moe: bool) -> Pattern:
+def pattern_of(kernel: Kernel, launch: GeneratedLaunch, moe: bool) -> Pattern:
     """The first pattern that matches: the list goes from special to general.
 
     Args:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from triage.fusions.catalogue import Pattern, has_router, pattern_of
-from triage.fusions.reader import Capture, Kernel, Launch
+from triage.fusions.reader import Capture, GeneratedLaunch, Kernel
 from triage.fusions.sizes import BYTES, count
 
 _VIEWS = frozenset(
@@ -87,7 +87,7 @@ def rank(capture: Capture, layers: int | None = None, tokens: int = 16) -> Ranki
     """
     number, source = (layers, "as given") if layers else _layers(capture)
     moe = has_router(capture)
-    of: dict[str, list[Launch]] = defaultdict(list)
+    of: dict[str, list[GeneratedLaunch]] = defaultdict(list)
     patterns: dict[str, Pattern] = {}
     for launch in capture.launches:
         pattern = pattern_of(capture.kernels[launch.kernel], launch, moe)
@@ -119,7 +119,7 @@ def _layers(capture: Capture) -> tuple[int, str]:
 
 
 def _kernel_rows(capture: Capture, found: dict[str, str], layers: int) -> list[KernelRow]:
-    launches: dict[str, list[Launch]] = defaultdict(list)
+    launches: dict[str, list[GeneratedLaunch]] = defaultdict(list)
     for launch in capture.launches:
         launches[launch.kernel].append(launch)
     return [
@@ -144,7 +144,11 @@ def _is_view(target: str) -> bool:
 
 
 def _pattern_row(
-    pattern: Pattern, launches: Sequence[Launch], capture: Capture, layers: int, tokens: int
+    pattern: Pattern,
+    launches: Sequence[GeneratedLaunch],
+    capture: Capture,
+    layers: int,
+    tokens: int,
 ) -> PatternRow:
     total = sum(launch.reads + launch.writes for launch in launches)
     names = tuple(dict.fromkeys(launch.kernel for launch in launches))
@@ -174,12 +178,12 @@ def _pattern_row(
     )
 
 
-def _by_layer(launches: Sequence[Launch], layers: int) -> list[Sequence[Launch]]:
+def _by_layer(launches: Sequence[GeneratedLaunch], layers: int) -> list[Sequence[GeneratedLaunch]]:
     size = max(1, -(-len(launches) // layers))
     return [launches[i : i + size] for i in range(0, len(launches), size)]
 
 
-def _intermediate(group: Sequence[Launch], elsewhere: set[str]) -> int:
+def _intermediate(group: Sequence[GeneratedLaunch], elsewhere: set[str]) -> int:
     """Bytes that one launch of the group saves: of what one writes and another reads.
 
     What is used `elsewhere` is still written.

@@ -4,6 +4,8 @@ The text is scanned, never executed or imported. A file holds kernels, each unde
 with the operations it was fused from, and one function per graph that allocates buffers
 and launches them; a folder may hold one file per graph or subgraph (vLLM compiles the
 pieces between its attention layers apart).
+
+Long because one scan of the text finds kernels, buffers and launches together.
 """
 
 from __future__ import annotations
@@ -86,7 +88,7 @@ class Touched(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Launch:
+class GeneratedLaunch:
     """A call of a kernel: bytes read and written, each tensor once.
 
     Attributes:
@@ -115,7 +117,7 @@ class Capture:
     """
 
     kernels: dict[str, Kernel] = field(default_factory=dict)
-    launches: list[Launch] = field(default_factory=list)
+    launches: list[GeneratedLaunch] = field(default_factory=list)
     externs: list[str] = field(default_factory=list)
     outside: set[str] = field(default_factory=set)
     files: list[Path] = field(default_factory=list)
@@ -296,7 +298,7 @@ def _arguments(text: str) -> list[str]:
 
 def _launch(
     kernel: Kernel, text: str, shapes: dict[str, str], base: dict[str, str], tokens: int
-) -> Launch:
+) -> GeneratedLaunch:
     arguments = _arguments(text)
     given = arguments[: len(kernel.pointers)]
     numels = [number(a, tokens) for a in arguments[len(given) :] if "=" not in a]
@@ -331,4 +333,4 @@ def _launch(
             shapes_seen["rows_read"] += direction != "out"
             shapes_seen["rows_written"] += direction != "in"
     reads, writes = sum(t.read for t in touched), sum(t.written for t in touched)
-    return Launch(kernel.name, reads, writes, tuple(touched), unknown, **shapes_seen)
+    return GeneratedLaunch(kernel.name, reads, writes, tuple(touched), unknown, **shapes_seen)

@@ -130,8 +130,11 @@ def _directory(directory: Path) -> list[Input]:
     found = [_flashinfer(folder) for folder in folders]
     for path in [path for path in files if path not in inside][:MAX_FILES]:
         try:
+            if path.stat().st_size == 0:
+                found.append(Input(str(path), "an empty file"))
+                continue
             found.append(_file(path))
-        except DumpError as error:
+        except (DumpError, OSError) as error:
             found.append(Input(str(path), _UNREAD, problem=str(error), unread=True))
     if not found:
         raise DumpError(f"{directory} holds no file that could be read")

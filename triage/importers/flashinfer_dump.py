@@ -23,7 +23,7 @@ from triage.dump.flashinfer_api import CONTEXT, DECODE
 from triage.dump.sections import KERNEL_TILE_TOKENS, Dump, Launch, Ragged, Tables
 from triage.errors import DumpError
 from triage.evidence import Evidence, TensorFacts
-from triage.importers.flashinfer_folder import HOW_TO_GET_IT, Call, calls_of, choose
+from triage.importers.flashinfer_folder import HOW_TO_GET_IT, LoggedCall, calls_of, choose
 
 MAX_METADATA_BYTES = 16 << 20
 MAX_INDEX_BYTES = 64 << 20
@@ -52,7 +52,7 @@ def read_level10(directory: Path, cache_shape: tuple[int, int, int, int] | None 
     return read_call(choose(calls), cache_shape)
 
 
-def read_call(call: Call, cache_shape: tuple[int, int, int, int] | None = None) -> Dump:
+def read_call(call: LoggedCall, cache_shape: tuple[int, int, int, int] | None = None) -> Dump:
     """One logged call as a dump; as `read_level10`."""
     directory, metadata = call.directory, call.metadata
     api = call.name.rpartition(".")[2]
@@ -159,7 +159,7 @@ def _dump(
     metadata: dict[str, Any],
     named: dict[str, Any],
     index: dict[str, np.ndarray],
-    call: Call,
+    call: LoggedCall,
 ) -> Dump:
     directory = call.directory
     tensors = {name: facts for name, each in named.items() if (facts := _facts(each)) is not None}

@@ -35,7 +35,7 @@ HOW_TO_GET_IT = (
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class LoggedCall:
     """One logged call. `flush` is its newest flush, 0 where it was not captured in a graph."""
 
     directory: Path
@@ -91,7 +91,7 @@ def is_folder(directory: Path) -> bool:
     )
 
 
-def calls_of(directory: Path) -> list[Call]:
+def calls_of(directory: Path) -> list[LoggedCall]:
     """Every call below `directory`, oldest first; DumpError where there is none."""
     if (directory / "metadata.jsonl").exists():
         return [_call(directory)]
@@ -108,7 +108,7 @@ def calls_of(directory: Path) -> list[Call]:
     return found
 
 
-def choose(calls: list[Call]) -> Call:
+def choose(calls: list[LoggedCall]) -> LoggedCall:
     """The call to read: the newest covered one that did not return, else the newest covered."""
     covered = [call for call in calls if call.covered]
     if not covered:
@@ -127,7 +127,7 @@ def _call_directories(directory: Path) -> list[Path]:
     return [path for path in below if (path / "metadata.jsonl").exists()]
 
 
-def _call(directory: Path) -> Call:
+def _call(directory: Path) -> LoggedCall:
     metadata = read_metadata(directory)
     flushes = _flushes(directory)
     captured = bool(metadata.get("graph_capture")) or bool(flushes)
@@ -135,11 +135,11 @@ def _call(directory: Path) -> Call:
     top = index if type(index) is int else 0
     name = str(metadata.get("function_name", ""))
     newest = max(flushes, default=0)
-    if flushes and (newest > top or not Call(directory, name, metadata).has_inputs):
+    if flushes and (newest > top or not LoggedCall(directory, name, metadata).has_inputs):
         # The top level is rewritten last: a flush beside it may be newer, or the only one.
         below = flushes[newest]
-        return Call(below, name, read_metadata(below), newest, len(flushes), captured)
-    return Call(directory, name, metadata, top or newest, len(flushes), captured)
+        return LoggedCall(below, name, read_metadata(below), newest, len(flushes), captured)
+    return LoggedCall(directory, name, metadata, top or newest, len(flushes), captured)
 
 
 def _flushes(directory: Path) -> dict[int, Path]:

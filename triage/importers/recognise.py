@@ -141,7 +141,15 @@ def _merged(found: list[Observation]) -> list[Observation]:
             first[key] = replace(each, count=before.count + 1)
         else:
             first[key] = replace(_fuller(before, each), count=before.count + each.count)
-    return list(first.values())[:MAX_OBSERVATIONS]
+    return _without_echo(list(first.values()))[:MAX_OBSERVATIONS]
+
+
+def _without_echo(found: list[Observation]) -> list[Observation]:
+    """SGLang answers a SIGTERM with a SIGQUIT of its own, which tells of nothing else."""
+    stopped = min((each.line for each in found if each.failure is Failure.STOPPED), default=None)
+    if stopped is None:
+        return found
+    return [each for each in found if each.failure is not Failure.ENDED or each.line < stopped]
 
 
 def _fuller(first: Observation, second: Observation) -> Observation:

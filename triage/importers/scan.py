@@ -57,6 +57,7 @@ WORDS: tuple[bytes, ...] = (
     b"scheduler died",
     b"sigquit",
     b"SIGQUIT",
+    b"SIGTERM received",
     b"atchdog ",
     b"remote p",
     b"NCCL WARN",
@@ -64,7 +65,8 @@ WORDS: tuple[bytes, ...] = (
 """In the order of how much they tell: where too much is kept, the last ones go."""
 
 _SUSPICIOUS = re.compile(
-    rb"[Ee]rror|ERROR|[Ee]xception|[Ff]ault|FATAL|[Ff]atal|[Aa]bort|[Kk]illed|panic"
+    rb"[Ee]rror(?!\"?\s?[:=]\s?(?:\"\"|null|None|0\b))|ERROR|[Ee]xception|[Ff]ault|FATAL|[Ff]atal"
+    rb"|[Aa]bort|[Kk]illed|panic"
 )
 _PAGE_SIZE = re.compile(rb"\bpage_size=(\d{1,6})\b")
 _BACKEND = re.compile(rb"\b(?:decode_)?attention_backend='(\w{1,40})'")

@@ -154,6 +154,12 @@ def parse_exception(passage: Passage, source: str) -> tuple[Observation | None, 
         failure = Failure.TREE if tree else Failure.EXCEPTION
     elif kind in _TRAPS or "sglang-triage" in text:
         form, failure = Form.TRAP, Failure.TRAPPED
+        dump = _dump_named(passage, last)
+        if dump:
+            values["dump"] = dump
+    plugin = _PLUGIN.search(passage.lines[passage.at - 1].text) if passage.at else None
+    if plugin is not None and failure in (Failure.EXCEPTION, Failure.OTHER_CUDA):
+        failure, values["plugin"] = Failure.NOT_LOADED, plugin["name"]
     first = [line for line in lines if line.text.strip()]
     return (
         Observation(
@@ -168,6 +174,21 @@ def parse_exception(passage: Passage, source: str) -> tuple[Observation | None, 
         ),
         last,
     )
+
+
+_PLUGIN = re.compile(r"Failed to (?:execute|load) \w{1,40} plugin: (?P<name>[\w.-]{1,120})")
+_DUMP = re.compile(r"^\s{0,8}dump: (?P<path>\S{1,400})")
+
+
+def _dump_named(passage: Passage, last: int) -> str:
+    """The dump that a trap's message names, in the lines after its first; empty for none."""
+    for index, line in passage.following():
+        if index > last + 12:
+            break
+        named = _DUMP.search(line.text) if index > last else None
+        if named is not None:
+            return named["path"]
+    return ""
 
 
 _TRAPS = (
@@ -221,17 +242,19 @@ PEER = re.compile(
     r"atchdog caught collective operation timeout|scheduler died|[Rr]eceived sigquit|SIGQUIT"
     r"|closed by (?:local|remote)|remote p(?:eer|rocess)|ncclRemoteError|atchdog thread terminated"
     r"|atchdog timeout|Connection reset by peer|Child process unexpectedly failed"
+    r"|SIGTERM received"
 )
+_STOPPED = re.compile(r"SIGTERM received|crashed with exit code -15\b")
 _WHICH = re.compile(r"[Rr]ank\s?(?P<rank>\d{1,5})")
 
 
 def parse_peer(passage: Passage, source: str) -> Observation:
-    """A line that tells of the end of another process."""
+    """A line that tells of the end of another process, or of a stop that was asked for."""
     text = passage.head.text
     which = _WHICH.search(text)
     return Observation(
         Form.PEER,
-        Failure.ENDED,
+        Failure.STOPPED if _STOPPED.search(text) else Failure.ENDED,
         source,
         passage.head.number,
         passage.logged_rank,
@@ -242,13 +265,13 @@ def parse_peer(passage: Passage, source: str) -> Observation:
 
 
 TRAP = re.compile(r"sglang-triage: (?P<what>.{1,300})")
-_DUMP = re.compile(r"dump: (?P<path>\S{1,400})")
+_DUMP_ANYWHERE = re.compile(r"dump: (?P<path>\S{1,400})")
 
 
 def parse_trap(passage: Passage, source: str) -> Observation | None:
     """A line of this tool's own that names a dump."""
     text = passage.joined(6)
-    dump = _DUMP.search(text)
+    dump = _DUMP_ANYWHERE.search(text)
     if dump is None:
         return None
     return Observation(

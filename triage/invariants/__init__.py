@@ -17,7 +17,7 @@ repeats the hot ones as one Triton kernel and is tested against these.
     lifecycle  I14 I15                  rows, frontiers and windows of requests
     tree       I16                      the radix tree, flattened
     geometry   I13 I19 I21 I24 I25 I27  sizes, transfers, budgets, the workspace
-    spec       I22 I23                  granularity of tables, state that is put back
+    spec       I22 I23                  granularity of tables, state that is restored
 
 I17 needs history and lives in `triage/invariants/ledger.py`. Not checked: I18 (the order of
 work on two streams is not visible to a plugin; its effect shows as I2), and the

@@ -25,7 +25,7 @@ FAMILIES = {
     "lifecycle": "pages, rows, mapping and window from allocation to release",
     "tree": "the radix tree against the mapping, and its locks",
     "graph": "what a replayed CUDA graph is fed",
-    "spec": "what speculative decoding changes and must put back",
+    "spec": "what speculative decoding changes and must restore",
     "geometry": "sizes: pools, integers, budgets, transfers, the workspace",
 }
 """Switched on together by name, in the order of the documentation."""
@@ -403,7 +403,7 @@ CATALOGUE: tuple[Invariant, ...] = (
     Invariant(
         "I23",
         "spec",
-        "views are put back",
+        "views are restored",
         "state that a draft's view changed was left changed",
         ("`frozen_kv_target_view`, `target_kv_pool_view`",),
         "What a draft's view swaps on the backend and on the batch for a step is the same object "

@@ -1,4 +1,4 @@
-"""I22, I23: speculative decoding and page tables: what is converted, and what is put back.
+"""I22, I23: speculative decoding and page tables: what is converted, and what is restored.
 
 The failure: a draft step leaves the target's state changed, or slots pass for
 pages because a table was divided by the page size twice, or not at all.
@@ -102,7 +102,7 @@ def check_restored(
     changed += [name for name in after if name not in before]
     if not changed:
         return None
-    summary = f"{', '.join(changed)} not put back"
+    summary = f"{', '.join(changed)} not restored"
     facts: dict[str, object] = {
         name: [_name(before.get(name)), _name(after.get(name))] for name in changed
     }

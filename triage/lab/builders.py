@@ -47,7 +47,7 @@ class SlotRead:
 
 
 @dataclass(frozen=True, slots=True)
-class TableRead:
+class PageTableRead:
     """What FA3 was passed: a table of page ids. `window_left` is negative without a window."""
 
     k_buffer: Tensor
@@ -57,7 +57,7 @@ class TableRead:
     window_left: int
 
 
-Sink = Callable[[SlotRead | TableRead], None]
+Sink = Callable[[SlotRead | PageTableRead], None]
 
 
 def attention(kind: str, runner: Any, sink: Sink) -> Any:
@@ -125,7 +125,7 @@ def _fa3_kernels(backend: Any, sink: Sink) -> Any:
         if queries is None:
             queries = torch.arange(len(passed["cache_seqlens"]) + 1, dtype=torch.int32)
         sink(
-            TableRead(
+            PageTableRead(
                 passed["k_cache"],
                 passed["page_table"],
                 passed["cache_seqlens"],

@@ -1,7 +1,7 @@
 """What a drawn lifecycle may be: the combinations one release can play, known defects left out.
 
-A cell is one combination of draft or prefix cache, page size and backend. Where a
-release is known to be wrong (the catalogue has it), the cell or its setting is
+A combination is one combination of draft or prefix cache, page size and backend. Where a
+release is known to be wrong (the catalogue has it), the combination or its setting is
 left out and said, so that everything the machine reports is news.
 """
 
@@ -19,8 +19,8 @@ SHORT_LEAVES = ("0.5.18",)
 PAGE_SIZES = (16, 32, 64)
 
 
-class Cell(NamedTuple):
-    """kind: a draft ("frozen", "eagle", "none") or a prefix cache of the second floor."""
+class Combination(NamedTuple):
+    """kind: a draft ("frozen", "eagle", "none") or a prefix cache of the ScheduleBatch driver."""
 
     kind: str
     page: int
@@ -32,7 +32,7 @@ class Cell(NamedTuple):
 
     @property
     def radix(self) -> str:
-        """Prefix cache: "on", "off" through SGLang's own classes, or "none" (lower floor)."""
+        """Prefix cache: "on", "off" through SGLang's own classes, or "none" (pool driver)."""
         return {"swa-radix": "on", "unified": "on", "chunk": "off"}.get(self.kind, "none")
 
     @property
@@ -40,8 +40,8 @@ class Cell(NamedTuple):
         return "" if self.radix == "none" else self.kind
 
 
-def cells(version: str, *, swa_radix: bool) -> tuple[Cell, ...]:
-    """Every cell this SGLang plays. trtllm_mha has no pages of one; FA3 no frozen-KV draft.
+def combinations(version: str, *, swa_radix: bool) -> tuple[Combination, ...]:
+    """Every combination this SGLang plays. trtllm_mha has no pages of one; FA3 no frozen-KV draft.
 
     swa_radix: whether the release has SWARadixCache (up to 0.5.18).
     """
@@ -56,18 +56,18 @@ def cells(version: str, *, swa_radix: bool) -> tuple[Cell, ...]:
             if kind == "eagle" and backend == "trtllm_mha" and version == "0.5.12.post1":
                 continue
             pages = PAGE_SIZES if backend == "trtllm_mha" else (*PAGE_SIZES, 1)
-            found += [Cell(kind, page, backend) for page in pages]
+            found += [Combination(kind, page, backend) for page in pages]
     return tuple(found)
 
 
-def pads(cell: Cell, version: str) -> bool:
-    """Whether the lab draws a captured graph's padded inputs for this cell."""
-    return cell.backend == "trtllm_mha" and version != "0.5.12.post1"
+def pads(combination: Combination, version: str) -> bool:
+    """Whether the lab draws a captured graph's padded inputs for this combination."""
+    return combination.backend == "trtllm_mha" and version != "0.5.12.post1"
 
 
-def breaks_pages(cell: Cell, version: str) -> bool:
-    """Whether the lab draws windows that are no whole number of pages for this cell."""
-    return cell.kind != "unified" or cell.page == 1 or version not in SHORT_LEAVES
+def breaks_pages(combination: Combination, version: str) -> bool:
+    """Whether the lab draws windows that are no whole number of pages for this combination."""
+    return combination.kind != "unified" or combination.page == 1 or version not in SHORT_LEAVES
 
 
 def left_out(version: str) -> list[str]:

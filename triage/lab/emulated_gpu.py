@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from triage.dump.footprint import Footprint
-from triage.lab.flashinfer_stub import Call, EmulatedFault
+from triage.lab.flashinfer_stub import EmulatedFault, InterceptedCall
 from triage.lab.request import LabRequest
 from triage.lab.runtime import Runtime
 from triage.replay.emulator import emulate
@@ -27,7 +27,7 @@ from triage.sglang.launch.call import AttentionCall
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class LaunchRecord:
     """One launch of the run, and how full the pools were."""
 
     launch: int
@@ -53,9 +53,9 @@ class EmulatedGpu:
         self.launches = 0
         self.wrong_launches = 0
         self.peak_swa_fill = 0.0
-        self.first_wrong: Moment | None = None
-        self.fault: Moment | None = None
-        self.on_wrong: Callable[[Moment], None] = lambda moment: None
+        self.first_wrong: LaunchRecord | None = None
+        self.fault: LaunchRecord | None = None
+        self.on_wrong: Callable[[LaunchRecord], None] = lambda moment: None
         self.layer: Any = None
         self.step = 0
         self._role = self._mode = ""
@@ -88,7 +88,7 @@ class EmulatedGpu:
         self._requests = np.array([r.req_pool_idx for r in batch], dtype=np.int64)
         self._seen.clear()
 
-    def launch(self, intercepted: Call) -> torch.Tensor:
+    def launch(self, intercepted: InterceptedCall) -> torch.Tensor:
         """Emulate one launch. Raises EmulatedFault where a GPU would have faulted."""
         self.launches += 1
         call = AttentionCall(intercepted.api, intercepted.arguments)
@@ -173,8 +173,8 @@ class EmulatedGpu:
         for row, length in zip(table, lengths, strict=True):
             self._digest.update(np.ascontiguousarray(row[: -(-length // page)]).tobytes())
 
-    def _moment(self, space: str, entries: int) -> Moment:
-        return Moment(
+    def _moment(self, space: str, entries: int) -> LaunchRecord:
+        return LaunchRecord(
             launch=self.launches,
             step=self.step,
             role=self._role,

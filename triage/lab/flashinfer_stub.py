@@ -26,14 +26,14 @@ class EmulatedFault(TriageError):
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class InterceptedCall:
     """One intercepted FlashInfer call: its name and its arguments, all by keyword."""
 
     api: str
     arguments: dict[str, Any]
 
 
-Sink = Callable[[Call], Any]
+Sink = Callable[[InterceptedCall], Any]
 
 
 class StandInFlashInfer:
@@ -54,7 +54,7 @@ class StandInFlashInfer:
 
     def _entry(self, api: str) -> Callable[..., Any]:
         def launch(**arguments: Any) -> Any:
-            return self.sink(Call(api, arguments))
+            return self.sink(InterceptedCall(api, arguments))
 
         launch.__name__ = launch.__qualname__ = api
         launch.__doc__ = "Stand-in of the lab: emulates the addresses, computes no attention."

@@ -1,8 +1,8 @@
 """Lifecycles drawn by Hypothesis: what breaks is shrunk to a short script.
 
-The rules admit, step and abort requests over SGLang's real pools, on the lower
-floor with every draft and on the second floor with SGLang's own ScheduleBatch and
-prefix caches, with every family of traps armed and the lab's oracles beside them.
+The rules admit, step and abort requests over SGLang's real pools, in the
+pool driver with every draft and in the ScheduleBatch driver with SGLang's own prefix
+caches, with every family of traps armed and the lab's oracles beside them.
 A failure is a sequence of rule calls that Hypothesis makes as short as it can;
 `Failure.script` can be pasted and run. The long run (`soak.py`) is this machine.
 """
@@ -28,7 +28,7 @@ from hypothesis.stateful import (
 )
 
 from triage.errors import LabError, TriageError
-from triage.lab.combinations import TOKEN_WISE, Cell, breaks_pages, cells, pads
+from triage.lab.combinations import TOKEN_WISE, Combination, breaks_pages, combinations, pads
 from triage.lab.process import LabProcess, start
 from triage.lab.rig import Bench
 from triage.lab.runtime import Geometry
@@ -38,13 +38,13 @@ ROWS = 4
 LONGEST_PROMPT, LONGEST_OUTPUT = 96, 48  # of drawn units; see Lifecycles._tokens
 
 _HEADER = """from pathlib import Path
-from triage.lab.combinations import Cell
+from triage.lab.combinations import Combination
 from triage.lab.machine import Lifecycles, begin
 begin(Path("/tmp/trtllm_mha_debug"))
 """
 
 _process: LabProcess | None = None
-_cells: tuple[Cell, ...] = ()
+_combinations: tuple[Combination, ...] = ()
 
 
 @dataclass(slots=True)
@@ -52,7 +52,7 @@ class Tally:
     """What one search played, failing and shrunk examples included."""
 
     examples: int = 0
-    steps: Counter[Cell] = field(default_factory=Counter)
+    steps: Counter[Combination] = field(default_factory=Counter)
     launches: int = 0
     allocator_events: int = 0
     ledger_audits: int = 0  # free lists found equal to the ledger
@@ -83,10 +83,10 @@ def begin(directory: Path, mode: str = "raise") -> LabProcess:
     """The process every machine runs in, all families of traps armed."""
     from triage.lab.matrix import EVERYTHING
 
-    global _process, _cells
+    global _process, _combinations
     _process = start(traps=True, fixes=(), directory=directory, checks=EVERYTHING, mode=mode)
     has_swa_radix = find_spec("sglang.srt.mem_cache.swa_radix_cache") is not None
-    _cells = cells(_process.version, swa_radix=has_swa_radix)
+    _combinations = combinations(_process.version, swa_radix=has_swa_radix)
     return _process
 
 
@@ -98,11 +98,11 @@ class Lifecycles(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.bench: Bench | None = None
-        self.cell: Cell | None = None
+        self.combination: Combination | None = None
         self.admitted = 0
 
     @initialize(
-        cell=st.deferred(lambda: st.sampled_from(_cells)),
+        combination=st.deferred(lambda: st.sampled_from(_combinations)),
         window_pages=st.integers(1, 4),
         beyond=st.booleans(),
         chunk_pages=st.integers(1, 5),
@@ -116,7 +116,7 @@ class Lifecycles(RuleBasedStateMachine):
     )
     def pools(
         self,
-        cell: Cell,
+        combination: Combination,
         window_pages: int,
         beyond: bool,
         chunk_pages: int,
@@ -131,10 +131,10 @@ class Lifecycles(RuleBasedStateMachine):
         if _process is None:
             raise LabError("call begin() first: it binds the traps of this process")
         _process.arm(traps=self.traps, fixes=(), directory=_process.directory)
-        self.cell, page = cell, cell.page
+        self.combination, page = combination, combination.page
         unit = page if page > 1 else 16
         longest = self._tokens(LONGEST_PROMPT) + LONGEST_OUTPUT + 32
-        breaks = beyond and breaks_pages(cell, _process.version)
+        breaks = beyond and breaks_pages(combination, _process.version)
         full = -(-longest // page) * (ROWS - 1) + spare_pages + 1
         scenario = Scenario(
             name="machine",
@@ -155,24 +155,24 @@ class Lifecycles(RuleBasedStateMachine):
             prompt_tokens=self._tokens(LONGEST_PROMPT),
             output_tokens=LONGEST_OUTPUT,
             chunk=unit * chunk_pages,
-            draft=cell.draft,
-            cache=cell.cache,
-            backend=cell.backend,
-            graphs=graphs and pads(cell, _process.version),
-            queued=queued and cell.backend == "trtllm_mha",
+            draft=combination.draft,
+            cache=combination.cache,
+            backend=combination.backend,
+            graphs=graphs and pads(combination, _process.version),
+            queued=queued and combination.backend == "trtllm_mha",
             keeps_rejected=keeps or _process.version in TOKEN_WISE,
         )
         self.bench = Bench(
             _process,
             scenario,
             seed=seed,
-            overlap=overlap or cell.draft == "frozen",
+            overlap=overlap or combination.draft == "frozen",
             audit=True,
         )
 
     def _tokens(self, units: int) -> int:
         """Prompts grow with the page, so that every page size has rows of up to six pages."""
-        page = self.cell.page if self.cell else 16
+        page = self.combination.page if self.combination else 16
         return units * max(page, 16) // 16
 
     @precondition(lambda self: self.bench is not None and self.bench.driver.rows < ROWS)
@@ -216,10 +216,10 @@ class Lifecycles(RuleBasedStateMachine):
             assert self.bench.wrong is None, self.bench.wrong
 
     def teardown(self) -> None:
-        if self.bench is None or self.cell is None:
+        if self.bench is None or self.combination is None:
             return
         _tally.examples += 1
-        _tally.steps[self.cell] += self.bench.driver.step
+        _tally.steps[self.combination] += self.bench.driver.step
         _tally.launches += self.bench.gpu.launches
         _tally.allocator_events += self.bench.audit.events
         if self.traps and _process is not None:
@@ -278,7 +278,7 @@ def _failure(error: BaseException) -> Failure:
 
 def _without_traps(calls: list[str]) -> str:
     """Play a shrunk script again, traps disarmed: the oracles' sentence, or "silent"."""
-    names: dict[str, Any] = {"Lifecycles": Untrapped, "Cell": Cell}
+    names: dict[str, Any] = {"Lifecycles": Untrapped, "Combination": Combination}
     try:
         for call in calls:
             exec(call, names)

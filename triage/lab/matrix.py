@@ -4,7 +4,7 @@ Four runs of every bug, each with fresh pools and the same seed: traps off with
 the lab's oracles, which says when the state was first wrong; all families on;
 only the two range checks, of page ids and of allocated slots, that an earlier trap
 of this kind had (a patch of SGLang, see `importers/trap_file.py`); the fix that
-removes it, with the traps on. Beside them, for a defect that is put back, the same
+removes it, with the traps on. Beside them, for a defect that is re-injected, the same
 workload without it, in which nothing may fire.
 
 A moment is one launch or one call of the allocator; a delay of 0 means that the

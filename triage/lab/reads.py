@@ -24,7 +24,7 @@ from triage.invariants.findings import Findings
 from triage.invariants.lengths import check_lengths
 from triage.invariants.reads import IndexSpace, check_form, check_table
 from triage.invariants.streams import check_slot_stream
-from triage.lab.builders import SlotRead, TableRead
+from triage.lab.builders import PageTableRead, SlotRead
 from triage.lab.emulated_gpu import EmulatedGpu
 from triage.lab.flashinfer_stub import EmulatedFault
 from triage.lab.request import LabRequest
@@ -58,7 +58,7 @@ class BuilderGpu(EmulatedGpu):
         # Triton reads what is cached; the tokens of this forward come as they are.
         self._ends = cached.numpy().astype(np.int64) + ahead
 
-    def read(self, read: SlotRead | TableRead) -> None:
+    def read(self, read: SlotRead | PageTableRead) -> None:
         """One kernel call. Raises TrapError before it, EmulatedFault where memory ends."""
         space = "swa" if self._slides() else "full"
         indices = read.kv_indices if isinstance(read, SlotRead) else read.page_table
@@ -83,10 +83,10 @@ class BuilderGpu(EmulatedGpu):
 
     # -- the oracle --------------------------------------------------------------------
 
-    def _judge(self, read: SlotRead | TableRead, space: str) -> tuple[int, int]:
+    def _judge(self, read: SlotRead | PageTableRead, space: str) -> tuple[int, int]:
         """(entries that are wrong, entries outside the buffer) among those that are read."""
         self.peak_swa_fill = max(self.peak_swa_fill, self._fill("swa"))
-        if isinstance(read, TableRead):
+        if isinstance(read, PageTableRead):
             page = self.runtime.geometry.page_size
             table = read.page_table.numpy().astype(np.int64)
             lengths = read.cache_seqlens.numpy().astype(np.int64)
@@ -121,8 +121,8 @@ class BuilderGpu(EmulatedGpu):
 
     # -- the traps ---------------------------------------------------------------------
 
-    def _trap(self, read: SlotRead | TableRead, space: str) -> None:
-        if isinstance(read, TableRead):
+    def _trap(self, read: SlotRead | PageTableRead, space: str) -> None:
+        if isinstance(read, PageTableRead):
             found, form = self._check_table(read, space)
             if form and "I26" in self.enabled():
                 raise TableForm(form[0])
@@ -151,7 +151,7 @@ class BuilderGpu(EmulatedGpu):
         )
 
     def _check_table(
-        self, read: TableRead, space: str
+        self, read: PageTableRead, space: str
     ) -> tuple[list[Findings], tuple[Evidence, ...]]:
         form = check_form(
             read.page_table,

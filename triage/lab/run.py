@@ -22,7 +22,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to run: scenario, seed, the defect to put back, traps on or off, fixes."""
+    """What to run: scenario, seed, the defect to re-inject, traps on or off, fixes."""
 
     scenario: Scenario
     seed: int = 0

@@ -24,8 +24,8 @@ class Scenario:
     draft: "frozen" (frozen-KV MTP), "eagle" (a draft that owns its pool) or "none".
     keeps_rejected: slots of rejected tokens stay with the request and are used
         again, as SGLang's second speculative worker does; else their pages are freed.
-    cache: "" for the lower floor; "swa-radix", "unified" or "chunk" for SGLang's own
-        ScheduleBatch over that cache (`floor2.py`), without a draft.
+    cache: "" for the pool driver; "swa-radix", "unified" or "chunk" for SGLang's own
+        ScheduleBatch over that cache (`schedule_batch.py`), without a draft.
     graphs: the target's decode and verify get a captured graph's padded inputs (`graph.py`),
         with trtllm_mha.
     backend: whose metadata is built, one of BACKENDS.

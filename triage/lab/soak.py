@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from triage.errors import LabError
-from triage.lab.combinations import Cell
+from triage.lab.combinations import Combination
 
 Progress = Callable[[int, int], None]
 
@@ -36,7 +36,7 @@ class SoakReport:
     allocator_events: int = 0
     ledger_audits: int = 0  # free lists found equal to the ledger
     seconds: float = 0.0
-    cells: Counter[tuple[str, Cell]] = field(default_factory=Counter)
+    cells: Counter[tuple[str, Combination]] = field(default_factory=Counter)
     alarms: list[dict[str, Any]] = field(default_factory=list)
     findings: list[dict[str, Any]] = field(default_factory=list)
 
@@ -52,7 +52,7 @@ class SoakReport:
         for name in _COUNTED:
             setattr(self, name, getattr(self, name) + line[name])
         for kind, page, backend, steps in line["cells"]:
-            self.cells[line["sglang"], Cell(kind, page, backend)] += steps
+            self.cells[line["sglang"], Combination(kind, page, backend)] += steps
         failure = line["failure"]
         if failure is not None:
             found = {"sglang": line["sglang"], "number": line["number"], **failure}

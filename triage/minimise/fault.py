@@ -9,7 +9,7 @@ import numpy as np
 from triage.dump.expected_ids import UNKNOWN
 from triage.dump.sections import Dump
 from triage.evidence import Violation
-from triage.explain.case import Case
+from triage.explain.case import LaunchCase
 from triage.invariants.found import Found
 
 MAX_VIOLATIONS = 4
@@ -17,7 +17,7 @@ MAX_VIOLATIONS = 4
 
 def recount(dump: Dump) -> Dump:
     """`dump` with a fault whose rows and columns are those that are left."""
-    case = Case.of(dump)
+    case = LaunchCase.of(dump)
     if case is None:
         return dump
     outside = case.outside()
@@ -51,6 +51,6 @@ def recount(dump: Dump) -> Dump:
     return replace(dump, fault=fault)
 
 
-def _expected(case: Case, row: int, column: int) -> int | None:
+def _expected(case: LaunchCase, row: int, column: int) -> int | None:
     right = UNKNOWN if case.expected is None else int(case.expected[row, column])
     return None if right == UNKNOWN else right

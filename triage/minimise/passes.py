@@ -13,7 +13,7 @@ import numpy as np
 
 from triage.dump.expected_ids import launch_columns, query_lens, tables_of
 from triage.dump.sections import Dump
-from triage.explain.case import Case
+from triage.explain.case import LaunchCase
 from triage.minimise.cuts import (
     cut_lengths,
     drop_leading,
@@ -49,7 +49,7 @@ def rows(dump: Dump) -> Search:
 
 def aimed(dump: Dump) -> Search:
     """Let a bad entry's page be the last and only one that its row can see."""
-    case = Case.of(dump)
+    case = LaunchCase.of(dump)
     count = len(tables_of(dump).cache_seqlens)
     if case is None or count > MAX_AIMED_ROWS:
         return

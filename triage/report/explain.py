@@ -40,7 +40,7 @@ def print_report(report: Report) -> None:
             console.print(line(f"{given.path}: {given.recognised}", style="bold"))
             if given.problem:
                 console.print(line(f"  {given.problem}"))
-            for text in given.shown:
+            for text in () if report.recognised and len(report.inputs) > 1 else given.shown:
                 console.print(line(f"  | {text.strip()[:200]}", style="dim"))
     _print_ranks(console, report)
     for seen, reading in list(zip(report.observations, report.readings, strict=True))[
@@ -57,12 +57,20 @@ def print_report(report: Report) -> None:
     for note in report.notes:
         console.print(line(note))
     if not report.explanations and report.observations:
-        console.print(line("cause unknown: no launch lies beside it", style="bold yellow"))
+        console.print(line(_without_a_launch(report), style="bold yellow"))
     if not report.explanations and not report.observations and not _told(report):
         console.print(line("unknown: nothing in it is known here", style="bold yellow"))
     if not plain:
         _print_list(console, "missing", report.missing)
         _print_list(console, "next", report.next[:6])
+
+
+def _without_a_launch(report: Report) -> str:
+    if report.stopped:
+        return "no fault is told: the server was stopped"
+    if any(each.values.get("dump") for each in report.observations):
+        return "cause unknown from the log alone: the dump that it names tells more"
+    return "cause unknown: no launch lies beside it"
 
 
 def _told(report: Report) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 from triage.dump.expected_ids import UNKNOWN, launch_columns, query_lens
 from triage.dump.history import moments, since
 from triage.dump.sections import Dump
-from triage.explain.case import Case
+from triage.explain.case import LaunchCase
 from triage.explain.observed import related
 
 MAX_COLUMNS = 12
@@ -25,7 +25,7 @@ def summarise(dump: Dump, *, rows: int | None = None, whole: bool = False) -> di
     rows: how many; ROWS of them if not given, or all where `whole` is asked for.
     whole: leave out no entry of a row that some query can see.
     """
-    case = Case.of(dump)
+    case = LaunchCase.of(dump)
     if rows is None:
         rows = ROWS if case is None or not whole else len(case.table)
     return {
@@ -58,7 +58,7 @@ def _launch(dump: Dump) -> dict[str, Any] | None:
     return launch
 
 
-def _rows(case: Case, count: int, whole: bool) -> list[dict[str, Any]]:
+def _rows(case: LaunchCase, count: int, whole: bool) -> list[dict[str, Any]]:
     wrong, outside = case.wrong(), case.outside()
     bad = wrong | outside
     order = np.argsort(-bad.any(axis=1).astype(np.int8), kind="stable")[:count]
@@ -82,7 +82,7 @@ def _rows(case: Case, count: int, whole: bool) -> list[dict[str, Any]]:
 
 
 def _entries(
-    case: Case, row: int, outside: np.ndarray, wrong: np.ndarray, whole: bool
+    case: LaunchCase, row: int, outside: np.ndarray, wrong: np.ndarray, whole: bool
 ) -> list[dict[str, Any]]:
     """The last visible entries of a row, bad ones before sound ones where not all fit."""
     columns = np.flatnonzero(case.seen[row])

@@ -137,7 +137,7 @@ def _trap_hooks(made: Installed) -> tuple[list[Hook], list[Patch]]:
     if problem := store.problem():
         if config.strict:
             raise InstallError(f"{problem}; {DIRECTORY} names another one")
-        logger.error("sglang-triage: %s; a fault will be told without a dump", problem)
+        logger.error("sglang-triage: %s; a fault will be reported without a dump", problem)
     traps = made.traps = Traps(store, config.checks, config.mode, config.strict, config.kv)
 
     from triage.sglang.launch.attention import AttentionHooks

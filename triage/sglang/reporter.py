@@ -94,7 +94,7 @@ class Reporter:
         path, problem = attempt(
             "writing the dump", lambda: self.store.save(dump, signature), (None, "see the log")
         )
-        note = before + told(path, problem)
+        note = before + dump_sentence(path, problem)
         if path is None:
             return error(dump.fault, note)
         return error(dump.fault, f"{note}\nnext: triage explain {path}", str(path))
@@ -131,7 +131,7 @@ class Reporter:
         )
 
 
-def told(path: Path | None, problem: str) -> str:
+def dump_sentence(path: Path | None, problem: str) -> str:
     """What became of a dump, in one sentence."""
     if path is None:
         return f"no dump was written: {problem}"

@@ -126,7 +126,7 @@ class StateHooks:
         if "I23" in enabled:
             for view in ("frozen_kv_target_view", "target_kv_pool_view"):
                 found += self._present(
-                    f"{VIEWS}.{view}", self._viewed, "views put back (I23)", captured=True
+                    f"{VIEWS}.{view}", self._viewed, "views restored (I23)", captured=True
                 )
         if "I19" in enabled:
             found += self._present(f"{BACKEND}.__init__", self._sized, "draft pool size (I19)")
@@ -142,7 +142,7 @@ class StateHooks:
             )
         if "I20" in enabled and enabled & PAGES_TRACKED:  # a host read a call: not by default
             found += self._present(
-                f"{ROWS}.write", self.rows_written.around_write, "what a row is told (I20)"
+                f"{ROWS}.write", self.rows_written.around_write, "what is written into a row (I20)"
             )
         if "I14" in enabled:
             found += self._present(

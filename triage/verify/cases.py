@@ -15,7 +15,7 @@ from triage.verify import stand_ins
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class CaseResult:
     """ok: the failure did not show. state: plain values, equal where SGLang did the same."""
 
     ok: bool
@@ -26,7 +26,7 @@ class Outcome:
         return {"ok": self.ok, "said": self.said, "state": self.state}
 
 
-def free_swa_pages(chosen: bool = False) -> Outcome:
+def free_swa_pages(chosen: bool = False) -> CaseResult:
     """A request frees one slot of its page, later the rest; then every page is taken."""
     import torch
     from sglang.srt.mem_cache.swa_memory_pool import SWAKVPool
@@ -48,11 +48,11 @@ def free_swa_pages(chosen: bool = False) -> Outcome:
     taken = sorted((free.alloc(free.available_size())[::page] // page).tolist())
     twice = len(taken) - len(set(taken))
     if twice:
-        return Outcome(False, f"{twice} SWA page is handed to two requests", taken)
-    return Outcome(True, "every SWA page is handed out once", taken)
+        return CaseResult(False, f"{twice} SWA page is handed to two requests", taken)
+    return CaseResult(True, "every SWA page is handed out once", taken)
 
 
-def optional_kv(chosen: bool = False) -> Outcome:
+def optional_kv(chosen: bool = False) -> CaseResult:
     """Every layer of E4B goes through the piecewise attention op once."""
     import torch
 
@@ -68,12 +68,12 @@ def optional_kv(chosen: bool = False) -> Outcome:
         except (RuntimeError, TypeError) as error:
             what = str(error).splitlines()[0][:120]
             at = len(context.calls.seen)
-            return Outcome(False, f"layer {at} of {layers} fails: {what}", context.calls.seen)
+            return CaseResult(False, f"layer {at} of {layers} fails: {what}", context.calls.seen)
     said = f"all {layers} layers run, {shared} of them without keys"
-    return Outcome(True, said, context.calls.seen)
+    return CaseResult(True, said, context.calls.seen)
 
 
-def swa_ratio(chosen: bool = False) -> Outcome:
+def swa_ratio(chosen: bool = False) -> CaseResult:
     """Pools of the MoE variant on the memory of the 26B server, and of the dense one."""
     from triage.sglang.fixes.swa_ratio import RATIO
 
@@ -82,18 +82,18 @@ def swa_ratio(chosen: bool = False) -> Outcome:
     sizes = stand_ins.pool_sizes(moe)
     ok = sizes[0] > 2_000_000
     said = f"26B-A4B: {sizes[0]:,} full and {sizes[1]:,} SWA tokens"
-    return Outcome(ok, said, [*sizes, *stand_ins.pool_sizes(dense)])
+    return CaseResult(ok, said, [*sizes, *stand_ins.pool_sizes(dense)])
 
 
-def mm_graphs(chosen: bool = False) -> Outcome:
+def mm_graphs(chosen: bool = False) -> CaseResult:
     """SGLang's decision for 26B-A4B; E4B, whose last layers share keys, must stay refused."""
     plain = stand_ins.has_piecewise_graphs(stand_ins.graph_model(), chosen=chosen)
     shared = stand_ins.has_piecewise_graphs(stand_ins.graph_model(shared=18))
     said = f"piecewise graphs: 26B-A4B {'on' if plain else 'off'}, E4B {'on' if shared else 'off'}"
-    return Outcome(plain and not shared, said, [plain, shared])
+    return CaseResult(plain and not shared, said, [plain, shared])
 
 
-CASES: dict[str, Callable[..., Outcome]] = {
+CASES: dict[str, Callable[..., CaseResult]] = {
     "free-swa-pages": free_swa_pages,
     "optional-kv": optional_kv,
     "swa-ratio": swa_ratio,

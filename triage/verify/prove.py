@@ -1,7 +1,7 @@
 """Prove each fix in processes of its own: lab runs for whole requests, cases for single calls.
 
 The release a fix is proven on is the newest one at hand that has the defect; for the
-defect that no released wheel has, the installed release with the defect put back.
+defect that no released wheel has, the installed release with the defect re-injected.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TIMEOUT_S = 900
 CANNOT_RUN = 3
 
 
-class Plan(NamedTuple):
+class ProofPlan(NamedTuple):
     """Where a case is proven: a release with the defect, and one that never had it.
 
     `without` None: the comparison is with the same thing asked for by flag.
@@ -33,10 +33,10 @@ class Plan(NamedTuple):
 
 
 PLANS = {
-    "free-swa-pages": Plan(("0.5.13.post1", "0.5.12.post1"), "0.5.14"),
-    "optional-kv": Plan(("0.5.12.post1",), "0.5.13.post1"),
-    "swa-ratio": Plan(("",)),
-    "mm-piecewise-graphs": Plan(("",)),
+    "free-swa-pages": ProofPlan(("0.5.13.post1", "0.5.12.post1"), "0.5.14"),
+    "optional-kv": ProofPlan(("0.5.12.post1",), "0.5.13.post1"),
+    "swa-ratio": ProofPlan(("",)),
+    "mm-piecewise-graphs": ProofPlan(("",)),
 }
 """Releases in the order they are tried; "" is the installed one."""
 
@@ -68,7 +68,7 @@ def _state_swap(scenario: str) -> Proof:
     healthy = _lab("", scenario)
     return Proof(
         fix="state-swap",
-        sglang=f"{fault['sglang']}, defect put back",
+        sglang=f"{fault['sglang']}, defect re-injected",
         without=_fault_text(fault) + f"; {_trap_text(trapped)}",
         with_fix=_clean_text(fixed),
         reference="tables of every launch on the same release without the defect",
@@ -86,7 +86,7 @@ def _clamp(scenario: str) -> Proof:
     cost = ClampCost(**found)
     return Proof(
         fix="clamp (comparison only)",
-        sglang=f"{cost.sglang}, defect put back",
+        sglang=f"{cost.sglang}, defect re-injected",
         without=_fault_text(fault),
         with_fix="no fault" if cost.outcome == "clean" else "still faults",
         reference="the right page for every in-window entry",
@@ -139,7 +139,7 @@ def _clean_text(report: dict[str, Any]) -> str:
 # -- single calls ----------------------------------------------------------------------
 
 
-def _case(name: str, plan: Plan) -> Proof:
+def _case(name: str, plan: ProofPlan) -> Proof:
     broken = next((v for v in plan.broken if not v or v in versions.available()), None)
     if broken is None:
         raise LabError(f"{name} is proven on SGLang {plan.broken[0]}, which is not unpacked here")

@@ -23,7 +23,7 @@ from triage_kernels.core.plans import PLANS
 
 
 @dataclass(frozen=True, slots=True)
-class Launch:
+class KernelLaunch:
     """One kernel launch as it was asked for."""
 
     kernel: Any
@@ -77,7 +77,7 @@ _PROGRAMS_PER_PROCESSOR = 2
 # The interpreter runs one program after the other: few large ones take a third of the time.
 INTERPRETED_LANES = 32768
 _override: dict[int, tuple[int, int, int]] = {}
-_recorder: list[Launch] | None = None
+_recorder: list[KernelLaunch] | None = None
 
 
 def row_plan(width: int) -> Plan:
@@ -104,7 +104,7 @@ def planned(width: int, rows: int, block: int, num_warps: int) -> Iterator[None]
 
 
 @contextmanager
-def recording() -> Iterator[list[Launch]]:
+def recording() -> Iterator[list[KernelLaunch]]:
     """Collect launches instead of running them; outputs hold whatever was allocated."""
     global _recorder
     outer, _recorder = _recorder, []
@@ -143,7 +143,7 @@ def launch(
     if 0 in grid:
         return
     if _recorder is not None:
-        _recorder.append(Launch(kernel, grid, args, constants, num_warps, enable_fp_fusion))
+        _recorder.append(KernelLaunch(kernel, grid, args, constants, num_warps, enable_fp_fusion))
     elif interpreting():
         patch_once_a_launch()
         # The interpreter is numpy: it warns where a GPU silently makes inf or NaN.

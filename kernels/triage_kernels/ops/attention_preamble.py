@@ -4,8 +4,10 @@ Norm of query, key and value, rotary embedding of query and key, and the write o
 and value into the KV cache through slot ids. Nobody ships this for the autoregressive
 model; SGLang's fusion of rotary embedding and cache write is disabled there since it
 changed results, which is why the rounding between the norm and the rotation is an
-argument here (`reads`) and the twin is the specification. One launch of three parts, so
-one file: what a query, a key and a value each go through stands beside the others.
+argument here (`reads`) and the twin is the specification.
+
+Long because it is one launch of three parts: what a query, a key and a value each go
+through stands beside the others.
 """
 
 from __future__ import annotations

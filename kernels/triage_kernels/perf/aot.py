@@ -25,7 +25,7 @@ from triton.compiler import ASTSource
 from triton.runtime.jit import JITFunction
 
 from triage_kernels.core.errors import KernelError
-from triage_kernels.core.launch import Launch, recording
+from triage_kernels.core.launch import KernelLaunch, recording
 from triage_kernels.core.models import WIDTHS
 from triage_kernels.core.spec import Case, KernelSpec
 from triage_kernels.validate.providers import Unavailable, resolve
@@ -89,7 +89,7 @@ def _tool(name: str) -> Path:
 
 
 def signature(
-    launch: Launch, floats: str = "fp32"
+    launch: KernelLaunch, floats: str = "fp32"
 ) -> tuple[dict[str, str], dict[str, Any], dict[tuple[int, ...], list[Any]]]:
     """Types, constants and alignment of a launch, as Triton would specialise it.
 
@@ -145,11 +145,11 @@ def launches(
     dims: Mapping[str, int],
     dtype: torch.dtype,
     call: Callable[..., Any] | None = None,
-) -> list[Launch]:
+) -> list[KernelLaunch]:
     """What our launcher, or a foreign `call`, would launch: each compilation once."""
     if call is None:
         assert spec.fused is not None
-        found: dict[str, Launch] = {}
+        found: dict[str, KernelLaunch] = {}
         for rows in _ROWS:
             with recording() as written:
                 spec.fused(**spec.make(dims, rows, dtype, torch.Generator().manual_seed(0)))
@@ -157,11 +157,11 @@ def launches(
                 found.setdefault(repr((each.constants, each.num_warps)), each)
         return list(found.values())
     args = spec.make(dims, _ROWS[0], dtype, torch.Generator().manual_seed(0))
-    foreign: list[Launch] = []
+    foreign: list[KernelLaunch] = []
 
     def note(kernel: Any, *positional: Any, grid: Any, warmup: bool, **options: Any) -> None:
         warps = options.pop("num_warps", 4)
-        foreign.append(Launch(kernel, tuple(grid), positional, options, warps))
+        foreign.append(KernelLaunch(kernel, tuple(grid), positional, options, warps))
 
     with mock.patch.object(JITFunction, "run", note):
         call(**args)
@@ -169,7 +169,7 @@ def launches(
 
 
 def compile_launch(
-    launch: Launch, arch: int, floats: str = "fp32", instrumentation: str = ""
+    launch: KernelLaunch, arch: int, floats: str = "fp32", instrumentation: str = ""
 ) -> Any:
     """Compile what a launch would run; runs on no GPU and launches nothing.
 

@@ -74,7 +74,7 @@ class Measurement:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class BenchPlan:
     """What to measure; empty means everything, in an order that puts the likely questions first."""
 
     ops: tuple[str, ...] = ()
@@ -97,7 +97,7 @@ class Plan:
                     raise UnknownNameError(f"no {kind} {name!r}; there are: {', '.join(known)}")
 
 
-def bench_cases(spec: KernelSpec, plan: Plan) -> list[Case]:
+def bench_cases(spec: KernelSpec, plan: BenchPlan) -> list[Case]:
     """Cases of the wanted variants, the largest models first.
 
     By default the 26B and 31B models, or the largest that has the op, and of each one
@@ -183,7 +183,7 @@ def _replay_each(ready: dict[str, list[Call]]) -> dict[str, Timing]:
     return replayed(capturable)
 
 
-def bench(plan: Plan, done: frozenset[tuple[Any, ...]] = frozenset()) -> Iterator[Measurement]:
+def bench(plan: BenchPlan, done: frozenset[tuple[Any, ...]] = frozenset()) -> Iterator[Measurement]:
     """Measure shape by shape until done or out of time.
 
     Row counts are the outer loop: every op at 8192 rows comes before any at one row. All
@@ -212,7 +212,7 @@ def bench(plan: Plan, done: frozenset[tuple[Any, ...]] = frozenset()) -> Iterato
             slowest = max(slowest, time.monotonic() - began)
 
 
-def _shapes(plan: Plan) -> Iterator[tuple[int, KernelSpec, Case]]:
+def _shapes(plan: BenchPlan) -> Iterator[tuple[int, KernelSpec, Case]]:
     for rows in plan.rows:
         for spec in OURS:
             if not plan.ops or spec.name in plan.ops:
@@ -221,7 +221,7 @@ def _shapes(plan: Plan) -> Iterator[tuple[int, KernelSpec, Case]]:
 
 
 def _shape_or_reason(
-    spec: KernelSpec, case: Case, rows: int, plan: Plan, missing: list[str]
+    spec: KernelSpec, case: Case, rows: int, plan: BenchPlan, missing: list[str]
 ) -> Iterator[Measurement]:
     names = [*missing, *(n for n in _BESIDE if n not in missing)]
     try:

@@ -19,6 +19,24 @@ def compiled_text(compiled: Compiled) -> str:
     )
 
 
+def compiled_markdown(results: Sequence[Compiled]) -> str:
+    """One row per op: how many were compiled, and the range of what they take."""
+    lines = [
+        "| kernel | compiled | registers | shared bytes | spills, fp64, local |",
+        "|---|---|---|---|---|",
+    ]
+    for op in dict.fromkeys(compiled.op for compiled in results):
+        of_op = [compiled for compiled in results if compiled.op == op]
+        registers = [compiled.registers for compiled in of_op]
+        shared = max(compiled.shared_bytes for compiled in of_op)
+        dirty = sum(not compiled.clean for compiled in of_op)
+        lines.append(
+            f"| {op} | {len(of_op)} | {min(registers)} to {max(registers)} | up to {shared} | "
+            f"{f'in {dirty}' if dirty else 'none'} |"
+        )
+    return "\n".join(lines)
+
+
 def _number(value: float | None, form: str) -> str:
     return "" if value is None else format(value, form)
 

@@ -54,7 +54,7 @@ def test_with_it_every_layer_runs_and_only_padding_is_left_out(context, fixed, m
     assert [without for _, without, *_ in calls] == [i >= layers - shared for i in range(layers)]
     assert {call[2:] for call in calls if call[1]} == {(TOKENS, False)}
     assert out[:TOKENS].eq(2).all()
-    assert len(context.forward_batch.out_cache_loc) == PADDED  # put back
+    assert len(context.forward_batch.out_cache_loc) == PADDED  # restored
     assert fixed.uses == shared
 
 

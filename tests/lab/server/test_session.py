@@ -24,7 +24,9 @@ def wish(tmp_path: Path, **more) -> session.Wish:
 
 
 def test_the_plan_says_what_is_served_and_each_reason(tmp_path):
-    told = session.plan(wish(tmp_path, mtp=True, small=True, fixes=("state-swap",)), H200).told()
+    told = session.plan(
+        wish(tmp_path, mtp=True, small=True, fixes=("state-swap",)), H200
+    ).sentences()
     assert told[0] == "E4B (small) on NVIDIA H200 (sm_90), SGLang 0.5.14"
     text = "\n".join(told)
     assert "global_head_dim is 256 instead of 512" in text

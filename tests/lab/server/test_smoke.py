@@ -1,4 +1,7 @@
-"""The smoke's machinery with scripted servers: cells kept, gone on from, cut off, never lost."""
+"""The smoke's machinery with scripted servers: cells kept, gone on from, cut off, never lost.
+
+Long because each job is played on one scripted server, built once at the top.
+"""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def test_a_checkpoint_is_served_as_it_is_and_nothing_is_made(checkpoint, tmp_pat
     words = found.server_flags
     assert words[words.index("--speculative-draft-model-path") + 1] == str(checkpoint)
     assert "--load-format" not in words
-    assert str(checkpoint) in found.told()[0]
+    assert str(checkpoint) in found.sentences()[0]
     assert not found.notes
 
 

@@ -1,7 +1,7 @@
 """The catalogue: named defects that prove what the traps see.
 
     bug         what an entry is
-    released    as released wheels have them, nothing is put back
+    released    as released wheels have them, nothing is re-injected
     tables      page tables and lengths
     allocation  allocators, mapping, request rows
     state       speculative state, sizes, workspace

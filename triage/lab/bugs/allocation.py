@@ -1,4 +1,4 @@
-"""Defects of allocators, mapping and request rows, put back one at a time.
+"""Defects of allocators, mapping and request rows, re-injected one at a time.
 
 A defect of SGLang's own function stands below the hooks on it; a defect of its
 caller stands above them, where the caller is.
@@ -20,7 +20,7 @@ from triage.lab.bugs.bug import SGLANG, Bug, Harmed, small
 from triage.lab.patching import replaced
 
 _PLAIN = small(draft="none")
-_RELEASING = small(keeps_rejected=False)
+_RELEASING = small(keeps_rejected=False, draft="eagle")
 
 
 def swa_allocator() -> Any:
@@ -258,6 +258,7 @@ ALLOCATION = (
         ("I6", "I4"),
         inject=_token_wise,
         scenario=_RELEASING,
+        overlap=False,  # no worker that releases rejected tokens runs under overlap
         applies=_already_page_wise,
         cause="stale-mapping",
     ),
@@ -281,7 +282,7 @@ ALLOCATION = (
     Bug(
         "page-past-the-end",
         "the free list holds a page beyond the pool",
-        "put back here: bound of size instead of size + page_size",
+        "re-injected here: bound of size instead of size + page_size",
         ("I20", "I5"),
         inject=_pages_from(1, 3),
         cause="illegal-allocation",

@@ -256,7 +256,7 @@ SECOND_AUTHOR_ALLOCATION = (
     Bug(
         "evicted-from-the-row-before",
         "SWA eviction frees the pages of the request in the row before",
-        "put back here: index of the row off by one",
+        "re-injected here: index of the row off by one",
         ("I15", "I1", "I17", "I6"),
         inject=_the_row_before,
         scenario=small(requests=6, output_tokens=60),
@@ -278,7 +278,7 @@ SECOND_AUTHOR_ALLOCATION = (
     Bug(
         "row-written-one-late",
         "a decode writes its slot into req_to_token one position too far",
-        "put back here: the length with the new token taken for its position",
+        "re-injected here: the length with the new token taken for its position",
         ("I20", "I14", "I3", "I1"),
         inject=_row_written_one_late,
         scenario=small(draft="none"),
@@ -306,7 +306,7 @@ SECOND_AUTHOR_ALLOCATION = (
     Bug(
         "mapping-shifted-by-one",
         "alloc_extend maps every full slot to the SWA slot of the token before",
-        "put back here: legal ids, injective, but not page preserving",
+        "re-injected here: legal ids, injective, but not page preserving",
         ("I4", "I8"),
         inject=_shifted_by_one,
         scenario=small(draft="none"),
@@ -341,7 +341,7 @@ SECOND_AUTHOR_ALLOCATION = (
     Bug(
         "aborted-in-flight",
         "an abort frees a request's slots while its step is under way",
-        "put back here: an abort between draft and verify",
+        "re-injected here: an abort between draft and verify",
         ("I17", "I1", "I5"),
         inject=_abort_in_flight,
         cause="freed-page",

@@ -170,7 +170,7 @@ SECOND_AUTHOR = (
     Bug(
         "chunk-offsets-of-the-keys",
         "a chunk behind a prefix is given the key offsets as its query offsets",
-        "put back here: the branch for a prefix in init_forward_metadata is missing",
+        "re-injected here: the branch for a prefix in init_forward_metadata is missing",
         ("I12",),
         inject=spoiled(_offsets_of_the_keys),
         scenario=small(draft="none", chunk=40),
@@ -179,7 +179,7 @@ SECOND_AUTHOR = (
     Bug(
         "write-slots-of-the-last-verify",
         "SWA layers of a verify write at the slots of the verify before",
-        "put back here: the snapshot that 0.5.18 guards by an assertion is not refreshed",
+        "re-injected here: the snapshot that 0.5.18 guards by an assertion is not refreshed",
         ("I3",),
         inject=_write_slots_of_the_last_verify,
         applies=has_write_snapshot,

@@ -144,7 +144,7 @@ SECOND_AUTHOR_TREE = (
     Bug(
         "shared-prefix-freed-at-finish",
         "insert frees the prefix that the tree gave to the request as if it were a duplicate",
-        "put back here: prev_prefix_len is not forwarded, its default is 0",
+        "re-injected here: prev_prefix_len is not forwarded, its default is 0",
         ("I16", "I17", "I6", "I5"),
         inject=_prefix_length_lost,
         scenario=_TREE,
@@ -177,7 +177,7 @@ SECOND_AUTHOR_TREE = (
     Bug(
         "prefix-not-locked",
         "the tree evicts a prefix that a running request reads",
-        "put back here: locks are not taken",
+        "re-injected here: locks are not taken",
         ("I16", "I17", "I1"),
         inject=_no_locks,
         scenario=_PRESSED,

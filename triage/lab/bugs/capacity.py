@@ -130,7 +130,7 @@ ROOM = (
     Bug(
         "slots-in-a-narrow-type",
         "the request table's integers are too small for the pool's slots",
-        "put back here: slots of a large pool past their integer type",
+        "re-injected here: slots of a large pool past their integer type",
         ("I21",),
         inject=_narrow_type,
         cause="offset-overflow",
@@ -138,7 +138,7 @@ ROOM = (
     Bug(
         "budget-in-bare-tokens",
         "admission reserves tokens where whole pages are taken",
-        "put back here: the rounding and the page to spare of _update_prefill_budget",
+        "re-injected here: the rounding and the page to spare of _update_prefill_budget",
         ("I25",),
         inject=_bare_tokens,
         scenario=small(draft="none", cache="unified", prompt_tokens=77),

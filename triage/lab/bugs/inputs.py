@@ -245,7 +245,7 @@ INPUTS = (
     Bug(
         "load-back-comes-short",
         "the host cache loads into fewer slots than it reads",
-        "put back here: HiCacheController.load takes the allocator's answer as it is",
+        "re-injected here: HiCacheController.load takes the allocator's answer as it is",
         ("I24",),
         inject=_a_page_short,
         play=_load_back,

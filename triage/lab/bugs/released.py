@@ -1,4 +1,4 @@
-"""Defects that released wheels have as they are: nothing is put back.
+"""Defects that released wheels have as they are: nothing is re-injected.
 
 Each says on which SGLang it can be played by looking at the code, so that a
 release that has it fixed drops out by itself.
@@ -237,6 +237,7 @@ RELEASED = (
         f"{SGLANG}/pull/27779",
         ("I6", "I4"),
         scenario=small(keeps_rejected=False),
+        overlap=False,  # no worker that releases rejected tokens runs under overlap
         released=True,
         fix="free-swa-pages",
         applies=_frees_by_token,

@@ -174,7 +174,7 @@ TABLES = (
     Bug(
         "int64-table",
         "the table is int64 and read as int32",
-        "put back here: trtllm-gen checks no type",
+        "re-injected here: trtllm-gen checks no type",
         ("I26",),
         inject=spoiled(_int64),
         cause="misread-table",
@@ -182,7 +182,7 @@ TABLES = (
     Bug(
         "strided-table",
         "the table is a slice of a wider one and read as packed rows",
-        "put back here: trtllm-gen takes no row stride",
+        "re-injected here: trtllm-gen takes no row stride",
         ("I26",),
         inject=spoiled(_strided),
         cause="misread-table",

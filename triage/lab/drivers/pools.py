@@ -7,7 +7,7 @@ request that finished takes part in one more step.
 By hand, because SGLang's scheduler needs a model: admission, chunking, the
 order of draft and verify, the random number of accepted tokens, the release of
 rejected tokens, finish. Eviction from the sliding window is SGLang's own
-function. Everything is deterministic from the seed. `floor2.py` drives SGLang's
+function. Everything is deterministic from the seed. `schedule_batch.py` drives SGLang's
 own ScheduleBatch and radix caches instead.
 
 Long because it is one scheduler: admission, chunks, drafts and ends share its requests.

@@ -1,10 +1,10 @@
-"""The second floor: SGLang's own requests, batches, admission and radix caches.
+"""The ScheduleBatch driver: SGLang's own requests, batches, admission and radix caches.
 
 `Req`, `ScheduleBatch` (extend, decode, eviction from the window, retraction,
 filter, merge), `PrefillAdder` and the radix or chunk cache are SGLang's; so is
 the release of a finished request. By hand stays what a scheduler process does
 around them: the loop, the next token (drawn, not computed), and when a request
-is done. No speculation here: the lower floor drives the drafts.
+is done. No speculation here: the pool driver has the drafts.
 
 Long because it is one scheduler, around SGLang's own requests and batches.
 """
@@ -80,7 +80,7 @@ def _component_types() -> Any:
 
 
 class Scheduler:
-    """Runs one scenario on the second floor. `step` counts decode steps."""
+    """Runs one scenario through `ScheduleBatch`. `step` counts decode steps."""
 
     overlap = False  # each result is looked at before the next step is planned
 

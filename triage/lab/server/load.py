@@ -2,6 +2,8 @@
 
 Each answer is a JSON line in `results_path` the moment it is there; `read` makes a
 LoadResult of such a file again, so an interrupted load loses only what was under way.
+
+Long because requests, answers and the file that keeps them are one format.
 """
 
 from __future__ import annotations

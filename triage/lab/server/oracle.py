@@ -16,6 +16,8 @@ came is counted apart: SGLang throws its result away, and its slots may be free 
 Written, one JSON object a line: `bound`, `wrong` for every table of a step that is wrong
 anywhere, `raised` for an exception that left a step (the alarm, by the same count of
 steps), `count` now and then, `lost` when the device could not be read any more.
+
+Long because it may share nothing: what it copies, decides and writes stands here.
 """
 
 from __future__ import annotations

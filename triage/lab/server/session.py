@@ -3,7 +3,9 @@
     plan      what will be served, with which flags and variables, each with its reason
     serve     model, plugins, server, load, dumps, explanation, stop
 
-What was asked for is a `Wish`, what will be done a `Plan`, what came of it a `Served`.
+What was asked for is a `Wish`, what will be done a `ServerPlan`, what came of it a `Served`.
+
+Long because what was asked for, planned and served are steps of one run.
 """
 
 from __future__ import annotations
@@ -75,7 +77,7 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ServerPlan:
     """What `serve` will do. `dimensions` are those served, `notes` what differs from the wish."""
 
     wish: Wish
@@ -103,7 +105,7 @@ class Plan:
     def server_flags(self) -> list[str]:
         return flags.command_line(self.chosen, self.wish.given)
 
-    def told(self) -> list[str]:
+    def sentences(self) -> list[str]:
         """The plan in lines: the shape and what differs, each flag and why."""
         gpu, wish = self.machine.gpu, self.wish
         size = "small" if wish.small else "true size"
@@ -125,7 +127,7 @@ class Plan:
         return lines
 
 
-def plan(wish: Wish, machine: Machine) -> Plan:
+def plan(wish: Wish, machine: Machine) -> ServerPlan:
     """Decide everything that can be decided before anything is written or started.
 
     Raises LabError for an unknown shape, defect, fix, mode or load, and CannotServe where
@@ -156,7 +158,7 @@ def plan(wish: Wish, machine: Machine) -> Plan:
         chosen = [flag for flag in chosen if flag.name != "--load-format"]
     pools = shapes.pool_bytes(dimensions, flags.TOTAL_TOKENS, flags.SWA_RATIO)
     need_memory(machine.gpu, _weight_bytes(wish, dimensions) + pools + SPARE_BYTES)
-    return Plan(
+    return ServerPlan(
         wish,
         machine,
         dimensions,
@@ -171,7 +173,7 @@ def plan(wish: Wish, machine: Machine) -> Plan:
 
 
 def serve(
-    plan: Plan,
+    plan: ServerPlan,
     say: Say = lambda line: None,
     progress: Callable[[int, int], None] | None = None,
     *,
@@ -237,7 +239,7 @@ def _patience(server: Server, say: Say) -> Callable[[float], None]:
     return progress
 
 
-def partial(plan: Plan) -> Served:
+def partial(plan: ServerPlan) -> Served:
     """What an interrupted `serve` left: the answers and dumps so far."""
     played = None
     with suppress(OSError, LabError):
@@ -246,7 +248,7 @@ def partial(plan: Plan) -> Served:
     return _served(plan, server, None, played, "", interrupted=True)
 
 
-def write_models(plan: Plan) -> None:
+def write_models(plan: ServerPlan) -> None:
     """Write the target and, with MTP, its assistant; nothing where weights are given."""
     wish = plan.wish
     if wish.weights:
@@ -262,7 +264,7 @@ def write_models(plan: Plan) -> None:
             )
 
 
-def plugins(plan: Plan) -> list[Path]:
+def plugins(plan: ServerPlan) -> list[Path]:
     """Plugin folders for the server's path: the defect, and ours where it is not installed."""
     folders = []
     directory = plan.wish.directory / "plugins"
@@ -278,7 +280,7 @@ def plugins(plan: Plan) -> list[Path]:
 
 
 def _play(
-    plan: Plan,
+    plan: ServerPlan,
     server: Server,
     say: Say,
     progress: Callable[[int, int], None] | None,
@@ -301,7 +303,7 @@ def _play(
     )
 
 
-def _asked(plan: Plan) -> list[workload.Asked]:
+def _asked(plan: ServerPlan) -> list[workload.Asked]:
     """The load's requests; token ids of the smallest vocabulary, the same for every shape."""
     wish, vocab = plan.wish, min(plan.dimensions.vocab, shapes.SMALL_VOCAB)
     count = wish.requests or REQUESTS[wish.load]
@@ -313,7 +315,7 @@ def _asked(plan: Plan) -> list[workload.Asked]:
 
 
 def _served(
-    plan: Plan,
+    plan: ServerPlan,
     server: Server,
     startup_s: float | None,
     played: load.LoadResult | None,
@@ -347,7 +349,7 @@ def _served(
     )
 
 
-def _chunk_tokens(plan: Plan) -> int:
+def _chunk_tokens(plan: ServerPlan) -> int:
     given = dict(zip(plan.server_flags, plan.server_flags[1:], strict=False))
     return int(given.get("--chunked-prefill-size", flags.CHUNKED_PREFILL))
 

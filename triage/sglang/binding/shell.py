@@ -42,7 +42,7 @@ class Shell:
         if not self.on:
             return
         self.on = False
-        self._failures[f"{self.group}: switched off"] = told(error)
+        self._failures[f"{self.group}: switched off"] = type_and_place(error)
         try:
             if self._switched_off is not None:
                 self._switched_off()
@@ -50,7 +50,7 @@ class Shell:
             say(
                 "sglang-triage failed in its own code: %s. %s are not checked any more; SGLang "
                 "goes on with its own result",
-                told(error),
+                type_and_place(error),
                 self.group,
                 error=error,
             )
@@ -128,12 +128,12 @@ def attempt(what: str, call: Callable[[], T], otherwise: Any) -> T:
     try:
         return call()
     except Exception as error:
-        say("sglang-triage: %s failed: %s", what, told(error), error=error)
+        say("sglang-triage: %s failed: %s", what, type_and_place(error), error=error)
         instead: T = otherwise
         return instead
 
 
-def told(error: BaseException) -> str:
+def type_and_place(error: BaseException) -> str:
     """Its type and where in our code it came from; not its text, which may be anybody's."""
     trace, where = error.__traceback__, ""
     while trace is not None:

@@ -28,14 +28,14 @@ AUTO = "auto"
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class FixPlan:
     """The fixes to bind, and those that were asked for and are not needed, with the reason."""
 
     fixes: dict[str, Fix] = field(default_factory=dict)
     skipped: dict[str, Probe] = field(default_factory=dict)
 
 
-def plan(names: tuple[str, ...], known: dict[str, type[Any]] | None = None) -> Plan:
+def plan(names: tuple[str, ...], known: dict[str, type[Any]] | None = None) -> FixPlan:
     """Decide over `names`. Raises InstallError, having changed nothing.
 
     Raises for a name that is not known (with the list), two fixes that conflict (with both
@@ -61,7 +61,7 @@ def plan(names: tuple[str, ...], known: dict[str, type[Any]] | None = None) -> P
         for other in chosen:
             if other in known[name].conflicts:
                 raise InstallError(f"fixes {name} and {other} conflict; ask for one of them")
-    return Plan(
+    return FixPlan(
         {name: known[name]() for name in chosen},
         {name: probes[name] for name in wanted if name not in chosen},
     )

@@ -123,7 +123,7 @@ def _attend(
     """Run the backend on the tokens that are no padding and write `output` in place.
 
     Nothing is stored, so the write locations are narrowed only for a backend that
-    derives lengths from them, and put back also when the backend raises.
+    derives lengths from them, and restored also when the backend raises.
     """
     batch = context.forward_batch
     tokens = batch.num_token_non_padded_cpu

@@ -10,6 +10,8 @@ Mode `raise` reads the answer before the write; otherwise, and under capture, th
 device checker has it for the step's mark. A write is never redirected.
 
 Not covered: a unified pool's virtual slots (0.5.23), a draft's own pool.
+
+Long because each release passes the location in its own way, to the same check.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ from triage.evidence import Evidence
 from triage.files.writing import Directory
 from triage.sglang.binding.shell import attempt
 from triage.sglang.launch.watching import Watching
-from triage.sglang.reporter import Reporter, told
+from triage.sglang.reporter import Reporter, dump_sentence
 
 logger = logging.getLogger("triage")
 
@@ -145,7 +145,7 @@ class History:
         """
         if isinstance(error, TrapError) or self.watching.watch is None:
             return None
-        summary = known_errors.told(type(error).__name__, str(error), where)
+        summary = known_errors.described(type(error).__name__, str(error), where)
         illegal = any(each in str(error) for each in known_errors.WRONG_ADDRESS)
         failure = Failure.ILLEGAL_ADDRESS if illegal else Failure.EXCEPTION
         values = {"type": type(error).__name__, "message": summary}
@@ -155,7 +155,7 @@ class History:
             lambda: self.save(CRASH, summary, where, seen),
             (None, "see the log"),
         )
-        what = told(path, problem)
+        what = dump_sentence(path, problem)
         logger.error("sglang-triage: %s left %s; %s", type(error).__name__, where, what)
         return path
 
@@ -226,4 +226,4 @@ class History:
             path, problem = self.save(SNAP, "a snapshot that was asked for", "SIGUSR2")
         except Exception as error:  # a request must not end the server it looks at
             path, problem = None, type(error).__name__
-        logger.warning("sglang-triage: SIGUSR2; %s", told(path, problem))
+        logger.warning("sglang-triage: SIGUSR2; %s", dump_sentence(path, problem))

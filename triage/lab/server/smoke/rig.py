@@ -2,6 +2,8 @@
 
 A failure of any part is a cell that says why; the parts after it go on as far as the server
 lives. Every wait has a limit, and the run's own end is one.
+
+Long because the parts of one job share its server, its limit and what it left.
 """
 
 from __future__ import annotations
