@@ -21,10 +21,11 @@ from triage.fusions.reader import CaptureError, read
 from triage.fusions.sizes import count, number
 
 CAPTURES = Path(__file__).with_name("captures")
+H200 = Path(__file__).parents[2] / "docs/results/logs/fusions-h200"
 
 
-def ranked(kind: str) -> Ranking:
-    return rank(read(CAPTURES / kind))
+def ranked(kind: str, captures: Path = CAPTURES) -> Ranking:
+    return rank(read(captures / kind))
 
 
 def invoke(*arguments: object):
@@ -46,6 +47,41 @@ def test_every_pattern_of_a_layer_is_found_in_what_the_compiler_wrote(kind, patt
     assert patterns <= found
     assert "other" not in found
     assert ranking.layers == 2
+
+
+PREAMBLE = "attention-preamble"
+
+
+@pytest.mark.parametrize(
+    ("kind", "patterns"),
+    [
+        ("dense", {PREAMBLE: 2, "norm-add-norm": 1, "layer-tail-next-norm": 0.5}),
+        ("moe", {PREAMBLE: 2, "router": 1, "post-attention-triple": 1, "moe-tail": 1}),
+        ("ple", {PREAMBLE: 2, "norm-add": 1, "per-layer-gate": 1, "layer-tail-next-norm": 0.5}),
+    ],
+)
+def test_every_pattern_is_found_in_what_was_compiled_on_an_h200(kind, patterns):
+    # GIVEN the code that Inductor wrote on the GPU: the norms before the router list its
+    # softmax among their origins, an earlier residual sum is computed again in a later kernel
+    ranking = ranked(kind, H200)
+    found = {row.pattern: row.captured_launches for row in ranking.patterns}
+    # THEN each stretch of the layer has its pattern, in its number of launches
+    assert {name: found.get(name) for name in patterns} == patterns
+    assert "other" not in found and ranking.layers == 2
+    # AND the same patterns are found in what is written without one
+    assert set(found) == {row.pattern for row in ranked(kind).patterns}
+
+
+@pytest.mark.parametrize("kind", ["dense", "moe", "ple"])
+def test_a_kernel_of_the_h200_touches_nothing_of_unknown_size(kind):
+    assert not [row.kernel for row in ranked(kind, H200).kernels if row.unknown_arguments]
+
+
+def test_a_damaged_archive_is_refused(tmp_path: Path):
+    file = tmp_path / "output_code.py.xz"
+    file.write_bytes((H200 / "dense/output_code.py.xz").read_bytes()[:5000])
+    with pytest.raises(CaptureError, match=r"no whole \.xz file"):
+        read(file)
 
 
 def test_a_kernel_moves_the_bytes_of_its_tensors():

@@ -35,10 +35,15 @@ FUSED_OPS = "sglang.kernels.ops.layernorm.gemma4_fused_ops"
             "fused_dual_residual_rmsnorm",
             {"stride-invariance"},
         ),
+        # Classes of layers: they get the op's weight.
+        ("transformers.models.gemma4.modeling_gemma4:Gemma4RMSNorm", "fused_rmsnorm", set()),
+        ("torch.nn:RMSNorm", "fused_rmsnorm", set()),
     ],
-    ids=["tail", "routing", "norm", "dual norm"],
+    ids=["tail", "routing", "norm", "dual norm", "transformers' norm", "torch's norm"],
 )
-def test_a_kernel_of_sglang_is_judged(target: str, like: str, failing: set[str]) -> None:
+def test_a_kernel_of_an_installed_package_is_judged(
+    target: str, like: str, failing: set[str]
+) -> None:
     (spec,) = select((like,))
     request = Request(
         ops=(like,),
@@ -82,6 +87,12 @@ def test_arguments_are_given_by_name_where_the_names_are_told() -> None:
 
 def theirs(*, other: torch.Tensor, gate: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.gelu(gate, approximate="tanh") * other
+
+
+def test_a_layer_is_held_to_a_norm_alone() -> None:
+    (spec,) = select(("gemma_gelu_tanh_mul",))
+    with pytest.raises(KernelError, match="only to an op whose one vector is `weight`"):
+        foreign("torch.nn:RMSNorm", spec)
 
 
 @pytest.mark.parametrize(

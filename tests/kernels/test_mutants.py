@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from triage_kernels.core.errors import MutantError
 from triage_kernels.core.interpreter import interpreting
 from triage_kernels.validate.defects import DEFECTS, Mutant
 from triage_kernels.validate.mutants import UPSTREAM, detect, matrix, source_of
 from triage_kernels.validate.registry import OURS
+
+from triage.commands.kernels_group import kernels
 
 needs_interpreter = pytest.mark.skipif(
     not interpreting(), reason="a stray access of a compiled mutant would end the process"
@@ -56,3 +59,11 @@ def test_an_unchanged_copy_passes_and_the_matrix_says_so(tmp_path: Path) -> None
     detection = detect(harmless, tmp_path)
     assert detection.caught_by == ()
     assert "**nothing**" in matrix([detection])
+
+
+@needs_interpreter
+def test_the_matrix_goes_to_standard_output_alone() -> None:
+    run = CliRunner().invoke(kernels, ["mutants", "erf-for-tanh", "--markdown", "-"])
+    assert run.exit_code == 0, run.output
+    assert run.stdout.startswith("| defect |") and "| erf-for-tanh |" in run.stdout
+    assert "\ncaught erf" not in run.stdout and "caught erf-for-tanh" in run.stderr

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import subprocess
+import sys
+
 import pytest
 import torch
+import triton
+from click.testing import CliRunner
 from triage_kernels.core.spec import as_tuple
 from triage_kernels.validate import sanitizers
+from triage_kernels.validate.instrumented import compile_instrumented
 from triage_kernels.validate.registry import select
 from triage_kernels.validate.sanitizers import CHAINS, chain, sanitize, unavailable
+
+from triage.commands.kernels_group import kernels
 
 
 @pytest.mark.skipif(unavailable("cuda") is None, reason="sanitizers run here")
@@ -40,3 +51,42 @@ def test_the_steps_are_kernels_and_not_torch(device) -> None:
         chain(spec, args)
     # THEN norm, addition and multiplication are three
     assert len(launches) == 3
+
+
+# -- Triton 3.9, without a GPU -------------------------------------------------------------------
+
+
+@pytest.mark.skipif(
+    bool(sanitizers.missing()),
+    reason=f"Triton {triton.__version__} has no sanitizers; `pip install --no-deps --target DIR "
+    "triton==3.9.*`, then PYTHONPATH=DIR in front",
+)
+def test_a_kernel_compiles_under_each_sanitizer_and_is_changed_by_it() -> None:
+    # GIVEN a Triton with sanitizers and no GPU, in a process that does not interpret
+    env = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
+    options = ["sanitize", "gemma_rmsnorm_add", "--compile-only", "--json"]
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "triage", "kernels", *options],
+        capture_output=True, text=True, check=False, env=env,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-2000:]
+    said = {r["check"]: r["worst"] for r in json.loads(run.stdout)["results"]}
+    # THEN no floating-point arithmetic is left under FPSan, of some before
+    assert re.search(r" 0 of [1-9]\d* floating-point operations left", said["fpsan-compiles"])
+    # AND the others put in what they are for; IISan has nothing to assert here
+    assert re.search(r" [1-9]\d* mentions of its runtime", said["gsan-compiles"])
+    assert re.search(r" [1-9]\d* assertions added", said["consan-compiles"])
+    assert " 0 assertions added" in said["iisan-compiles"]
+    # AND nobody reads that it ran
+    assert all(text.endswith("not run") for text in said.values())
+
+
+def test_what_was_not_compiled_says_why() -> None:
+    found = list(compile_instrumented(("gemma_rmsnorm_add",)))
+    assert [r.outcome for r in found] == ["CANNOT_RUN"] * 4
+    assert "has no sanitizers" in found[0].worst or "interprets kernels" in found[0].worst
+
+
+def test_consan_is_compiled_or_refused() -> None:
+    run = CliRunner().invoke(kernels, ["sanitize", "--sanitizer", "consan"])
+    assert run.exit_code == 2 and "add --compile-only" in run.output

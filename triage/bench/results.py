@@ -136,6 +136,15 @@ def _causes() -> Iterator[str]:
         yield f"{bug.name}: {bug.cause} {' '.join(bug.also)}"
 
 
+def _captures() -> Iterator[str]:
+    from triage.fusions.catalogue import PATTERNS
+
+    for pattern in PATTERNS:
+        yield f"{pattern.name} {pattern.chain}: {pattern.what}; {pattern.sglang}; {pattern.ours}"
+    for path in sorted(Path("docs/results/logs/fusions-h200").rglob("*.xz")):
+        yield from _file(path)()
+
+
 def _provable() -> Iterator[str]:
     from triage.verify.prove import PROVABLE
 
@@ -190,7 +199,8 @@ TABLES = {
             "python -m triage.bench.smoke_table docs/results/logs/gpu-smoke.json.xz",
             _file(LOGS / "gpu-smoke.json.xz"),
         ),
-        Table("kernel-mutants", "triage kernels mutants --markdown /dev/stdout", _defects),
+        Table("kernel-mutants", "triage kernels mutants --markdown -", _defects),
+        Table("fusions", "python -m triage.bench.fusions_table", _captures),
     )
 }
 

@@ -18,7 +18,9 @@ from triage.files.writing import write_output
 @click.argument("names", nargs=-1)
 @click.option("--list", "only_list", is_flag=True, help="Name the planted defects, run nothing.")
 @click.option(
-    "--markdown", type=click.Path(dir_okay=False, path_type=Path), help="Write the matrix."
+    "--markdown",
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    help="Write the matrix; - is standard output.",
 )
 @force_option
 @JSON
@@ -26,7 +28,10 @@ def mutants(
     names: tuple[str, ...], only_list: bool, markdown: Path | None, force: bool, as_json: bool
 ) -> None:
     """Plant defects in copies of the kernels and see which checks catch each (CPU)."""
-    check_outputs(force, markdown)
+    to_stdout = markdown == Path("-")
+    if to_stdout and as_json:
+        raise click.UsageError("--markdown - and --json would both go to standard output; name one")
+    check_outputs(force, None if to_stdout else markdown)
     prepare("cpu")
     from triage_kernels.validate.defects import DEFECTS
     from triage_kernels.validate.mutants import detect_all, matrix
@@ -43,14 +48,17 @@ def mutants(
             by = ", ".join(detection.caught_by)
             echo(
                 f"{state} {detection.mutant:26} {detection.op:34} upstream: "
-                f"{detection.upstream:8} {by}"
+                f"{detection.upstream:8} {by}",
+                err=to_stdout,
             )
     if as_json:
         echo(report_json("kernels-mutants", [asdict(d) for d in detections], indent=1))
-    if markdown:
+    if to_stdout:
+        echo(matrix(detections))
+    elif markdown:
         write_output(markdown, matrix(detections).encode(), force=force)
         echo(f"wrote {markdown}", err=True)
     missed = sum(not d.caught_by for d in detections)
     if not as_json:
-        echo(f"{len(detections) - missed} of {len(detections)} caught")
+        echo(f"{len(detections) - missed} of {len(detections)} caught", err=to_stdout)
     raise SystemExit(1 if missed else 0)

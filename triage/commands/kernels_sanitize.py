@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,21 +12,45 @@ from triage.commands.kernels_options import DEVICE, JSON, prepare
 from triage.files.reports import report_json
 from triage.files.text import echo
 
+if TYPE_CHECKING:
+    from triage_kernels.validate.results import CheckResult
+
+NAMES = ["fpsan", "gsan", "iisan", "consan"]
+
 
 @click.command()
 @click.argument("ops", nargs=-1)
-@click.option("--sanitizer", "modes", multiple=True, type=click.Choice(["fpsan", "gsan", "iisan"]))
+@click.option("--sanitizer", "modes", multiple=True, type=click.Choice(NAMES))
+@click.option(
+    "--compile-only",
+    is_flag=True,
+    help="Compile for an H200 and say what a sanitizer put in; needs no GPU, runs nothing.",
+)
 @DEVICE
 @JSON
-def sanitize(ops: tuple[str, ...], modes: tuple[str, ...], device: str, as_json: bool) -> None:
-    """Run our kernels under Triton's sanitizers, where it has them (3.9) and there is a GPU."""
-    prepare(device)
+def sanitize(
+    ops: tuple[str, ...], modes: tuple[str, ...], compile_only: bool, device: str, as_json: bool
+) -> None:
+    """Run our kernels under Triton's sanitizers, where it has them (3.9) and there is a GPU.
+
+    consan can only be compiled.
+    """
+    if "consan" in modes and not compile_only:
+        raise click.UsageError("consan can only be compiled; add --compile-only")
+    prepare("cuda" if compile_only else device)
     from triage_kernels.validate.report import result_text
     from triage_kernels.validate.sanitizers import SANITIZERS
     from triage_kernels.validate.sanitizers import sanitize as run
 
+    found: Iterator[CheckResult]
+    if compile_only:
+        from triage_kernels.validate.instrumented import COMPILED, compile_instrumented
+
+        found = compile_instrumented(ops, modes or COMPILED)
+    else:
+        found = run(ops, device, modes or SANITIZERS)
     results = []
-    for result in run(ops, device, modes or SANITIZERS):
+    for result in found:
         results.append(result)
         if not as_json:
             echo(result_text(result, details=True))

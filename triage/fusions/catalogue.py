@@ -38,6 +38,8 @@ def _any(kernel: Kernel, *names: str) -> bool:
 
 
 def _of_heads(kernel: Kernel, launch: GeneratedLaunch, moe: bool) -> bool:
+    if _chooses(kernel):
+        return False
     turns = _any(kernel, "sub", "cos", "sin") and _any(kernel, "index", "cos", "sin", "embedding")
     stores = _any(kernel, "index_copy", "index_put", "index_put_", "scatter")
     split = _any(kernel, "split_with_sizes") and _any(kernel, "mean", "rsqrt")
@@ -45,9 +47,17 @@ def _of_heads(kernel: Kernel, launch: GeneratedLaunch, moe: bool) -> bool:
     return turns or stores or split or (copied and not kernel.scales)
 
 
+def _chooses(kernel: Kernel) -> bool:
+    """Whether experts are chosen, or that is fused from what feeds them.
+
+    On a GPU Inductor names the softmax and its lookup of scales for a norm too whose rows
+    the experts read: they are origins of the same call.
+    """
+    return _any(kernel, "softmax", "_softmax", "topk", "moe_forward") or "softmax" in kernel.name
+
+
 def _router(kernel: Kernel, launch: GeneratedLaunch, moe: bool) -> bool:
-    chooses = _any(kernel, "softmax", "_softmax", "topk", "exp") or "softmax" in kernel.name
-    return chooses and not kernel.scales
+    return (_chooses(kernel) or _any(kernel, "exp")) and not kernel.scales
 
 
 def _router_input(kernel: Kernel, launch: GeneratedLaunch, moe: bool) -> bool:
@@ -67,11 +77,12 @@ def _tail(kernel: Kernel, launch: GeneratedLaunch, moe: bool) -> bool:
 
 
 def _norm_add_norm(kernel: Kernel, launch: GeneratedLaunch, moe: bool) -> bool:
-    return bool(kernel.scales) and launch.weights >= 2
+    return bool(kernel.scales) and launch.weights >= max(2, launch.rows_read)
 
 
 def _norm_add(kernel: Kernel, launch: GeneratedLaunch, moe: bool) -> bool:
-    return bool(kernel.scales) and launch.weights == 1 and launch.rows_read >= 2
+    """Each weight norms a row that is added; a compiler may compute an earlier sum again."""
+    return bool(kernel.scales) and 1 <= launch.weights < launch.rows_read
 
 
 def _gate(kernel: Kernel, launch: GeneratedLaunch, moe: bool) -> bool:

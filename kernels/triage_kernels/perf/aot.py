@@ -168,12 +168,22 @@ def launches(
     return foreign
 
 
-def compile_launch(launch: KernelLaunch, arch: int, floats: str = "fp32") -> Any:
-    """Compile what a launch would run; runs on no GPU and launches nothing."""
+def compile_launch(
+    launch: KernelLaunch, arch: int, floats: str = "fp32", instrumentation: str = ""
+) -> Any:
+    """Compile what a launch would run; runs on no GPU and launches nothing.
+
+    `instrumentation` is one of Triton's sanitizers; only 3.9 and later take any.
+    """
     types, constants, attrs = signature(launch, floats)
     source = ASTSource(launch.kernel, types, constants, attrs)
     target = GPUTarget("cuda", arch, 32)
-    options = {"num_warps": launch.num_warps, "enable_fp_fusion": launch.enable_fp_fusion}
+    options: dict[str, Any] = {
+        "num_warps": launch.num_warps,
+        "enable_fp_fusion": launch.enable_fp_fusion,
+    }
+    if instrumentation:
+        options["instrumentation_mode"] = instrumentation
     return triton.compile(source, target=target, options=options)
 
 

@@ -2,6 +2,8 @@
 
 It gets the arguments of the registry's op: by name where it has parameters of those names,
 else in the order of the op. What returns nothing is taken to have written its arguments.
+A class of modules is made for each call, as `CLASS(width, eps=eps)`, gets the op's weight and is
+called with what is left: so a norm layer of transformers, SGLang or torch is held to a norm.
 """
 
 from __future__ import annotations
@@ -37,6 +39,10 @@ def foreign(
         parameters = inspect.signature(function).parameters
     except (TypeError, ValueError):
         parameters = {}  # type: ignore[assignment]
+    layer = isinstance(function, type) and issubclass(function, torch.nn.Module)
+    if layer:
+        function = _of_module(function, spec, target)  # type: ignore[arg-type]
+        parameters = {}  # type: ignore[assignment]
     renamed = dict(names or {})
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for name, theirs in renamed.items():
@@ -47,7 +53,7 @@ def foreign(
 
     def call(**args: Any) -> Tensor | Outputs:
         named = {renamed.get(name, name): value for name, value in args.items()}
-        by_name = takes_any or set(named) <= set(parameters)
+        by_name = takes_any or layer or set(named) <= set(parameters)
         # The interpreter is numpy: it warns where a GPU silently makes inf or NaN.
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)
@@ -76,6 +82,24 @@ def _function(target: str) -> Callable[..., Any]:
         raise KernelError(f"{target} is a {type(found).__name__}, which cannot be called")
     function: Callable[..., Any] = found
     return function
+
+
+def _of_module(module: type[torch.nn.Module], spec: KernelSpec, target: str) -> Callable[..., Any]:
+    """A layer as a function of the op's arguments, of which one is its weight, [width]."""
+    if spec.vectors != ("weight",):
+        raise KernelError(
+            f"{target} is a class of modules, which is held only to an op whose one vector is "
+            f"`weight` (fused_rmsnorm); {spec.name} has: {', '.join(spec.vectors) or 'none'}"
+        )
+
+    def call(**args: Any) -> Any:
+        weight, eps = args.pop("weight"), args.pop("eps")
+        layer = module(weight.shape[0], eps=eps)
+        layer.weight = torch.nn.Parameter(weight, requires_grad=False)
+        with torch.no_grad():
+            return layer(*args.values())
+
+    return call
 
 
 def _outputs(result: Any, args: Args, spec: KernelSpec, target: str) -> Outputs:

@@ -3,8 +3,9 @@
 FPSan replaces floating arithmetic by exact arithmetic on bit patterns: what is algebraically
 equal is then equal to the bit, whatever was fused. So a fused kernel and its chain of
 separate kernels are compared to the bit under it. GSan watches accesses to global memory,
-IISan inserts integer and alignment assertions: under both a kernel only has to come through.
-They came with Triton 3.9. Elsewhere nothing of it runs: the interpreter's checks of
+IISan asserts the alignment of tensor descriptors, of which our kernels have none: under both
+a kernel only has to come through. They came with Triton 3.9. Without a GPU they can be
+compiled and not run (`instrumented`). With an older Triton nothing of it runs: the checks of
 `triage kernels validate` (fences, children, 32-bit offsets) are what there is, and it is said.
 """
 
@@ -37,8 +38,8 @@ CHAINS = (
 )
 
 
-def unavailable(device: str) -> str | None:
-    """Why no sanitizer runs here, None where they do."""
+def missing() -> str | None:
+    """Why the installed Triton has no sanitizers, None where it has."""
     version = tuple(int(part) for part in triton.__version__.split(".")[:2])
     compilation = getattr(getattr(triton, "knobs", None), "compilation", None)
     if version < FIRST_VERSION or not hasattr(compilation, "instrumentation_mode"):
@@ -46,8 +47,19 @@ def unavailable(device: str) -> str | None:
             f"Triton {triton.__version__} has no sanitizers (3.9 has); the interpreter's checks "
             "are those of `triage kernels validate`"
         )
+    return None
+
+
+def unavailable(device: str) -> str | None:
+    """Why no sanitizer runs here, None where they do."""
+    reason = missing()
+    if reason:
+        return reason
     if device != "cuda" or not torch.cuda.is_available():
-        return "sanitizers instrument compiled kernels: they need a CUDA device"
+        return (
+            "sanitizers instrument compiled kernels: running them needs a CUDA device "
+            "(--compile-only needs none)"
+        )
     return None
 
 
