@@ -86,7 +86,7 @@ def test_sglangs_own_parser_knows_every_flag(release):
     chosen = flags.choose((9, 0), mtp=True, draft_path="/d", small=False, sglang=release)
     line = flags.command_line(chosen, ["--model-path", "/m"])
     done = subprocess.run(
-        [sys.executable, "-m", "triage.sglang.binding.flags", "--server", *line],
+        [sys.executable, "-m", "triage.lab.server_flags", "--server", *line],
         env=versions.environment(release),
         capture_output=True,
         text=True,
