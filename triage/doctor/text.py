@@ -19,7 +19,7 @@ _TRTLLM_GEN = ("sm_100", "sm_103")
 _WIDTH = 220
 _WHAT_A_MODE_DOES = {
     "raise": "an exception before the launch; inside CUDA graphs as contain",
-    "contain": "bad ids redirected, an exception before the step's tokens leave",
+    "contain": "ids outside the pool redirected, an exception before the step's tokens leave",
     "log": "a line in the log, the launch runs as it is",
 }
 
