@@ -45,7 +45,8 @@ FLAGS=(--swa-full-tokens-ratio 0.8 "${FLAGS[@]:2}")
 serve ratio-default --mode off
 expect_clean "the load runs at the default ratio"
 fast=$(served_figure tokens_per_s)
-if awk "BEGIN { exit !($slow < 0.9 * $fast) }"; then
+# The report's servers differ by a factor of four; two short loads differ by chance too.
+if awk "BEGIN { exit !($slow < 0.7 * $fast) }"; then
     finding "$EXIT_REPRODUCED" "ratio 0.15 gives $slow tok/s, the default $fast"
 fi
 finding "$EXIT_CLEAN" "ratio 0.15 gives $slow tok/s, the default $fast: no harm seen"

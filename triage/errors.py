@@ -1,4 +1,4 @@
-"""The error family. Imports nothing of ours.
+"""The error family, and how an error of our own code is told. Imports nothing of ours.
 
 TriageError
 ├── ConfigError           an environment variable does not parse
@@ -17,6 +17,7 @@ TriageError
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -85,3 +86,22 @@ class ReplayError(TriageError):
 
 class LabError(TriageError):
     """The lab was asked for something it does not know; lists what it knows."""
+
+
+def type_and_place(error: BaseException) -> str:
+    """Its type and where in our code it came from; not its text, which may be anybody's."""
+    trace, where = error.__traceback__, ""
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        if "triage" in code.co_filename:
+            where = f" in {code.co_qualname} (line {trace.tb_lineno})"
+        trace = trace.tb_next
+    return f"{type(error).__name__}{where}"
+
+
+def log_own_error(message: str, *values: object, error: BaseException) -> None:
+    """At ERROR with the traceback; a log that cannot be written to changes nothing."""
+    try:
+        logging.getLogger("triage").error(message, *values, exc_info=error)
+    except Exception:
+        return

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.device.batches import Batch, random_batch
@@ -62,6 +62,7 @@ def expect(batch: Batch, *, check_padding_too: bool, padded_length: int | None):
 
 
 @settings(max_examples=EXAMPLES, deadline=None)
+@example(seed=209, padding=False, fill=None)  # an id inside the pool that is another row's
 @given(seed=st.integers(0, 2**31), padding=st.booleans(), fill=st.sampled_from([None, 1, 5]))
 def test_kernel_and_host_agree_on_every_launch(seed, padding, fill):
     # GIVEN a random launch, legal, spoilt in places, or garbage
@@ -74,14 +75,14 @@ def test_kernel_and_host_agree_on_every_launch(seed, padding, fill):
     # THEN they name the same entries, with the same ranges and expectations
     assert counts == expected_counts
     assert offenders == expected
-    # AND the safe copy differs from the live table exactly in I1 and I2
+    # AND the safe copy differs from the live table exactly in the ids outside the pool
     table = batch.block_tables.to(torch.int64)
     width = table.shape[1]
     page = batch.space.page_size
     reach = batch.cache_seqlens.to(torch.int64).clamp(0, width * page)
     live = torch.arange(width) < ((reach + page - 1) // page)[:, None]
     for violation in expected:
-        if violation.tensor == "block_tables" and violation.invariant in ("I1", "I2"):
+        if violation.tensor == "block_tables" and violation.invariant == "I1":
             live[violation.row, violation.column] = False
     assert torch.equal(safe.table.cpu(), torch.where(live, table, 0).to(torch.int32))
     assert torch.equal(safe.lengths.cpu(), reach.to(torch.int32))

@@ -34,7 +34,7 @@ from triage.device.checker_kernels import INVARIANTS
 from triage.device.contain import Containment
 from triage.device.launches import RecordLaunch, TableLaunch
 from triage.device.recorder import FlightRecorder, LaneSpec
-from triage.errors import TriageError
+from triage.errors import TriageError, log_own_error, type_and_place
 from triage.evidence import Evidence
 from triage.invariants.catalogue import BY_NAME, first_of, sentence
 from triage.invariants.reads import IndexSpace
@@ -302,7 +302,11 @@ class Watch:
 
     def _recorder_off(self, error: Exception) -> None:
         """The recorder is not worth a server: without it the traps still stand."""
-        logger.error("sglang-triage: the flight recorder is off: %s", error)
+        log_own_error(
+            "sglang-triage failed in its own code: %s. The flight recorder is off; checks go on",
+            type_and_place(error),
+            error=error,
+        )
         self.refused[f"recorder: {type(error).__name__}"] += 1
         self.recorder = None
 

@@ -16,6 +16,7 @@ import sys
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
 from typing import Any
 
 from triage.errors import TriageError
@@ -44,6 +45,8 @@ class StandInFlashInfer:
         self.module = types.ModuleType("flashinfer", __doc__)
         self.module.__version__ = "0+stand-in"  # type: ignore[attr-defined]
         self.module.__path__ = []
+        # As every module has one: who asks whether FlashInfer is here reads it.
+        self.module.__spec__ = ModuleSpec("flashinfer", None, is_package=True)
         for name, api in (
             ("decode", "trtllm_batch_decode_with_kv_cache"),
             ("prefill", "trtllm_batch_context_with_kv_cache"),

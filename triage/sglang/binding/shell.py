@@ -14,13 +14,10 @@ raise false alarms. What every layer calls has its shell written out in `attenti
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from triage.errors import TrapError
-
-logger = logging.getLogger("triage")
+from triage.errors import TrapError, log_own_error, type_and_place
 
 Around = Callable[..., Any]
 T = TypeVar("T")
@@ -47,7 +44,7 @@ class Shell:
             if self._switched_off is not None:
                 self._switched_off()
         finally:
-            say(
+            log_own_error(
                 "sglang-triage failed in its own code: %s. %s are not checked any more; SGLang "
                 "goes on with its own result",
                 type_and_place(error),
@@ -128,25 +125,6 @@ def attempt(what: str, call: Callable[[], T], otherwise: Any) -> T:
     try:
         return call()
     except Exception as error:
-        say("sglang-triage: %s failed: %s", what, type_and_place(error), error=error)
+        log_own_error("sglang-triage: %s failed: %s", what, type_and_place(error), error=error)
         instead: T = otherwise
         return instead
-
-
-def type_and_place(error: BaseException) -> str:
-    """Its type and where in our code it came from; not its text, which may be anybody's."""
-    trace, where = error.__traceback__, ""
-    while trace is not None:
-        code = trace.tb_frame.f_code
-        if "triage" in code.co_filename:
-            where = f" in {code.co_qualname} (line {trace.tb_lineno})"
-        trace = trace.tb_next
-    return f"{type(error).__name__}{where}"
-
-
-def say(message: str, *values: object, error: BaseException) -> None:
-    """At ERROR with the traceback; a log that cannot be written to changes nothing."""
-    try:
-        logger.error(message, *values, exc_info=error)
-    except Exception:
-        return

@@ -77,6 +77,8 @@ class Handler(BaseHTTPRequestHandler):
             directory.mkdir(parents=True, exist_ok=True)
             shutil.copy(os.environ["FAKE_DUMP"], directory / "first.msgpack")
             end(STALE)
+        # An answer takes its time, so that two servers are equally fast on a busy machine too.
+        time.sleep(0.2)
         if "slow" in SAYS:
             (STATE / "loaded").touch()
             time.sleep(2)
