@@ -129,7 +129,7 @@ def install(config: Config) -> Installed:
 
 def _trap_hooks(made: Installed) -> tuple[list[Hook], list[Patch]]:
     from triage.dump.store import DumpStore
-    from triage.sglang.reporter import SNAPSHOTS
+    from triage.sglang.reporter import PAGE_HISTORIES, SNAPSHOTS
     from triage.sglang.traps import Traps
 
     config = made.config
@@ -145,11 +145,14 @@ def _trap_hooks(made: Installed) -> tuple[list[Hook], list[Patch]]:
     from triage.sglang.state_hooks import StateHooks
 
     scheduling = made.scheduling = Scheduling(traps.steps, traps.history, traps.launches.hot)
-    state_hooks = made.state_hooks = StateHooks(traps, config.every)
+    state_hooks = made.state_hooks = StateHooks(traps, config.every, config.page_history)
     allocator = swa_allocator_path()
     attention = made.attention = AttentionHooks(traps.launches)
     reporter, slots = traps.reporter, traps.slots
+    before, behind = state_hooks.history_hooks()
+    own = reporter.shells.of(PAGE_HISTORIES)
     hooks = [
+        *inside(own, before),
         *inside(reporter.launch_shell, attention.hooks()),
         *inside(
             reporter.allocator_shell,
@@ -159,6 +162,7 @@ def _trap_hooks(made: Installed) -> tuple[list[Hook], list[Patch]]:
                 *state_hooks.hooks(),
             ],
         ),
+        *inside(own, behind),
         *inside(reporter.launch_shell, scheduling.hooks()),
         *inside(reporter.shells.of(SNAPSHOTS), scheduling.loop_hooks()),
     ]

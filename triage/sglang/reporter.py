@@ -18,7 +18,7 @@ from triage.dump.provenance import provenance
 from triage.dump.sections import Dump
 from triage.dump.store import DumpStore
 from triage.errors import TrapError
-from triage.evidence import Evidence
+from triage.evidence import Evidence, PageHistory
 from triage.invariants.catalogue import CHEAP_FAMILIES, IN_GRAPHS, error_of
 from triage.invariants.findings import Findings
 from triage.sglang.binding.shell import Shells, attempt
@@ -26,6 +26,7 @@ from triage.sglang.binding.shell import Shells, attempt
 logger = logging.getLogger("triage")
 
 LAUNCHES, ALLOCATOR, SNAPSHOTS = "all traps", "allocator and state", "snapshots"
+PAGE_HISTORIES = "page histories"
 """The groups of hooks that share state, as `Shells` names them."""
 
 AT_LAUNCHES = frozenset(IN_GRAPHS)
@@ -41,6 +42,7 @@ class Reporter:
             launch was asked for.
         counts: what was checked, skipped and found.
         counted_elsewhere: adds what the hot path counted by itself, and sets it to 0.
+        histories_of: whose hand was on the pages that evidence names; () if it is not recorded.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Reporter:
         self.enabled = invariants_of(checks)
         self._counts: Counter[str] = Counter()
         self.counted_elsewhere: Callable[[Counter[str]], None] = lambda counts: None
+        self.histories_of: Callable[[Evidence], tuple[PageHistory, ...]] = lambda evidence: ()
 
     def restart(self, directory: Path) -> None:
         """As in a new process; dumps go to `directory`."""
@@ -90,6 +93,8 @@ class Reporter:
 
     def failure(self, error: type[TrapError], dump: Dump, before: str = "") -> TrapError:
         """Write the dump, and make the error of its fault that says where it is, or why not."""
+        pages = attempt("page history", lambda: self.histories_of(dump.fault), ())
+        dump = replace(dump, fault=replace(dump.fault, pages=pages))
         signature = f"{error.__name__}-{dump.fault.pool or 'any'}"
         path, problem = attempt(
             "writing the dump", lambda: self.store.save(dump, signature), (None, "see the log")
