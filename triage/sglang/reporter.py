@@ -11,10 +11,12 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from triage.config import invariants_of
 from triage.device import capture
 from triage.dump.provenance import provenance
+from triage.dump.request_ids import with_request_ids, without_request_ids
 from triage.dump.sections import Dump
 from triage.dump.store import DumpStore
 from triage.errors import TrapError
@@ -22,6 +24,7 @@ from triage.evidence import Evidence
 from triage.invariants.catalogue import CHEAP_FAMILIES, IN_GRAPHS, error_of
 from triage.invariants.findings import Findings
 from triage.sglang.binding.shell import Shells, attempt
+from triage.sglang.holders import Holders
 
 logger = logging.getLogger("triage")
 
@@ -40,6 +43,7 @@ class Reporter:
         reads_device: does any check wait for the device? Only where raising before the
             launch was asked for.
         counts: what was checked, skipped and found.
+        holders: which request holds which row, for the words of an error and its dump.
         counted_elsewhere: adds what the hot path counted by itself, and sets it to 0.
     """
 
@@ -56,6 +60,7 @@ class Reporter:
         self.disarm: Callable[[], None] = lambda: None
         self.reads_device = mode == "raise"
         self.enabled = invariants_of(checks)
+        self.holders = Holders()
         self._counts: Counter[str] = Counter()
         self.counted_elsewhere: Callable[[Counter[str]], None] = lambda counts: None
 
@@ -63,6 +68,7 @@ class Reporter:
         """As in a new process; dumps go to `directory`."""
         self.store = replace(self.store, directory=directory)
         self.shells.restart()
+        self.holders.restart()
         self.counts.clear()
 
     @property
@@ -88,8 +94,14 @@ class Reporter:
         self._counts["internal errors"] += 1
         self.enabled &= AT_LAUNCHES
 
-    def failure(self, error: type[TrapError], dump: Dump, before: str = "") -> TrapError:
-        """Write the dump, and make the error of its fault that says where it is, or why not."""
+    def failure(
+        self, error: type[TrapError], dump: Dump, before: str = "", batch: Any = None
+    ) -> TrapError:
+        """Write the dump, and make the error of its fault that says where it is, or why not.
+
+        batch: the ScheduleBatch whose result is judged, which tells whose its rows are.
+        """
+        dump = self.with_request_ids(dump, batch)
         signature = f"{error.__name__}-{dump.fault.pool or 'any'}"
         path, problem = attempt(
             "writing the dump", lambda: self.store.save(dump, signature), (None, "see the log")
@@ -98,6 +110,15 @@ class Reporter:
         if path is None:
             return error(dump.fault, note)
         return error(dump.fault, f"{note}\nnext: triage explain {path}", str(path))
+
+    def with_request_ids(self, dump: Dump, batch: Any = None) -> Dump:
+        """`dump` with the requests of the rows that it names. Host work only."""
+        plain = self.store.identity
+        return attempt(
+            "naming the requests",
+            lambda: with_request_ids(dump, self.holders.rows(batch), plain=plain),
+            without_request_ids(dump),
+        )
 
     def fire_event(self, evidence: Evidence) -> None:
         """Raise what a ledger or state check found, if its invariant is enabled; `log` logs it."""
