@@ -33,9 +33,10 @@ class Violation:
 
     `row` and `column` index `tensor`; `low` and `high` are the half-open range
     of legal values, `expected` the one value that would be right where the
-    check knows it (I2). `in_window` says whether a query of this launch can
-    see the entry; None where the check does not know. `kind` is what was found, a
-    `Found` (`triage/invariants/found.py`) as text; empty where it was not recorded.
+    check knows it (I2). `request_id` is the request that held the row, as it may be told
+    (`triage/dump/request_ids.py`), empty where nobody knew. `in_window` says whether a query
+    of this launch can see the entry; None where the check does not know. `kind` is what was
+    found, a `Found` (`triage/invariants/found.py`) as text; empty where it was not recorded.
     """
 
     invariant: str
@@ -49,6 +50,14 @@ class Violation:
     req_pool_index: int | None = None
     in_window: bool | None = None
     kind: str = ""
+    request_id: str = ""
+
+    @property
+    def request(self) -> str:
+        """The row of `req_to_token` and the request that held it; empty where not known."""
+        if self.req_pool_index is None:
+            return ""
+        return f"{self.req_pool_index}" + (f" (id {self.request_id})" if self.request_id else "")
 
     def sentence(self) -> str:
         where = f"{self.tensor}[{self.row}, {self.column}] = {self.value}"
@@ -138,7 +147,7 @@ class Evidence:
         lines = [f"{self.invariant}: {self.summary} ({', '.join(place)})"]
         if self.violations:
             first = self.violations[0]
-            request = "" if first.req_pool_index is None else f" of request {first.req_pool_index}"
+            request = f" of request {first.request}" if first.request else ""
             lines.append(f"  {first.sentence()}{request}")
         more = self.total - 1
         if self.violations and more > 0:

@@ -455,9 +455,7 @@ def freed_by_strangers(fault: Evidence) -> bool:
 
 
 def citations(fault: Evidence) -> tuple[Citation, ...]:
-    """The first offenders of the invariant that the fault names."""
+    """The offenders of the invariant that the fault names, as many as were kept."""
     return tuple(
-        Citation(each.row, each.column, each.value, each.expected, each.tensor)
-        for each in fault.violations
-        if each.invariant == fault.invariant
-    )[:5]
+        Citation.of(each) for each in fault.violations if each.invariant == fault.invariant
+    )

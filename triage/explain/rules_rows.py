@@ -31,7 +31,7 @@ def padded_row(case: LaunchCase) -> Cause | None:
         ),
         rows=tuple(
             Citation(int(row) + first, int(column), int(padding[row, column]), 0)
-            for row, column in list(zip(rows, columns, strict=True))[:5]
+            for row, column in zip(rows, columns, strict=True)
         ),
         refuted_by=("a batch size that covers those rows",),
         fix="fill padded rows with request 0, the fill length and page 0 before the replay",
@@ -74,7 +74,9 @@ def other_requests_row(case: LaunchCase) -> Cause | None:
         return _part_of_a_row(case, partly, mask)
     if not strangers:
         return _exchanged(case, single) or _rows_of_nobody(case)
-    pairs = ", ".join(f"row {row} holds row {owner}'s" for row, owner in strangers[:4])
+    pairs = ", ".join(
+        f"{case.name_of(row)} holds {case.name_of(owner)}'s" for row, owner in strangers[:4]
+    )
     if partly:
         pairs += f"; {len(partly)} more rows hold another row's in a part"
     return Cause(
@@ -122,7 +124,9 @@ def _exchanged(case: LaunchCase, single: set[tuple[int, int]]) -> Cause | None:
 
 def _part_of_a_row(case: LaunchCase, partly: list[tuple[int, int]], mask: np.ndarray) -> Cause:
     """Some entries of a row are another row's and the rest are its own."""
-    pairs = ", ".join(f"row {row} in a part row {owner}'s" for row, owner in partly[:4])
+    pairs = ", ".join(
+        f"{case.name_of(row)} in a part {case.name_of(owner)}'s" for row, owner in partly[:4]
+    )
     return Cause(
         key="foreign-part-of-row",
         name="a part of a row names another request's pages (spilled into, or left from before)",

@@ -11,10 +11,16 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from triage.config import invariants_of
 from triage.device import capture
 from triage.dump.provenance import provenance
+from triage.dump.request_ids import (
+    with_request_ids,
+    with_told_requests,
+    without_request_ids,
+)
 from triage.dump.sections import Dump
 from triage.dump.store import DumpStore
 from triage.errors import TrapError
@@ -22,6 +28,7 @@ from triage.evidence import Evidence, PageHistory
 from triage.invariants.catalogue import CHEAP_FAMILIES, IN_GRAPHS, error_of
 from triage.invariants.findings import Findings
 from triage.sglang.binding.shell import Shells, attempt
+from triage.sglang.holders import Holders
 
 logger = logging.getLogger("triage")
 
@@ -41,6 +48,7 @@ class Reporter:
         reads_device: does any check wait for the device? Only where raising before the
             launch was asked for.
         counts: what was checked, skipped and found.
+        holders: which request holds which row, for the words of an error and its dump.
         counted_elsewhere: adds what the hot path counted by itself, and sets it to 0.
         histories_of: whose hand was on the pages that evidence names; () if it is not recorded.
     """
@@ -58,6 +66,7 @@ class Reporter:
         self.disarm: Callable[[], None] = lambda: None
         self.reads_device = mode == "raise"
         self.enabled = invariants_of(checks)
+        self.holders = Holders()
         self._counts: Counter[str] = Counter()
         self.counted_elsewhere: Callable[[Counter[str]], None] = lambda counts: None
         self.histories_of: Callable[[Evidence], tuple[PageHistory, ...]] = lambda evidence: ()
@@ -66,6 +75,7 @@ class Reporter:
         """As in a new process; dumps go to `directory`."""
         self.store = replace(self.store, directory=directory)
         self.shells.restart()
+        self.holders.restart()
         self.counts.clear()
 
     @property
@@ -91,10 +101,14 @@ class Reporter:
         self._counts["internal errors"] += 1
         self.enabled &= AT_LAUNCHES
 
-    def failure(self, error: type[TrapError], dump: Dump, before: str = "") -> TrapError:
-        """Write the dump, and make the error of its fault that says where it is, or why not."""
-        pages = attempt("page history", lambda: self.histories_of(dump.fault), ())
-        dump = replace(dump, fault=replace(dump.fault, pages=pages))
+    def failure(
+        self, error: type[TrapError], dump: Dump, before: str = "", batch: Any = None
+    ) -> TrapError:
+        """Write the dump, and make the error of its fault that says where it is, or why not.
+
+        batch: the ScheduleBatch whose result is judged, which tells whose its rows are.
+        """
+        dump = self.with_page_histories(self.with_request_ids(dump, batch))
         signature = f"{error.__name__}-{dump.fault.pool or 'any'}"
         path, problem = attempt(
             "writing the dump", lambda: self.store.save(dump, signature), (None, "see the log")
@@ -103,6 +117,25 @@ class Reporter:
         if path is None:
             return error(dump.fault, note)
         return error(dump.fault, f"{note}\nnext: triage explain {path}", str(path))
+
+    def with_request_ids(self, dump: Dump, batch: Any = None) -> Dump:
+        """`dump` with the requests of the rows that it names. Host work only."""
+        plain = self.store.identity
+        return attempt(
+            "naming the requests",
+            lambda: with_request_ids(dump, self.holders.rows(batch), plain=plain),
+            without_request_ids(dump),
+        )
+
+    def with_page_histories(self, dump: Dump) -> Dump:
+        """`dump` with whose hand was on the pages that its fault names. Waits for the device."""
+        plain = self.store.identity
+        pages = attempt(
+            "page histories",
+            lambda: with_told_requests(self.histories_of(dump.fault), plain=plain),
+            (),
+        )
+        return replace(dump, fault=replace(dump.fault, pages=pages))
 
     def fire_event(self, evidence: Evidence) -> None:
         """Raise what a ledger or state check found, if its invariant is enabled; `log` logs it."""
