@@ -23,6 +23,7 @@ from triage.sglang.allocator.page_recorder import (
     FREED,
     INSERTED,
     MAPPED,
+    SWA_FREED,
     PageRecorder,
 )
 
@@ -106,18 +107,22 @@ class PageHistories:
 
     def around_hybrid_free(self, original: Any, allocator: Any, *args: Any, **kwargs: Any) -> Any:
         """In an open group the slots are noted now, with their SWA side as it is mapped now."""
-        if self._caller is None and not capture.capturing() and grouping(allocator):
-            slots = args[0] if args else next(iter(kwargs.values()))
-            self._caller = self.sites.caller()
-            try:
-                if "swa" not in original.__name__:
-                    self._note(self._of(allocator.full_attn_allocator), FREED, slots)
-                if has_mapping(allocator):
-                    self._note(
-                        self._of(allocator.swa_attn_allocator), FREED, _mapped(allocator, slots)
-                    )
-            finally:
-                self._caller = None
+        if self._caller is not None or capture.capturing():
+            return original(allocator, *args, **kwargs)
+        slots = args[0] if args else next(iter(kwargs.values()))
+        full = self._of(allocator.full_attn_allocator)
+        self._caller = self.sites.caller()
+        try:
+            grouped, alone = grouping(allocator), "swa" in original.__name__
+            if alone:
+                self._note(full, SWA_FREED, slots)
+            elif grouped:
+                self._note(full, FREED, slots)
+            if grouped and has_mapping(allocator):
+                swa = self._of(allocator.swa_attn_allocator)
+                self._note(swa, FREED, _mapped(allocator, slots))
+        finally:
+            self._caller = None
         return self._outermost(original, allocator, args, kwargs)
 
     def around_hybrid_group_end(
@@ -203,11 +208,11 @@ class PageHistories:
 def _pages_named(evidence: Evidence, pools: dict[str, _Pool]) -> Iterator[tuple[str, int]]:
     """(pool, page) of every id that the evidence names, the page that was expected included."""
     own = evidence.pool or "full"
-    for each in evidence.violations:
-        name, paged = _named_by(each.tensor, own)
+    for violation in evidence.violations:
+        name, paged = _named_by(violation.tensor, own)
         if name not in pools:
             continue
-        for value in (each.value, each.expected):
+        for value in (violation.value, violation.expected):
             if value is None or value < 0:
                 continue
             page = value if paged else value // pools[name].page_size
@@ -216,9 +221,9 @@ def _pages_named(evidence: Evidence, pools: dict[str, _Pool]) -> Iterator[tuple[
             yield ("full" if beyond and "full" in pools else name), page
     for fact, name in (("page", own), ("pages", own), ("full pages", "full")):
         known = evidence.facts.get(fact)
-        for page in known if isinstance(known, list) else [known]:
-            if name in pools and isinstance(page, int):
-                yield name, page
+        for each in known if isinstance(known, list) else [known]:
+            if name in pools and isinstance(each, int):
+                yield name, each
 
 
 def _named_by(tensor: str, own: str) -> tuple[str, bool]:

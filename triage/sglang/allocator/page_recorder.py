@@ -5,8 +5,8 @@ event at an allocator leaves the step, the caller's chain of calls and the reque
 for; an error asks for the pages that it names.
 
 What is kept of a page, whatever its age, is the newest event of each kind: the step and the
-caller, 32 bytes on the pool's device. Beside it the newest events whole, with their
-requests: 28 bytes a page at most.
+caller, 40 bytes on the pool's device. Beside it the newest events whole, with their
+requests: 20 bytes a page at most.
 
 Cost of an event: one launch (the pages of its slots), no sync; every `PENDING` events some
 ten more launches. Not to be called under a capture. An error waits for the device.
@@ -24,12 +24,12 @@ from torch import Tensor
 from triage.evidence import PageEvent, PageHistory
 from triage.sglang.allocator.call_sites import Caller, CallSites
 
-KINDS = ("allocated", "mapped", "freed", "inserted into the tree")
-ALLOCATED, MAPPED, FREED, INSERTED = range(4)
+KINDS = ("allocated", "mapped", "SWA side freed", "freed", "inserted into the tree")
+ALLOCATED, MAPPED, SWA_FREED, FREED, INSERTED = range(5)
 
 PENDING = 64
 RECENT = 4096  # events kept whole, if their slots are few
-SLOTS_A_PAGE = 7  # of the recent events, four bytes each
+SLOTS_A_PAGE = 5  # of the recent events, four bytes each
 TOLD = 8
 """Events of one page that an error and its dump hold."""
 

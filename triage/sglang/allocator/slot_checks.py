@@ -42,7 +42,7 @@ class SlotChecks:
         """The hook of the call named `where`."""
 
         def hook(original: Any, allocator: Any, *args: Any, **kwargs: Any) -> Any:
-            if not self.entries.hot.armed:
+            if not self.reporter.armed:
                 return original(allocator, *args, **kwargs)
             given = self.before_alloc(original, allocator, args, kwargs)
             slots = original(allocator, *args, **kwargs)

@@ -75,8 +75,9 @@ class HostTableCheck:
         entry = self.entries.current
         pool = None if entry is None else active_pool(entry.backend, entry.forward_batch)
         read = pool_view(call, pool, None if entry is None else entry.layer_id)
+        part = self.reporter.shells.of
         if "I27" in self.reporter.enabled:
-            self._workspace(call)
+            part("workspace (I27)").part(lambda: self._workspace(call), None)
         stale = None if entry is None else stale_state(entry.backend, pool)
         key = _key(call, read.space)
         forward = None if entry is None else self.entries.forward(entry, pool)
@@ -95,8 +96,15 @@ class HostTableCheck:
         if form and "I26" in self.reporter.enabled:
             self._fire(TableForm, form[0], call, entry, read)
         mine = self._check(call, entry, read)
-        sibling = None if entry is None else self._sibling(call, entry, read)
-        companions = companion_findings(call, entry, self.reporter.enabled)
+        sibling = None
+        if entry is not None:
+            at = entry
+            sibling = part("the other pool's table").part(
+                lambda: self._sibling(call, at, read), None
+            )
+        companions = part("lengths, offsets and own slots (I3, I12)").part(
+            lambda: companion_findings(call, entry, self.reporter.enabled), []
+        )
         read_together([mine, *companions, *([sibling[1]] if sibling else [])])
         self.reporter.counts["tables"] += 1
         self.reporter.counts["host reads"] += 1
