@@ -6,7 +6,7 @@ for; an error asks for the pages that it names.
 
 What is kept of a page, whatever its age, is the newest event of each kind: the step and the
 caller, 40 bytes on the pool's device. Beside it the newest events whole, with their
-requests: 20 bytes a page at most.
+requests: 20 bytes a page, or the newest 16 events.
 
 Cost of an event: one launch (the pages of its slots), no sync; every `PENDING` events some
 ten more launches. Not to be called under a capture. An error waits for the device.
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -30,6 +31,7 @@ ALLOCATED, MAPPED, SWA_FREED, FREED, INSERTED = range(5)
 PENDING = 64
 RECENT = 4096  # events kept whole, if their slots are few
 SLOTS_A_PAGE = 5  # of the recent events, four bytes each
+AT_LEAST = 16  # events that are kept whole whatever their size
 TOLD = 8
 """Events of one page that an error and its dump hold."""
 
@@ -79,10 +81,16 @@ class PageRecorder:
         self._recent.append(event)
         self._named += len(pages)
         most = SLOTS_A_PAGE * self.num_pages
-        while self._recent and (self._named > most or len(self._recent) > RECENT):
+        while len(self._recent) > AT_LEAST and (self._named > most or len(self._recent) > RECENT):
             self._named -= len(self._recent.popleft().pages)
         if len(self._pending) >= PENDING:
             self._write()
+
+    @property
+    def bytes_held(self) -> int:
+        """Memory on the pool's device, not counting what a caller's chain takes on the host."""
+        recent = sum(event.pages.nbytes for event in self._recent)
+        return int(self._newest.nbytes + recent)
 
     def of(self, pool: str, pages: list[int]) -> tuple[PageHistory, ...]:
         """What is known of these pages, newest event first. Waits for the device."""
@@ -147,24 +155,23 @@ class PageRecorder:
         self._pending = []
         if not events:
             return
-        device, total = self._newest.device, sum(len(event.pages) for event in events)
+        device, sizes = self._newest.device, [len(event.pages) for event in events]
         told = torch.tensor(
             [
                 [event.mark for event in events],
                 [event.kind * self.num_pages for event in events],
-                [len(event.pages) for event in events],
+                list(accumulate(sizes)),
             ],
             dtype=torch.int64,
         )
         if self._newest.is_cuda:
             told = told.pin_memory().to(device, non_blocking=True)
-        marks, bases = (
-            torch.repeat_interleave(values, told[2], output_size=total) for values in told[:2]
-        )
-        pages = torch.cat([event.pages.to(torch.int64) for event in events])
+        marks, bases, ends = told.unbind()
+        event = torch.searchsorted(ends, torch.arange(sum(sizes), device=device), right=True)
+        pages = torch.cat([each.pages for each in events]).to(torch.int64)
         legal = (pages > 0) & (pages < self.num_pages)
-        at = torch.where(legal, pages + bases, 0)
-        self._newest.scatter_reduce_(0, at, marks, "amax")
+        at = torch.where(legal, pages + bases[event], 0)
+        self._newest.scatter_reduce_(0, at, marks[event], "amax")
 
 
 def _requests(caller: Caller, slots: int) -> tuple[tuple[str, ...], tuple[int, ...]]:
