@@ -73,7 +73,7 @@ def test_the_planted_site_is_named_in_the_error_and_the_dump(tmp_path):
     # AND the error itself says it, with the request by its hash alone
     error = played["double-free"]["error"]
     assert "page 1 of the full pool:\n    freed in step 21" in error
-    assert "_free_twice" in error and "allocated in step 0" in error
+    assert error.count("_free_twice") >= 2
     events = played["swa-freed-under-a-live-node"]["pages"][0]["events"]
     assert all(each["request"].startswith("#") for each in events)
 

@@ -182,7 +182,7 @@ def _requests(caller: Caller, slots: int) -> tuple[tuple[str, ...], tuple[int, .
     requests = getattr(caller.batch, "reqs", None)
     if not requests:
         return (), ()
-    ids = tuple([str(each.rid) for each in requests])
+    ids = tuple([str(getattr(each, "rid", "")) for each in requests])
     if len(ids) == 1:
         return ids, (slots,)
     if len(ids) == slots:
