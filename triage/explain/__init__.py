@@ -191,7 +191,7 @@ def _reported(seen: tuple[Related, ...]) -> tuple[str, ...]:
         "; ".join((f"{each.observation.form.value}: {each.observation.failure.value}",
                    *each.sentences))
         for each in seen
-        if each.relation is not Relation.NOT_A_FAULT
+        if each.relation is not Relation.NOT_A_FAULT or each.sentences
     )  # fmt: skip
 
 

@@ -56,7 +56,7 @@ def _is_dump(head: bytes) -> bool:
     return MAGIC.encode() in head
 
 
-def _file(path: Path) -> Input:
+def _file(path: Path, by_name: bool = True) -> Input:
     try:
         with path.open("rb") as file:
             head = file.read(64)
@@ -85,7 +85,7 @@ def _file(path: Path) -> Input:
     from triage.importers.scan import open_text
 
     with open_text(path) as stream:
-        return _text(stream, str(path))
+        return _text(stream, str(path), by_name)
 
 
 def _dump_input(path: str, dump: Dump) -> Input:
@@ -97,7 +97,8 @@ def _dump_input(path: str, dump: Dump) -> Input:
     return Input(path, f"a dump of this tool: {kind}", dump)
 
 
-def _text(stream: Any, name: str) -> Input:
+def _text(stream: Any, name: str, by_name: bool = True) -> Input:
+    """by_name: was this very file given? Of one in a folder only what looks wrong is shown."""
     from triage.importers.recognise import read_log  # its patterns take a while to build
 
     log = read_log(stream, name)
@@ -106,7 +107,7 @@ def _text(stream: Any, name: str) -> Input:
         return Input(
             name,
             f"a text of {size} in which nothing is known here",
-            shown=log.scanned.suspicious,
+            shown=log.scanned.suspicious or (log.scanned.first if by_name else ()),
         )
     return Input(
         name,
@@ -133,7 +134,7 @@ def _directory(directory: Path) -> list[Input]:
             if path.stat().st_size == 0:
                 found.append(Input(str(path), "an empty file"))
                 continue
-            found.append(_file(path))
+            found.append(_file(path, by_name=False))
         except (DumpError, OSError) as error:
             found.append(Input(str(path), _UNREAD, problem=str(error), unread=True))
     if not found:

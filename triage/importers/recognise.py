@@ -61,6 +61,8 @@ def _at(passage: Passage, source: str) -> tuple[list[Observation], int]:
         return _one(canary.parse(passage, source)), here
     if sanitizer.is_head(text):
         return [sanitizer.parse(passage, source)], here
+    if sanitizer.is_rest(passage):
+        return [sanitizer.parse_rest(passage, source)], here
     if debugger.HEAD.search(text):
         observation, last = debugger.parse(passage, source)
         return [observation], last
@@ -156,4 +158,6 @@ def _fuller(first: Observation, second: Observation) -> Observation:
     """The first, with what only the second says."""
     if first.form is Form.CANARY and not first.values.get("reason") and second.values.get("reason"):
         return replace(first, values={**second.values, **{"slot": first.values["slot"]}})
+    if first.form is Form.SANITIZER and second.values.get("mixed"):
+        return replace(first, values={**first.values, "mixed": True})
     return first
