@@ -17,7 +17,6 @@ from triage.dump.sections import Dump
 from triage.errors import DumpError
 from triage.explain.together import Input
 from triage.importers import read_launch
-from triage.importers.flashinfer_folder import calls_of, choose, is_folder
 
 STDIN = "-"
 MAX_FILES = 200
@@ -119,6 +118,8 @@ def _text(stream: Any, name: str, by_name: bool = True) -> Input:
 
 def _directory(directory: Path) -> list[Input]:
     """A folder of FlashInfer's calls, or of anything."""
+    from triage.importers.flashinfer_folder import is_folder
+
     if is_folder(directory):
         return [_flashinfer(directory)]
     try:
@@ -144,6 +145,7 @@ def _directory(directory: Path) -> list[Input]:
 
 def _flashinfer(directory: Path) -> Input:
     from triage.importers.flashinfer_dump import read_call
+    from triage.importers.flashinfer_folder import calls_of, choose
 
     calls = calls_of(directory)
     chosen = choose(calls)
