@@ -2,6 +2,7 @@
 
     python -m tests.explain.confusion                     prints a Markdown table
     python -m triage.bench.results explain                puts it into docs/results/explain.md
+    python -m tests.explain.confusion --keep DIR          keeps what was played, and goes on from it
 
 Played: every defect of the catalogue and of the second author's sets that an SGLang can show,
 in each release at hand, once with all traps raising and once with traps that only log (the
@@ -61,8 +62,11 @@ def _judged(group: str, case: str, right: set[str], keys: list[str], sure: bool)
     return Judged(group, case, ", ".join(sorted(right)) or "nothing", ", ".join(keys), result)
 
 
-def played(release: str, what: str) -> Iterator[Judged]:
-    """The defects of one release in a process of its own; what: `traps` or `rings`."""
+def lines_of(release: str, what: str, keep: Path | None) -> str:
+    """What `confusion_child` prints of one release; what: `traps` or `rings`."""
+    kept = None if keep is None else keep / f"{release}-{what}.jsonl"
+    if kept is not None and kept.exists():
+        return kept.read_text()
     print(f"SGLang {release}, {what}", file=sys.stderr)
     ran = subprocess.run(
         [sys.executable, "-m", "tests.explain.confusion_child", what],
@@ -72,8 +76,15 @@ def played(release: str, what: str) -> Iterator[Judged]:
     )
     if ran.returncode:
         raise RuntimeError(f"SGLang {release}, {what}: {ran.stderr[-500:]}")
+    if kept is not None:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(ran.stdout)
+    return ran.stdout
+
+
+def played(release: str, what: str, keep: Path | None) -> Iterator[Judged]:
     alike: dict[Judged, None] = {}  # an alarm of every step of a run is one case
-    for line in map(json.loads, ran.stdout.splitlines()):
+    for line in map(json.loads, lines_of(release, what, keep).splitlines()):
         group = f"{release}, {line['group']}"
         case = _judged(group, line["case"], set(line["right"]), line["named"], line["high"])
         if what == "rings" and case.result == UNKNOWN and not line["wrong"]:
@@ -149,13 +160,14 @@ def alone() -> Iterator[Judged]:
 
 
 def main() -> None:
+    keep = Path(sys.argv[sys.argv.index("--keep") + 1]) if "--keep" in sys.argv else None
     with tempfile.TemporaryDirectory(prefix="triage-confusion-") as scratch:
         found = [
             *(
                 case
                 for what in ("traps", "rings")
                 for release in available()
-                for case in played(release, what)
+                for case in played(release, what, keep)
             ),
             *crashes(Path(scratch) / "crash"),
             *beside_launches(),
