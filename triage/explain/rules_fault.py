@@ -49,6 +49,16 @@ def illegal_allocation(dump: Dump) -> Cause | None:
     )
 
 
+SHOWN_ROWS = 8
+
+
+def _listed(rows: list[object]) -> str:
+    """The first, and how many more: the dump has all of them."""
+    text = ", ".join(map(str, rows[:SHOWN_ROWS]))
+    more = len(rows) - SHOWN_ROWS
+    return f"{text} and {more} more" if more > 0 else text
+
+
 def goes_on_elsewhere(dump: Dump) -> Cause | None:
     """A request's new tokens follow a slot that a row of another request names (I20).
 
@@ -60,7 +70,7 @@ def goes_on_elsewhere(dump: Dump) -> Cause | None:
     others = fault.facts.get("rows_with_that_page")
     if fault.found not in (*_LAST_LOC, *_ROWS) or not isinstance(others, list) or not others:
         return None
-    rows = ", ".join(map(str, others))
+    rows = _listed(others)
     whose = "" if fault.found in _ROWS else "; the allocator is not told which of them it serves"
     return Cause(
         key="page-owned-twice",
@@ -90,7 +100,7 @@ def goes_on_too_early(dump: Dump) -> Cause | None:
         evidence.append(f"a row has slot {first.expected} at the request's last position")
     others = fault.facts.get("rows_with_that_page")
     if isinstance(others, list):
-        named = f"rows {', '.join(map(str, others))} name" if others else "no row names"
+        named = f"rows {_listed(others)} name" if others else "no row names"
         evidence.append(f"{named} the page of that slot")
     return Cause(
         key="wrong-last-loc",

@@ -111,6 +111,7 @@ def _exchanged(case: LaunchCase, single: set[tuple[int, int]]) -> Cause | None:
     rows = [row for pair in pairs for row in pair]
     mask[rows] = wrong[rows]
     told = ", ".join(f"rows {row} and {owner}" for row, owner in pairs[:4])
+    told += f" and {len(pairs) - 4} more pairs" if len(pairs) > 4 else ""
     return Cause(
         key="exchanged-pages",
         name="two requests read each other's page (entries exchanged)",

@@ -113,7 +113,18 @@ def _text(stream: Any, name: str, by_name: bool = True) -> Input:
         f"{', '.join(log.forms)} ({size})",
         observations=log.observations,
         page_size=log.scanned.page_size,
+        problem=_not_listed(log),
     )
+
+
+def _not_listed(log: Any) -> str:
+    """What of a log was passed over; empty where nothing was."""
+    parts = []
+    if log.left_out:
+        parts.append(f"at least {log.left_out} further reports are not listed")
+    if log.scanned.left_out:
+        parts.append(f"{log.scanned.left_out} passages like those before and after were not read")
+    return "; ".join(parts)
 
 
 def _directory(directory: Path) -> list[Input]:
