@@ -14,7 +14,6 @@ id} of whoever knows it then. An empty text is "not recorded".
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -40,6 +39,8 @@ def told(rid: object, *, plain: bool = False) -> str:
     text = str(rid)
     if not text or plain:
         return text[:MAX_CHARACTERS]
+    import hashlib  # takes 5 ms to load, and only a writer needs it
+
     return (
         "#"
         + hashlib.blake2s(

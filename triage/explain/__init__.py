@@ -29,15 +29,16 @@ from triage.explain.rules_fault import (
     goes_on_elsewhere,
     goes_on_too_early,
     illegal_allocation,
+    leads_to_a_foreign_write,
     lengths_disagree,
-    misread_lengths,
+    misread_form,
     row_written_wrongly,
 )
 from triage.explain.rules_form import lengths_past_the_maximum, misread_table, narrow_table
 from triage.explain.rules_found import found_by_a_check
 from triage.explain.rules_history import stale_state_on_record
 from triage.explain.rules_kernel import known_kernel_defect
-from triage.explain.rules_rows import other_requests_row, padded_row
+from triage.explain.rules_rows import divided_to_nothing, other_requests_row, padded_row
 from triage.explain.rules_space import (
     divided_twice,
     full_ids_for_another_reason,
@@ -62,6 +63,7 @@ RULES = (
     mapping_shares_a_page,
     padded_row,
     other_requests_row,
+    divided_to_nothing,
     known_kernel_defect,
 )
 
@@ -71,7 +73,8 @@ FAULT_RULES = (
     goes_on_too_early,
     row_written_wrongly,
     lengths_disagree,
-    misread_lengths,
+    misread_form,
+    leads_to_a_foreign_write,
     freed_by_two,
     found_by_a_check,
     stale_state_on_record,
@@ -191,7 +194,7 @@ def _reported(seen: tuple[Related, ...]) -> tuple[str, ...]:
         "; ".join((f"{each.observation.form.value}: {each.observation.failure.value}",
                    *each.sentences))
         for each in seen
-        if each.relation is not Relation.NOT_A_FAULT
+        if each.relation is not Relation.NOT_A_FAULT or each.sentences
     )  # fmt: skip
 
 

@@ -111,6 +111,7 @@ def _exchanged(case: LaunchCase, single: set[tuple[int, int]]) -> Cause | None:
     rows = [row for pair in pairs for row in pair]
     mask[rows] = wrong[rows]
     told = ", ".join(f"rows {row} and {owner}" for row, owner in pairs[:4])
+    told += f" and {len(pairs) - 4} more pairs" if len(pairs) > 4 else ""
     return Cause(
         key="exchanged-pages",
         name="two requests read each other's page (entries exchanged)",
@@ -138,21 +139,50 @@ def _part_of_a_row(case: LaunchCase, partly: list[tuple[int, int]], mask: np.nda
     )
 
 
+def divided_to_nothing(case: LaunchCase) -> Cause | None:
+    """The same rows: small ids that are divided, or translated as slots, once more are all 0.
+
+    Only without the request table: with it `divided_twice` can tell.
+    """
+    mask = _dummy_throughout(case)
+    if case.ids is not None or case.misread or mask is None or case.launch.page_size == 1:
+        return None
+    return Cause(
+        key="divided-twice",
+        name="page ids divided by the page size twice",
+        confidence=Confidence.MEDIUM,
+        evidence=(
+            f"{int(mask.sum())} visible entries are 0 and should be pages: ids below the page size "
+            f"{case.launch.page_size} that are divided, or looked up as slots, once more are 0",
+        ),
+        rows=case.cite(mask),
+        refuted_by=("a table builder that divides only once",),
+        fix="divide once by the page size where the table is built",
+        links=("https://github.com/sgl-project/sglang/issues/38187",),
+        not_recorded=("the request table",),
+    )
+
+
+def _dummy_throughout(case: LaunchCase) -> np.ndarray | None:
+    """The entries of rows that are 0 at every visible entry and should be so at none."""
+    mask = case.wrong() & (case.table == 0)
+    whole = (mask.sum(axis=1) > 1) & (mask == case.seen).all(axis=1)
+    mask[~whole] = False
+    return mask if whole.any() else None
+
+
 def _rows_of_nobody(case: LaunchCase) -> Cause | None:
     """The table of a request that has finished, or of none, names the dummy page throughout."""
-    wrong = case.wrong()
-    mask = wrong & (case.table == 0)
-    whole = (mask.sum(axis=1) > 1) & (mask == case.seen).all(axis=1)
-    if not whole.any():
+    mask = _dummy_throughout(case)
+    if mask is None:
         return None
-    mask[~whole] = False
     return Cause(
         key="other-requests-row",
         name="row built for a request that holds nothing (wrong request index, or one finished)",
         confidence=Confidence.MEDIUM,
         evidence=(
-            f"{int(whole.sum())} rows name the dummy page at every visible entry, while their "
-            "requests have pages for all of them",
+            f"{int(mask.any(axis=1).sum())} rows name the dummy page at every visible entry, "
+            "while their requests have pages for all of them",
         ),
         rows=case.cite(mask),
         refuted_by=(

@@ -17,7 +17,6 @@ from triage.dump.sections import Dump
 from triage.errors import DumpError
 from triage.explain.together import Input
 from triage.importers import read_launch
-from triage.importers.flashinfer_folder import calls_of, choose, is_folder
 
 STDIN = "-"
 MAX_FILES = 200
@@ -56,7 +55,7 @@ def _is_dump(head: bytes) -> bool:
     return MAGIC.encode() in head
 
 
-def _file(path: Path) -> Input:
+def _file(path: Path, by_name: bool = True) -> Input:
     try:
         with path.open("rb") as file:
             head = file.read(64)
@@ -85,7 +84,7 @@ def _file(path: Path) -> Input:
     from triage.importers.scan import open_text
 
     with open_text(path) as stream:
-        return _text(stream, str(path))
+        return _text(stream, str(path), by_name)
 
 
 def _dump_input(path: str, dump: Dump) -> Input:
@@ -97,7 +96,8 @@ def _dump_input(path: str, dump: Dump) -> Input:
     return Input(path, f"a dump of this tool: {kind}", dump)
 
 
-def _text(stream: Any, name: str) -> Input:
+def _text(stream: Any, name: str, by_name: bool = True) -> Input:
+    """by_name: was this very file given? Of one in a folder only what looks wrong is shown."""
     from triage.importers.recognise import read_log  # its patterns take a while to build
 
     log = read_log(stream, name)
@@ -106,18 +106,31 @@ def _text(stream: Any, name: str) -> Input:
         return Input(
             name,
             f"a text of {size} in which nothing is known here",
-            shown=log.scanned.suspicious,
+            shown=log.scanned.suspicious or (log.scanned.first if by_name else ()),
         )
     return Input(
         name,
         f"{', '.join(log.forms)} ({size})",
         observations=log.observations,
         page_size=log.scanned.page_size,
+        problem=_not_listed(log),
     )
+
+
+def _not_listed(log: Any) -> str:
+    """What of a log was passed over; empty where nothing was."""
+    parts = []
+    if log.left_out:
+        parts.append(f"at least {log.left_out} further reports are not listed")
+    if log.scanned.left_out:
+        parts.append(f"{log.scanned.left_out} passages like those before and after were not read")
+    return "; ".join(parts)
 
 
 def _directory(directory: Path) -> list[Input]:
     """A folder of FlashInfer's calls, or of anything."""
+    from triage.importers.flashinfer_folder import is_folder
+
     if is_folder(directory):
         return [_flashinfer(directory)]
     try:
@@ -133,7 +146,7 @@ def _directory(directory: Path) -> list[Input]:
             if path.stat().st_size == 0:
                 found.append(Input(str(path), "an empty file"))
                 continue
-            found.append(_file(path))
+            found.append(_file(path, by_name=False))
         except (DumpError, OSError) as error:
             found.append(Input(str(path), _UNREAD, problem=str(error), unread=True))
     if not found:
@@ -143,6 +156,7 @@ def _directory(directory: Path) -> list[Input]:
 
 def _flashinfer(directory: Path) -> Input:
     from triage.importers.flashinfer_dump import read_call
+    from triage.importers.flashinfer_folder import calls_of, choose
 
     calls = calls_of(directory)
     chosen = choose(calls)
