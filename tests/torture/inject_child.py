@@ -28,6 +28,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 STEPS = 4
+"""The lab's runs are as long; DEFECT is found in the last of them."""
 SECONDS = 60
 HERE = str(Path(__file__).resolve().parents[2] / "triage") + os.sep
 LAB = HERE + "lab" + os.sep
@@ -81,14 +82,13 @@ def lab_run(mode: str, defect: str | None, traps: bool, directory: Path) -> dict
     told = io.StringIO()
     handler = logging.StreamHandler(told)
     logging.getLogger("triage").addHandler(handler)
-    steps = None if defect else STEPS
     try:
         report = run(
             Request(
                 find("smoke"),
                 traps=traps,
                 mode=mode,
-                max_steps=steps,
+                max_steps=STEPS,
                 reinject=defect,
                 directory=directory,
                 checks=EVERYTHING if traps else "",
