@@ -27,50 +27,11 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
+from triage.lab.injection import HERE, Injected, is_judged, is_ours
+
 STEPS = 4
 """The lab's runs are as long; DEFECT is found in the last of them."""
 SECONDS = 60
-HERE = str(Path(__file__).resolve().parents[2] / "triage") + os.sep
-LAB = HERE + "lab" + os.sep
-WRAPPER = "<sglang-triage around "
-
-
-class Injected(RuntimeError):
-    """An error that none of our code expects."""
-
-
-JUDGED = {"fire_event", "fire_findings", "_fire", "_fire_table", "_fire_alloc", "failure"}
-"""What runs once a check has found something; every name of them stands in `triage/sglang`."""
-
-
-def is_judged(frame: FrameType | None) -> bool:
-    """Has a check found something by now, further up the stack?"""
-    while frame is not None:
-        code = frame.f_code
-        if code.co_name in JUDGED and code.co_filename.startswith(HERE + "sglang"):
-            return True
-        frame = frame.f_back
-    return False
-
-
-def is_ours(frame: FrameType) -> bool:
-    """Is this frame a call that a hook of ours makes?"""
-    name = frame.f_code.co_filename
-    if not name.startswith(HERE) or name.startswith(LAB):
-        return False
-    if name.endswith("shell.py"):
-        return False  # what is to hold
-    above = frame.f_back
-    for _ in range(80):
-        if above is None:
-            return False
-        name = above.f_code.co_filename
-        if above.f_code.co_name == "shelled" or name.startswith(WRAPPER):
-            return True
-        if above.f_code.co_qualname == "Original.__call__" or name.startswith(LAB):
-            return False
-        above = above.f_back
-    return False
 
 
 def lab_run(mode: str, defect: str | None, traps: bool, directory: Path) -> dict[str, Any]:
