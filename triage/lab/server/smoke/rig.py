@@ -182,7 +182,7 @@ class Rig:
         for name, from_start in self.job.defects.items():
             control = None if from_start else self.control
             made.append(defects.plugin(name, folder, control=control))
-        writers = {
+        writers: dict[str, tuple[Callable[[Path, Path], Path], Path]] = {
             "oracle": (oracle.plugin, self.oracle_path),
             "drafts": (drafts.plugin, self.drafts_path),
             "address-map": (address_map.plugin, self.map_path),
