@@ -16,8 +16,10 @@ HERE = str(Path(triage.__file__).parent) + "/"
 LAB = HERE + "lab/"
 WRAPPER = "<sglang-triage around "
 SHELLS = ("shelled", "_context")
-JUDGED = {"fire_event", "fire_findings", "_fire", "_fire_table", "_fire_alloc", "failure"}
-"""What runs once a check has found something; every name of them stands in `triage/sglang`."""
+TO_HOLD = ("binding/shell.py", "binding/verdicts.py")
+"""What catches, and so is not spoiled itself."""
+JUDGED = "trap_error"
+"""Everything runs below it from the moment a check has found something."""
 DEEPEST = 80
 
 
@@ -30,8 +32,8 @@ def is_ours(frame: FrameType) -> bool:
     name = frame.f_code.co_filename
     if not name.startswith(HERE) or name.startswith(LAB):
         return False
-    if name.endswith("binding/shell.py"):
-        return False  # what is to hold
+    if name.endswith(TO_HOLD):
+        return False
     above = frame.f_back
     for _ in range(DEEPEST):
         if above is None:
@@ -48,8 +50,7 @@ def is_ours(frame: FrameType) -> bool:
 def is_judged(frame: FrameType | None) -> bool:
     """Has a check found something by now, further up the stack?"""
     while frame is not None:
-        code = frame.f_code
-        if code.co_name in JUDGED and code.co_filename.startswith(HERE + "sglang"):
+        if frame.f_code.co_name == JUDGED:
             return True
         frame = frame.f_back
     return False
