@@ -154,7 +154,7 @@ COMMANDS = (
     ("explain", "--json"),
     ("export", "--whole", "--as", "pytest", "--force", "-o", "out.py"),
     ("export", "--as", "script", "--force", "-o", "out.py"),
-    ("minimise", "--kernel", "emulator", "--force", "-o", "out.msgpack"),
+    ("minimise", "--force", "-o", "out.msgpack"),
     ("replay", "--kernel", "emulator", "--json"),
 )
 JUDGES = ("minimise", "replay")

@@ -28,6 +28,7 @@ from triage.evidence import Evidence, PageHistory
 from triage.invariants.catalogue import CHEAP_FAMILIES, LEDGER, error_of
 from triage.invariants.findings import Findings
 from triage.sglang.binding.shell import Shell, Shells, attempt
+from triage.sglang.binding.verdicts import Verdicts
 from triage.sglang.holders import Holders
 
 logger = logging.getLogger("triage")
@@ -41,7 +42,7 @@ RESTS_ON = {LEDGER_KEPT: LEDGER | {"I8", "I16"}, METADATA: frozenset({"I11"})}
 """What is judged elsewhere from what a group has seen, and so not any more once it is off."""
 
 
-class Reporter:
+class Reporter(Verdicts):
     """One per process.
 
     Attributes:
@@ -149,36 +150,13 @@ class Reporter:
         )
         return replace(dump, fault=replace(dump.fault, pages=pages))
 
-    def fire_event(self, evidence: Evidence) -> None:
-        """Raise what a ledger or state check found, if its invariant is enabled; `log` logs it."""
-        if evidence.invariant not in self.enabled:
-            return
-        self.counts["violations"] += 1
+    def event_error(self, evidence: Evidence) -> TrapError:
+        self.note_violation()
         known = attempt("provenance", provenance, {})
-        dump = Dump(fault=evidence, provenance=known)
-        failure = self.failure(error_of(evidence.invariant), dump)
-        if self.mode == "log":
-            logger.error("sglang-triage: %s", failure)
-            return
-        raise failure
+        return self.failure(error_of(evidence.invariant), Dump(fault=evidence, provenance=known))
 
-    def fire_findings(
-        self, found: Findings, invariant: str, summary: str, pool: str, where: str
-    ) -> None:
-        """The same for findings of a check; one host read, and nothing under a capture."""
-        if invariant not in self.enabled or capture.capturing() or not found.total:
-            return
-        self.fire_event(
-            Evidence(
-                invariant,
-                summary,
-                where,
-                pool=pool,
-                total=found.total,
-                rows_affected=found.rows_affected,
-                violations=attempt("listing the offenders", found.violations, ()),
-            )
-        )
+    def note_violation(self) -> None:
+        self._counts["violations"] += 1
 
 
 def dump_sentence(path: Path | None, problem: str) -> str:
