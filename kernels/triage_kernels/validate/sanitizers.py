@@ -7,8 +7,8 @@ IISan asserts the alignment of tensor descriptors, of which our kernels have non
 a kernel only has to come through.
 
 They came with Triton 3.9, for compiled kernels alone. On a CPU the interpreter does what each of
-them is for, with any Triton (`interpreted`), and every result says which of the two it was.
-Compiling under Triton's needs no GPU (`instrumented`).
+them is for, with any Triton (`interpreted`, `watched`); every result says which of the two it
+was. Compiling under Triton's needs no GPU (`instrumented`).
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from triage_kernels.validate.interpreted import (
     counted_descriptors,
     exact_arithmetic,
     on_payloads,
-    watched_memory,
 )
 from triage_kernels.validate.payloads import P, Q
 from triage_kernels.validate.registry import select
 from triage_kernels.validate.results import CRASHES, CheckResult
 from triage_kernels.validate.steps import triton_steps
+from triage_kernels.validate.watched import watched_memory
 
 SANITIZERS = ("fpsan", "gsan", "iisan")
 FIRST_VERSION = (3, 9)
