@@ -17,6 +17,7 @@ import torch
 
 from triage_kernels.core.interpreter import interpreting
 from triage_kernels.core.launch import planned
+from triage_kernels.core.spec import as_tuple, copy_args
 from triage_kernels.validate.checks.subject import Finding, Subject, failed, passed, skipped
 from triage_kernels.validate.compare import same_bits
 
@@ -83,7 +84,8 @@ def rows_past_65535(subject: Subject) -> Iterator[Finding]:
     with ExitStack() as stack:
         grids = stack.enter_context(_edges_of_grids()) if partly else []
         stack.enter_context(planned(width, 2048, width, 4))
-        got = subject.run(many)
+        # Unfenced: fences as wide as these rows would take longer than the rows.
+        got = as_tuple(subject.call(**copy_args(many)))
     for grid in grids:
         if max(grid[1:]) > LIMIT:
             detail = f"a grid of {grid}; a GPU takes {LIMIT} in the second and third dimension"
