@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 OUT ?= out
 
-.PHONY: help env demo test test-all lint types bench golden gpu gpu-bundle gpu-smoke b200 torture clean
+.PHONY: help env demo test test-all lint types docs bench golden gpu gpu-bundle gpu-smoke b200 torture clean
 
 help:
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ lint: env  ## format, style and the direction of imports
 
 types: env  ## static types
 	@$(BIN)/mypy
+
+docs: env  ## the pages of docs/ and one for each command, as a site in out/docs
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict --site-dir $(OUT)/docs
 
 bench: env  ## the figures of docs/results, as ratios in one run: table and JSON
 	@$(BIN)/python -m triage.bench --json $(OUT)/bench.json
