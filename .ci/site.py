@@ -16,13 +16,18 @@ from mkdocs.structure.files import File, Files
 
 from triage.cli import COMMANDS
 
-LINK = re.compile(r"\[(?P<title>[^\]]+)\]\((?P<page>[\w/.-]+\.md)\)")
+LINK = re.compile(r"\[([^\]]+)\]\(([\w/.-]+\.md)\)")
 FOLDER = "commands"
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Navigation: each heading of docs/README.md with the pages that it links to."""
-    config["nav"] = sections((Path(config.docs_dir) / "README.md").read_text())
+    docs = Path(config.docs_dir)
+    results = [
+        {title: f"results/{page}"}
+        for title, page in LINK.findall((docs / "results/README.md").read_text())
+    ]
+    config["nav"] = [*sections(docs / "README.md"), {"Measured": results}, commands()]
     return config
 
 
@@ -32,14 +37,18 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
-def sections(index: str) -> list[Any]:
-    """What mkdocs takes for `nav`, of the Markdown of the index."""
+def sections(index: Path) -> list[Any]:
+    """What mkdocs takes for `nav`: a section for each heading of the index."""
     nav: list[Any] = [{"Start": "README.md"}]
-    for section in re.split(r"^## ", index, flags=re.MULTILINE)[1:]:
-        pages = [{each["title"]: each["page"]} for each in LINK.finditer(section)]
+    for section in re.split(r"^## ", index.read_text(), flags=re.MULTILINE)[1:]:
+        pages = [{title: page} for title, page in LINK.findall(section)]
         nav.append({section.splitlines()[0]: pages})
+    return nav
+
+
+def commands() -> dict[str, Any]:
     names = [{f"triage {name}": f"{FOLDER}/{name}.md"} for name in COMMANDS]
-    return [*nav, {"Commands": [{"All commands": f"{FOLDER}/README.md"}, *names]}]
+    return {"Commands": [{"All commands": f"{FOLDER}/README.md"}, *names]}
 
 
 def command_pages() -> dict[str, str]:
