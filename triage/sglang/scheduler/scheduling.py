@@ -140,6 +140,7 @@ return original(PASSED)
     def run_batch(self, original: Any, scheduler: Any, *args: Any, **kwargs: Any) -> Any:
         if not self.hot.armed:
             return original(scheduler, *args, **kwargs)
+        self.reporter.serving = True  # a scheduler may have a loop of its own
         step = self.steps.begin()
         result = original(scheduler, *args, **kwargs)
         self.steps.end()
@@ -171,6 +172,7 @@ return original(PASSED)
     def run_event_loop(self, original: Any, scheduler: Any, *args: Any, **kwargs: Any) -> Any:
         if not self.reporter.armed:
             return original(scheduler, *args, **kwargs)
+        self.reporter.serving = True
         self.say_what_is_uncovered(scheduler)
         try:
             with self.history.listening():
