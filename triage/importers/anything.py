@@ -18,7 +18,6 @@ from triage.errors import DumpError
 from triage.explain.together import Input
 from triage.files.reading import open_regular
 from triage.importers import read_launch
-from triage.importers.flashinfer_folder import calls_of, choose, is_folder
 from triage.importers.scan import MAX_BYTES, open_text
 
 STDIN = "-"
@@ -74,7 +73,7 @@ def _is_dump(head: bytes) -> bool:
     return MAGIC.encode() in head
 
 
-def _file(path: Path) -> Input:
+def _file(path: Path, by_name: bool = True) -> Input:
     with open_regular(path, MAX_BYTES) as file:
         head = file.read(64)
     if _is_dump(head) or path.suffix == _OUR_SUFFIX:
@@ -98,7 +97,7 @@ def _file(path: Path) -> Input:
     if b"\x00" in head and head[:2] not in (b"\x1f\x8b", b"\xff\xfe", b"\xfe\xff"):
         raise DumpError(f"{path} is not an sglang-triage dump, and no text")
     with open_text(path) as stream:
-        return _text(stream, str(path))
+        return _text(stream, str(path), by_name)
 
 
 def _dump_input(path: str, dump: Dump) -> Input:
@@ -110,7 +109,8 @@ def _dump_input(path: str, dump: Dump) -> Input:
     return Input(path, f"a dump of this tool: {kind}", dump)
 
 
-def _text(stream: Any, name: str) -> Input:
+def _text(stream: Any, name: str, by_name: bool = True) -> Input:
+    """by_name: was this very file given? Of one in a folder only what looks wrong is shown."""
     from triage.importers.recognise import read_log  # its patterns take a while to build
 
     log = read_log(stream, name)
@@ -119,18 +119,31 @@ def _text(stream: Any, name: str) -> Input:
         return Input(
             name,
             f"a text of {size} in which nothing is known here",
-            shown=log.scanned.suspicious,
+            shown=log.scanned.suspicious or (log.scanned.first if by_name else ()),
         )
     return Input(
         name,
         f"{', '.join(log.forms)} ({size})",
         observations=log.observations,
         page_size=log.scanned.page_size,
+        problem=_not_listed(log),
     )
+
+
+def _not_listed(log: Any) -> str:
+    """What of a log was passed over; empty where nothing was."""
+    parts = []
+    if log.left_out:
+        parts.append(f"at least {log.left_out} further reports are not listed")
+    if log.scanned.left_out:
+        parts.append(f"{log.scanned.left_out} passages like those before and after were not read")
+    return "; ".join(parts)
 
 
 def _directory(directory: Path) -> list[Input]:
     """A folder of FlashInfer's calls, or of anything."""
+    from triage.importers.flashinfer_folder import is_folder
+
     if is_folder(directory):
         return [_flashinfer(directory)]
     try:
@@ -146,7 +159,7 @@ def _directory(directory: Path) -> list[Input]:
             if path.stat().st_size == 0:
                 found.append(Input(str(path), "an empty file"))
                 continue
-            found.append(_file(path))
+            found.append(_file(path, by_name=False))
         except (DumpError, OSError) as error:
             found.append(Input(str(path), _UNREAD, problem=str(error), unread=True))
     if not found:
@@ -156,6 +169,7 @@ def _directory(directory: Path) -> list[Input]:
 
 def _flashinfer(directory: Path) -> Input:
     from triage.importers.flashinfer_dump import read_call
+    from triage.importers.flashinfer_folder import calls_of, choose
 
     calls = calls_of(directory)
     chosen = choose(calls)

@@ -86,6 +86,7 @@ class Scanned:
     total_bytes: int = 0
     hits: dict[str, int] = field(default_factory=dict)
     suspicious: tuple[str, ...] = ()  # lines that look like errors, the last ones
+    first: tuple[str, ...] = ()  # lines that are not empty
     page_size: int | None = None
     backends: tuple[str, ...] = ()
     left_out: int = 0  # passages around hits that were not kept
@@ -122,6 +123,8 @@ def scan(stream: Readable, source: str) -> Scanned:
             found.page_size = int(size[1]) if size else None
         if len(backends) < 4 and b"attention_backend=" in chunk:
             backends.update(dict.fromkeys(name.decode() for name in _BACKEND.findall(chunk)))
+        if not found.first:
+            found.first = _first(chunk)
         tail = chunk if len(chunk) >= AROUND_BYTES else tail[-AROUND_BYTES:] + chunk
         found.total_lines = base + lines
     if tail and not tail.endswith(b"\n"):
@@ -205,6 +208,11 @@ def _suspicious(tail: bytes) -> tuple[str, ...]:
     lines = [line[:MAX_SHOWN] for line in tail[-(256 << 10) :].split(b"\n")]
     found = [line for line in lines if _SUSPICIOUS.search(line)]
     return tuple(line.decode("utf-8", "replace") for line in found[-5:])
+
+
+def _first(chunk: bytes) -> tuple[str, ...]:
+    lines = [line[:MAX_SHOWN] for line in chunk[:AROUND_BYTES].split(b"\n") if line.strip()]
+    return tuple(line.decode("utf-8", "replace") for line in lines[:3])
 
 
 @contextmanager

@@ -152,11 +152,13 @@ def _trap_hooks(made: Installed) -> tuple[list[Hook], list[Patch]]:
     from triage.sglang.state_hooks import StateHooks
 
     scheduling = made.scheduling = Scheduling(traps.steps, traps.history, traps.launches.hot)
-    state_hooks = made.state_hooks = StateHooks(traps, config.every)
+    state_hooks = made.state_hooks = StateHooks(traps, config.every, config.page_history)
     allocator = swa_allocator_path()
     attention = made.attention = AttentionHooks(traps.launches)
     reporter, slots = traps.reporter, traps.slots
+    before, behind = state_hooks.history_hooks()
     hooks = [
+        *before,
         *inside(reporter.launch_shell, attention.hooks()),
         *inside(
             reporter.group("slots handed out (I20)"),
@@ -170,6 +172,7 @@ def _trap_hooks(made: Installed) -> tuple[list[Hook], list[Patch]]:
             for hook in state_hooks.hooks()
             for shelled in inside(reporter.group(hook.group), [hook])
         ),
+        *behind,
         *inside(reporter.launch_shell, scheduling.hooks()),
         *inside(reporter.shells.of(SNAPSHOTS), scheduling.loop_hooks()),
     ]

@@ -11,23 +11,31 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from triage.config import invariants_of
 from triage.device import capture
 from triage.dump.provenance import provenance
+from triage.dump.request_ids import (
+    with_request_ids,
+    with_told_requests,
+    without_request_ids,
+)
 from triage.dump.sections import Dump
 from triage.dump.store import DumpStore
 from triage.errors import TrapError
-from triage.evidence import Evidence
+from triage.evidence import Evidence, PageHistory
 from triage.invariants.catalogue import CHEAP_FAMILIES, LEDGER, error_of
 from triage.invariants.findings import Findings
 from triage.sglang.binding.shell import Shell, Shells, attempt
 from triage.sglang.binding.verdicts import Verdicts
+from triage.sglang.holders import Holders
 
 logger = logging.getLogger("triage")
 
 LAUNCHES, WRITES, SNAPSHOTS = "checks of launches and steps", "checks of writes", "snapshots"
 LEDGER_KEPT, METADATA = "ledger of pages and rows", "checks of metadata"
+PAGE_HISTORIES = "page histories"
 """Groups of hooks that share state, as `Shells` names them; any other hook is a group alone."""
 
 RESTS_ON = {LEDGER_KEPT: LEDGER | {"I8", "I16"}, METADATA: frozenset({"I11"})}
@@ -44,7 +52,9 @@ class Reporter(Verdicts):
         reads_device: does any check wait for the device? Only where raising before the
             launch was asked for.
         counts: what was checked, skipped and found.
+        holders: which request holds which row, for the words of an error and its dump.
         counted_elsewhere: adds what the hot path counted by itself, and sets it to 0.
+        histories_of: whose hand was on the pages that evidence names; () if it is not recorded.
     """
 
     def __init__(
@@ -62,13 +72,16 @@ class Reporter(Verdicts):
         self.write_shell = self.shells.of(WRITES)
         self.reads_device = mode == "raise"
         self.enabled = invariants_of(checks)
+        self.holders = Holders()
         self._counts: Counter[str] = Counter()
         self.counted_elsewhere: Callable[[Counter[str]], None] = lambda counts: None
+        self.histories_of: Callable[[Evidence], tuple[PageHistory, ...]] = lambda _: ()
 
     def restart(self, directory: Path) -> None:
         """As in a new process; dumps go to `directory`."""
         self.store = replace(self.store, directory=directory)
         self.shells.restart()
+        self.holders.restart()
         self.counts.clear()
 
     @property
@@ -95,8 +108,22 @@ class Reporter(Verdicts):
         """Also of what is under way in an outer hook, which must not fire on half of the events."""
         self.enabled -= invariants
 
-    def failure(self, error: type[TrapError], dump: Dump, before: str = "") -> TrapError:
-        """Write the dump, and make the error of its fault that says where it is, or why not."""
+    def keep_histories(self, of: Callable[[Evidence], tuple[PageHistory, ...]]) -> Shell:
+        """Ask `of` whose hand was on a page, for as long as the hooks it rests on are on."""
+        self.histories_of = of
+        return self.shells.of(PAGE_HISTORIES, self._forget_histories)
+
+    def _forget_histories(self) -> None:
+        self.histories_of = lambda _: ()
+
+    def failure(
+        self, error: type[TrapError], dump: Dump, before: str = "", batch: Any = None
+    ) -> TrapError:
+        """Write the dump, and make the error of its fault that says where it is, or why not.
+
+        batch: the ScheduleBatch whose result is judged, which tells whose its rows are.
+        """
+        dump = self.with_page_histories(self.with_request_ids(dump, batch))
         signature = f"{error.__name__}-{dump.fault.pool or 'any'}"
         path, problem = attempt(
             "writing the dump", lambda: self.store.save(dump, signature), (None, "see the log")
@@ -105,6 +132,25 @@ class Reporter(Verdicts):
         if path is None:
             return error(dump.fault, note)
         return error(dump.fault, f"{note}\nnext: triage explain {path}", str(path))
+
+    def with_request_ids(self, dump: Dump, batch: Any = None) -> Dump:
+        """`dump` with the requests of the rows that it names. Host work only."""
+        plain = self.store.identity
+        return attempt(
+            "naming the requests",
+            lambda: with_request_ids(dump, self.holders.rows(batch), plain=plain),
+            without_request_ids(dump),
+        )
+
+    def with_page_histories(self, dump: Dump) -> Dump:
+        """`dump` with whose hand was on the pages that its fault names. Waits for the device."""
+        plain = self.store.identity
+        pages = attempt(
+            "page histories",
+            lambda: with_told_requests(self.histories_of(dump.fault), plain=plain),
+            (),
+        )
+        return replace(dump, fault=replace(dump.fault, pages=pages))
 
     def event_error(self, evidence: Evidence) -> TrapError:
         self.note_violation()

@@ -23,8 +23,10 @@ from triage.sglang.allocator.allocation_checks import AllocationChecks
 from triage.sglang.allocator.frontier import BATCH, COMMON, RETRACT, Frontier
 from triage.sglang.allocator.last_loc_checks import RowsWritten
 from triage.sglang.allocator.ledger_hooks import LedgerHooks
+from triage.sglang.allocator.page_histories import PageHistories
 from triage.sglang.allocator.tree import CACHES, OPERATIONS, TreeTrap
 from triage.sglang.binding.hooks import Hook
+from triage.sglang.binding.hooks import inside as within
 from triage.sglang.binding.names import REQUEST_ROWS, sub_allocator_paths, swa_allocator_path
 from triage.sglang.binding.patches import Patch
 from triage.sglang.launch.attention import GRAPH_ENTRIES
@@ -70,9 +72,15 @@ _FREES = (
 class StateHooks:
     """The hooks of the families beyond `reads`. `absent`: target -> why this release has none."""
 
-    def __init__(self, traps: Traps, every: int = 1) -> None:
-        """every: steps per check that walks a pool, a tree or all tables."""
+    def __init__(self, traps: Traps, every: int = 1, page_history: bool = False) -> None:
+        """Args:
+        every: steps per check that walks a pool, a tree or all tables.
+        page_history: note whose hand was on each page.
+        """
         self.reporter, self.entries = traps.reporter, traps.launches.entries
+        self.histories: PageHistories | None = None
+        if page_history:
+            self.histories = PageHistories(lambda: traps.steps.current)
         self.books = LedgerHooks(self.reporter.fire_event, every)
         self.writes = WriteTrap(traps.launches)
         self.trees = TreeTrap(self.reporter, self.books, every)
@@ -87,6 +95,9 @@ class StateHooks:
     def restart(self) -> None:
         self.books.restart()
         self.writes.restart()
+        if self.histories is not None:
+            self.histories.restart()
+            self.reporter.keep_histories(self.histories.of)
 
     def hooks(self) -> list[Hook]:
         """Everything this release can be watched at, for the invariants that are enabled."""
@@ -132,6 +143,33 @@ class StateHooks:
             found += self._present(f"{BACKEND}.__init__", self._sized, "draft pool size (I19)")
         # The first is outermost: the ledger says who freed a page before I15 sees the hole.
         return [*self._state_hooks(enabled), *found]
+
+    def history_hooks(self) -> tuple[list[Hook], list[Hook]]:
+        """Whose hand was on a page: hooks outside of the checks, and inside of them.
+
+        A free is noted before it is judged, and so is what an allocation returned.
+        """
+        histories, why = self.histories, "whose hand (page history)"
+        if histories is None:
+            return [], []
+        shell = self.reporter.keep_histories(histories.of)
+        outside: list[Hook] = []
+        inside: list[Hook] = []
+        for owner in sub_allocator_paths():
+            back = dict.fromkeys(PAGES_BACK, histories.around_free)
+            back["free_group_end"] = histories.around_group_end
+            back |= dict.fromkeys(("clear", "restore_state"), histories.around_clear)
+            outside += self._any_of(_at(owner, back), why, captured=True)
+            out = dict.fromkeys(PAGES_OUT, histories.around_alloc)
+            inside += self._any_of(_at(owner, out), why, captured=True)
+        hybrid = dict.fromkeys(ALLOCS, histories.around_hybrid_alloc)
+        hybrid |= dict.fromkeys(_FREES, histories.around_hybrid_free)
+        hybrid["free_group_end"] = histories.around_hybrid_group_end
+        hybrid["set_full_to_swa_mapping"] = histories.around_mapping
+        outside += self._any_of(_at(swa_allocator_path(), hybrid), why, captured=True)
+        inserts = {f"{cache}.insert": histories.around_insert for cache in CACHES}
+        outside += self._any_of(inserts, why, captured=True)
+        return within(shell, outside), within(shell, inside)
 
     def _state_hooks(self, enabled: frozenset[str]) -> list[Hook]:
         """The checks that read SGLang's own numbers, beside the ledger."""
@@ -389,6 +427,10 @@ class StateHooks:
             if found is not None:
                 self.reporter.fire_event(found)
         return original(backend, runner, *args, **kwargs)
+
+
+def _at(owner: str, methods: Mapping[str, Callable[..., Any]]) -> dict[str, Callable[..., Any]]:
+    return {f"{owner}.{name}": around for name, around in methods.items()}
 
 
 def _state(holders: dict[str, Any]) -> dict[str, object]:

@@ -85,14 +85,16 @@ class TreeTrap:
         """A node whose full pages the ledger calls free was freed under the tree."""
         violations = found.violations()
         summary = DISAGREE
-        facts: dict[str, object] = {}
+        page = int(cache.token_to_kv_pool_allocator.page_size)
+        held = [int(flat.slots[each.row]) // page for each in violations[:8]]
+        facts: dict[str, object] = {"full pages": list(dict.fromkeys(held))}
         kind = ""
         ledger = self.books.of(cache.token_to_kv_pool_allocator.full_attn_allocator).ledger
         slots = [int(flat.slots[each.row]) for each in violations if "live" in each.tensor]
         used = ledger.check_use(slots, where=where)
         if used:
             summary = f"a live tree node, and {used[-1].summary}"
-            facts, kind = used[-1].facts, used[-1].kind
+            facts, kind = facts | used[-1].facts, used[-1].kind
         return Evidence(
             "I16",
             summary,

@@ -118,7 +118,7 @@ class History:
             lambda: None if shown is None else launch_of(shown),
             None,
         )
-        dump = self.dump(evidence, history, recorded)
+        dump = self.reporter.with_request_ids(self.dump(evidence, history, recorded))
         return self.reporter.store.save(dump, kind)
 
     @staticmethod

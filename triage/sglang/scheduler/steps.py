@@ -22,6 +22,7 @@ import logging
 from collections import Counter, deque
 from collections.abc import Collection
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -121,12 +122,14 @@ class Steps:
             self._reports.extend(watch.checker.poll(until=watch.checker.oldest_step))
             watch.end(self.current)
 
-    def release(self, step: int | None) -> None:
+    def release(self, step: int | None, batch: Any = None) -> None:
         """Raise what the checks of `step` and of the steps before it found.
 
         Waits for the mark of that step: SGLang waits for the later copy of its result
         right after, so no sync is added. None, a result of unknown origin, waits for
         every mark.
+
+        batch: the ScheduleBatch of `step`, which tells whose its rows are.
         """
         watch = self.watching.watch
         if watch is None or capture.capturing():
@@ -139,7 +142,8 @@ class Steps:
             except RuntimeError as error:
                 self._lose_device(error)
         while reports and (step is None or reports[0].step <= step):
-            self._judge(watch, reports.popleft())
+            report = reports.popleft()
+            self._judge(watch, report, batch if report.step == step else None)
 
     def _lose_device(self, error: RuntimeError) -> None:
         """A CUDA error is SGLang's to report: it meets the same one at its own next call."""
@@ -158,7 +162,7 @@ class Steps:
 
     # -- what a step's report means ----------------------------------------------------------
 
-    def _judge(self, watch: Watch, report: StepReport) -> None:
+    def _judge(self, watch: Watch, report: StepReport, batch: Any) -> None:
         self.history.note_step(report.step, *report.launches)
         if report.counts:
             report = self._less_excused(report)
@@ -169,10 +173,10 @@ class Steps:
                 known = report
                 if self.reporter.mode != "log":
                     raise trap_error(
-                        lambda: self._error(watch, known, only),
+                        lambda: self._error(watch, known, only, batch),
                         next(name for name in known.counts if name in only),
                     )
-                attempt("telling a finding", lambda: self._log(watch, known, only), None)
+                attempt("telling a finding", lambda: self._log(watch, known, only, batch), None)
         try:
             watch.listen()
         except CheckerSilent as silence:
@@ -211,24 +215,32 @@ class Steps:
             evidence = replace(evidence, summary=f"{stale}; {counted}")
         return StaleSWAState if stale else error_of(evidence.invariant), evidence
 
-    def _error(self, watch: Watch, report: StepReport, only: Collection[str]) -> TrapError:
+    def _error(
+        self, watch: Watch, report: StepReport, only: Collection[str], batch: Any
+    ) -> TrapError:
         error, evidence = self._evidence(watch, report, only)
         evidence.facts["output"] = INVALID
-        return self._failure(error, evidence, report, f"{INVALID} and was not released\n")
+        return self._failure(error, evidence, report, batch, f"{INVALID} and was not released\n")
 
-    def _log(self, watch: Watch, report: StepReport, only: Collection[str]) -> None:
+    def _log(self, watch: Watch, report: StepReport, only: Collection[str], batch: Any) -> None:
         """The first of each kind with a dump, then the 2nd, 4th, 8th ... in one line."""
         error, evidence = self._evidence(watch, report, only)
         kind = (evidence.invariant, evidence.pool)
         self._logged[kind] += 1
         seen = self._logged[kind]
         if seen == 1:
-            logger.error("sglang-triage: %s", self._failure(error, evidence, report))
+            logger.error("sglang-triage: %s", self._failure(error, evidence, report, batch))
         elif seen & (seen - 1) == 0:
-            logger.error("sglang-triage: %d steps with: %s", seen, evidence.headline())
+            told = self.reporter.with_request_ids(Dump(fault=evidence), batch).fault
+            logger.error("sglang-triage: %d steps with: %s", seen, told.headline())
 
     def _failure(
-        self, error: type[TrapError], evidence: Evidence, report: StepReport, before: str = ""
+        self,
+        error: type[TrapError],
+        evidence: Evidence,
+        report: StepReport,
+        batch: Any,
+        before: str = "",
     ) -> TrapError:
         """With the dump of the first launch that was wrong, as the ring has it."""
         dump = attempt(
@@ -236,7 +248,7 @@ class Steps:
             lambda: self._dumped(evidence, report),
             Dump(fault=evidence),
         )
-        return self.reporter.failure(error, dump, before)
+        return self.reporter.failure(error, dump, before, batch)
 
     def _dumped(self, evidence: Evidence, report: StepReport) -> Dump:
         first = evidence.facts.get("launch")
