@@ -91,8 +91,8 @@ def table(directory: Path) -> str:
                 f"| fuzzed {name} | {found['inputs']:,} inputs, {found['guided']:,} of them guided "
                 f"by coverage | {found['results']:,} results, {found['refused']:,} refused in a "
                 f"sentence, {wrong} other outcomes; the slowest input took "
-                f"{found['slowest_s']:.2f} s of CPU, the largest {found['over_kib'] / 1024:.1f} MiB "
-                "beyond twice its size |"
+                f"{found['slowest_s']:.2f} s of CPU, the largest {found['over_kib'] / 1024:.1f} "
+                "MiB beyond twice its size |"
             )
     for where, found in (_read(directory / "kills.json") or {}).items():
         lines.append(

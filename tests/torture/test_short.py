@@ -58,9 +58,9 @@ SLOW = pytest.mark.slow
 )
 def test_an_error_at_a_call_of_our_hooks_changes_nothing_of_what_sglang_does(mode, defect):
     # GIVEN a run without traps, and one error at every 60th of the calls our hooks make
+    command = [sys.executable, "-m", "tests.torture.inject_child", mode, *defect]
     done = subprocess.run(
-        [sys.executable, "-m", "tests.torture.inject_child", mode, *defect]
-        + ["--every", "60", "--seed", "7"],
+        [*command, "--every", "60", "--seed", "7"],
         capture_output=True,
         text=True,
         timeout=400,
