@@ -59,6 +59,8 @@ def run(wish: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         command = [sys.executable, "-m", "tests.torture.secrets_child", scratch]
         done = subprocess.run(command, capture_output=True)
+        if done.returncode:
+            raise SystemExit(done.stderr.decode())
         held = secrets.found_under(Path(scratch)) + secrets.found_in(done.stderr)
         files = len(list(Path(scratch).iterdir()))
     (wish.out / "secrets.json").write_text(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from triage.sglang.scheduler.steps import Steps
+if TYPE_CHECKING:
+    from triage.sglang.scheduler.steps import Steps
 
 
 class StepGuard(Protocol):
