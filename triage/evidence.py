@@ -68,6 +68,39 @@ class Violation:
 
 
 @dataclass(frozen=True, slots=True)
+class PageEvent:
+    """One event at an allocator that moved a page.
+
+    `kind` says what ("allocated", "mapped", "freed", "inserted into the tree"), `frames`
+    who called, innermost first ("mem_cache/common.py:321 alloc_for_decode"), `request` for
+    which request; empty where it is not recorded.
+    """
+
+    kind: str
+    step: int
+    frames: tuple[str, ...] = ()
+    request: str = ""
+
+    def sentence(self) -> str:
+        whom = f" for request {self.request}" if self.request else ""
+        caller = self.frames[0] if self.frames else "a caller that is not recorded"
+        return f"{self.kind} in step {self.step}{whom} by {caller}"
+
+
+@dataclass(frozen=True, slots=True)
+class PageHistory:
+    """What is known of one page that evidence names: its events, newest first."""
+
+    pool: str
+    page: int
+    events: tuple[PageEvent, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return f"page {self.page} of the {self.pool} pool"
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """Why a trap fired: which invariant, at which launch, and the first offenders.
 
@@ -75,6 +108,7 @@ class Evidence:
     first of each invariant. `where` names the call ("decode launch 17",
     "alloc_decode"), `pool` the pool whose buffer was about to be read. `kind` is what
     was found, where no violation says it; `facts` has the values that go with it.
+    `pages` says whose hand was on the pages that are named; empty where it is not recorded.
     """
 
     invariant: str
@@ -88,6 +122,7 @@ class Evidence:
     violations: tuple[Violation, ...] = ()
     facts: dict[str, object] = field(default_factory=dict)
     kind: str = ""
+    pages: tuple[PageHistory, ...] = ()
 
     @property
     def found(self) -> str:
@@ -117,4 +152,6 @@ class Evidence:
         more = self.total - 1
         if self.violations and more > 0:
             lines.append(f"  and {more} more in {self.rows_affected} rows")
+        for known in self.pages[:2]:
+            lines += [f"  {known.name}:", *(f"    {each.sentence()}" for each in known.events[:3])]
         return "\n".join(lines)

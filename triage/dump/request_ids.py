@@ -16,11 +16,11 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from triage.dump.sections import Dump, Tables
-from triage.evidence import Evidence, Violation
+from triage.evidence import Evidence, PageHistory, Violation
 
 HASHED = re.compile(r"#[0-9a-f]{12}")
 MAX_CHARACTERS = 128
@@ -116,7 +116,24 @@ def without_ids(fault: Evidence) -> Evidence:
     violations = tuple(
         replace(each, request_id=hashed(each.request_id)) for each in fault.violations
     )
-    return replace(fault, violations=violations, facts=facts)
+    pages = _with_requests(fault.pages, hashed)
+    return replace(fault, violations=violations, facts=facts, pages=pages)
+
+
+def with_told_requests(
+    pages: tuple[PageHistory, ...], *, plain: bool = False
+) -> tuple[PageHistory, ...]:
+    """Page histories as SGLang named the requests -> as they may be told."""
+    return _with_requests(pages, lambda rid: told(rid, plain=plain))
+
+
+def _with_requests(
+    pages: tuple[PageHistory, ...], name: Callable[[str], str]
+) -> tuple[PageHistory, ...]:
+    return tuple(
+        replace(page, events=tuple(replace(one, request=name(one.request)) for one in page.events))
+        for page in pages
+    )
 
 
 def _fault(fault: Evidence, known: Mapping[int, str], tables: Tables | None) -> Evidence:

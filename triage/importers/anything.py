@@ -10,13 +10,15 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from triage.dump.file import MAGIC, decode, read_dump
+from triage.dump.file import MAGIC, MAX_FILE_BYTES, decode, read_dump
 from triage.dump.sections import Dump
 from triage.errors import DumpError
 from triage.explain.together import Input
+from triage.files.reading import open_regular
 from triage.importers import read_launch
+from triage.importers.scan import MAX_BYTES, open_text
 
 STDIN = "-"
 MAX_FILES = 200
@@ -24,8 +26,8 @@ _OUR_SUFFIX = ".msgpack"
 _UNREAD = "cannot be read"
 
 
-def read_anything(paths: Sequence[str], stdin: bytes | None = None) -> list[Input]:
-    """What `paths` hold. `-` is standard input, given as `stdin`.
+def read_anything(paths: Sequence[str], stdin: BinaryIO | None = None) -> list[Input]:
+    """What `paths` hold. `-` is `stdin`: a text of any length, or a dump.
 
     Raises:
         DumpError: the only input cannot be read at all.
@@ -36,19 +38,35 @@ def read_anything(paths: Sequence[str], stdin: bytes | None = None) -> list[Inpu
     return inputs
 
 
-def _inputs(path: str, stdin: bytes | None) -> list[Input]:
+def _inputs(path: str, stdin: BinaryIO | None) -> list[Input]:
     if path == STDIN:
-        return [_of_bytes(stdin or b"")]
+        return [_of_stream(io.BytesIO() if stdin is None else stdin)]
     try:
         return _directory(Path(path)) if Path(path).is_dir() else [_file(Path(path))]
     except DumpError as error:
         return [Input(path, _UNREAD, problem=str(error), unread=True)]
 
 
-def _of_bytes(data: bytes) -> Input:
-    if _is_dump(data[:64]):
-        return _dump_input("standard input", decode(data))
-    return _text(io.BytesIO(data), "standard input")
+def _of_stream(stream: BinaryIO) -> Input:
+    """Standard input, read once: a dump whole, up to the size of a file; a text as it comes."""
+    head = stream.read(64)
+    if not _is_dump(head):
+        return _text(_Behind(head, stream), "standard input")
+    rest = stream.read(MAX_FILE_BYTES - len(head) + 1)
+    if len(head) + len(rest) > MAX_FILE_BYTES:
+        raise DumpError(f"standard input holds more than {MAX_FILE_BYTES} bytes of a dump")
+    return _dump_input("standard input", decode(head + rest))
+
+
+class _Behind:
+    """A stream whose first bytes were read already."""
+
+    def __init__(self, head: bytes, stream: BinaryIO) -> None:
+        self._head, self._stream = head, stream
+
+    def read(self, size: int, /) -> bytes:
+        head, self._head = self._head, b""
+        return head or self._stream.read(size)
 
 
 def _is_dump(head: bytes) -> bool:
@@ -56,11 +74,8 @@ def _is_dump(head: bytes) -> bool:
 
 
 def _file(path: Path, by_name: bool = True) -> Input:
-    try:
-        with path.open("rb") as file:
-            head = file.read(64)
-    except OSError as error:
-        raise DumpError(f"cannot read {path}: {error.strerror or error}") from error
+    with open_regular(path, MAX_BYTES) as file:
+        head = file.read(64)
     if _is_dump(head) or path.suffix == _OUR_SUFFIX:
         return _dump_input(str(path), read_dump(path))
     if head[:4] == b"\x7fELF":
@@ -81,8 +96,6 @@ def _file(path: Path, by_name: bool = True) -> Input:
         return _dump_input(str(path), held)
     if b"\x00" in head and head[:2] not in (b"\x1f\x8b", b"\xff\xfe", b"\xfe\xff"):
         raise DumpError(f"{path} is not an sglang-triage dump, and no text")
-    from triage.importers.scan import open_text
-
     with open_text(path) as stream:
         return _text(stream, str(path), by_name)
 

@@ -9,14 +9,14 @@ counted.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, BinaryIO
+from typing import Any
 
 from triage.dump.observation import MAX_OBSERVATIONS, Failure, Form, Observation
 from triage.importers import canary, cuda_error, debugger, driver, flashinfer_log, sanitizer
 from triage.importers import sglang_log as sglang
 from triage.importers.lines import Line, Reader
 from triage.importers.passage import Passage
-from triage.importers.scan import Scanned, scan
+from triage.importers.scan import Readable, Scanned, scan
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Log:
         return tuple(dict.fromkeys(each.form.value for each in self.observations))
 
 
-def read_log(stream: BinaryIO, source: str) -> Log:
+def read_log(stream: Readable, source: str) -> Log:
     """Everything that is recognised in a text. DumpError where it cannot be read."""
     scanned = scan(stream, source)
     reader = Reader()

@@ -170,7 +170,7 @@ return original(PASSED)
             logger.warning("sglang-triage does not cover %s", sentence)
 
     def run_event_loop(self, original: Any, scheduler: Any, *args: Any, **kwargs: Any) -> Any:
-        if not self.hot.armed:
+        if not self.reporter.armed:
             return original(scheduler, *args, **kwargs)
         self.reporter.holders.note(scheduler)
         self.say_what_is_uncovered(scheduler)

@@ -42,6 +42,7 @@ from triage.invariants.catalogue import (
     sentence,
 )
 from triage.sglang.binding.shell import attempt
+from triage.sglang.binding.verdicts import trap_error
 from triage.sglang.launch.watching import Watching
 from triage.sglang.reporter import Reporter
 from triage.sglang.scheduler.history import History
@@ -170,12 +171,12 @@ class Steps:
             only = self.reporter.enabled | (_ALTERED if watch.mode == "contain" else set())
             if any(name in only for name in report.counts):
                 known = report
-                evidence = attempt(
-                    "reading the offenders",
-                    lambda: watch.evidence(known, only),
-                    _bare_evidence(report, only),
-                )
-                self._fire(evidence, report, batch)
+                if self.reporter.mode != "log":
+                    raise trap_error(
+                        lambda: self._error(watch, known, only, batch),
+                        next(name for name in known.counts if name in only),
+                    )
+                attempt("telling a finding", lambda: self._log(watch, known, only, batch), None)
         try:
             watch.listen()
         except CheckerSilent as silence:
@@ -198,23 +199,32 @@ class Steps:
         self.reporter.counts["offenders of rows moved in flight"] += excused
         return told
 
-    def _fire(self, evidence: Evidence, report: StepReport, batch: Any) -> None:
-        self.reporter.counts["violations"] += 1
+    def _evidence(
+        self, watch: Watch, report: StepReport, only: Collection[str]
+    ) -> tuple[type[TrapError], Evidence]:
+        """What the step found, and which error that is."""
+        self.reporter.note_violation()
+        evidence = attempt(
+            "reading the offenders",
+            lambda: watch.evidence(report, only),
+            _bare_evidence(report, only),
+        )
         stale = str(evidence.facts.get("stale") or "") if evidence.invariant in _BY_IDS else ""
         if stale:
             _, _, counted = evidence.summary.partition("; ")
             evidence = replace(evidence, summary=f"{stale}; {counted}")
-        error = StaleSWAState if stale else error_of(evidence.invariant)
-        if self.reporter.mode == "log":
-            self._log(error, evidence, report, batch)
-            return
-        evidence.facts["output"] = INVALID
-        raise self._failure(error, evidence, report, batch, f"{INVALID} and was not released\n")
+        return StaleSWAState if stale else error_of(evidence.invariant), evidence
 
-    def _log(
-        self, error: type[TrapError], evidence: Evidence, report: StepReport, batch: Any
-    ) -> None:
+    def _error(
+        self, watch: Watch, report: StepReport, only: Collection[str], batch: Any
+    ) -> TrapError:
+        error, evidence = self._evidence(watch, report, only)
+        evidence.facts["output"] = INVALID
+        return self._failure(error, evidence, report, batch, f"{INVALID} and was not released\n")
+
+    def _log(self, watch: Watch, report: StepReport, only: Collection[str], batch: Any) -> None:
         """The first of each kind with a dump, then the 2nd, 4th, 8th ... in one line."""
+        error, evidence = self._evidence(watch, report, only)
         kind = (evidence.invariant, evidence.pool)
         self._logged[kind] += 1
         seen = self._logged[kind]
