@@ -49,6 +49,7 @@ COMMANDS = {
     "explain": Command(
         "triage.commands.explain:explain", "Name the cause of a dump, or say unknown."
     ),
+    "report": Command("triage.commands.report:report", "Make one page that shows a fault."),
     "replay": Command("triage.commands.replay:replay", "Run a recorded launch again, offline."),
     "minimise": Command("triage.commands.minimise:minimise", "Shrink a dump, its failure kept."),
     "export": Command(
@@ -82,7 +83,7 @@ INSTALL = {
     **dict.fromkeys(("torch", "triton", "transformers"), _LAB),
     "sglang": "--no-deps sglang==0.5.18",
     **dict.fromkeys(("httpx", "openai"), _FLEET),
-    "matplotlib": "'sglang-triage[report]'",
+    **dict.fromkeys(("matplotlib", "jinja2"), "'sglang-triage[report]'"),
     **dict.fromkeys(("flashinfer", "cuda"), "'sglang-triage[gpu]'"),
     **dict.fromkeys(("numpy", "msgpack", "rich"), "sglang-triage"),
 }

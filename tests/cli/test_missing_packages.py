@@ -14,13 +14,16 @@ from tests.doctor.machines import machine
 from triage.cli import COMMANDS
 from triage.dump.file import write_dump
 
-HEAVY = ("torch", "triton", "sglang", "httpx", "openai", "matplotlib", "transformers")
+HEAVY = ("torch", "triton", "sglang", "httpx", "openai", "matplotlib", "jinja2", "transformers")
 
 CAPTURE = Path(__file__).parents[1] / "fusions/captures/ple"
 CALLS = {
     "show": (["show", "DUMP"], 0),
     "show --picture": (["show", "DUMP", "--picture", "OUT.png"], 3),
     "explain": (["explain", "DUMP"], 0),
+    "report": (["report", "DUMP", "-o", "OUT.html"], 3),
+    "report --png": (["report", "DUMP", "--png", "OUT.png"], 3),
+    "report --json": (["report", "DUMP", "--json"], 0),
     "replay": (["replay", "DUMP"], 1),
     "replay --kernel eager": (["replay", "DUMP", "--kernel", "eager"], 3),
     "minimise": (["minimise", "DUMP", "--output", "OUT.msgpack"], 0),

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from triage.files.text import console as make_console
+from triage.report.facts import launch_pairs, told
 from triage.report.text import line
 
 
@@ -28,7 +29,7 @@ def print_summary(summary: dict[str, Any], title: str) -> None:
     for sentence in summary["observed"]:
         console.print(line(f"  {sentence}", style="yellow"))
     if summary["launch"]:
-        console.print(_pairs("launch", _launch_pairs(summary["launch"])))
+        console.print(_pairs("launch", launch_pairs(summary["launch"])))
         if summary["launch"]["tensors"]:
             console.print(_tensor_table(summary["launch"]["tensors"]))
     if summary["pools"]:
@@ -64,7 +65,7 @@ def print_history(summary: dict[str, Any], title: str) -> None:
         place = (launch, each["step"], each["space"], each["layer_id"], each["role"])
         batch = (each["forward_mode"], each["graph"] or "eager", each["rows"], each["longest"])
         note = "torn" if each["torn"] else "stale SWA state" if each["stale"] else ""
-        cells = [_plain(value) for value in (*place, *batch, each["fresh"], note)]
+        cells = [told(value) for value in (*place, *batch, each["fresh"], note)]
         table.add_row(*map(line, cells), style="bold red" if each["fresh"] else None)
     console.print(table)
 
@@ -72,8 +73,8 @@ def print_history(summary: dict[str, Any], title: str) -> None:
 def _report(report: dict[str, Any]) -> str:
     """One thing that another tool saw, beside this launch."""
     kernel = f" in {report['kernel'][:96]}" if report["kernel"] else ""
-    told = "; ".join(report["sentences"])
-    return f"{report['form']}: {report['failure']}{kernel}" + (f"; {told}" if told else "")
+    says = "; ".join(report["sentences"])
+    return f"{report['form']}: {report['failure']}{kernel}" + (f"; {says}" if says else "")
 
 
 def _place(fault: dict[str, Any]) -> str:
@@ -102,37 +103,8 @@ def _pairs(title: str, pairs: Iterable[tuple[str, Any]]) -> Table:
     table.add_column(style="cyan", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in pairs:
-        table.add_row(line(f"  {name}"), line(_plain(value)))
+        table.add_row(line(f"  {name}"), line(told(value)))
     return table
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key} = {_plain(item)}" for key, item in value.items())
-    if isinstance(value, (list, tuple)):
-        return ", ".join(map(_plain, value))
-    return "-" if value is None else str(value)
-
-
-def _launch_pairs(launch: dict[str, Any]) -> list[tuple[str, Any]]:
-    window = launch["window_left"]
-    return [
-        (
-            "call",
-            f"{launch['api']} (launch {launch['launch_id']}, layer {_plain(launch['layer_id'])})",
-        ),
-        ("window", "none" if window < 0 else f"{window + 1} keys (window_left {window})"),
-        ("pages", f"{launch['num_pages']} of {launch['page_size']} tokens"),
-        (
-            "heads",
-            f"{launch['num_q_heads']} query, {launch['num_kv_heads']} KV, "
-            f"head_dim {launch['head_dim']}",
-        ),
-        ("max_seq_len", launch["max_seq_len"]),
-        ("q_len_per_req", launch["q_len_per_req"] or "ragged"),
-        ("layout", f"{launch['kv_layout']}, separate K and V: {launch['separate_kv']}"),
-        ("arguments", launch["arguments"]),
-    ]
 
 
 def _tensor_table(tensors: dict[str, dict[str, Any]]) -> Table:
@@ -143,8 +115,8 @@ def _tensor_table(tensors: dict[str, dict[str, Any]]) -> Table:
         cells = (
             f"  {name}",
             facts["dtype"],
-            _plain(facts["shape"]),
-            _plain(facts["stride"]),
+            told(facts["shape"]),
+            told(facts["stride"]),
             str(facts["storage_offset"]),
             facts["device"],
         )
@@ -171,7 +143,7 @@ def _pool_table(pools: dict[str, Any]) -> Table:
             str(pool["size"]),
             str(pool["page_size"]),
             str(pool["num_pages"]),
-            _plain(pool["available"]),
+            told(pool["available"]),
         )
         mismatch = pool["name"] == pools["read"] and pools["table_space"] not in ("", pools["read"])
         table.add_row(*map(line, cells), style="bold red" if mismatch else None)
@@ -195,7 +167,7 @@ def _row_table(rows: list[dict[str, Any]], total: int) -> Table:
             entries.append_text(line(f" and {left} more"))
         cells = (
             label,
-            _plain(row["request"]),
+            told(row["request"]),
             str(row["length"]),
             f"{low}..{high - 1}",
             str(row["bad"]),
