@@ -29,7 +29,7 @@ class Citation(NamedTuple):
     column: int
     value: int
     expected: int | None
-    tensor: str = "page_table"
+    tensor: str = "block_tables"
 
 
 @dataclass(frozen=True, slots=True)

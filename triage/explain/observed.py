@@ -276,7 +276,7 @@ def _by_address(dump: Dump, seen: Observation) -> Related:
     if place is None:
         return Related(seen, Relation.ELSEWHERE, (f"{address} lies in no cache of this launch",))
     where = f"{address} is page {place.page_id} of {place.tensor}"
-    entries = [f"page_table[{row}, {column}]" for row, column in place.entries]
+    entries = [f"block_tables[{row}, {column}]" for row, column in place.entries]
     behind = (f"{place.beyond_bytes:,} bytes behind its end",) if place.beyond_bytes else ()
     relation = Relation.NAMED if entries else Relation.NOT_NAMED
     named = f", named by {', '.join(entries)}" if entries else ", which no entry names"
