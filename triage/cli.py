@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import click
 
 from triage.errors import TriageError, UnsupportedSGLang
-from triage.files.text import printable_lines
+from triage.files.text import accept_any_text, printable_lines
 
 EXIT_CODES = """\b
 Exit codes of replay and minimise; 2 and 3 are those of every command:
@@ -109,6 +109,7 @@ class LazyGroup(click.Group):
             formatter.write_dl(rows)
 
     def invoke(self, context: click.Context) -> Any:
+        accept_any_text()
         try:
             return super().invoke(context)
         except (click.exceptions.Exit, click.Abort):

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from importlib import resources
 from typing import Any
 
-from triage.files.text import plain, printable, printable_lines
+from triage.files.text import plain, printable, printable_lines, to_json
 from triage.report.drawing import drawn
 
 MAX_TEXT, MAX_NAME = 2_000, 80  # characters of one text, of one key
@@ -86,7 +85,7 @@ def _for_script(dump: dict[str, Any]) -> dict[str, Any]:
 
 def _embedded(value: Any) -> str:
     """JSON that cannot end the element it stands in."""
-    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    text = to_json(value)
     for char in "<>&":
         text = text.replace(char, f"\\u{ord(char):04x}")
     return text

@@ -151,9 +151,11 @@ def _pool_table(pools: dict[str, Any]) -> Table:
 
 
 def _row_table(rows: list[dict[str, Any]], total: int) -> Table:
-    title = f"page table, {len(rows)} of {total} rows (column:id, !outside, ~wrong page (right id))"
+    title = (
+        f"block_tables, {len(rows)} of {total} rows (column:id, !outside, ~wrong page (right id))"
+    )
     if len(rows) < total:
-        title += f"; --rows {total} lists all"
+        title += f"; -v --rows {total} lists all"
     table = Table(title=line(title), title_justify="left", box=None, pad_edge=False)
     for heading in ("  row", "request", "length", "visible", "bad"):
         table.add_column(heading, justify="right", no_wrap=True)
