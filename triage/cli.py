@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from triage.errors import TriageError, UnsupportedSGLang
+from triage.errors import TriageError, UnsupportedSGLang, did_you_mean
 from triage.files.text import accept_any_text, printable_lines
 
 EXIT_CODES = """\b
@@ -102,6 +102,25 @@ class LazyGroup(click.Group):
         module, _, attribute = COMMANDS[name].entry.partition(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-") and not context.resilient_parsing:
+            context.fail(f"No such command {name!r}{did_you_mean(name, COMMANDS)}.")
+        return super().resolve_command(context, args)
+
+    def shell_complete(
+        self, context: click.Context, incomplete: str
+    ) -> list[click.shell_completion.CompletionItem]:
+        """The commands without loading one of them."""
+        found = [
+            click.shell_completion.CompletionItem(name, help=COMMANDS[name].help)
+            for name in COMMANDS
+            if name.startswith(incomplete)
+        ]
+        return found + click.Command.shell_complete(self, context, incomplete)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         rows = [(name, COMMANDS[name].help) for name in self.list_commands(context)]

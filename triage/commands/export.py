@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from triage.commands.completion import export_formats, names
 from triage.commands.options import force_option
 from triage.dump.file import read_dump
 from triage.export import FORMATS, write_export
@@ -18,6 +19,7 @@ from triage.files.text import echo
 @click.option(
     "--as",
     "kind",
+    shell_complete=names(export_formats),
     default="pytest",
     show_default=True,
     help=", ".join(FORMATS) + ".",

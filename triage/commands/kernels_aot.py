@@ -6,13 +6,14 @@ from dataclasses import asdict
 
 import click
 
+from triage.commands.completion import kernels, names
 from triage.commands.kernels_options import DTYPE, JSON, dtypes_of, prepare
 from triage.files.reports import report_json
 from triage.files.text import echo
 
 
 @click.command()
-@click.argument("ops", nargs=-1)
+@click.argument("ops", nargs=-1, shell_complete=names(kernels))
 @click.option("--arch", "archs", multiple=True, type=int, help="90, 100, 103 or 120; all of them.")
 @click.option("--dtype", "dtypes", multiple=True, type=DTYPE)
 @click.option("--provider", type=click.Choice(["ours", "sglang"]), default="ours")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from triage.commands import completion as complete
 from triage.commands.kernels_options import JSON, check_outputs, prepare
 from triage.commands.options import force_option
 from triage.files.reports import report_json
@@ -15,7 +16,7 @@ from triage.files.writing import write_output
 
 
 @click.command()
-@click.argument("names", nargs=-1)
+@click.argument("names", nargs=-1, shell_complete=complete.names(complete.mutants))
 @click.option("--list", "only_list", is_flag=True, help="Name the planted defects, run nothing.")
 @click.option(
     "--markdown",

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from triage.commands.completion import kernels, names
 from triage.commands.kernels_options import (
     ALSO,
     BUDGET,
@@ -27,7 +28,7 @@ from triage.files.writing import write_output
 
 
 @click.command()
-@click.argument("ops", nargs=-1)
+@click.argument("ops", nargs=-1, shell_complete=names(kernels))
 @click.option("--provider", type=click.Choice(["ours", "sglang", "all"]), default="ours")
 @click.option("--variant", "variants", multiple=True, help="Only cases of this model.")
 @click.option("--check", "checks", multiple=True, help="Only this check.")

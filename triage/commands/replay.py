@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from triage.commands.completion import names, replay_fixes, replay_kernels
 from triage.dump.file import read_dump
 from triage.files.reports import report_json
 from triage.files.text import echo
@@ -20,12 +21,18 @@ from triage.replay.verdict import exit_code
 @click.option(
     "--kernel",
     "kernels",
+    shell_complete=names(replay_kernels),
     multiple=True,
     default=("all",),
     show_default=True,
     help="Kernel to run the launch on; may be given several times.",
 )
-@click.option("--fix", default="", help="Apply a fix to the launch first: state-swap or clamp.")
+@click.option(
+    "--fix",
+    default="",
+    shell_complete=names(replay_fixes),
+    help="Apply a fix to the launch first: state-swap or clamp.",
+)
 @click.option("--timeout", default=DEFAULT_TIMEOUT_S, show_default=True, help="Seconds per kernel.")
 @click.option(
     "--memory",

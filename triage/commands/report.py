@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from triage.commands.completion import names
 from triage.commands.options import force_option
 from triage.errors import DumpError
 from triage.explain.together import together
@@ -16,7 +17,9 @@ from triage.importers.anything import read_anything
 
 
 @click.command()
-@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.argument(
+    "files", nargs=-1, required=True, metavar="FILE...", shell_complete=names(tuple, files=True)
+)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The page, one HTML file.")
 @click.option("--png", type=click.Path(path_type=Path), help="A picture of the first dump.")
 @click.option("--json", "as_json", is_flag=True, help="Print what the page holds as JSON.")

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from triage.dump.sections import Dump
-from triage.errors import ReplayError
+from triage.errors import ReplayError, did_you_mean
 from triage.replay.child import MAX_FILE_BYTES
 from triage.replay.fixes import FIXES, apply_fix
 from triage.replay.kernels import KERNELS, gpu_present, load, select
@@ -49,7 +49,9 @@ def replay_file(
     names = select(kernels)
     if fix:
         if fix not in FIXES:
-            raise ReplayError(f"unknown fix {fix!r}; known: {', '.join(FIXES)}")
+            raise ReplayError(
+                f"unknown fix {fix!r}{did_you_mean(fix, FIXES)}; known: {', '.join(FIXES)}"
+            )
         apply_fix(fix, dump)
     return [_replay_one(name, path, dump, fix, timeout_s) for name in names]
 

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from triage.errors import LabError, UnsupportedSGLang
+from triage.errors import LabError, UnsupportedSGLang, did_you_mean
 from triage.lab import versions
 from triage.verify.proof import Proof
 
@@ -51,7 +51,9 @@ def prove(name: str, scenario: str = "smoke") -> Proof:
         return _draft_own_pool()
     if name in PLANS:
         return _case(name, PLANS[name])
-    raise LabError(f"no proof for {name!r}; known: {', '.join(PROVABLE)}")
+    raise LabError(
+        f"no proof for {name!r}{did_you_mean(name, PROVABLE)}; known: {', '.join(PROVABLE)}"
+    )
 
 
 PROVABLE = ("state-swap", CLAMP, "draft-own-pool", *PLANS)
