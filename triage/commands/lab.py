@@ -16,9 +16,10 @@ from triage.commands.completion import (
     server_fixes,
 )
 from triage.commands.lab_catalogue import bugs, matrix, releases
-from triage.commands.lab_options import counted, under
+from triage.commands.lab_options import under
 from triage.commands.lab_serve import serve
 from triage.commands.lab_soak import machine, soak
+from triage.commands.progress import counted
 from triage.config import DEFAULT_DIRECTORY, MODES
 from triage.files.reports import report_json
 from triage.files.text import echo
@@ -179,6 +180,8 @@ def _text(report: dict[str, Any]) -> str:
         lines.append(f"  the flight recorder's ring: {report['ring']}")
     if trapped:
         lines += [f"  {line}" for line in trapped["message"].splitlines()]
+        if trapped.get("dump"):
+            lines.append(f"  next: triage show {trapped['dump']}")
     lines.append(f"  tables sha256 {report['tables_digest'][:16]}")
     return "\n".join(lines)
 

@@ -11,8 +11,9 @@ from typing import Any
 import click
 
 from triage.commands import completion as complete
-from triage.commands.lab_options import counted, under
+from triage.commands.lab_options import under
 from triage.commands.options import force_option
+from triage.commands.progress import counted, progress
 from triage.config import DEFAULT_DIRECTORY
 from triage.errors import LabError
 from triage.files.reports import report_json
@@ -180,10 +181,12 @@ def releases(scenario: str, install: tuple[str, ...], as_json: bool) -> None:
     for version in install:
         versions.install(version)
     results = []
-    for result in versions.run_all(scenario):
-        results.append(result)
-        if not as_json:
-            echo(f"{result['sglang']:14} {result['outcome']:8} {result['detail']}")
+    with progress("releases", len(versions.available())) as tell:
+        for result in versions.run_all(scenario):
+            results.append(result)
+            tell(len(results))
+            if not as_json:
+                echo(f"{result['sglang']:14} {result['outcome']:8} {result['detail']}")
     if as_json:
         echo(report_json("lab-versions", results))
     raise SystemExit(0 if all(result["outcome"] == "clean" for result in results) else 1)

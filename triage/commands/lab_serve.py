@@ -179,7 +179,7 @@ def serve(
 
 
 def _counted(work: Callable[[Callable[[int, int], None]], Served]) -> Served:
-    from triage.commands.lab_options import counted
+    from triage.commands.progress import counted
 
     served: Served = counted("requests done", work)
     return served

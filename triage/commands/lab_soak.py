@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from triage.commands.completion import names, release_names
-from triage.commands.lab_options import counted, under
+from triage.commands.lab_options import under
+from triage.commands.progress import counted
 from triage.config import DEFAULT_DIRECTORY, MODES
 from triage.errors import LabError
 from triage.files.reports import report_json

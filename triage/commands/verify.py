@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from triage.commands.completion import names, provable, scenarios
+from triage.commands.progress import progress
 from triage.errors import did_you_mean
 from triage.files.reports import report_json
 from triage.files.text import echo
@@ -33,7 +34,8 @@ def verify(fixes: tuple[str, ...], scenario: str, as_json: bool, as_markdown: bo
     if unknown:
         meant = did_you_mean(unknown[0], PROVABLE)
         raise click.UsageError(f"no fix {unknown[0]!r}{meant}; known: {', '.join(PROVABLE)}")
-    proofs = prove_all(fixes, scenario, lambda name: echo(f"{name} ...", err=True))
+    with progress("verify") as tell:
+        proofs = prove_all(fixes, scenario, tell)
     if as_json:
         echo(report_json("verify", [proof.as_dict() for proof in proofs], indent=2))
     elif as_markdown:

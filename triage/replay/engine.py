@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +38,13 @@ def replay_file(
     *,
     fix: str = "",
     timeout_s: float = DEFAULT_TIMEOUT_S,
+    progress: Callable[[int, int, str], None] = lambda done, total, kernel: None,
 ) -> list[Verdict]:
     """One verdict per kernel asked for, and always one for trtllm-gen.
 
     Args:
         path: the file that `dump` was read from; children read it again.
+        progress: told before each kernel: kernels done, kernels, the one that is next.
     Raises:
         ReplayError: for an unknown kernel or fix, or a fix that the dump cannot take.
     """
@@ -53,7 +55,11 @@ def replay_file(
                 f"unknown fix {fix!r}{did_you_mean(fix, FIXES)}; known: {', '.join(FIXES)}"
             )
         apply_fix(fix, dump)
-    return [_replay_one(name, path, dump, fix, timeout_s) for name in names]
+    verdicts = []
+    for done, name in enumerate(names):
+        progress(done, len(names), name)
+        verdicts.append(_replay_one(name, path, dump, fix, timeout_s))
+    return verdicts
 
 
 def _replay_one(name: str, path: Path, dump: Dump, fix: str, timeout_s: float) -> Verdict:

@@ -7,6 +7,7 @@ states, so that it reads without colour, in ASCII and through a pipe.
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 from typing import NamedTuple
 
@@ -61,7 +62,7 @@ def brief(dump: Dump, path: str, width: int = 80) -> list[Text]:
     explanation = explain(dump)
     top = wrapped(_fault(dump, table, explanation), columns)
     cause = wrapped(_cause(dump, explanation), columns)
-    end = wrapped(_end(path, dump, explanation), columns)
+    end = _end(path, dump, explanation)
     room = SCREEN - 1 - len(top) - len(cause) - len(end)  # the prompt takes one
     entries = _entries(dump, table, columns, max(min(ENTRIES, room // 3), 1))
     rows = min(MAP_ROWS, room - len(entries) - 2)
@@ -121,13 +122,16 @@ def _cause(dump: Dump, explanation: Explanation) -> list[Line]:
     return lines
 
 
-def _end(path: str, dump: Dump, explanation: Explanation) -> list[Line]:
-    told = commands(path, dump, explanation)
-    first = next((c["command"] for c in told if "--fix" in c["command"]), told[0]["command"])
-    rest = "show -v has the rest"
-    if first != told[0]["command"]:
-        rest = f"{told[0]['command']}; {rest}"
-    return [Line("next:", first, "bold green"), Line("", rest)]
+def _end(path: str, dump: Dump, explanation: Explanation) -> list[Text]:
+    """What to type next, never wrapped: a command that is broken in two cannot be copied."""
+    told = [each["command"] for each in commands(path, dump, explanation)]
+    first = next((each for each in told if "--fix" in each), told[0])
+    others = [told[0]] if first != told[0] else []
+    lines = [Text(f"{'next:':<{MARGIN}}") + Text(printable(first), style="bold green")]
+    return lines + [
+        Text(f"{'':<{MARGIN}}{printable(each)}")
+        for each in (*others, f"triage show -v {shlex.quote(path)}")
+    ]
 
 
 def _short(text: str, most: int = 150) -> str:

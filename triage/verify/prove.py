@@ -198,12 +198,14 @@ def _json_of(
     return found
 
 
-Progress = Callable[[str], None]
+Progress = Callable[[int, int, str], None]
+"""Told before each proof: proofs done, proofs, the fix that is next."""
 
 
 def prove_all(names: Sequence[str], scenario: str, progress: Progress) -> list[Proof]:
     proofs = []
-    for name in names or PROVABLE:
-        progress(name)
+    chosen = names or tuple(PROVABLE)
+    for done, name in enumerate(chosen):
+        progress(done, len(chosen), name)
         proofs.append(prove(name, scenario))
     return proofs
