@@ -176,8 +176,9 @@ def releases(scenario: str, install: tuple[str, ...], as_json: bool) -> None:
 
     Exit code: 0 clean on all, 1 not, 2 usage.
     """
-    from triage.lab import versions
+    from triage.lab import bootstrap, versions
 
+    bootstrap.need("torch")  # each release would say so, one by one
     for version in install:
         versions.install(version)
     results = []
