@@ -66,7 +66,7 @@ def test_a_log_gets_no_bar(monkeypatch, capsys):
     from triage.commands.progress import progress
 
     with progress("work", 3, after_s=0) as tell:
-        tell(1)
+        tell(1, 3, now="a step")
         time.sleep(0.05)
     assert capsys.readouterr().err == ""
 

@@ -10,13 +10,18 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from triage.files.text import console, printable
 
 AFTER_S = 2.0
-Tell = Callable[..., None]
-"""`tell(done, total)`, or `tell(done, total, what)` to say what is being done now."""
+
+
+class Tell(Protocol):
+    """What work tells of itself: steps done, all of them where that is known, and the one now."""
+
+    def __call__(self, done: int, of: int | None = None, now: str = "") -> None: ...
+
 
 Result = TypeVar("Result")
 
@@ -25,7 +30,7 @@ Result = TypeVar("Result")
 def progress(what: str, total: int | None = None, after_s: float = AFTER_S) -> Iterator[Tell]:
     """A bar while the block runs; it yields what the block tells its steps to."""
     if not sys.stderr.isatty():
-        yield lambda done, total=None, what="": None
+        yield _silent
         return
     from rich.progress import (
         BarColumn,
@@ -69,3 +74,7 @@ def counted(what: str, work: Callable[[Tell], Result]) -> Result:
     """Run `work(tell)` with a bar."""
     with progress(what) as tell:
         return work(tell)
+
+
+def _silent(done: int, of: int | None = None, now: str = "") -> None:
+    """Nobody looks."""

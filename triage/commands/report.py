@@ -8,6 +8,7 @@ import click
 
 from triage.commands.completion import names
 from triage.commands.options import force_option
+from triage.commands.progress import progress
 from triage.errors import DumpError
 from triage.explain.together import together
 from triage.files.reports import report_json
@@ -41,8 +42,12 @@ def report(
             check_output(path, force=force, inputs=given)
     from triage.report.contents import contents
 
-    read = together(read_anything(files))
-    held = contents(read)
+    with progress("report", 3) as tell:
+        found = read_anything(files)
+        tell(1, now="explaining")
+        read = together(found)
+        tell(2, now="drawing")
+        held = contents(read)
     if output is not None:
         from triage.report.page import html
 
