@@ -183,5 +183,7 @@ def test_on_paper_the_page_is_light_and_whole(browser, tmp_path):
     seen.page.emulate_media(media="print")
     background = "getComputedStyle(document.body).backgroundColor"
     assert seen.page.evaluate(background) == "rgb(255, 255, 255)"
+    fill = "getComputedStyle(document.querySelector('rect.s-unseen')).fill"
+    assert seen.page.evaluate(fill) == "rgb(201, 208, 215)", "the light palette"
     assert seen.page.is_hidden("nav") and seen.page.is_visible(".scroll canvas")
     seen.close()

@@ -7,18 +7,12 @@ from collections.abc import Sequence
 
 import click
 
-from triage.commands.completion import names, release_names
 from triage.files.reports import report_json
 from triage.files.text import echo
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
-@click.option(
-    "--sglang",
-    "release",
-    shell_complete=names(release_names),
-    help="Ask this release instead of the installed one.",
-)
+@click.option("--sglang", "release", help="Ask this release instead of the installed one.")
 @click.option("--arch", help="Answer for this GPU, such as sm_100, instead of the one here.")
 @click.option("--timeout", "timeout_s", default=120.0, show_default=True, help="Seconds to wait.")
 @click.option("-v", "--verbose", is_flag=True, help="List every hook.")

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from triage.commands.completion import names, pages
+from triage.commands.progress import progress
 from triage.errors import did_you_mean
 from triage.explain import classes
 from triage.explain.together import together
@@ -45,7 +46,10 @@ def explain(anything: tuple[str, ...], as_json: bool) -> None:
     if len(anything) == 1 and not Path(anything[0]).exists() and (meant := _meant(anything[0])):
         raise click.UsageError(f"no file, invariant or class {anything[0]!r}{meant}")
     stdin = sys.stdin.buffer.read() if STDIN in anything else None
-    report = together(read_anything(anything, stdin))
+    with progress("explain", 2) as tell:
+        inputs = read_anything(anything, stdin)
+        tell(1, now="setting side by side")
+        report = together(inputs)
     if as_json:
         echo(report_json("explain", report.as_dict(), indent=2))
     else:
