@@ -127,3 +127,12 @@ def test_what_is_wrong_outranks_what_is_not_and_marks_differ():
     first_bad = int(np.argmax(BAD))
     assert BAD[first_bad:].all() and not BAD[:first_bad].any()
     assert len({state.mark for state in STATES}) == len(STATES)
+
+
+def test_what_the_trap_named_comes_first(right):
+    one = last_column(right, 0)
+    two = last_column(right, 1)
+    dump = with_entry(with_entry(right, 0, one, 5000), 1, two, 0)
+    found = map_of(dump)
+    assert [each["row"] for each in found.worst(2)] == [0, 1]
+    assert [each["row"] for each in found.worst(2, first=[(1, two)])] == [1, 0]

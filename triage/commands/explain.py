@@ -45,7 +45,7 @@ def explain(anything: tuple[str, ...], as_json: bool) -> None:
         return
     if len(anything) == 1 and not Path(anything[0]).exists() and (meant := _meant(anything[0])):
         raise click.UsageError(f"no file, invariant or class {anything[0]!r}{meant}")
-    stdin = sys.stdin.buffer.read() if STDIN in anything else None
+    stdin = sys.stdin.buffer if STDIN in anything else None
     with progress("explain", 2) as tell:
         inputs = read_anything(anything, stdin)
         tell(1, now="setting side by side")

@@ -180,8 +180,6 @@ def _text(report: dict[str, Any]) -> str:
         lines.append(f"  the flight recorder's ring: {report['ring']}")
     if trapped:
         lines += [f"  {line}" for line in trapped["message"].splitlines()]
-        if trapped.get("dump"):
-            lines.append(f"  next: triage show {trapped['dump']}")
     lines.append(f"  tables sha256 {report['tables_digest'][:16]}")
     return "\n".join(lines)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -14,7 +15,7 @@ from triage.explain.together import together
 from triage.files.reports import report_json
 from triage.files.text import echo
 from triage.files.writing import check_output, write_output
-from triage.importers.anything import read_anything
+from triage.importers.anything import STDIN, read_anything
 
 
 @click.command()
@@ -36,14 +37,14 @@ def report(
     """
     if output is None and png is None and not as_json:
         raise click.UsageError("name what to make: -o page.html, --png picture.png or --json")
-    given = tuple(map(Path, files))
+    given = tuple(Path(each) for each in files if each != STDIN)
     for path in (output, png):
         if path is not None:
             check_output(path, force=force, inputs=given)
     from triage.report.contents import contents
 
     with progress("report", 3) as tell:
-        found = read_anything(files)
+        found = read_anything(files, sys.stdin.buffer if STDIN in files else None)
         tell(1, now="explaining")
         read = together(found)
         tell(2, now="drawing")

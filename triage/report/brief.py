@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shlex
 import textwrap
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from rich.text import Text
@@ -25,7 +25,7 @@ from triage.report.next_steps import commands
 from triage.report.table_map import BAD, CODE, STATES, TABLE, TableMap
 
 SCREEN = 24  # lines of a terminal that nobody made larger
-ENTRIES, MAP_ROWS, MARGIN = 4, 8, 7
+ENTRIES, HANDS, MAP_ROWS, MARGIN = 4, 2, 8, 7
 STYLES = {
     "right": "on grey42",
     "unjudged": "on steel_blue",
@@ -64,7 +64,11 @@ def brief(dump: Dump, path: str, width: int = 80) -> list[Text]:
     cause = wrapped(_cause(dump, explanation), columns)
     end = _end(path, dump, explanation)
     room = SCREEN - 1 - len(top) - len(cause) - len(end)  # the prompt takes one
-    entries = _entries(dump, table, columns, max(min(ENTRIES, room // 3), 1))
+    entries = next(
+        fits
+        for limit in range(ENTRIES, 0, -1)
+        if len(fits := _entries(dump, table, columns, limit)) <= room or limit == 1
+    )
     rows = min(MAP_ROWS, room - len(entries) - 2)
     drawing = [] if table is None else _drawing(table, columns, rows)
     return [*top, *entries, *cause, *drawing, *end]
@@ -141,8 +145,8 @@ def _short(text: str, most: int = 150) -> str:
 def _entries(dump: Dump, table: TableMap | None, columns: int, limit: int) -> list[Text]:
     """The wrong entries, one line each where the width allows, and who put them there."""
     shorts = {state.key: state.short for state in STATES}
-    lines = []
-    for entry in faulting(dump, table, limit):
+    lines, entries = [], faulting(dump, table, limit)
+    for entry in entries:
         low, high, value = entry["low"], entry["high"], entry["value"]
         where = f"{_short(entry['tensor'], 40)}[{entry['row']}, {entry['column']}] = {value}"
         outside = not low <= value < high
@@ -151,18 +155,26 @@ def _entries(dump: Dump, table: TableMap | None, columns: int, limit: int) -> li
         if entry["expected"] is not None or entry["state"]:
             facts.append(f"expected {right}")
         if entry["request"] is not None:
-            facts.append(f"request {entry['request']}")
+            told = f" (id {entry['request_id']})" if entry["request_id"] else ""
+            facts.append(f"request {entry['request']}{told}")
         if entry["owner"]:
             facts.append(f"page of {entry['owner']}")
         elif not outside and entry["state"]:
             facts.append(shorts[entry["state"]])
         lines.append(Line("", ", ".join(facts)))
-    if lines:
-        hands = ", ".join(
-            dict.fromkeys(e["hand"] for e in faulting(dump, table, limit) if e["hand"])
-        )
-        lines.append(Line("hand", f"who put these there: {hands or NOT_RECORDED}", "dim"))
+    if lines or dump.fault.pages:
+        lines += _hands(dump, entries, min(limit, HANDS))
     return wrapped(lines, columns)
+
+
+def _hands(dump: Dump, entries: list[dict[str, Any]], limit: int) -> list[Line]:
+    """Who put the pages of these entries there, else what is known of the first page."""
+    told = list(dict.fromkeys(each["hand"] for each in entries if each["hand"]))
+    if not told:
+        told = [f"{p.name} {p.events[0].sentence()}" for p in dump.fault.pages if p.events]
+    if not told:
+        return [Line("hand", f"who put these there: {NOT_RECORDED}", "dim")]
+    return [Line("" if at else "hand", _short(text)) for at, text in enumerate(told[:limit])]
 
 
 def _drawing(table: TableMap, columns: int, rows: int) -> list[Text]:

@@ -19,6 +19,7 @@ from triage.explain import Explanation
 from triage.explain.case import LaunchCase
 from triage.explain.together import Report
 from triage.invariants import catalogue
+from triage.report.hands import hand_on, hands
 from triage.report.map_encoding import encoded
 from triage.report.next_steps import commands, fixes
 from triage.report.table_map import CODE, TABLE, TableMap
@@ -103,6 +104,7 @@ def of_dump(
         "place": place(dump),
         "explanation": explanation.as_dict(),
         "entries": faulting(dump, table, SHOWN_ENTRIES),
+        "hands": hands(dump),
         "found": dict(dump.fault.facts),
         "map": None if table is None else encoded(table, budget),
         "ids": None if table is None else page_id_histogram(table),
@@ -150,12 +152,12 @@ def faulting(dump: Dump, table: TableMap | None, limit: int) -> list[dict[str, A
     hand: who put the value there, empty where the dump does not say.
     """
     named = {(v.row, v.column): v for v in dump.fault.violations if v.tensor == TABLE}
-    found = [] if table is None else table.worst(limit)
+    found = [] if table is None else table.worst(limit, first=named)
     for entry in found:
         told = named.get((entry["row"], entry["column"]))
         if told is not None:
             entry.update(low=told.low, high=told.high)
-        entry.update(tensor=TABLE, hand="")
+        entry.update(tensor=TABLE, hand=hand_on(dump, entry["value"], entry["expected"]))
     others = [v for v in dump.fault.violations if v.tensor != TABLE or not found]
     for each in others[: limit - len(found)]:
         found.append(
@@ -171,8 +173,9 @@ def faulting(dump: Dump, table: TableMap | None, limit: int) -> list[dict[str, A
                 "low": each.low,
                 "high": each.high,
                 "request": each.req_pool_index,
+                "request_id": each.request_id,
                 "owner": "",
-                "hand": "",
+                "hand": hand_on(dump, each.value, each.expected),
             }
         )
     return found

@@ -66,7 +66,6 @@ def encoded(table: TableMap, budget: int) -> dict[str, Any]:
         "expected": packed[1],
         "left_out": left_out,
         **by_row,
-        "hands": [],
     }
 
 

@@ -80,7 +80,11 @@ def _is_packed(name: str, owner: dict[str, Any]) -> bool:
 
 
 def _for_script(dump: dict[str, Any]) -> dict[str, Any]:
-    return {"map": dump["map"], "timeline": dump["timeline"]["launches"]}
+    hands = [
+        {**each, "events": [event["sentence"] for event in each["events"]]}
+        for each in dump["hands"]
+    ]
+    return {"map": dump["map"], "timeline": dump["timeline"]["launches"], "hands": hands}
 
 
 def _embedded(value: Any) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from triage.evidence import PageEvent
 from triage.files.text import console as make_console
 from triage.report.facts import launch_pairs, told
 from triage.report.text import line
@@ -24,6 +25,10 @@ def print_summary(summary: dict[str, Any], title: str) -> None:
     console.print(line(_place(fault), style="dim"))
     for violation in fault["violations"]:
         console.print(line(f"  {_violation(violation)}"))
+    for known in fault["pages"]:
+        console.print(line(f"  page {known['page']} of the {known['pool']} pool:"))
+        for event in known["events"]:
+            console.print(line(f"    {PageEvent(**event).sentence()}"))
     for report in summary["reported"]:
         console.print(line(f"  {_report(report)}", style="bold yellow"))
     for sentence in summary["observed"]:
@@ -95,6 +100,8 @@ def _violation(violation: dict[str, Any]) -> str:
     )
     if violation["expected"] is not None:
         text += f", expected {violation['expected']}"
+    if violation["request_id"]:
+        text += f", request {violation['req_pool_index']} (id {violation['request_id']})"
     return text
 
 
@@ -169,13 +176,17 @@ def _row_table(rows: list[dict[str, Any]], total: int) -> Table:
             entries.append_text(line(f" and {left} more"))
         cells = (
             label,
-            told(row["request"]),
+            _request(row),
             str(row["length"]),
             f"{low}..{high - 1}",
             str(row["bad"]),
         )
         table.add_row(*map(line, cells), entries)
     return table
+
+
+def _request(row: dict[str, Any]) -> str:
+    return f"{told(row['request'])} {row['request_id']}".rstrip()
 
 
 def _entry(entry: dict[str, Any]) -> Text:

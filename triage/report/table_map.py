@@ -6,6 +6,7 @@ all output. What the dump does not hold is a state of its own and never taken fo
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -98,10 +99,15 @@ class TableMap:
         found = np.bincount(self.states.ravel(), minlength=len(STATES)).tolist()
         return {state.key: count for state, count in zip(STATES, found, strict=True)}
 
-    def worst(self, limit: int) -> list[dict[str, Any]]:
-        """The first bad entries, those first that leave the tensor, then by row and column."""
+    def worst(self, limit: int, first: Collection[tuple[int, int]] = ()) -> list[dict[str, Any]]:
+        """The first bad entries: those of `first` (row and column of the table), then those
+        that leave the tensor, then by row and column."""
         row, column = np.nonzero(self.bad)
-        order = np.lexsort((column, row, -self.states[row, column].astype(np.int64)))[:limit]
+        later = np.ones(len(row), dtype=bool)
+        for at_row, at_column in first:
+            later[(row == at_row) & (column + self.first_column == at_column)] = False
+        severity = -self.states[row, column].astype(np.int64)
+        order = np.lexsort((column, row, severity, later))[:limit]
         return [self.entry(int(row[at]), int(column[at])) for at in order]
 
     def entry(self, row: int, column: int) -> dict[str, Any]:
@@ -122,6 +128,7 @@ class TableMap:
             "low": 1,
             "high": case.launch.num_pages,
             "request": None if requests is None else int(requests[row]),
+            "request_id": case.tables.request_ids[row] if case.tables.request_ids else "",
             "owner": self.owner(value),
         }
 

@@ -18,8 +18,9 @@ async function ints(text) {
 }
 
 class TableMap {
-  constructor(box, map) {
+  constructor(box, map, hands) {
     this.map = map;
+    this.hands = hands;
     this.scroll = box.querySelector(".scroll");
     this.canvas = this.scroll.querySelector("canvas");
     this.spacer = box.querySelector(".spacer");
@@ -40,7 +41,6 @@ class TableMap {
     for (let i = 0; i < this.ids.length; i++) this.expected[i] ^= this.ids[i];
     for (const name of ["requests", "lengths", "visible_low", "visible_high"])
       this[name] = map[name] ? await ints(map[name]) : null;
-    this.hands = new Map((map.hands || []).map((each) => [`${each.row},${each.column}`, each.text]));
     this.bad = map.legend.map((state) => state.bad);
     this.takeColours();
     const room = this.scroll.clientWidth - GUTTER;
@@ -181,6 +181,12 @@ class TableMap {
     return `row ${row}${request}, column ${column}` + (found[1] > 1 ? `, and ${found[1] - 1} more` : "");
   }
 
+  // What happened to the page that is named, whichever pool it is of, and to the right one.
+  hand(page, right) {
+    const told = this.hands.filter((each) => each.page === page || (each.page === right && each.pool === this.map.pool));
+    return told.map((each) => `${each.name}: ${each.events.slice(0, 3).join(", ") || NOT_RECORDED}`).join("; ") || NOT_RECORDED;
+  }
+
   facts(row, column) {
     const { map } = this, at = row * map.columns + column, absolute = column + map.first_column;
     const state = map.legend[this.states[at]], id = this.ids[at], right = this.expected[at], size = map.page_size;
@@ -193,7 +199,7 @@ class TableMap {
       ["is", state.label],
       ["owner", known ? this.owner(id) : out],
       ["expected", right === UNKNOWN || right === LEFT_OUT ? NOT_RECORDED : `page ${right}, slots ${slots(right)}`],
-      ["whose hand", this.hands.get(`${row},${absolute}`) || NOT_RECORDED],
+      ["whose hand", known ? this.hand(id, right) : out],
       ["request", this.requests ? this.requests[row] : NOT_RECORDED],
       ["row", `${this.lengths[row]} tokens, columns ${this.visible_low[row]} to ${this.visible_high[row] - 1} are seen`],
     ];
@@ -342,7 +348,7 @@ function timeline(box, launches) {
 async function start() {
   const maps = new Map();
   for (const box of document.querySelectorAll(".map")) {
-    const map = DATA.dumps[box.dataset.dump].map, view = new TableMap(box, map);
+    const { map, hands } = DATA.dumps[box.dataset.dump], view = new TableMap(box, map, hands);
     if (!map.states || !map.rows || !map.columns || typeof DecompressionStream === "undefined") {
       view.scroll.hidden = view.overview.hidden = true;
       view.live.textContent = typeof DecompressionStream === "undefined"
