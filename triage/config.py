@@ -54,6 +54,7 @@ _FOR_USERS = (
     MM_GRAPHS,
 )
 
+EVERY_FAMILY = "all"
 DEFAULT_DIRECTORY = Path("/tmp/trtllm_mha_debug")
 MODES = ("raise", "contain", "log")
 
@@ -99,7 +100,7 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Config:
         debug=_flag(env, DEBUG, False),
         directory=Path(env.get(DIRECTORY) or DEFAULT_DIRECTORY),
         mode=mode,
-        checks=_list(env, CHECKS, known=tuple(FAMILIES), also=tuple(BY_NAME)) or CHEAP_FAMILIES,
+        checks=_checks(env),
         kv=_choice(env, KV, "none", ("none", "touched")),
         every=_count(env, EVERY, 1),
         max_dumps=_count(env, MAX_DUMPS, 32),
@@ -184,6 +185,12 @@ def _count(env: Mapping[str, str], name: str, default: int) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise ConfigError(f"{name}={env[name]!r} is not a whole number of at least 1")
     return int(text)
+
+
+def _checks(env: Mapping[str, str]) -> tuple[str, ...]:
+    """Families and invariants; `all` is every family."""
+    found = _list(env, CHECKS, known=(EVERY_FAMILY, *FAMILIES), also=tuple(BY_NAME))
+    return tuple(FAMILIES) if EVERY_FAMILY in found else found or CHEAP_FAMILIES
 
 
 def _list(

@@ -152,6 +152,11 @@ class Evidence:
         more = self.total - 1
         if self.violations and more > 0:
             lines.append(f"  and {more} more in {self.rows_affected} rows")
-        for known in self.pages[:2]:
+        return "\n".join(lines)
+
+    def whose_hand(self) -> str:
+        """The newest events of the first two pages that are named; "" if none is recorded."""
+        lines: list[str] = []
+        for known in [page for page in self.pages if page.events][:2]:
             lines += [f"  {known.name}:", *(f"    {each.sentence()}" for each in known.events[:3])]
         return "\n".join(lines)

@@ -30,7 +30,7 @@ def main(directory: Path, names: list[str]) -> None:
         told = {
             "bug": name,
             "alarm": seen.alarm,
-            "error": seen.summary,
+            "error": fault.whose_hand(),
             "pages": [asdict(each) for each in fault.pages],
             "failures": process.installed.shells.failures,
         }

@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from triage.device.syncs import count_syncs
+from triage.errors import BrokenLifecycle
+from triage.evidence import Evidence, PageEvent, PageHistory
 from triage.sglang.allocator import call_sites, page_recorder
 from triage.sglang.allocator.call_sites import Caller, CallSites
 from triage.sglang.allocator.page_recorder import (
@@ -148,3 +150,16 @@ def test_a_step_with_more_events_than_the_mark_can_number_keeps_their_order(monk
         made.note(ALLOCATED, slots(3), 1, NOBODY)
     made.note(FREED, slots(3), 2, NOBODY)
     assert events(made, 3)[0] == ("freed", 2, "")
+
+
+def test_an_error_says_it_behind_what_was_wrong_and_nothing_where_it_is_not_recorded():
+    event = PageEvent("freed", 21, ("mem_cache/common.py:103 free_swa",), "#0123456789ab")
+    known = PageHistory("full", 1, (event,))
+    evidence = Evidence("I6", "page 1 was freed twice", "free", pages=(known,))
+    said = str(BrokenLifecycle(evidence, "dump: x"))
+    assert said.splitlines()[1:] == [
+        "  page 1 of the full pool:",
+        "    freed in step 21 for request #0123456789ab by mem_cache/common.py:103 free_swa",
+        "dump: x",
+    ]
+    assert str(BrokenLifecycle(Evidence("I6", "x", "free"), "note")) == "I6: x (free)\nnote"

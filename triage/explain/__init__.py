@@ -9,12 +9,13 @@ list it in `RULES`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from triage.dump.history import CRASH, since
 from triage.dump.request_ids import ids_of, sentences
 from triage.dump.sections import Dump
+from triage.evidence import PageHistory
 from triage.explain.case import LaunchCase
 from triage.explain.cause import Cause, Citation, Confidence
 from triage.explain.observed import Related, Relation, related
@@ -94,6 +95,7 @@ class Explanation:
     beside: causes that this launch shows, though the fault that is reported leads elsewhere.
     related: what other tools saw, set beside the launch.
     requests: row of `req_to_token` -> id of the request that held it, of all rows recorded.
+    pages: whose hand was on the pages that the fault names; empty if it is not recorded.
     """
 
     causes: tuple[Cause, ...]
@@ -101,6 +103,7 @@ class Explanation:
     beside: tuple[Cause, ...] = ()
     related: tuple[Related, ...] = ()
     requests: dict[int, str] = field(default_factory=dict)
+    pages: tuple[PageHistory, ...] = ()
 
     @property
     def named(self) -> tuple[Cause, ...]:
@@ -129,6 +132,7 @@ class Explanation:
             "beside": [cause.as_dict() for cause in self.beside],
             "observations": [each.as_dict() for each in self.related],
             "requests": [{"request": row, "request_id": rid} for row, rid in self.requests.items()],
+            "pages": [asdict(each) for each in self.pages],
         }
 
 
@@ -142,7 +146,7 @@ def explain(dump: Dump) -> Explanation:
     seen = related(dump)
     causes, beside = weigh(tuple(found), seen, of_another_launch=bool(_absent(dump)))
     observed = (*_reported(seen), *_observed(dump, case))
-    return Explanation(causes, observed, beside, seen, ids_of(dump))
+    return Explanation(causes, observed, beside, seen, ids_of(dump), dump.fault.pages)
 
 
 def _told_whole(cause: Cause, dump: Dump) -> Cause:

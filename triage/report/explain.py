@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 SHOWN_OBSERVATIONS = 8
 SHOWN_SENTENCES = 12
 SHOWN_ROWS = 5
+SHOWN_PAGES = 2
+SHOWN_EVENTS = 3
 KEPT_OF_MANY = 90  # of so many alike not all may have been kept
 
 _HEADLINES = {
@@ -147,6 +149,7 @@ def print_explanation(explanation: Explanation, console: Console | None = None) 
                 console.print(line(f"  reported   {sentence}"))
     for cause in explanation.named:
         _print_cause(console, cause)
+    _print_pages(console, explanation)
     for cause in explanation.possible:
         label = cause.confidence.name.lower()
         needs = f"; needs {', '.join(cause.missing)}: not recorded" if cause.missing else ""
@@ -158,6 +161,18 @@ def print_explanation(explanation: Explanation, console: Console | None = None) 
                 style="dim",
             )
         )
+
+
+def _print_pages(console: Console, explanation: Explanation) -> None:
+    """Whose hand was on the first pages; those without an event say nothing."""
+    known = [each for each in explanation.pages if each.events]
+    for index, page in enumerate(known[:SHOWN_PAGES]):
+        console.print(line(f"  {'whose hand' if index == 0 else '':<11}{page.name}"))
+        for event in page.events[:SHOWN_EVENTS]:
+            console.print(line(f"  {'':<11}  {event.sentence()}"))
+    if len(known) > SHOWN_PAGES:
+        more = len(known) - SHOWN_PAGES
+        console.print(line(f"  {'':<11}and {more} more pages (--json has them)"))
 
 
 def _headline(explanation: Explanation) -> str:

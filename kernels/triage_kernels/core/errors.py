@@ -36,3 +36,7 @@ def no_such(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
 
 class MutantError(KernelError):
     """A planted defect no longer matches the source it is planted in."""
+
+
+class NoPayloadError(KernelError):
+    """A kernel does what exact arithmetic has no meaning for: a narrow float, an atomic sum."""
