@@ -36,6 +36,7 @@ from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
+from triage.doctor.quick_imports import CompilerBeside, ask_once, in_one_chunk
 from triage.errors import TriageError
 
 PACKAGES = {
@@ -162,15 +163,20 @@ def _sglang(known: Known) -> Facts:
         return {"state": ABSENT}
     if (torch := known["torch"])["state"] in (ABSENT, BROKEN) and "version" not in torch:
         return {"state": BROKEN, "reason": f"torch, which it needs, is {torch['state']}"}
-    import sglang
-    import sglang.srt.layers.attention.trtllm_mha_backend
-    import sglang.srt.managers.schedule_batch
-
-    facts: Facts = {"state": FOUND, "version": sglang.__version__, "path": sglang.__file__}
+    compiler = CompilerBeside()
+    compiler.start()
     try:
-        importlib.import_module("sglang.srt.managers.scheduler")
-    except ImportError as error:
-        facts["no_scheduler"] = _reason(error)
+        import sglang
+        import sglang.srt.layers.attention.trtllm_mha_backend
+        import sglang.srt.managers.schedule_batch
+
+        facts: Facts = {"state": FOUND, "version": sglang.__version__, "path": sglang.__file__}
+        try:
+            importlib.import_module("sglang.srt.managers.scheduler")
+        except ImportError as error:
+            facts["no_scheduler"] = _reason(error)
+    finally:
+        compiler.finish()
     return facts
 
 
@@ -342,11 +348,12 @@ def _run() -> None:
         except TriageError as error:
             tell({"stage": "packages", "state": BROKEN, "no_release": str(error)})
             return
+    ask_once()
     gc.disable()  # a fifth of the time of these imports goes into it, and nothing is freed
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)
     os.dup2(2, 1)  # libraries print, from C too
-    main(frozenset(filter(None, given.skip.split(","))), tell)
+    in_one_chunk(main)(frozenset(filter(None, given.skip.split(","))), tell)
     answers.flush()
     os._exit(0)  # no teardown of what was imported: it can abort, and has nothing to say
 
