@@ -12,7 +12,12 @@ from triage.files.text import echo
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
-@click.option("--sglang", "release", help="Ask this release instead of the installed one.")
+@click.option(
+    "--sglang",
+    "release",
+    metavar="VERSION|PATH",
+    help="Ask another release. One that is not installed is read from its wheel or a checkout.",
+)
 @click.option("--arch", help="Answer for this GPU, such as sm_100, instead of the one here.")
 @click.option("--timeout", "timeout_s", default=120.0, show_default=True, help="Seconds to wait.")
 @click.option("-v", "--verbose", is_flag=True, help="List every hook.")
@@ -41,6 +46,18 @@ def doctor(
     from triage.doctor.examine import examine
     from triage.doctor.text import text
 
-    found = examine(os.environ, release=release, arch=arch, flags=flags, timeout_s=timeout_s)
+    source = None
+    if release:
+        from triage.doctor.release import source_of
+
+        source = source_of(release, lambda words: echo(words, err=True))
+    found = examine(
+        os.environ,
+        release=None if source else release,
+        source=source,
+        arch=arch,
+        flags=flags,
+        timeout_s=timeout_s,
+    )
     echo(report_json("doctor", found.json(), indent=2) if as_json else text(found, verbose))
     raise SystemExit(found.exit_code)

@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from triage.errors import LabError
@@ -36,19 +37,24 @@ class _Ended:
 
 
 def ask(
-    environment: Mapping[str, str], release: str | None = None, timeout_s: float = 120
+    environment: Mapping[str, str],
+    release: str | None = None,
+    timeout_s: float = 120,
+    source: Path | None = None,
 ) -> Stages:
     """Stage -> its facts, `state` among them; every stage is there.
 
     Args:
         environment: of the child.
         release: of SGLang, unpacked beside the installed one; None for the installed one.
+        source: a wheel or folder of another SGLang, which is read and not imported.
         timeout_s: for the whole of one child; what did not end by then is `timed out`.
     Raises:
         LabError: for a release that is not there, with those that are.
     """
     command = [sys.executable, "-m", "triage.doctor.child"]
     command += ["--release", release] if release else []
+    command += ["--source", str(source)] if source else []
     stages: Stages = {}
     skip: set[str] = set()
     while True:
