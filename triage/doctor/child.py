@@ -1,8 +1,8 @@
 """The process that may die: imports what a server would, binds every hook, tells each stage.
 
-`python -m triage.doctor.child [--release R | --source PATH] [--skip STAGE,...]`. A JSON line when a stage
-begins and one when it ends go to the standard output this process was given; whatever the
-packages print goes to the standard error. Imports nothing before the stage about it.
+`python -m triage.doctor.child [--release R | --source PATH] [--skip STAGE,...]`. A JSON line
+when a stage begins and one when it ends go to the standard output this process was given;
+whatever the packages print goes to the standard error. Imports nothing before the stage about it.
 
     packages     what is installed, by name; nothing is imported
     gpu          asked of the CUDA driver itself, so a broken torch does not hide it
@@ -325,7 +325,7 @@ def _has_gpu(known: Known) -> bool:
 
 
 def _source(known: Known) -> str:
-    return str(known["asked"]["source"])
+    return str(known.get("asked", {}).get("source", ""))
 
 
 def _sglang_out_of_reach(known: Known) -> bool:

@@ -22,6 +22,7 @@ import os
 import sys
 import types
 from collections.abc import Callable
+from pathlib import Path
 from stat import S_ISDIR
 from typing import Any
 
@@ -42,7 +43,7 @@ def ask_once() -> None:
 
     roots = tuple({os.path.realpath(entry) + os.sep for entry in sys.path if entry})
     roots += tuple({entry + os.sep for entry in sys.path if entry})
-    above = {os.path.dirname(root[: i + 1]) for root in roots for i in range(1, len(root))}
+    above = {str(folder) for root in roots for folder in Path(root, "_").parents}
 
     def remembering(ask: Any, kept: Callable[[os.stat_result, str], bool]) -> Any:
         known: dict[str, os.stat_result] = {}
@@ -63,18 +64,19 @@ def ask_once() -> None:
     def folder_or_source(found: os.stat_result, path: str) -> bool:
         return S_ISDIR(found.st_mode) or path.endswith(".py")
 
-    os.stat = posix.stat = remembering(posix.stat, folder_or_source)  # type: ignore[assignment]
-    os.lstat = posix.lstat = remembering(posix.lstat, folder_or_source)  # type: ignore[assignment]
+    os.stat = posix.stat = remembering(posix.stat, folder_or_source)
+    os.lstat = posix.lstat = remembering(posix.lstat, folder_or_source)
     setattr(importlib.machinery.SourceFileLoader, "get_data", _read)  # noqa: B010
 
 
-def in_one_chunk(function: types.FunctionType) -> types.FunctionType:
+def in_one_chunk(function: Callable[..., None]) -> Callable[..., None]:
     """`function` with a frame so large that what it calls fits behind it.
 
     CPython keeps frames in chunks of 16 KiB and gives the last one back at once, so a depth that
     lies on an edge maps and unmaps memory at every call: 28,000 times in one such import. A
     chunk is made as large as the frame that opens it needs.
     """
+    assert isinstance(function, types.FunctionType)
     code = function.__code__.replace(co_stacksize=_SLOTS)
     return types.FunctionType(code, function.__globals__, function.__name__)
 
@@ -101,7 +103,7 @@ class CompilerBeside:
         """Fork, and stand in for `torch.compile`."""
         import torch
 
-        if not hasattr(os, "fork") or COMPILER in sys.modules:
+        if not hasattr(torch, "compile") or COMPILER in sys.modules:
             return
         self._pid = os.fork()
         if not self._pid:

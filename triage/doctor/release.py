@@ -1,8 +1,8 @@
 """Where `triage doctor --sglang WHAT` finds the release it asks about.
 
-    a version that is unpacked beside the installed one   imported, as the installed one is
-    a path: a wheel, a folder, a checkout                 its source is read
-    any other version                                     its wheel is fetched once, then read
+a version that is unpacked beside the installed one   imported, as the installed one is
+a path: a wheel, a folder, a checkout                 its source is read
+any other version                                     its wheel is fetched once, then read
 """
 
 from __future__ import annotations

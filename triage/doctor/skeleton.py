@@ -152,8 +152,9 @@ def _names(body: Sequence[ast.stmt], package: str) -> Iterator[tuple[str, _Make]
             module = _absolute(each, package)
             for alias in each.names:
                 imported.add(alias.asname or alias.name)
-                yield alias.asname or alias.name, functools.partial(
-                    _imported, module=module, name=alias.name
+                yield (
+                    alias.asname or alias.name,
+                    functools.partial(_imported, module=module, name=alias.name),
                 )
         elif isinstance(each, ast.Import):
             for alias in each.names:

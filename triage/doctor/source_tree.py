@@ -108,5 +108,3 @@ def _opened(path: Path) -> zipfile.ZipFile:
     except (OSError, zipfile.BadZipFile) as error:
         raise LabError(f"{path} is not a wheel: {error}") from error
     raise LabError(f"{path} is neither a wheel nor a folder with the package {PACKAGE} in it")
-
-
