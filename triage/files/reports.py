@@ -39,6 +39,7 @@ VERSIONS = {
     "quality": 1,
     "replay": 1,
     "resolve": 1,
+    "run": 1,
     "show": 1,
     "verify": 1,
     "workload": 1,
