@@ -40,6 +40,8 @@ class Reporter:
         reads_device: does any check wait for the device? Only where raising before the
             launch was asked for.
         counts: what was checked, skipped and found.
+        counted_here: the same without what the hot path still holds; reading it changes nothing.
+        violations: invariant -> how often it did not hold.
         counted_elsewhere: adds what the hot path counted by itself, and sets it to 0.
     """
 
@@ -57,6 +59,7 @@ class Reporter:
         self.reads_device = mode == "raise"
         self.enabled = invariants_of(checks)
         self._counts: Counter[str] = Counter()
+        self.violations: Counter[str] = Counter()
         self.counted_elsewhere: Callable[[Counter[str]], None] = lambda counts: None
 
     def restart(self, directory: Path) -> None:
@@ -64,10 +67,15 @@ class Reporter:
         self.store = replace(self.store, directory=directory)
         self.shells.restart()
         self.counts.clear()
+        self.violations.clear()
 
     @property
     def counts(self) -> Counter[str]:
         self.counted_elsewhere(self._counts)
+        return self._counts
+
+    @property
+    def counted_here(self) -> Counter[str]:
         return self._counts
 
     @property
@@ -88,6 +96,11 @@ class Reporter:
         self._counts["internal errors"] += 1
         self.enabled &= AT_LAUNCHES
 
+    def count_violation(self, invariant: str) -> None:
+        """Once for each time that something does not hold, with a dump of its own or not."""
+        self.counts["violations"] += 1
+        self.violations[invariant] += 1
+
     def failure(self, error: type[TrapError], dump: Dump, before: str = "") -> TrapError:
         """Write the dump, and make the error of its fault that says where it is, or why not."""
         signature = f"{error.__name__}-{dump.fault.pool or 'any'}"
@@ -103,7 +116,7 @@ class Reporter:
         """Raise what a ledger or state check found, if its invariant is enabled; `log` logs it."""
         if evidence.invariant not in self.enabled:
             return
-        self.counts["violations"] += 1
+        self.count_violation(evidence.invariant)
         known = attempt("provenance", provenance, {})
         dump = Dump(fault=evidence, provenance=known)
         failure = self.failure(error_of(evidence.invariant), dump)

@@ -97,7 +97,7 @@ class SlotChecks:
         """page: its size, where the slot to go on from is what is wrong."""
         if "I20" not in self.reporter.enabled:
             return
-        self.reporter.counts["violations"] += 1
+        self.reporter.count_violation("I20")
         violations = attempt("listing the offenders", found.violations, ())
         table = attempt("finding the request table", self.entries.request_table, None)
         summary = sentence("I20")

@@ -214,7 +214,7 @@ class HostTableCheck:
         entry: Entry | None,
         read: PoolView,
     ) -> None:
-        self.reporter.counts["violations"] += 1
+        self.reporter.count_violation(evidence.invariant)
         launches, with_kv = self.reporter.counts["launches"], self.with_kv
         dump = attempt(
             "collecting the launch",

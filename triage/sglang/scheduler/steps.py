@@ -195,7 +195,7 @@ class Steps:
         return told
 
     def _fire(self, evidence: Evidence, report: StepReport) -> None:
-        self.reporter.counts["violations"] += 1
+        self.reporter.count_violation(evidence.invariant)
         stale = str(evidence.facts.get("stale") or "") if evidence.invariant in _BY_IDS else ""
         if stale:
             _, _, counted = evidence.summary.partition("; ")
