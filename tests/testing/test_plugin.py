@@ -130,6 +130,47 @@ def test_without_a_directory_nothing_is_kept_and_a_torn_dump_is_a_failure_too(tm
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["test_torn.py"]
 
 
+IN_PROCESS = """
+import pytest
+from triage.lab.bootstrap import prepare
+from triage.lab.flashinfer_stub import StandInFlashInfer
+
+prepare()
+StandInFlashInfer(lambda call: None).install()  # below it hardware is missing
+
+def free_twice():
+    import torch
+    from sglang.srt.mem_cache.allocator.paged import PagedTokenToKVPoolAllocator
+
+    pool = PagedTokenToKVPoolAllocator(
+        size=256, page_size=16, dtype=torch.bfloat16, device="cpu", kvcache=None, need_sort=False
+    )
+    slots = pool.alloc(16)
+    pool.free(slots)
+    try:
+        pool.free(slots)
+    except Exception:
+        pass  # as a loop does that goes on to its next request
+
+@pytest.mark.triage(checks="lifecycle,allocator")
+def test_harmed(no_kv_violations):
+    free_twice()
+
+def test_asks_for_nothing(tmp_path):
+    from triage.sglang.install import state
+    assert state().active and not state().traps.armed
+    free_twice()
+"""
+
+
+def test_sglang_in_the_tests_own_process_is_bound_for_that_test_and_disarmed_behind_it(tmp_path):
+    if importlib.util.find_spec("sglang") is None:
+        pytest.skip("SGLang is not installed")
+    ran = pytest_of(tmp_path, test_own=IN_PROCESS)
+    assert "1 failed, 1 passed" in ran.stdout, ran.stdout
+    assert re.search(r"the traps found a violation:\nE? *I[56]: ", ran.stdout), ran.stdout
+
+
 # -- the lab, and the worked examples ------------------------------------------------------------
 
 

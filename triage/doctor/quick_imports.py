@@ -16,10 +16,13 @@ For the child of the doctor only, which serves nobody: it patches `os` and `impo
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.machinery
 import os
+import signal
 import sys
+import time
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +32,7 @@ from typing import Any
 COMPILER = "torch._inductor.compile_fx"
 """What `torch.compile` imports when it is called, 2.4 to 2.13."""
 
+PATIENCE_S = 20.0
 _SLOTS = 1 << 17  # of 8 bytes: a chunk of 2 MiB, half of it for the calls inside
 _AT_ONCE = 1 << 16  # bytes; more would be mapped and unmapped for every file
 
@@ -64,8 +68,14 @@ def ask_once() -> None:
     def folder_or_source(found: os.stat_result, path: str) -> bool:
         return S_ISDIR(found.st_mode) or path.endswith(".py")
 
-    os.stat = posix.stat = remembering(posix.stat, folder_or_source)
-    os.lstat = posix.lstat = remembering(posix.lstat, folder_or_source)
+    for name in ("stat", "lstat"):
+        asked = getattr(posix, name)
+        instead = remembering(asked, folder_or_source)
+        for capability in (os.supports_dir_fd, os.supports_fd, os.supports_follow_symlinks):
+            if asked in capability:
+                capability.add(instead)
+        setattr(os, name, instead)
+        setattr(posix, name, instead)
     setattr(importlib.machinery.SourceFileLoader, "get_data", _read)  # noqa: B010
 
 
@@ -114,17 +124,29 @@ class CompilerBeside:
     def finish(self) -> None:
         """Put `torch.compile` back. Raises what the compiler's import raises, if it was asked for.
 
-        Waits for the forked process, which began first and has less to import.
+        The forked process began first and has less to import; one that hangs is given up.
         """
         if not self._pid:
             return
         import torch
 
         setattr(torch, "compile", self._compile)  # noqa: B010
-        _, status = os.waitpid(self._pid, 0)
+        good = self._ended_well() if self._called else False
+        with contextlib.suppress(ChildProcessError, ProcessLookupError):
+            os.kill(self._pid, signal.SIGKILL)
+            os.waitpid(self._pid, 0)
         self._pid = 0
-        if self._called and status:
+        if self._called and not good:
             importlib.import_module(COMPILER)
+
+    def _ended_well(self) -> bool:
+        end = time.monotonic() + PATIENCE_S
+        while time.monotonic() < end:
+            pid, status = os.waitpid(self._pid, os.WNOHANG)
+            if pid:
+                return status == 0
+            time.sleep(0.01)
+        return False
 
     def _stand_in(self, model: Any = None, **options: Any) -> Any:
         self._called = True
@@ -137,6 +159,7 @@ def _unchanged(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _import_and_exit() -> None:
     code = 1
+    os.closerange(3, 1024)  # whoever reads what the doctor's child tells does not wait for us
     try:
         importlib.import_module(COMPILER)
         code = 0

@@ -65,31 +65,37 @@ def armed(directory: Path, checks: str = "", mode: str = "raise") -> Iterator[No
     wanted = {config.DEBUG: "1", config.DIRECTORY: str(directory), config.MODE: mode}
     wanted |= {config.CHECKS: checks} if checks else {}
     with mock.patch.dict(os.environ, wanted):
-        here = _bound_here()
+        here, before = _bound_here()
         if here is None or here.traps is None:
             yield
             return
-        before = here.traps.armed
+        reporter = here.traps.reporter
+        enabled = reporter.enabled
         here.traps.restart(directory)
         here.state_hooks.restart()
+        if checks:
+            reporter.enabled = config.invariants_of(tuple(checks.split(",")))
         here.traps.armed = True
         try:
             yield
         finally:
-            here.traps.armed = before
+            here.traps.armed, reporter.enabled = before, enabled
 
 
-def _bound_here() -> Any:
-    """Our installation in this process, made now where SGLang is loaded and it is not yet."""
+def _bound_here() -> tuple[Any, bool]:
+    """Our installation in this process, made now where SGLang is loaded, and was it armed.
+
+    A mode is for life: what was bound in one keeps it.
+    """
     if "sglang" not in sys.modules:
-        return None
+        return None, False
     from triage import config
     from triage.sglang.install import install, state
 
     if (found := state()) is not None:
-        return found
+        return found, found.traps is not None and found.traps.armed
     from sglang.srt.plugins.hook_registry import HookRegistry
 
     found = install(config.from_environment())
     HookRegistry.apply_hooks()
-    return found
+    return found, False
