@@ -29,6 +29,7 @@ MAX_BYTES = "SGLANG_TRTLLM_MHA_DEBUG_MAX_BYTES"
 EVERY = "SGLANG_TRTLLM_MHA_DEBUG_EVERY"
 STRICT = "SGLANG_TRTLLM_MHA_DEBUG_STRICT"
 IDENTITY = "SGLANG_TRTLLM_MHA_DEBUG_IDENTITY"
+PAGE_HISTORY = "SGLANG_TRTLLM_MHA_DEBUG_PAGE_HISTORY"
 FIXES = "SGLANG_TRIAGE_FIXES"
 FUSED = "SGLANG_TRIAGE_FUSED"
 MM_GRAPHS = "SGLANG_ENABLE_PIECEWISE_CUDA_GRAPH_FOR_MM"
@@ -47,11 +48,13 @@ _FOR_USERS = (
     EVERY,
     STRICT,
     IDENTITY,
+    PAGE_HISTORY,
     FIXES,
     FUSED,
     MM_GRAPHS,
 )
 
+EVERY_FAMILY = "all"
 DEFAULT_DIRECTORY = Path("/tmp/trtllm_mha_debug")
 MODES = ("raise", "contain", "log")
 
@@ -73,6 +76,7 @@ class Config:
     max_bytes: int = 1 << 30
     strict: bool = True
     identity: bool = False
+    page_history: bool = True
     fixes: tuple[str, ...] = ()
     fused: tuple[str, ...] = ()
     mm_graphs: bool = False
@@ -91,17 +95,19 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Config:
     """
     env = os.environ if environment is None else environment
     _refuse_unknown(env)
+    mode = _choice(env, MODE, "raise", MODES)
     return Config(
         debug=_flag(env, DEBUG, False),
         directory=Path(env.get(DIRECTORY) or DEFAULT_DIRECTORY),
-        mode=_choice(env, MODE, "raise", MODES),
-        checks=_list(env, CHECKS, known=tuple(FAMILIES), also=tuple(BY_NAME)) or CHEAP_FAMILIES,
+        mode=mode,
+        checks=_checks(env),
         kv=_choice(env, KV, "none", ("none", "touched")),
         every=_count(env, EVERY, 1),
         max_dumps=_count(env, MAX_DUMPS, 32),
         max_bytes=_count(env, MAX_BYTES, 1 << 30),
         strict=_flag(env, STRICT, True),
         identity=_flag(env, IDENTITY, False),
+        page_history=_flag(env, PAGE_HISTORY, mode == "raise"),
         fixes=_list(env, FIXES),
         fused=_list(env, FUSED),
         mm_graphs=_flag(env, MM_GRAPHS, False),
@@ -177,6 +183,12 @@ def _count(env: Mapping[str, str], name: str, default: int) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise ConfigError(f"{name}={env[name]!r} is not a whole number of at least 1")
     return int(text)
+
+
+def _checks(env: Mapping[str, str]) -> tuple[str, ...]:
+    """Families and invariants; `all` is every family."""
+    found = _list(env, CHECKS, known=(EVERY_FAMILY, *FAMILIES), also=tuple(BY_NAME))
+    return tuple(FAMILIES) if EVERY_FAMILY in found else found or CHEAP_FAMILIES
 
 
 def _list(

@@ -53,7 +53,8 @@ class TrapError(TriageError):
         self.dump = dump
 
     def __str__(self) -> str:
-        return self.evidence.headline() + (f"\n{self.note}" if self.note else "")
+        parts = (self.evidence.headline(), self.evidence.whose_hand(), self.note)
+        return "\n".join(part for part in parts if part)
 
 
 class OutOfBounds(TrapError):

@@ -51,6 +51,30 @@ def test_a_run_leaves_cells_a_summary_and_its_evidence_and_is_gone_on_from(machi
     assert again.returncode == 0 and "off: done before" in again.stdout
 
 
+@pytest.mark.parametrize(("says", "held"), [("", True), ("untold", False)])
+def test_errors_of_ours_in_a_server_are_a_cell_with_its_answers_and_what_was_told(
+    machine,  # noqa: F811
+    tmp_path,
+    says,
+    held,
+):
+    # GIVEN a server with the injector, which begins at the second load
+    machine.environment["FAKE_SERVER"] = says
+    out = tmp_path / "smoke"
+    done = smoke(machine, out, "--only", "inject", "--budget-s", "200")
+    assert done.returncode == (0 if held else 1), done.stdout[-3000:] + done.stderr[-3000:]
+    record = json.loads((out / "summary.json").read_text())
+    cell = record["cells"]["inject/plain_injected"]
+    # THEN its answers are held against the first load's, and each error must be told once
+    assert cell["held"] is held and cell["figures"]["as the first load"]["equal"] == 96
+    seen = cell["figures"]["injected"]
+    assert seen["errors"] == 96 and (seen["told once"] == 96) is held
+    assert held or "not told once: hook " in record["not held"]["inject/plain_injected"]
+    # AND the injector lies below what the product binds, as SGLang's own code does
+    path = machine.told("environment")["PYTHONPATH"].split(":")
+    assert Path(path[0]).name == "injector"
+
+
 def test_a_server_that_dies_is_a_cell_with_its_reason(machine, tmp_path):  # noqa: F811
     machine.environment["FAKE_SERVER"] = "memory"
     out = tmp_path / "smoke"

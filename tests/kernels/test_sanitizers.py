@@ -1,4 +1,4 @@
-"""Where there is no sanitizer it is said; the chain that one compares with is the chain."""
+"""Whose sanitizer it was is said; the chain that one compares with is the chain."""
 
 from __future__ import annotations
 
@@ -12,28 +12,30 @@ import pytest
 import torch
 import triton
 from click.testing import CliRunner
+from triage_kernels.core.errors import KernelError
 from triage_kernels.core.spec import as_tuple
 from triage_kernels.validate import sanitizers
 from triage_kernels.validate.instrumented import compile_instrumented
-from triage_kernels.validate.registry import select
-from triage_kernels.validate.sanitizers import CHAINS, chain, sanitize, unavailable
+from triage_kernels.validate.registry import OURS, select
+from triage_kernels.validate.sanitizers import chain, sanitize, unavailable
+from triage_kernels.validate.steps import triton_steps
 
 from triage.commands.kernels_group import kernels
 
 
 @pytest.mark.skipif(unavailable("cuda") is None, reason="sanitizers run here")
-def test_without_a_sanitizer_every_kernel_cannot_run_and_says_what_there_is(monkeypatch) -> None:
+def test_without_a_sanitizer_a_gpu_cannot_run_it_and_the_interpreter_is_named(monkeypatch) -> None:
     monkeypatch.setattr(sanitizers.triton, "__version__", "3.7.1")
     found = list(sanitize(("gemma_rmsnorm_add",)))
+    assert "--device cpu" in found[0].worst
     assert [r.outcome for r in found] == ["CANNOT_RUN"] * 3
     assert {r.check for r in found} == {"fpsan", "gsan", "iisan"}
     assert "Triton 3.7.1 has no sanitizers (3.9 has)" in found[0].worst
 
 
-@pytest.mark.parametrize("op", CHAINS)
-def test_the_chain_of_separate_kernels_computes_what_the_chain_of_torch_does(op, device) -> None:
+@pytest.mark.parametrize("spec", [pytest.param(s, id=s.name) for s in OURS])
+def test_the_chain_of_separate_kernels_computes_what_the_chain_of_torch_does(spec, device) -> None:
     # GIVEN the arguments of an op in fp32, its second stage reading what was computed
-    (spec,) = select((op,))
     args = spec.make(spec.cases[0].dims, 3, torch.float32, torch.Generator().manual_seed(0))
     args = {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in args.items()}
     # THEN each step as a kernel of its own gives torch's result to a few roundings
@@ -51,6 +53,20 @@ def test_the_steps_are_kernels_and_not_torch(device) -> None:
         chain(spec, args)
     # THEN norm, addition and multiplication are three
     assert len(launches) == 3
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda x: x.mean(0), "a mean over dimension 0; allowed: the last, which is kept"),
+        (lambda x: torch.softmax(x, 0), "a softmax over dimension 0; allowed: the last"),
+        (lambda x: x - 1.0, "a difference with a number; allowed: of tensors"),
+        (torch.nn.functional.gelu, "a gelu with approximate='none'; allowed: 'tanh'"),
+    ],
+)
+def test_a_step_that_no_kernel_here_makes_is_refused(call, says) -> None:
+    with triton_steps(), pytest.raises(KernelError, match=re.escape(says)):
+        call(torch.ones(2, 3))
 
 
 # -- Triton 3.9, without a GPU -------------------------------------------------------------------

@@ -56,7 +56,12 @@ def test_the_whole_story_of_a_defect_ends_with_reproduced(machine):
 
 
 @pytest.mark.parametrize(
-    "script", [each for each in SCRIPTS if each.stem != EAGLE], ids=lambda path: path.stem
+    "script",
+    [
+        pytest.param(each, marks=() if each == SCRIPT else pytest.mark.slow, id=each.stem)
+        for each in SCRIPTS
+        if each.stem != EAGLE
+    ],
 )
 def test_every_script_finds_nothing_on_a_server_without_its_defect(machine, script):
     done = run(machine, "sound paced" if script.stem == RATIO else "sound", script)

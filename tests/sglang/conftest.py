@@ -14,7 +14,7 @@ import pytest
 
 os.environ.setdefault("TRITON_INTERPRET", "1")  # before Triton is imported, with the traps
 
-VERSIONS = ("0.5.18", "0.5.12.post1")
+VERSIONS = ("0.5.18", pytest.param("0.5.12.post1", marks=pytest.mark.slow))
 
 
 @pytest.fixture(scope="session")

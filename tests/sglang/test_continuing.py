@@ -178,7 +178,7 @@ def test_a_tree_node_without_swa_side_is_a_use_after_free_if_its_page_is_free(po
 
     found = check_nodes(flat.slots, flat.node_of_slot, flat.tombstone, mapping)
     with fires("I16") as caught:
-        trap._fire(cache, flat, found, "evict")
+        trap.reporter.fire_event(trap.evidence(cache, flat, found, "evict"))
     # THEN the ledger says whether the page was freed under it
     assert ("used after it was freed" in str(caught.value)) is freed
     assert bool(caught.value.evidence.facts) is freed

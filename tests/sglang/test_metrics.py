@@ -198,6 +198,7 @@ def fake(monkeypatch):
         enabled=frozenset({"I1", "I2"}),
         mode="log",
         store=SimpleNamespace(written=1, not_written=0),
+        shells=SimpleNamespace(internal_errors=0),
     )
     return Metrics(reporter, SimpleNamespace(repeated=10, relaunched=3))
 

@@ -102,7 +102,7 @@ def test_a_variable_that_has_no_effect_is_answered_and_imports_nothing(name, sai
     [
         ("SGLANG_TRTLLM_MHA_DEBUG", "maybe", "0 or 1"),
         ("SGLANG_TRTLLM_MHA_DEBUG_MODE", "explode", "raise, contain, log"),
-        ("SGLANG_TRTLLM_MHA_DEBUG_CHECKS", "I99", "reads, writes"),
+        ("SGLANG_TRTLLM_MHA_DEBUG_CHECKS", "I99", "all, reads, writes"),
         ("SGLANG_TRTLLM_MHA_DEBUG_MAX_DUMPS", "-1", "at least 1"),
         ("SGLANG_TRTLLM_MHA_DEBUG_EVERY", "0", "at least 1"),
     ],

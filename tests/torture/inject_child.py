@@ -5,7 +5,12 @@
 A first run lists the calls: every Python function of this toolkit that is entered below a
 hook, in whatever module, found by looking up the stack for the shell; what SGLang's own
 function does below its call is not ours. Then one forked process per function raises at its
-first call. Prints a JSON line for the run without traps, with them, and for each injection.
+first call. Most are forked from a process in which the hooks are bound and a run has been
+made; what only a first run calls fails in one.
+
+Prints a JSON line for the run without traps, with them, and for each injection. With a
+DEFECT, `judged` says that a check had found it when the error came: the trap must be told all
+the same.
 """
 
 from __future__ import annotations
@@ -22,35 +27,11 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
+from triage.lab.injection import HERE, Injected, is_judged, is_ours
+
 STEPS = 4
+"""The lab's runs are as long; DEFECT is found in the last of them."""
 SECONDS = 60
-HERE = str(Path(__file__).resolve().parents[2] / "triage") + os.sep
-LAB = HERE + "lab" + os.sep
-WRAPPER = "<sglang-triage around "
-
-
-class Injected(RuntimeError):
-    """An error that none of our code expects."""
-
-
-def is_ours(frame: FrameType) -> bool:
-    """Is this frame a call that a hook of ours makes?"""
-    name = frame.f_code.co_filename
-    if not name.startswith(HERE) or name.startswith(LAB):
-        return False
-    if name.endswith("shell.py"):
-        return False  # what is to hold
-    above = frame.f_back
-    for _ in range(80):
-        if above is None:
-            return False
-        name = above.f_code.co_filename
-        if above.f_code.co_name == "shelled" or name.startswith(WRAPPER):
-            return True
-        if above.f_code.co_qualname == "Original.__call__" or name.startswith(LAB):
-            return False
-        above = above.f_back
-    return False
 
 
 def lab_run(mode: str, defect: str | None, traps: bool, directory: Path) -> dict[str, Any]:
@@ -60,15 +41,15 @@ def lab_run(mode: str, defect: str | None, traps: bool, directory: Path) -> dict
     from triage.lab.scenarios import find
 
     told = io.StringIO()
-    logging.getLogger("triage").addHandler(logging.StreamHandler(told))
-    steps = None if defect else STEPS
+    handler = logging.StreamHandler(told)
+    logging.getLogger("triage").addHandler(handler)
     try:
         report = run(
             Request(
                 find("smoke"),
                 traps=traps,
                 mode=mode,
-                max_steps=steps,
+                max_steps=STEPS,
                 reinject=defect,
                 directory=directory,
                 checks=EVERYTHING if traps else "",
@@ -76,6 +57,8 @@ def lab_run(mode: str, defect: str | None, traps: bool, directory: Path) -> dict
         )
     except BaseException as error:
         return {"raised": f"{type(error).__name__}: {error}"[:300]}
+    finally:
+        logging.getLogger("triage").removeHandler(handler)
     installed = process._process.installed if process._process else None
     trapped = (report.trapped or {}).get("error")
     return {
@@ -84,18 +67,19 @@ def lab_run(mode: str, defect: str | None, traps: bool, directory: Path) -> dict
         "launches": report.launches,
         "trapped": trapped,
         "said": told.getvalue().count("Injected in "),
+        "counted": installed.shells.internal_errors if installed is not None else 0,
         "traceback": "Traceback" in told.getvalue(),
         "not_covered": sorted(installed.shells.failures) if installed is not None else [],
     }
 
 
-def in_a_child(what: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def in_a_child(what: Callable[[], dict[str, Any]], seconds: int = SECONDS) -> dict[str, Any]:
     """What `what` returns in a forked process; its death is an answer too."""
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(read)
-        signal.alarm(SECONDS)
+        signal.alarm(seconds)
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 1), os.dup2(null, 2)
         answer = b"{}"
@@ -114,22 +98,32 @@ def in_a_child(what: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 
 def calls(mode: str, defect: str | None, directory: Path) -> dict[str, Any]:
-    """The functions that our hooks call in a run, by file and name, in order of their first."""
-    found: dict[tuple[str, str, int], None] = {}
-    seen: dict[CodeType, None] = {}
+    """The functions that our hooks call, by file and name: of a first run, and of a second."""
+    runs = []
+    for _ in range(2):
+        found: dict[tuple[str, str, int], None] = {}
+        runs.append((found, lab_run_traced(mode, defect, directory, found)))
+    (first, _), (second, again) = runs
+    only = [call for call in first if call not in second]
+    return {"again": again, "only first": only, "calls": list(second)}
+
+
+def lab_run_traced(
+    mode: str, defect: str | None, directory: Path, found: dict[tuple[str, str, int], None]
+) -> dict[str, Any]:
+    seen: set[CodeType] = set()
 
     def trace(frame: FrameType, event: str, _: Any) -> None:
         code = frame.f_code
         if code not in seen and is_ours(frame):
-            seen[code] = None
+            seen.add(code)
             found[code.co_filename, code.co_qualname, code.co_firstlineno] = None
 
     sys.settrace(trace)
     try:
-        report = lab_run(mode, defect, True, directory)
+        return lab_run(mode, defect, True, directory)
     finally:
         sys.settrace(None)
-    return {"report": report, "calls": list(found)}
 
 
 def injected(mode: str, defect: str | None, target: list[Any], directory: Path) -> dict[str, Any]:
@@ -144,7 +138,7 @@ def injected(mode: str, defect: str | None, target: list[Any], directory: Path) 
             and code.co_filename == target[0]
             and is_ours(frame)
         ):
-            raised.append(True)
+            raised.append(is_judged(frame.f_back))
             sys.settrace(None)
             raise Injected
 
@@ -153,7 +147,7 @@ def injected(mode: str, defect: str | None, target: list[Any], directory: Path) 
         report = lab_run(mode, defect, True, directory)
     finally:
         sys.settrace(None)
-    return {**report, "injected": bool(raised)}
+    return {**report, "injected": bool(raised), "judged": any(raised)}
 
 
 def main(mode: str, defect: str | None, every: int, seed: int) -> None:
@@ -166,13 +160,20 @@ def main(mode: str, defect: str | None, every: int, seed: int) -> None:
         print(json.dumps({"case": "without traps", **plain}), flush=True)
         clean = in_a_child(lambda: lab_run(mode, defect, True, directory))
         print(json.dumps({"case": "with traps", **clean}), flush=True)
-        listed = in_a_child(lambda: calls(mode, defect, directory))
-        if "calls" not in listed:
+        listed = in_a_child(lambda: calls(mode, defect, directory), 4 * SECONDS)
+        if listed.get("again") != clean:
             raise SystemExit(f"the calls cannot be listed: {listed}")
-        for target in listed["calls"][seed % every :: every]:
-            where = f"{target[0].removeprefix(HERE)}:{target[1]}"
+        first, later = listed["only first"], listed["calls"]
+        of = len(first) + len(later)
+        cases = list(enumerate([*first, *later]))
+        bound = False
+        for number, target in cases[seed % every :: every]:
+            if number >= len(first) and not bound:
+                bound = True
+                lab_run(mode, defect, True, directory)
             answer = in_a_child(lambda target=target: injected(mode, defect, target, directory))
-            print(json.dumps({"case": where, "of": len(listed["calls"]), **answer}), flush=True)
+            where = f"{target[0].removeprefix(HERE)}:{target[1]}"
+            print(json.dumps({"case": where, "of": of, **answer}), flush=True)
 
 
 if __name__ == "__main__":

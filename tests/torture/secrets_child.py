@@ -34,6 +34,7 @@ def plant_in_requests() -> None:
     """Every launch carries KV, token ids and a request's name that are secret."""
     import torch
 
+    from triage.lab.request import LabRequest
     from triage.sglang.launch.call import AttentionCall
 
     real = AttentionCall.__init__
@@ -48,6 +49,12 @@ def plant_in_requests() -> None:
         real(self, api, arguments, *rest, **named)
 
     AttentionCall.__init__ = planted
+    named = LabRequest.__init__
+
+    def with_a_secret_id(self, rid, *rest, **others):
+        named(self, f"{secrets.REQUEST}-{rid}", *rest, **others)
+
+    LabRequest.__init__ = with_a_secret_id
 
 
 if __name__ == "__main__":

@@ -6,22 +6,26 @@ the sections and what reads them; `importer` takes whatever `triage import` may 
 
 from __future__ import annotations
 
+import atexit
 import io
 import json
-import resource
+import os
+import shutil
 import struct
 import tempfile
 import time
 import traceback
 import zlib
-from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import msgpack
+from click.testing import CliRunner
 
 from tests import dumps_fixture as dumps
+from tests.importers import texts
+from triage.cli import main
 from triage.dump.file import MAGIC, decode, encode
 from triage.errors import TriageError
 from triage.explain import explain
@@ -30,21 +34,64 @@ from triage.importers.recognise import read_log
 from triage.replay.deduction import deduce
 from triage.report.summary import summarise
 
-SLOW_S = 1.0
+MAX_S = 1.0
+MAX_OVER_KIB = 64 << 10
+"""What an input may take: seconds of CPU, and KiB over what was held, beyond twice the file."""
+
+
+class Memory:
+    """The most that this process held since `begin`, over what it held then; exact on Linux.
+
+    The kernel keeps the highest resident size and forgets it when asked, which takes a
+    hundredth of what an input takes.
+    """
+
+    def __init__(self) -> None:
+        self._forget = os.open("/proc/self/clear_refs", os.O_WRONLY)
+        self._status = os.open("/proc/self/status", os.O_RDONLY)
+        self._before = 0
+
+    def begin(self) -> None:
+        os.write(self._forget, b"5")
+        self._before = self.kib(b"VmRSS:")
+
+    def over_kib(self) -> int:
+        return self.kib(b"VmHWM:") - self._before
+
+    def kib(self, name: bytes) -> int:
+        return int(os.pread(self._status, 4096, 0).split(name)[1].split()[0])
 
 
 @dataclass
 class Tally:
-    """What came of the inputs of one target. `wrong`: an error that is not ours -> an input."""
+    """What came of the inputs of one target. `wrong`: an error that is not ours -> an input.
 
+    guided: how many were guided by coverage.
+    over_kib: the most that one input took, less twice its size.
+    grown_kib: the most that the process held over what it held once everything was imported,
+        whatever earlier inputs left behind; with what a fuzzer that guides holds of its own.
+    """
+
+    guided: int = 0
     inputs: int = 0
     results: int = 0
     refused: int = 0
     slowest_s: float = 0.0
-    wrong: Counter[str] = field(default_factory=Counter)
+    over_kib: int = 0
+    grown_kib: int = 0
+    wrong: dict[str, int] = field(default_factory=dict)
     samples: dict[str, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self._memory = Memory()
+        self.warm()
+
+    def warm(self) -> None:
+        """What is held now is the imported process."""
+        self._imported = self._memory.kib(b"VmRSS:")
+
     def take(self, target: Any, content: bytes) -> None:
+        self._memory.begin()
         begin = time.thread_time()
         try:
             target(content)
@@ -53,15 +100,26 @@ class Tally:
             self.refused += 1
         except Exception as error:
             frame = traceback.extract_tb(error.__traceback__)[-1]
-            where = f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"
-            self.wrong[where] += 1
-            self.samples.setdefault(where, content[:4096].hex())
+            self._blame(
+                f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}", content
+            )
+        spent = time.thread_time() - begin
+        over = self._memory.over_kib() - 2 * (len(content) >> 10)
+        if spent > MAX_S:
+            self._blame(f"more than {MAX_S} s", content)
+        if over > MAX_OVER_KIB:
+            self._blame(f"more than {MAX_OVER_KIB} KiB and twice the file", content)
         self.inputs += 1
-        self.slowest_s = max(self.slowest_s, time.thread_time() - begin)
+        self.slowest_s = max(self.slowest_s, spent)
+        self.over_kib = max(self.over_kib, over)
+        self.grown_kib = max(self.grown_kib, self._memory.kib(b"VmHWM:") - self._imported)
+
+    def _blame(self, what: str, content: bytes) -> None:
+        self.wrong[what] = self.wrong.get(what, 0) + 1
+        self.samples.setdefault(what, content[:4096].hex())
 
     def json(self) -> dict[str, Any]:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
-        return {**vars(self), "wrong": dict(self.wrong), "peak_mib": peak}
+        return asdict(self)
 
 
 def resigned(content: bytes) -> bytes:
@@ -78,13 +136,53 @@ def resigned(content: bytes) -> bytes:
 
 
 def reader(content: bytes) -> None:
-    dump = decode(resigned(content))
+    """Read and judge; every 199th of those that can be read goes through a command."""
+    content = resigned(content)
+    dump = decode(content)
     summarise(dump)
     explain(dump)
     deduce(dump)
+    if zlib.crc32(content) % 199 == 0:
+        command(content)
 
 
-SCRATCH = Path(tempfile.gettempdir()) / "triage-torture"
+COMMANDS = (
+    ("show",),
+    ("show", "--json"),
+    ("show", "--history"),
+    ("explain",),
+    ("explain", "--json"),
+    ("export", "--whole", "--as", "pytest", "--force", "-o", "out.py"),
+    ("export", "--as", "script", "--force", "-o", "out.py"),
+    ("minimise", "--force", "-o", "out.msgpack"),
+    ("replay", "--kernel", "emulator", "--json"),
+)
+JUDGES = ("minimise", "replay")
+"""The commands whose exit code is a verdict."""
+
+
+def command(content: bytes) -> None:
+    """What a user sees: a verdict or exit 2 with a sentence, text that a terminal can bear."""
+    SCRATCH.mkdir(exist_ok=True)
+    path = SCRATCH / "x.msgpack"
+    path.write_bytes(content)
+    words = COMMANDS[zlib.crc32(content) % len(COMMANDS)]
+    words = tuple(str(SCRATCH / word) if word.startswith("out.") else word for word in words)
+    done = CliRunner().invoke(main, [*words, str(path)])
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    allowed = (0, 1, 2, 3, 4, 5) if words[0] in JUDGES else (0, 2)
+    assert done.exit_code in allowed, f"{words} ended with {done.exit_code}: {done.output[-300:]}"
+    assert not set(done.output.encode("utf-8", "replace")) & BARE, words
+    if "--json" in words and done.exit_code in (0, 1, 4, 5):
+        json.loads(done.stdout, parse_constant=lambda name: 1 / 0)
+
+
+BARE = {*range(32), 127} - {*b"\n\t"}
+"""Bytes that a terminal obeys."""
+
+SCRATCH = Path(tempfile.gettempdir()) / f"triage-torture-{os.getpid()}"
+atexit.register(shutil.rmtree, SCRATCH, ignore_errors=True)
 
 
 def importer(content: bytes) -> None:
@@ -103,7 +201,9 @@ def importer(content: bytes) -> None:
     folder.mkdir(exist_ok=True)
     metadata, _, tensors = rest.partition(b"\0\0\0\0")
     (folder / "metadata.jsonl").write_bytes(metadata)
-    (folder / "inputs.safetensors").write_bytes(tensors)
+    archive = tensors[:2] == b"PK"
+    (folder / ("inputs.pt" if archive else "inputs.safetensors")).write_bytes(tensors)
+    (folder / ("inputs.safetensors" if archive else "inputs.pt")).unlink(missing_ok=True)
     import_path(folder)
 
 
@@ -145,7 +245,15 @@ def importer_seeds() -> list[bytes]:
     ).encode()
     tensors = struct.pack("<Q", len(header)) + header + bytes(range(40))
     level10 = json.dumps(metadata).encode() + b"\n\0\0\0\0" + tensors
-    found = [b"\0" + text, b"\3" + level10]
+    told = [
+        value for name, value in vars(texts).items() if name.isupper() and isinstance(value, str)
+    ]
+    found = [b"\0" + text, b"\0" + "\n".join(told).encode(), b"\3" + level10]
+    found += [b"\0" + each.encode() for each in told]
+    for folder in sorted((Path(texts.__file__).parent / "flashinfer").iterdir()):
+        metadata = (folder / "metadata.jsonl").read_bytes()
+        tensors = next(folder.glob("inputs.*")).read_bytes()
+        found += [b"\3" + metadata + b"\0\0\0\0" + tensors] * 4
     try:
         import torch
     except ImportError:
@@ -160,7 +268,7 @@ def importer_seeds() -> list[bytes]:
         },
         file,
     )
-    return [*found, b"\2" + file.getvalue()]
+    return [*found, *[b"\2" + file.getvalue()] * 16]
 
 
 TARGETS = {"reader": (reader, reader_seeds), "importer": (importer, importer_seeds)}

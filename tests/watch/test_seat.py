@@ -319,7 +319,7 @@ def test_a_ring_that_cannot_be_read_takes_nothing_down(step, traps, monkeypatch,
     Forward(step, traps).run()
     monkeypatch.setattr(traps.launches.watching.watch.recorder, "entries", lambda **_: 1 / 0)
     traps.history.leaving(RuntimeError("boom"), "event loop")
-    assert "the flight recorder cannot be read" in caplog.text
+    assert "reading the flight recorder failed" in caplog.text
 
 
 def test_sigusr2_writes_the_ring_and_the_handler_before_it_runs_too(step, traps, tmp_path):

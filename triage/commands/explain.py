@@ -40,7 +40,7 @@ def explain(anything: tuple[str, ...], as_json: bool) -> None:
     if known is not None and not Path(anything[0]).exists():
         echo(report_json("explain-class", known.as_dict(), 2) if as_json else classes.page(known))
         return
-    stdin = sys.stdin.buffer.read() if STDIN in anything else None
+    stdin = sys.stdin.buffer if STDIN in anything else None
     report = together(read_anything(anything, stdin))
     if as_json:
         echo(report_json("explain", report.as_dict(), indent=2))

@@ -31,9 +31,11 @@ NAMES = ["fpsan", "gsan", "iisan", "consan"]
 def sanitize(
     ops: tuple[str, ...], modes: tuple[str, ...], compile_only: bool, device: str, as_json: bool
 ) -> None:
-    """Run our kernels under Triton's sanitizers, where it has them (3.9) and there is a GPU.
+    """Run our kernels under sanitizers: Triton's (3.9) on a GPU, its interpreter on a CPU.
 
-    consan can only be compiled.
+    Fused kernels and their chains of separate ones in exact arithmetic (fpsan), races and
+    accesses outside the tensors (gsan), alignment of descriptors (iisan). Every line says which
+    of the two it was. consan can only be compiled.
     """
     if "consan" in modes and not compile_only:
         raise click.UsageError("consan can only be compiled; add --compile-only")

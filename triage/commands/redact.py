@@ -19,14 +19,19 @@ from triage.files.writing import check_output, write_output
     "-o", "--output", type=click.Path(path_type=Path), required=True, help="File to write."
 )
 @click.option("--keep-kv", is_flag=True, help="Keep keys, values and queries: a user's text.")
-@click.option("--keep-identity", is_flag=True, help="Keep the names of host and user.")
+@click.option(
+    "--keep-identity",
+    is_flag=True,
+    help="Keep the names of host and user, and ids of requests as they are.",
+)
 @force_option
 def redact(dump: Path, output: Path, keep_kv: bool, keep_identity: bool, force: bool) -> None:
     """Write DUMP without what a stranger need not know.
 
     Tables, lengths, sizes and addresses stay: they are the evidence. Out go environment
     variables and server arguments but for those that matter to a launch, what an exception
-    said, paths, host and user, unknown sections, and keys and values. Dumps that are written
+    said, paths, host and user, ids of requests (a hash of each stays), unknown sections, and
+    keys and values. Dumps that are written
     now have passed this already; older ones have not.
     """
     check_output(output, force=force, inputs=(dump,))

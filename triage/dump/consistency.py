@@ -90,6 +90,8 @@ def _check_tables(tables: Tables) -> None:
     if tables.expected is not None:
         _check_ragged("expected", tables.expected, rows)
     _check_array("stored_from", tables.stored_from, (rows,))
+    if tables.request_ids and len(tables.request_ids) != rows:
+        raise DumpError(f"tables: {len(tables.request_ids)} request ids for {rows} rows")
     _check_array("req_to_token_exceptions", tables.req_to_token_exceptions, (-1, 3))
     if tables.req_to_token_exceptions is not None:
         _check_range("req_to_token_exceptions", tables.req_to_token_exceptions[:, 0], 0, rows - 1)

@@ -72,6 +72,7 @@ class Failure(StrEnum):
     TRAPPED = "a trap of this tool fired"
     ENDED = "ended by another process"
     STOPPED = "stopped by SIGTERM"
+    HUNG = "waited too long"
     NOT_LOADED = "a plugin that was not loaded"
     CALL = "no failure: a call that was logged"
     UNKNOWN = "not known"

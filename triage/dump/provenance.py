@@ -149,10 +149,9 @@ def _server_arguments() -> dict[str, Any]:
     module = sys.modules.get("sglang.srt.server_args")
     try:
         found = module.get_global_server_args()  # type: ignore[union-attr]
-        given = {name: getattr(found, name, None) for name in SERVER_ARGUMENTS}
     except Exception:  # no server here, or a release that asks otherwise
         return {}
-    return server_arguments(given)
+    return server_arguments({name: getattr(found, name, None) for name in SERVER_ARGUMENTS})
 
 
 @functools.cache

@@ -23,7 +23,8 @@ from triage.dump.provenance import (
     environment,
     server_arguments,
 )
-from triage.dump.sections import Backend, Dump, Launch
+from triage.dump.request_ids import FACT, hashed, without_ids
+from triage.dump.sections import Backend, Dump, Launch, Tables
 from triage.evidence import Evidence, TensorFacts
 
 REMOVED = "(removed)"
@@ -66,11 +67,12 @@ def redact(dump: Dump, *, kv: bool = False, identity: bool = False) -> Dump:
 
     Args:
         kv: keep keys, values and queries, if it holds any.
-        identity: keep the names of host and user.
+        identity: keep the names of host and user, and ids of requests that are not hashed.
     """
     return replace(
         dump,
-        fault=_fault(dump.fault),
+        fault=_fault(dump.fault if identity else without_ids(dump.fault)),
+        tables=dump.tables if identity or dump.tables is None else _tables(dump.tables),
         launch=None if dump.launch is None else _launch(dump.launch),
         backend=None if dump.backend is None else _backend(dump.backend),
         history=tuple(_texts(entry) for entry in dump.history),
@@ -101,8 +103,17 @@ def _fault(fault: Evidence) -> Evidence:
         where=sentence(fault.where),
         pool=_name(fault.pool),
         forward_mode=_name(fault.forward_mode),
-        facts=_texts(fault.facts),
+        facts=_facts(fault.facts),
     )
+
+
+def _facts(facts: dict[str, Any]) -> dict[str, Any]:
+    """Ids of requests were hashed before, or are to be told as they are."""
+    ids = facts.get(FACT)
+    kept: dict[str, Any] = _texts({name: each for name, each in facts.items() if name != FACT})
+    if isinstance(ids, dict):
+        kept[FACT] = {str(row): rid for row, rid in ids.items() if isinstance(rid, str)}
+    return kept
 
 
 def _launch(launch: Launch) -> Launch:
@@ -113,6 +124,10 @@ def _launch(launch: Launch) -> Launch:
         arguments={_name(name): _argument(each) for name, each in launch.arguments.items()},
         tensors={_name(name): _tensor(facts) for name, facts in launch.tensors.items()},
     )
+
+
+def _tables(tables: Tables) -> Tables:
+    return replace(tables, request_ids=tuple(map(hashed, tables.request_ids)))
 
 
 def _tensor(facts: TensorFacts) -> TensorFacts:

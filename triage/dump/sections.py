@@ -104,6 +104,9 @@ class Tables:
     expected: what I2 demands of `page_table`, in page ids, -1 where that is not known; for
         a dump that holds no `req_to_token`.
     stored_from: (rows,), the first column of each row that was stored; 0 stands before it.
+    request_ids: (rows,), SGLang's id of each row's request as it may be told
+        (`triage/dump/request_ids.py`), "" for padding and where it is not known; empty where
+        none is.
     source: what the tables were taken from, and so what they lack; empty for the launch.
     """
 
@@ -117,6 +120,7 @@ class Tables:
     expected: Ragged | None = None
     stored_from: np.ndarray | None = None
     source: str = ""
+    request_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

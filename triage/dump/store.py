@@ -21,7 +21,7 @@ from triage.dump.file import encode
 from triage.dump.provenance import identity
 from triage.dump.redact import redact
 from triage.dump.sections import Dump
-from triage.errors import DumpError
+from triage.errors import DumpError, log_own_error, type_and_place
 from triage.files.writing import Directory, reason
 
 SUFFIX = ".msgpack"
@@ -99,6 +99,7 @@ class DumpStore:
             why = str(error) if isinstance(error, DumpError) else reason(error)
             return None, f"cannot write a dump into {self.directory}: {why}"
         except Exception as error:  # evidence is second to the fault, whatever is wrong with it
+            log_own_error("sglang-triage: saving failed: %s", type_and_place(error), error=error)
             return None, f"cannot write a dump: {type(error).__name__}"
 
     def _save(self, dump: Dump, signature: str) -> tuple[Path, str]:

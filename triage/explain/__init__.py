@@ -9,13 +9,15 @@ list it in `RULES`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from triage.dump.history import CRASH, since
+from triage.dump.request_ids import ids_of, sentences
 from triage.dump.sections import Dump
+from triage.evidence import PageHistory
 from triage.explain.case import LaunchCase
-from triage.explain.cause import Cause, Confidence
+from triage.explain.cause import Cause, Citation, Confidence
 from triage.explain.observed import Related, Relation, related
 from triage.explain.rules_allocation import (
     freed_page,
@@ -28,15 +30,16 @@ from triage.explain.rules_fault import (
     goes_on_elsewhere,
     goes_on_too_early,
     illegal_allocation,
+    leads_to_a_foreign_write,
     lengths_disagree,
-    misread_lengths,
+    misread_form,
     row_written_wrongly,
 )
 from triage.explain.rules_form import lengths_past_the_maximum, misread_table, narrow_table
 from triage.explain.rules_found import found_by_a_check
 from triage.explain.rules_history import stale_state_on_record
 from triage.explain.rules_kernel import known_kernel_defect
-from triage.explain.rules_rows import other_requests_row, padded_row
+from triage.explain.rules_rows import divided_to_nothing, other_requests_row, padded_row
 from triage.explain.rules_space import (
     divided_twice,
     full_ids_for_another_reason,
@@ -61,6 +64,7 @@ RULES = (
     mapping_shares_a_page,
     padded_row,
     other_requests_row,
+    divided_to_nothing,
     known_kernel_defect,
 )
 
@@ -70,7 +74,8 @@ FAULT_RULES = (
     goes_on_too_early,
     row_written_wrongly,
     lengths_disagree,
-    misread_lengths,
+    misread_form,
+    leads_to_a_foreign_write,
     freed_by_two,
     found_by_a_check,
     stale_state_on_record,
@@ -89,12 +94,16 @@ class Explanation:
     observed: what is wrong, whether or not a cause was found.
     beside: causes that this launch shows, though the fault that is reported leads elsewhere.
     related: what other tools saw, set beside the launch.
+    requests: row of `req_to_token` -> id of the request that held it, of all rows recorded.
+    pages: whose hand was on the pages that the fault names; empty if it is not recorded.
     """
 
     causes: tuple[Cause, ...]
     observed: tuple[str, ...]
     beside: tuple[Cause, ...] = ()
     related: tuple[Related, ...] = ()
+    requests: dict[int, str] = field(default_factory=dict)
+    pages: tuple[PageHistory, ...] = ()
 
     @property
     def named(self) -> tuple[Cause, ...]:
@@ -122,6 +131,8 @@ class Explanation:
             "observed": list(self.observed),
             "beside": [cause.as_dict() for cause in self.beside],
             "observations": [each.as_dict() for each in self.related],
+            "requests": [{"request": row, "request_id": rid} for row, rid in self.requests.items()],
+            "pages": [asdict(each) for each in self.pages],
         }
 
 
@@ -131,11 +142,37 @@ def explain(dump: Dump) -> Explanation:
     answers = [rule(dump) for rule in FAULT_RULES]
     if case is not None:
         answers += [rule(case) for rule in RULES]
-    found = _one_of_each([cause for cause in answers if cause is not None])
+    found = _one_of_each([_told_whole(cause, dump) for cause in answers if cause is not None])
     seen = related(dump)
     causes, beside = weigh(tuple(found), seen, of_another_launch=bool(_absent(dump)))
     observed = (*_reported(seen), *_observed(dump, case))
-    return Explanation(causes, observed, beside, seen)
+    return Explanation(causes, observed, beside, seen, ids_of(dump), dump.fault.pages)
+
+
+def _told_whole(cause: Cause, dump: Dump) -> Cause:
+    """With the request of each row, and how many rows there were where a fault kept the first."""
+    tables, fault = dump.tables, dump.fault
+    held = None if tables is None else tables.req_pool_indices
+    ids = ids_of(dump)
+
+    def told(each: Citation) -> Citation:
+        row = each.request
+        if row is None and each.of_table and held is not None:
+            row = int(held[each.row])
+        known = each.request_id or ("" if row is None else ids.get(row, ""))
+        return each._replace(request=row, request_id=known)
+
+    total = cause.rows_total
+    if cause.rows and not cause.rows[0].of_table:
+        counts = fault.facts.get("counts")
+        counted = counts.get(fault.invariant) if isinstance(counts, dict) else fault.total
+        total = counted if isinstance(counted, int) else fault.total
+    return replace(
+        cause,
+        evidence=(*cause.evidence, *sentences(dump)),
+        rows=tuple(map(told, cause.rows)),
+        rows_total=total,
+    )
 
 
 def _observed(dump: Dump, case: LaunchCase | None) -> tuple[str, ...]:
@@ -145,6 +182,7 @@ def _observed(dump: Dump, case: LaunchCase | None) -> tuple[str, ...]:
     if case is None:
         fault = dump.fault
         named = (f"{fault.invariant}: {fault.summary}",) if fault.invariant else ()
+        told = (*sentences(dump), *told)
         return (*named, "the dump holds no launch with its tables", *told, *unread)
     seen = case.observed()
     if not seen and dump.fault.invariant not in _SHOWN_BY_THE_TABLE:
@@ -160,7 +198,7 @@ def _reported(seen: tuple[Related, ...]) -> tuple[str, ...]:
         "; ".join((f"{each.observation.form.value}: {each.observation.failure.value}",
                    *each.sentences))
         for each in seen
-        if each.relation is not Relation.NOT_A_FAULT
+        if each.relation is not Relation.NOT_A_FAULT or each.sentences
     )  # fmt: skip
 
 

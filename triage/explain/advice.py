@@ -74,6 +74,12 @@ _NOT_COVERED = (
 )
 
 
+_MIXED = (
+    "two processes wrote their reports into each other here: which kernel belongs to which "
+    "address is not told; compute-sanitizer --log-file san.%p.log keeps them apart"
+)
+
+
 def _kernel_facts(kernel: Kernel | None) -> dict[str, bool | None]:
     if kernel is None:
         return {"attention": None, "covered": None, "ours": None}
@@ -97,6 +103,8 @@ def _device(seen: Observation) -> Reading:
         says += _of_the_name(seen)
     if kernel is not None and kernel.attention and not kernel.covered:
         says.append(_NOT_COVERED)
+    if seen.values.get("mixed"):
+        says.append(_MIXED)
     if seen.kernel_at:
         says.append(f"at {seen.kernel_at}")
     says.append(_access(seen))
@@ -271,7 +279,7 @@ def _host(seen: Observation) -> Reading:
     elif seen.failure in DEVICE_FAULTS:
         missing = ("which kernel faulted", "the faulting address", "read or write")
         families, commands = ("reads", "writes"), (CONTAIN, CORE, BLOCKING)
-        if values.get("attention") and "trtllm" not in str(values.get("library")):
+        if values.get("attention") and values.get("covered") is False:
             says.append(_NOT_COVERED)
             families = ("allocator", "lifecycle")
             commands = (ARM.format(checks="allocator,lifecycle"), CORE, BLOCKING)
@@ -518,6 +526,20 @@ def _peer(seen: Observation) -> Reading:
         return Reading(
             "the server was asked to stop (SIGTERM); exit code -15 is that signal, no fault",
             seen.text[:1],
+        )
+    if seen.failure is Failure.HUNG:
+        return Reading(
+            "a step did not end in time (the scheduler's watchdog)",
+            (
+                *seen.text[:1],
+                "a kernel of this rank's own that hangs and a wait for another rank "
+                "look alike here",
+            ),
+            ("which kernel runs, on each rank",),
+            (
+                "while it hangs, for each scheduler: py-spy dump --pid <pid>; "
+                "cuda-gdb -p <pid> -batch -ex 'info cuda kernels'",
+            ),
         )
     return Reading(
         f"was notified that {whose} ended"

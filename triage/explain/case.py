@@ -20,7 +20,6 @@ from triage.dump.sections import Backend, Dump, Launch, Pools, Tables
 from triage.dump.table_form import misread
 from triage.explain.cause import Citation
 
-MAX_CITATIONS = 5
 MATCH_SHARE = 0.95  # of the entries that decide; the rest may be rewritten between build and dump
 
 _ABSENT = {"None", "False", ""}
@@ -110,9 +109,16 @@ class LaunchCase:
         telling = known if right is None else known & (right != UNKNOWN) & (hypothesis != right)
         return Match(int((telling & (self.table == hypothesis)).sum()), int(telling.sum()))
 
+    def name_of(self, row: int) -> str:
+        """ "row 3", with its request where its id is recorded."""
+        held, ids = self.tables.req_pool_indices, self.tables.request_ids
+        if held is None or not ids or not ids[row]:
+            return f"row {row}"
+        return f"row {row} (request {int(held[row])}, id {ids[row]})"
+
     def cite(self, mask: np.ndarray) -> tuple[Citation, ...]:
-        """The first entry of each of the first rows in `mask`."""
-        rows = np.flatnonzero(mask.any(axis=1))[:MAX_CITATIONS]
+        """The first entry of each row in `mask`."""
+        rows = np.flatnonzero(mask.any(axis=1))
         found = []
         for row in rows.tolist():
             column = int(np.argmax(mask[row]))

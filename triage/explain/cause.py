@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, NamedTuple
 
+from triage.evidence import Violation
+
 
 class Confidence(IntEnum):
     """How sure a named class is.
@@ -23,13 +25,28 @@ class Confidence(IntEnum):
 
 
 class Citation(NamedTuple):
-    """One entry that shows the cause; `expected` is None where it is not known."""
+    """One entry that shows the cause; `expected` is None where it is not known.
+
+    request: row of `req_to_token`, None where not recorded. request_id: whose it was, as it
+        may be told; empty where not recorded.
+    of_table: an entry of the launch's table; False for one that a check reported.
+    """
 
     row: int
     column: int
     value: int
     expected: int | None
     tensor: str = "page_table"
+    request: int | None = None
+    request_id: str = ""
+    of_table: bool = True
+
+    @classmethod
+    def of(cls, seen: Violation) -> Citation:
+        return cls(
+            *(seen.row, seen.column, seen.value, seen.expected, seen.tensor),
+            *(seen.req_pool_index, seen.request_id, False),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +54,8 @@ class Cause:
     """One class of defect that fits the dump.
 
     not_recorded: facts that would make it surer and that the dump does not hold.
+    rows: every entry that shows it, one of each row of a launch, or those that the fault kept.
+    rows_total: how many there were, where not all were kept; 0 where `rows` is all of them.
     missing: facts that the class needs and that the dump does not hold; it is not named then.
     """
 
@@ -50,6 +69,7 @@ class Cause:
     rows: tuple[Citation, ...] = ()
     not_recorded: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    rows_total: int = 0
     of_table: bool = True  # False: the class says that the table does not lead to the fault
 
     def as_dict(self) -> dict[str, Any]:
@@ -59,6 +79,7 @@ class Cause:
             "confidence": self.confidence.name.lower(),
             "evidence": list(self.evidence),
             "rows": [citation._asdict() for citation in self.rows],
+            "rows_total": max(self.rows_total, len(self.rows)),
             "refuted_by": list(self.refuted_by),
             "fix": self.fix,
             "links": list(self.links),

@@ -46,6 +46,16 @@ class Relation(StrEnum):
     NOT_A_FAULT = "it is no fault of a kernel"
 
 
+SHOWN_ENTRIES = 8
+
+HARMLESS = frozenset(
+    {
+        *(Failure.CALL, Failure.BALANCED, Failure.STOPPED, Failure.NOT_LOADED, Failure.UNKNOWN),
+        *(Failure.ENDED, Failure.TRAPPED),
+    }
+)
+"""What tells of no failure of its own."""
+
 LEADS_AWAY = frozenset(
     {
         Relation.NOT_NAMED,
@@ -96,7 +106,10 @@ def relate(dump: Dump, seen: Observation) -> Related:
     if seen.form is Form.CANARY:
         return _canary(dump, seen)
     if seen.failure not in DEVICE_FAULTS:
-        return Related(seen, Relation.NOT_A_FAULT, ())
+        if seen.failure in HARMLESS:
+            return Related(seen, Relation.NOT_A_FAULT, ())
+        text = f"{seen.failure.value}: the page table of this launch tells nothing of it"
+        return Related(seen, Relation.NOT_A_FAULT, (text,))
     kernel = kernel_of(seen.kernel, seen.kernel_at)
     other = _other_kernel(dump, seen)
     if kernel is not None and kernel.role is Role.WRITES_KV and seen.access is not Access.READ:
@@ -145,8 +158,6 @@ def _other_kernel(dump: Dump, seen: Observation) -> str:
         if kernel.attention and not kernel.covered and dump.launch is not None:
             return _other_backend(dump, kernel)
         return _unlike(dump, seen)
-    if seen.values.get("attention") is False:
-        return f"the error comes from {seen.values.get('library')}, which is not attention"
     return ""
 
 
@@ -185,7 +196,10 @@ def _no_address(seen: Observation) -> Related:
         text = "the host's message says that some earlier kernel faulted, not which one"
     else:
         text = "the text holds no address"
-    return Related(seen, Relation.CANNOT_TELL, (text,), missing=("the faulting address",))
+    library = seen.values.get("library")
+    noticed = (f"it was noticed in {library}, which need not be what faulted",) if library else ()
+    missing = ("the faulting address",)
+    return Related(seen, Relation.CANNOT_TELL, (text, *noticed), missing=missing)
 
 
 # -- addresses --------------------------------------------------------------------------------
@@ -250,9 +264,7 @@ def place_of(dump: Dump, seen: Observation) -> Place | None:
         if page_id < 0:
             continue
         beyond = max(seen.address - (start + size), 0)
-        entries = tuple(
-            (int(row), int(column)) for row, column in np.argwhere(table == page_id)[:16]
-        )
+        entries = tuple((int(row), int(column)) for row, column in np.argwhere(table == page_id))
         if not entries and page_id >= 2 * pages:
             continue
         found = Place(tensor, start, size, page_bytes, page_id, beyond, entries)
@@ -276,10 +288,15 @@ def _by_address(dump: Dump, seen: Observation) -> Related:
     if place is None:
         return Related(seen, Relation.ELSEWHERE, (f"{address} lies in no cache of this launch",))
     where = f"{address} is page {place.page_id} of {place.tensor}"
-    entries = [f"page_table[{row}, {column}]" for row, column in place.entries]
+    entries = [f"page_table[{row}, {column}]" for row, column in place.entries[:SHOWN_ENTRIES]]
+    if len(place.entries) > SHOWN_ENTRIES:
+        entries.append(f"{len(place.entries) - SHOWN_ENTRIES} more entries")
     behind = (f"{place.beyond_bytes:,} bytes behind its end",) if place.beyond_bytes else ()
     relation = Relation.NAMED if entries else Relation.NOT_NAMED
     named = f", named by {', '.join(entries)}" if entries else ", which no entry names"
+    if entries and not seen.kernel and seen.access is Access.UNKNOWN:
+        relation = Relation.CANNOT_TELL
+        behind = (*behind, "neither the kernel nor whether it read or wrote is in the text")
     return Related(
         seen,
         relation,

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from triage.dump.sections import Dump
 from triage.explain.cause import Cause, Confidence
-from triage.explain.rules_found import citations, freed_by_strangers
+from triage.explain.rules_found import (
+    UNLOOKED,
+    citations,
+    freed_by_strangers,
+    told_by_the_device,
+)
 from triage.invariants.found import Found
 
 _ALLOCATED = (Found.SLOT_OUTSIDE_POOL, Found.HANDED_OUT_ILLEGAL)
@@ -44,6 +49,16 @@ def illegal_allocation(dump: Dump) -> Cause | None:
     )
 
 
+SHOWN_ROWS = 8
+
+
+def _listed(rows: list[object]) -> str:
+    """The first, and how many more: the dump has all of them."""
+    text = ", ".join(map(str, rows[:SHOWN_ROWS]))
+    more = len(rows) - SHOWN_ROWS
+    return f"{text} and {more} more" if more > 0 else text
+
+
 def goes_on_elsewhere(dump: Dump) -> Cause | None:
     """A request's new tokens follow a slot that a row of another request names (I20).
 
@@ -55,7 +70,7 @@ def goes_on_elsewhere(dump: Dump) -> Cause | None:
     others = fault.facts.get("rows_with_that_page")
     if fault.found not in (*_LAST_LOC, *_ROWS) or not isinstance(others, list) or not others:
         return None
-    rows = ", ".join(map(str, others))
+    rows = _listed(others)
     whose = "" if fault.found in _ROWS else "; the allocator is not told which of them it serves"
     return Cause(
         key="page-owned-twice",
@@ -85,7 +100,7 @@ def goes_on_too_early(dump: Dump) -> Cause | None:
         evidence.append(f"a row has slot {first.expected} at the request's last position")
     others = fault.facts.get("rows_with_that_page")
     if isinstance(others, list):
-        named = f"rows {', '.join(map(str, others))} name" if others else "no row names"
+        named = f"rows {_listed(others)} name" if others else "no row names"
         evidence.append(f"{named} the page of that slot")
     return Cause(
         key="wrong-last-loc",
@@ -114,18 +129,68 @@ def row_written_wrongly(dump: Dump) -> Cause | None:
     )
 
 
-def misread_lengths(dump: Dump) -> Cause | None:
-    """cache_seqlens has a type, stride or device that the kernel misreads (I26)."""
+_MISREAD = {
+    "cache_seqlens": ("lengths", "pass cache_seqlens.to(torch.int32).contiguous()"),
+    "block_tables": ("table", "pass table.to(torch.int32).contiguous()"),
+}
+
+
+def misread_form(dump: Dump) -> Cause | None:
+    """cache_seqlens or the table has a type, stride or device that the kernel misreads (I26).
+
+    In modes `log` and `contain` the finding stands alone, without its launch.
+    """
     fault = dump.fault
-    if fault.found != Found.FORM_NOT_READ or fault.facts.get("misread") != "cache_seqlens":
+    told = _MISREAD.get(str(fault.facts.get("misread")))
+    if fault.found != Found.FORM_NOT_READ or told is None:
         return None
+    what, fix = told
     return Cause(
         key="misread-table",
-        name="lengths of a type or stride that the kernel misreads",
+        name=f"{what} of a type or stride that the kernel misreads",
         confidence=Confidence.HIGH,
         evidence=(fault.summary,),
-        refuted_by=("contiguous int32 lengths at the launch",),
-        fix="pass cache_seqlens.to(torch.int32).contiguous()",
+        refuted_by=(f"a contiguous int32 {what} at the launch",),
+        fix=fix,
+    )
+
+
+_LEADS_TO_WRITES = {
+    Found.WRITE_OUTSIDE_POOL: (
+        "illegal-allocation",
+        "the allocator handed out a slot outside its pool, or behind a wrong last_loc",
+        "the allocator's answer inside its pool: SGLANG_TRTLLM_MHA_DEBUG_MODE=raise looks at it",
+        "compare the free list with the allocated slots; look at the last call that freed",
+    ),
+    Found.WRITE_NOT_MAPPED_SLOT: (
+        "stale-translation",
+        "a translation is not what the mapping says now (cached?)",
+        "slots that were translated in this very forward",
+        "drop whatever remembers translated slots when the mapping changes",
+    ),
+}
+
+
+def leads_to_a_foreign_write(dump: Dump) -> Cause | None:
+    """What came before a wrong write, where nothing looked at that (I3 of the device checker).
+
+    Mode `raise` looks at the allocator's answer and at translations first, so there a write
+    that is wrong is a class of its own.
+    """
+    fault = dump.fault
+    found = _LEADS_TO_WRITES.get(fault.found)  # type: ignore[call-overload]
+    if found is None or not told_by_the_device(fault):
+        return None
+    key, name, refuted, fix = found
+    return Cause(
+        key=key,
+        name=name,
+        confidence=Confidence.MEDIUM,
+        evidence=tuple(line.strip() for line in fault.headline().splitlines()),
+        rows=citations(fault),
+        refuted_by=(refuted,),
+        fix=fix,
+        not_recorded=(UNLOOKED,),
     )
 
 

@@ -45,7 +45,7 @@ def narrow_table(case: LaunchCase) -> Cause | None:
         ),
         rows=tuple(
             Citation(int(row), width - 1, int(case.table[row, -1]), None)
-            for row in short[:5]
+            for row in short
             if case.table.shape[1]
         ),
         refuted_by=("a table whose width times page size reaches the longest row",),

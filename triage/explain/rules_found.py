@@ -424,7 +424,16 @@ def found_by_a_check(dump: Dump) -> Cause | None:
         fix=known.fix,
         links=known.links,
         rows=citations(fault),
+        not_recorded=(UNLOOKED,) if known is _WRITE_ELSEWHERE and told_by_the_device(fault) else (),
     )
+
+
+UNLOOKED = "what the allocator handed out, and when it was translated (mode raise looks at both)"
+
+
+def told_by_the_device(fault: Evidence) -> bool:
+    """Was it found by the device checker, where the checks that wait for the device are off?"""
+    return isinstance(fault.facts.get("step"), int)
 
 
 def _mapping_class(fault: Evidence) -> FoundClass | None:
@@ -455,9 +464,7 @@ def freed_by_strangers(fault: Evidence) -> bool:
 
 
 def citations(fault: Evidence) -> tuple[Citation, ...]:
-    """The first offenders of the invariant that the fault names."""
+    """The offenders of the invariant that the fault names, as many as were kept."""
     return tuple(
-        Citation(each.row, each.column, each.value, each.expected, each.tensor)
-        for each in fault.violations
-        if each.invariant == fault.invariant
-    )[:5]
+        Citation.of(each) for each in fault.violations if each.invariant == fault.invariant
+    )

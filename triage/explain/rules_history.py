@@ -31,10 +31,7 @@ def stale_state_on_record(dump: Dump) -> Cause | None:
         ),
         confidence=Confidence.HIGH,
         evidence=(since(dump), f"{moment.name}, {place}: {why}"),
-        rows=tuple(
-            Citation(each.row, each.column, each.value, each.expected, each.tensor)
-            for each in dump.fault.violations[:5]
-        ),
+        rows=tuple(map(Citation.of, dump.fault.violations)),
         refuted_by=("wrong ids at a launch whose backend holds the pool that it reads",),
         fix=f"SGLANG_TRIAGE_FIXES={'draft-own-pool' if own_pool else 'state-swap'}",
         links=(f"{_ISSUES}/issues/{25103 if own_pool else 26957}",),

@@ -31,7 +31,7 @@ def padded_row(case: LaunchCase) -> Cause | None:
         ),
         rows=tuple(
             Citation(int(row) + first, int(column), int(padding[row, column]), 0)
-            for row, column in list(zip(rows, columns, strict=True))[:5]
+            for row, column in zip(rows, columns, strict=True)
         ),
         refuted_by=("a batch size that covers those rows",),
         fix="fill padded rows with request 0, the fill length and page 0 before the replay",
@@ -74,7 +74,9 @@ def other_requests_row(case: LaunchCase) -> Cause | None:
         return _part_of_a_row(case, partly, mask)
     if not strangers:
         return _exchanged(case, single) or _rows_of_nobody(case)
-    pairs = ", ".join(f"row {row} holds row {owner}'s" for row, owner in strangers[:4])
+    pairs = ", ".join(
+        f"{case.name_of(row)} holds {case.name_of(owner)}'s" for row, owner in strangers[:4]
+    )
     if partly:
         pairs += f"; {len(partly)} more rows hold another row's in a part"
     return Cause(
@@ -109,6 +111,7 @@ def _exchanged(case: LaunchCase, single: set[tuple[int, int]]) -> Cause | None:
     rows = [row for pair in pairs for row in pair]
     mask[rows] = wrong[rows]
     told = ", ".join(f"rows {row} and {owner}" for row, owner in pairs[:4])
+    told += f" and {len(pairs) - 4} more pairs" if len(pairs) > 4 else ""
     return Cause(
         key="exchanged-pages",
         name="two requests read each other's page (entries exchanged)",
@@ -122,7 +125,9 @@ def _exchanged(case: LaunchCase, single: set[tuple[int, int]]) -> Cause | None:
 
 def _part_of_a_row(case: LaunchCase, partly: list[tuple[int, int]], mask: np.ndarray) -> Cause:
     """Some entries of a row are another row's and the rest are its own."""
-    pairs = ", ".join(f"row {row} in a part row {owner}'s" for row, owner in partly[:4])
+    pairs = ", ".join(
+        f"{case.name_of(row)} in a part {case.name_of(owner)}'s" for row, owner in partly[:4]
+    )
     return Cause(
         key="foreign-part-of-row",
         name="a part of a row names another request's pages (spilled into, or left from before)",
@@ -134,21 +139,50 @@ def _part_of_a_row(case: LaunchCase, partly: list[tuple[int, int]], mask: np.nda
     )
 
 
+def divided_to_nothing(case: LaunchCase) -> Cause | None:
+    """The same rows: small ids that are divided, or translated as slots, once more are all 0.
+
+    Only without the request table: with it `divided_twice` can tell.
+    """
+    mask = _dummy_throughout(case)
+    if case.ids is not None or case.misread or mask is None or case.launch.page_size == 1:
+        return None
+    return Cause(
+        key="divided-twice",
+        name="page ids divided by the page size twice",
+        confidence=Confidence.MEDIUM,
+        evidence=(
+            f"{int(mask.sum())} visible entries are 0 and should be pages: ids below the page size "
+            f"{case.launch.page_size} that are divided, or looked up as slots, once more are 0",
+        ),
+        rows=case.cite(mask),
+        refuted_by=("a table builder that divides only once",),
+        fix="divide once by the page size where the table is built",
+        links=("https://github.com/sgl-project/sglang/issues/38187",),
+        not_recorded=("the request table",),
+    )
+
+
+def _dummy_throughout(case: LaunchCase) -> np.ndarray | None:
+    """The entries of rows that are 0 at every visible entry and should be so at none."""
+    mask = case.wrong() & (case.table == 0)
+    whole = (mask.sum(axis=1) > 1) & (mask == case.seen).all(axis=1)
+    mask[~whole] = False
+    return mask if whole.any() else None
+
+
 def _rows_of_nobody(case: LaunchCase) -> Cause | None:
     """The table of a request that has finished, or of none, names the dummy page throughout."""
-    wrong = case.wrong()
-    mask = wrong & (case.table == 0)
-    whole = (mask.sum(axis=1) > 1) & (mask == case.seen).all(axis=1)
-    if not whole.any():
+    mask = _dummy_throughout(case)
+    if mask is None:
         return None
-    mask[~whole] = False
     return Cause(
         key="other-requests-row",
         name="row built for a request that holds nothing (wrong request index, or one finished)",
         confidence=Confidence.MEDIUM,
         evidence=(
-            f"{int(whole.sum())} rows name the dummy page at every visible entry, while their "
-            "requests have pages for all of them",
+            f"{int(mask.any(axis=1).sum())} rows name the dummy page at every visible entry, "
+            "while their requests have pages for all of them",
         ),
         rows=case.cite(mask),
         refuted_by=(

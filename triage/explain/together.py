@@ -27,7 +27,7 @@ from triage.explain.advice import Reading, read
 
 _FOLLOW = frozenset(
     {
-        *(Failure.ENDED, Failure.STOPPED, Failure.CALL, Failure.BALANCED),
+        *(Failure.ENDED, Failure.HUNG, Failure.STOPPED, Failure.CALL, Failure.BALANCED),
         *(Failure.NOT_LOADED, Failure.UNKNOWN),
     }
 )

@@ -25,6 +25,7 @@ from triage.dump.sections import Dump
 from triage.errors import DumpError
 from triage.evidence import Evidence
 from triage.explain.together import with_observations
+from triage.files.reading import open_regular
 
 if TYPE_CHECKING:
     from triage.importers.recognise import Log
@@ -62,11 +63,10 @@ def read_launch(path: Path, cache_shape: tuple[int, int, int, int] | None = None
         from triage.importers.flashinfer_dump import read_level10
 
         return read_level10(path, cache_shape)
-    try:
-        with path.open("rb") as file:
-            head = file.read(8)
-    except OSError as error:
-        raise DumpError(f"cannot read {path}: {error.strerror or error}") from error
+    from triage.importers.scan import MAX_BYTES
+
+    with open_regular(path, MAX_BYTES) as file:
+        head = file.read(8)
     if head[:4] == b"PK\x03\x04":
         from triage.importers.trap_file import read_trap_file
 

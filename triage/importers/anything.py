@@ -10,14 +10,15 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from triage.dump.file import MAGIC, decode, read_dump
+from triage.dump.file import MAGIC, MAX_FILE_BYTES, decode, read_dump
 from triage.dump.sections import Dump
 from triage.errors import DumpError
 from triage.explain.together import Input
+from triage.files.reading import open_regular
 from triage.importers import read_launch
-from triage.importers.flashinfer_folder import calls_of, choose, is_folder
+from triage.importers.scan import MAX_BYTES, open_text
 
 STDIN = "-"
 MAX_FILES = 200
@@ -25,8 +26,8 @@ _OUR_SUFFIX = ".msgpack"
 _UNREAD = "cannot be read"
 
 
-def read_anything(paths: Sequence[str], stdin: bytes | None = None) -> list[Input]:
-    """What `paths` hold. `-` is standard input, given as `stdin`.
+def read_anything(paths: Sequence[str], stdin: BinaryIO | None = None) -> list[Input]:
+    """What `paths` hold. `-` is `stdin`: a text of any length, or a dump.
 
     Raises:
         DumpError: the only input cannot be read at all.
@@ -37,31 +38,44 @@ def read_anything(paths: Sequence[str], stdin: bytes | None = None) -> list[Inpu
     return inputs
 
 
-def _inputs(path: str, stdin: bytes | None) -> list[Input]:
+def _inputs(path: str, stdin: BinaryIO | None) -> list[Input]:
     if path == STDIN:
-        return [_of_bytes(stdin or b"")]
+        return [_of_stream(io.BytesIO() if stdin is None else stdin)]
     try:
         return _directory(Path(path)) if Path(path).is_dir() else [_file(Path(path))]
     except DumpError as error:
         return [Input(path, _UNREAD, problem=str(error), unread=True)]
 
 
-def _of_bytes(data: bytes) -> Input:
-    if _is_dump(data[:64]):
-        return _dump_input("standard input", decode(data))
-    return _text(io.BytesIO(data), "standard input")
+def _of_stream(stream: BinaryIO) -> Input:
+    """Standard input, read once: a dump whole, up to the size of a file; a text as it comes."""
+    head = stream.read(64)
+    if not _is_dump(head):
+        return _text(_Behind(head, stream), "standard input")
+    rest = stream.read(MAX_FILE_BYTES - len(head) + 1)
+    if len(head) + len(rest) > MAX_FILE_BYTES:
+        raise DumpError(f"standard input holds more than {MAX_FILE_BYTES} bytes of a dump")
+    return _dump_input("standard input", decode(head + rest))
+
+
+class _Behind:
+    """A stream whose first bytes were read already."""
+
+    def __init__(self, head: bytes, stream: BinaryIO) -> None:
+        self._head, self._stream = head, stream
+
+    def read(self, size: int, /) -> bytes:
+        head, self._head = self._head, b""
+        return head or self._stream.read(size)
 
 
 def _is_dump(head: bytes) -> bool:
     return MAGIC.encode() in head
 
 
-def _file(path: Path) -> Input:
-    try:
-        with path.open("rb") as file:
-            head = file.read(64)
-    except OSError as error:
-        raise DumpError(f"cannot read {path}: {error.strerror or error}") from error
+def _file(path: Path, by_name: bool = True) -> Input:
+    with open_regular(path, MAX_BYTES) as file:
+        head = file.read(64)
     if _is_dump(head) or path.suffix == _OUR_SUFFIX:
         return _dump_input(str(path), read_dump(path))
     if head[:4] == b"\x7fELF":
@@ -82,10 +96,8 @@ def _file(path: Path) -> Input:
         return _dump_input(str(path), held)
     if b"\x00" in head and head[:2] not in (b"\x1f\x8b", b"\xff\xfe", b"\xfe\xff"):
         raise DumpError(f"{path} is not an sglang-triage dump, and no text")
-    from triage.importers.scan import open_text
-
     with open_text(path) as stream:
-        return _text(stream, str(path))
+        return _text(stream, str(path), by_name)
 
 
 def _dump_input(path: str, dump: Dump) -> Input:
@@ -97,7 +109,8 @@ def _dump_input(path: str, dump: Dump) -> Input:
     return Input(path, f"a dump of this tool: {kind}", dump)
 
 
-def _text(stream: Any, name: str) -> Input:
+def _text(stream: Any, name: str, by_name: bool = True) -> Input:
+    """by_name: was this very file given? Of one in a folder only what looks wrong is shown."""
     from triage.importers.recognise import read_log  # its patterns take a while to build
 
     log = read_log(stream, name)
@@ -106,18 +119,31 @@ def _text(stream: Any, name: str) -> Input:
         return Input(
             name,
             f"a text of {size} in which nothing is known here",
-            shown=log.scanned.suspicious,
+            shown=log.scanned.suspicious or (log.scanned.first if by_name else ()),
         )
     return Input(
         name,
         f"{', '.join(log.forms)} ({size})",
         observations=log.observations,
         page_size=log.scanned.page_size,
+        problem=_not_listed(log),
     )
+
+
+def _not_listed(log: Any) -> str:
+    """What of a log was passed over; empty where nothing was."""
+    parts = []
+    if log.left_out:
+        parts.append(f"at least {log.left_out} further reports are not listed")
+    if log.scanned.left_out:
+        parts.append(f"{log.scanned.left_out} passages like those before and after were not read")
+    return "; ".join(parts)
 
 
 def _directory(directory: Path) -> list[Input]:
     """A folder of FlashInfer's calls, or of anything."""
+    from triage.importers.flashinfer_folder import is_folder
+
     if is_folder(directory):
         return [_flashinfer(directory)]
     try:
@@ -133,7 +159,7 @@ def _directory(directory: Path) -> list[Input]:
             if path.stat().st_size == 0:
                 found.append(Input(str(path), "an empty file"))
                 continue
-            found.append(_file(path))
+            found.append(_file(path, by_name=False))
         except (DumpError, OSError) as error:
             found.append(Input(str(path), _UNREAD, problem=str(error), unread=True))
     if not found:
@@ -143,6 +169,7 @@ def _directory(directory: Path) -> list[Input]:
 
 def _flashinfer(directory: Path) -> Input:
     from triage.importers.flashinfer_dump import read_call
+    from triage.importers.flashinfer_folder import calls_of, choose
 
     calls = calls_of(directory)
     chosen = choose(calls)

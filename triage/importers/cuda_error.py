@@ -39,31 +39,33 @@ _FILE = re.compile(
     r"(?:line )?(?P<line>\d{1,7})"
 )
 _LIBRARIES = (
-    ("fmhaKernels", "trtllm-gen attention (FlashInfer)", True),
-    ("trtllm_fmha", "trtllm-gen attention (FlashInfer)", True),
-    ("flash-attention", "flash-attention 3 (not trtllm_mha)", True),
-    ("flash_fwd_launch", "flash-attention 3 (not trtllm_mha)", True),
-    ("flash_attn", "flash-attention (not trtllm_mha)", True),
-    ("xqa", "XQA attention (FlashInfer)", True),
-    ("batch_decode", "FlashInfer decode (not trtllm-gen)", True),
-    ("batch_prefill", "FlashInfer prefill (not trtllm-gen)", True),
-    ("attention/decode.cuh", "FlashInfer decode (not trtllm-gen)", True),
-    ("attention/prefill.cuh", "FlashInfer prefill (not trtllm-gen)", True),
-    ("mla", "MLA attention", True),
-    ("bmm", "a trtllm-gen matrix product", False),
-    ("batched_gemm", "a trtllm-gen matrix product", False),
-    ("moe", "a mixture of experts", False),
-    ("gemm", "a matrix product", False),
-    ("nccl", "communication", False),
+    # part of a path, whose code it is, is it attention, is it a launch that is covered here
+    ("fmhaKernels", "trtllm-gen attention (FlashInfer)", True, True),
+    ("trtllm_fmha", "trtllm-gen attention (FlashInfer)", True, True),
+    ("flash-attention", "flash-attention 3 (not trtllm_mha)", True, False),
+    ("flash_fwd_launch", "flash-attention 3 (not trtllm_mha)", True, False),
+    ("flash_attn", "flash-attention (not trtllm_mha)", True, False),
+    ("xqa", "XQA attention (FlashInfer)", True, True),
+    ("batch_decode", "FlashInfer decode (not trtllm-gen)", True, False),
+    ("batch_prefill", "FlashInfer prefill (not trtllm-gen)", True, False),
+    ("attention/decode.cuh", "FlashInfer decode (not trtllm-gen)", True, False),
+    ("attention/prefill.cuh", "FlashInfer prefill (not trtllm-gen)", True, False),
+    ("mla", "MLA attention", True, False),
+    ("bmm", "a trtllm-gen matrix product", False, False),
+    ("batched_gemm", "a trtllm-gen matrix product", False, False),
+    ("moe", "a mixture of experts", False, False),
+    ("deep_gemm", "a matrix product (DeepGEMM)", False, False),
+    ("gemm", "a matrix product", False, False),
+    ("nccl", "communication", False, False),
 )
 
 
-def library_of(path: str) -> tuple[str, bool | None]:
-    """(whose code it is, whether that is attention) for a file that an error names."""
-    for part, whose, attention in _LIBRARIES:
+def library_of(path: str) -> dict[str, Any]:
+    """`library`, `attention` and `covered` for a file that an error names; empty if unknown."""
+    for part, whose, attention, covered in _LIBRARIES:
         if part in path.lower() or part in path:
-            return whose, attention
-    return "", None
+            return {"library": whose, "attention": attention, "covered": covered}
+    return {}
 
 
 def failure_of(text: str) -> Failure:
@@ -85,9 +87,7 @@ def parse(passage: Passage, source: str) -> Observation | None:
     values: dict[str, Any] = {}
     if at is not None:
         values["noticed_at"] = f"{at['file']}:{at['line']}"
-        whose, attention = library_of(at["file"])
-        if whose:
-            values |= {"library": whose, "attention": attention}
+        values |= library_of(at["file"])
     following = [line.text for _, line in passage.following(6)]
     if any("asynchronously reported" in line for line in (text, *following)):
         values["asynchronous"] = True

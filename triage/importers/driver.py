@@ -63,15 +63,16 @@ def parse(passage: Passage, source: str) -> Observation:
         rank = f"pid {process['pid']}"
     if kind is not None:
         values["fault_type"] = kind["type"]
-    illegal = number in (13, 31)
     if number == 13 and "Out Of Range" in text:
         failure = Failure.OUT_OF_RANGE_SHARED
     elif number == 13 and "Misaligned" in text:
         failure = Failure.MISALIGNED
     elif number == 13 and "Illegal Instruction" in text:
         failure = Failure.ILLEGAL_INSTRUCTION
+    elif number == 13:
+        failure = Failure.DEVICE_EXCEPTION
     else:
-        failure = Failure.ILLEGAL_ADDRESS if illegal else Failure.OTHER_CUDA
+        failure = Failure.ILLEGAL_ADDRESS if number == 31 else Failure.OTHER_CUDA
     if number in (43, 45):
         failure = Failure.ENDED
     kinds = {"READ": Access.READ, "WRITE": Access.WRITE, "ATOMIC": Access.WRITE}

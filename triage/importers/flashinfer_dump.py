@@ -23,9 +23,16 @@ from triage.dump.flashinfer_api import CONTEXT, DECODE
 from triage.dump.sections import KERNEL_TILE_TOKENS, Dump, Launch, Ragged, Tables
 from triage.errors import DumpError
 from triage.evidence import Evidence, TensorFacts
-from triage.importers.flashinfer_folder import HOW_TO_GET_IT, LoggedCall, calls_of, choose
+from triage.files.reading import open_regular
+from triage.importers.flashinfer_folder import (
+    HOW_TO_GET_IT,
+    MAX_RECORD_BYTES,
+    LoggedCall,
+    calls_of,
+    choose,
+)
 
-MAX_METADATA_BYTES = 16 << 20
+MAX_TENSORS_BYTES = 1 << 40  # the KV cache and all; only the index tensors are read
 MAX_INDEX_BYTES = 64 << 20
 
 _POSITIONAL = {
@@ -121,9 +128,9 @@ def _from_safetensors(path: Path, api: str) -> dict[str, np.ndarray]:
     """The index tensors alone; each is read at its own offset."""
     found = {}
     try:
-        with path.open("rb") as file:
+        with open_regular(path, MAX_TENSORS_BYTES) as file:
             (length,) = struct.unpack("<Q", file.read(8))
-            if length > MAX_METADATA_BYTES:
+            if length > MAX_RECORD_BYTES:
                 raise DumpError(f"{path} claims a header of {length} bytes")
             header = json.loads(file.read(length))
             for key, facts in header.items():

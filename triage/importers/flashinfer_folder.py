@@ -18,9 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from triage.errors import DumpError
+from triage.files.reading import read_regular
 from triage.importers import flashinfer_log
 
 MAX_METADATA_BYTES = 16 << 20
+MAX_RECORD_BYTES = 1 << 20
+"""JSON becomes twenty times its length of Python objects, and more."""
 MAX_CALLS = 4096
 PENDING = "graph_capture_pending_flush"
 
@@ -158,16 +161,15 @@ def _flushes(directory: Path) -> dict[int, Path]:
 def read_metadata(directory: Path) -> dict[str, Any]:
     """The fullest record of a call: the last line of its metadata.jsonl."""
     path = directory / "metadata.jsonl"
+    if not path.exists():
+        raise DumpError(f"{directory} is no FlashInfer dump: it has no metadata.jsonl")
+    line = read_regular(path, MAX_METADATA_BYTES).rstrip().rpartition(b"\n")[2]
+    if len(line) > MAX_RECORD_BYTES:
+        raise DumpError(f"{path}: its last line is longer than any call's metadata")
     try:
-        if path.stat().st_size > MAX_METADATA_BYTES:
-            raise DumpError(f"{path} is larger than any call's metadata")
-        lines = path.read_text(encoding="utf-8").splitlines()
-        records = [json.loads(line) for line in lines if line.strip()]
-    except OSError as error:
-        raise DumpError(f"{directory} is no FlashInfer dump: {error.strerror}") from error
+        last = json.loads(line or b"null")
     except (ValueError, RecursionError) as error:
         raise DumpError(f"{path} is damaged: {error}") from error
-    if not records or not isinstance(records[-1], dict):
+    if not isinstance(last, dict):
         raise DumpError(f"{path} holds no record")
-    last: dict[str, Any] = records[-1]
     return last

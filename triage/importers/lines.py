@@ -20,6 +20,9 @@ MAX_LINE = 4096
 _ESCAPES = re.compile(
     r"\x1b(?:\[[0-?]{0,32}[ -/]{0,4}[@-~]|\][^\x07\x1b]{0,256}(?:\x07|\x1b\\)|[@-Z\\-_])"
 )
+_BLANKS = dict.fromkeys(map(ord, "\u00a0\u2007\u2009\u202f\u3000"), " ")
+"""Spaces of a web page or a chat, which no tool writes."""
+
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ufeff\u200b]")
 
 _RANKS = r"(?:[A-Z_]{1,12}\d{1,5})(?: [A-Z_]{1,12}\d{1,5}){0,7}"
@@ -28,6 +31,7 @@ _DATE = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?
 _SGLANG = re.compile(rf"\[(?P<time>{_DATE})(?: (?P<rank>{_RANKS}))?\]:?\s?")
 _PREFIXES: tuple[re.Pattern[str], ...] = (
     re.compile(r"(?:>\s?){1,8}"),  # a quoted mail
+    re.compile(r"\+\s?(?=={8}|\[\d{4}-|NVRM: )"),  # a diff
     re.compile(r"\[pod/[^\]\s]{1,200}\]\s"),
     re.compile(rf"(?P<time>{_DATE})\s(?:stdout|stderr)\s[FP]\s"),  # containerd
     re.compile(r"(?P<container>[A-Za-z0-9][\w.-]{0,63})\s{1,16}\|\s?"),  # docker compose
@@ -48,6 +52,16 @@ _PREFIXES: tuple[re.Pattern[str], ...] = (
         r"(?:DEBUG|INFO|WARNING|ERROR|CRITICAL) \d\d-\d\d \d\d:\d\d:\d\d \[[^\]\n]{1,80}\] "
     ),
 )  # fmt: skip
+_COUNTED = re.compile(
+    r"(?P<file>[\w./@+~-]{1,200}?)[:-]\d{1,8}[:-]"  # grep -n over files
+    r"|(?P<bare>\d{1,8})[:-](?=\S)"  # grep -n
+    r"|\s{0,7}\d{1,8}(?:\s{2,8}|\s?[|\u2502]\s?)"  # cat -n, nl, bat
+)
+_SURE = re.compile(
+    r"={8}|\[\d{4}-\d\d-\d\d|NVRM: |CUDA |Traceback \(|kv_canary |\[rank\d|TMA Desc|torch\.|Runtime"
+)
+"""How lines of the tools begin: what stands before one of these is a number of the line."""
+
 _DMESG = re.compile(r"\[\s{0,8}(?P<seconds>\d{1,9}\.\d{3,9})\]\s")
 _DMESG_DATE = re.compile(
     r"\[(?P<when>[A-Z][a-z]{2} [A-Z][a-z]{2}\s{1,2}\d{1,2} \d\d:\d\d:\d\d \d{4})\]\s"
@@ -73,9 +87,25 @@ class Reader:
     def __init__(self) -> None:
         self._rank = ""
         self._time: float | None = None
+        self._counted: str | None = None  # how lines are numbered, once that is sure
+
+    def _uncounted(self, text: str) -> str:
+        """Without the file and number that grep, cat -n or a viewer put before each line.
+
+        Only once a line that begins as a tool's does has shown that they are numbered so.
+        """
+        found = _COUNTED.match(text)
+        if found is None:
+            return text
+        how = found["file"] or ("bare" if found["bare"] else "column")
+        if self._counted != how:
+            if not _SURE.match(text, found.end()):
+                return text
+            self._counted = how
+        return text[found.end() :]
 
     def line(self, number: int, raw: str) -> Line:
-        text = clean(_of_json(raw))
+        text = self._uncounted(clean(_of_json(raw)))
         rank, time, header = "", None, False
         for _ in range(5):
             found = _SGLANG.match(text)
@@ -118,7 +148,8 @@ def clean(raw: str) -> str:
     if "\x1b" in text:
         text = _ESCAPES.sub("", text)
     if not text.isprintable():
-        text = _CONTROL.sub("", text.rpartition("\r")[2] or text).replace("\t", "    ")
+        text = text.translate(_BLANKS).replace("\t", "    ")
+        text = _CONTROL.sub("", text.rpartition("\r")[2] or text)
     return text.rstrip()
 
 

@@ -9,14 +9,14 @@ counted.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, BinaryIO
+from typing import Any
 
 from triage.dump.observation import MAX_OBSERVATIONS, Failure, Form, Observation
 from triage.importers import canary, cuda_error, debugger, driver, flashinfer_log, sanitizer
 from triage.importers import sglang_log as sglang
 from triage.importers.lines import Line, Reader
 from triage.importers.passage import Passage
-from triage.importers.scan import Scanned, scan
+from triage.importers.scan import Readable, Scanned, scan
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,8 @@ class Log:
 
     scanned: Scanned
     observations: tuple[Observation, ...]
+    left_out: int = 0
+    """Reports beyond those that a dump can hold."""
 
     @property
     def source(self) -> str:
@@ -36,12 +38,14 @@ class Log:
         return tuple(dict.fromkeys(each.form.value for each in self.observations))
 
 
-def read_log(stream: BinaryIO, source: str) -> Log:
+def read_log(stream: Readable, source: str) -> Log:
     """Everything that is recognised in a text. DumpError where it cannot be read."""
     scanned = scan(stream, source)
     reader = Reader()
     lines = [reader.line(number, raw) for number, raw in scanned.lines]
-    return Log(scanned, tuple(_merged(_all(lines, source))))
+    found = _merged(_all(lines, source))
+    left_out = max(len(found) - MAX_OBSERVATIONS, 0)
+    return Log(scanned, tuple(found[:MAX_OBSERVATIONS]), left_out)
 
 
 def _all(lines: list[Line], source: str) -> list[Observation]:
@@ -61,6 +65,8 @@ def _at(passage: Passage, source: str) -> tuple[list[Observation], int]:
         return _one(canary.parse(passage, source)), here
     if sanitizer.is_head(text):
         return [sanitizer.parse(passage, source)], here
+    if sanitizer.is_rest(passage):
+        return [sanitizer.parse_rest(passage, source)], here
     if debugger.HEAD.search(text):
         observation, last = debugger.parse(passage, source)
         return [observation], last
@@ -141,7 +147,7 @@ def _merged(found: list[Observation]) -> list[Observation]:
             first[key] = replace(each, count=before.count + 1)
         else:
             first[key] = replace(_fuller(before, each), count=before.count + each.count)
-    return _without_echo(list(first.values()))[:MAX_OBSERVATIONS]
+    return _without_echo(list(first.values()))
 
 
 def _without_echo(found: list[Observation]) -> list[Observation]:
@@ -156,4 +162,6 @@ def _fuller(first: Observation, second: Observation) -> Observation:
     """The first, with what only the second says."""
     if first.form is Form.CANARY and not first.values.get("reason") and second.values.get("reason"):
         return replace(first, values={**second.values, **{"slot": first.values["slot"]}})
+    if first.form is Form.SANITIZER and second.values.get("mixed"):
+        return replace(first, values={**first.values, "mixed": True})
     return first

@@ -8,6 +8,7 @@ tool has and this list has not is reported as unknown, with its text.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from triage.dump.observation import Access, Failure, Form, Observation
@@ -33,6 +34,7 @@ _KINDS: tuple[tuple[re.Pattern[str], Failure, str], ...] = tuple(
         (r"device.side assert|\bassert", Failure.ASSERT, ""),
     )
 )
+_LEVEL = re.compile(r"^(?:Error|Warning|Info): (?=Race|Warp|Potential|Uninit)")
 _API = re.compile(
     r"Program hit (?P<name>\w{1,64}) \(error (?P<code>\d{1,4})\)"
     r"(?: due to \"(?P<why>[^\"]{1,200})\")?(?: on (?:CUDA API|\w+) call to (?P<call>\w{1,64}))?"
@@ -51,6 +53,7 @@ _NEAREST = re.compile(
     r"(?: of)?(?: the)?(?: nearest)? allocation(?: at (?P<base>0x[0-9a-fA-F]{2,20}))?"
     r"(?: of size (?P<size>[\d,]{1,30}))?"
 )
+_THREAD = re.compile(r"^by thread \(")
 _HOST = re.compile(r"Host Frame:\s?(?P<name>[^\[\s][^\[]{0,160}?)\s*(?:\[0x|$)")
 _BAR = re.compile(r"^={5,12}\s?")
 _END = re.compile(r"ERROR SUMMARY|LEAK SUMMARY|RACECHECK SUMMARY|COMPUTE-SANITIZER")
@@ -59,17 +62,72 @@ _END = re.compile(r"ERROR SUMMARY|LEAK SUMMARY|RACECHECK SUMMARY|COMPUTE-SANITIZ
 def is_head(text: str) -> bool:
     """Does a report begin here?"""
     barred = _BAR.match(text)
-    body = text[barred.end() :].strip() if barred else text.strip()
+    body = _body(text[barred.end() :] if barred else text)
     if _INVALID.match(body) or _API.match(body):
         return True
     return bool(barred) and any(pattern.match(body) for pattern, _, _ in _KINDS)
+
+
+def _body(text: str) -> str:
+    """What a line says behind its bar; racecheck says how bad it is first."""
+    return _LEVEL.sub("", text.strip())
+
+
+def is_rest(passage: Passage) -> bool:
+    """An access whose report's first lines are not in the text."""
+    text = passage.head.text
+    if not _BAR.match(text) or not _ADDRESS.match(_BAR.sub("", text).strip()):
+        return False
+    return not any(is_head(line.text) for line in _before(passage, 60))
+
+
+def _before(passage: Passage, limit: int) -> Iterator[Line]:
+    """The lines before the first that are of the same rank, the newest first."""
+    for line in reversed(passage.lines[max(passage.at - limit, 0) : passage.at]):
+        if line.rank == passage.head.rank:
+            yield line
+
+
+def parse_rest(passage: Passage, source: str) -> Observation:
+    """What `is_rest` found: an address, and neither kernel nor kind of access."""
+    details = _details([_BAR.sub("", passage.head.text).strip(), *_logical(passage)[0][1:]])
+    misaligned = str(details.get("how", "")).startswith("misaligned")
+    return Observation(
+        Form.SANITIZER,
+        Failure.MISALIGNED if misaligned else Failure.ILLEGAL_ADDRESS,
+        source,
+        passage.head.number,
+        passage.rank,
+        passage.head.time,
+        address=details.get("address"),
+        nearest=details.get("nearest"),
+        text=shown([passage.head]),
+    )
+
+
+def _mixed(passage: Passage, logical: list[str]) -> bool:
+    """Are these lines those of two reports, of processes that wrote at the same time?
+
+    Then no line tells which kernel belongs to which address.
+    """
+    for pattern in (_AT, _THREAD, _ADDRESS):
+        if sum(bool(pattern.match(text)) for text in logical) > 1:
+            return True
+    for line in _before(passage, 24):
+        body = _body(_BAR.sub("", line.text))
+        if _ADDRESS.match(body) or _END.search(body) or not _BAR.match(line.text):
+            return False
+        if _INVALID.match(body):  # the report before has no address yet
+            return True
+    return False
 
 
 def parse(passage: Passage, source: str) -> Observation:
     """The report that begins at the passage's first line."""
     logical, raw = _logical(passage)
     head = logical[0]
-    details = _details(logical[1:])
+    mixed = _mixed(passage, logical)
+    details = {} if mixed else _details(logical[1:])
     api = _API.match(head)
     if api is not None:
         illegal = api["code"] in ("700", "716", "717")
@@ -101,7 +159,11 @@ def parse(passage: Passage, source: str) -> Observation:
         address=details.get("address"),
         access_bytes=size,
         nearest=details.get("nearest"),
-        values={"host": details["host"]} if details.get("host") else {},
+        values={"mixed": True}
+        if mixed
+        else {"host": host}
+        if (host := details.get("host"))
+        else {},
         text=shown(raw),
     )
 
@@ -126,7 +188,7 @@ def _kind(head: str) -> tuple[Failure, Access, str, int | None]:
 def _logical(passage: Passage) -> tuple[list[str], list[Line]]:
     """The report's lines without their bar; a line that lost it to wrapping joins the last."""
     barred = bool(_BAR.match(passage.head.text))
-    logical = [_BAR.sub("", passage.head.text).strip()]
+    logical = [_body(_BAR.sub("", passage.head.text))]
     raw = [passage.head]
     for _, line in passage.following(60):
         text = line.text.strip()

@@ -11,15 +11,18 @@ from __future__ import annotations
 import codecs
 import gzip
 import io
+import os
 import re
 import zlib
 from collections import deque
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Protocol
 
 from triage.errors import DumpError
+from triage.files.reading import open_regular
 
 CHUNK_BYTES = 256 << 10  # small enough to stay in a core's cache over all words
 AROUND_BYTES = 4096
@@ -28,8 +31,9 @@ SKIP_BYTES = 1024  # hits nearer than this share what is kept
 KEPT = 96  # of each word: the first and as many last
 MAX_LINES = 60_000
 MAX_BYTES = 4 << 30  # of text, unpacked
-MAX_UTF16_BYTES = 64 << 20
 MAX_SHOWN = 400
+PACKED_BYTES, PACKED_TIMES = 32 << 20, 128
+"""What a packed log may unpack to: so much, and so many times its size."""
 
 WORDS: tuple[bytes, ...] = (
     b"=========",
@@ -82,6 +86,7 @@ class Scanned:
     total_bytes: int = 0
     hits: dict[str, int] = field(default_factory=dict)
     suspicious: tuple[str, ...] = ()  # lines that look like errors, the last ones
+    first: tuple[str, ...] = ()  # lines that are not empty
     page_size: int | None = None
     backends: tuple[str, ...] = ()
     left_out: int = 0  # passages around hits that were not kept
@@ -102,7 +107,7 @@ class _Kept:
             self.last.append((number, text))
 
 
-def scan(stream: BinaryIO, source: str) -> Scanned:
+def scan(stream: Readable, source: str) -> Scanned:
     """Read `stream` to its end; DumpError where it is damaged or far too long."""
     found = Scanned(source)
     kept = {word: _Kept() for word in WORDS}
@@ -118,6 +123,8 @@ def scan(stream: BinaryIO, source: str) -> Scanned:
             found.page_size = int(size[1]) if size else None
         if len(backends) < 4 and b"attention_backend=" in chunk:
             backends.update(dict.fromkeys(name.decode() for name in _BACKEND.findall(chunk)))
+        if not found.first:
+            found.first = _first(chunk)
         tail = chunk if len(chunk) >= AROUND_BYTES else tail[-AROUND_BYTES:] + chunk
         found.total_lines = base + lines
     if tail and not tail.endswith(b"\n"):
@@ -132,7 +139,7 @@ def scan(stream: BinaryIO, source: str) -> Scanned:
     return found
 
 
-def _chunks(stream: BinaryIO, source: str) -> Iterator[tuple[bytes, int, int]]:
+def _chunks(stream: Readable, source: str) -> Iterator[tuple[bytes, int, int]]:
     """Whole lines, about CHUNK_BYTES at a time; how many lines lie before, and in them."""
     rest, before = b"", 0
     while True:
@@ -203,20 +210,51 @@ def _suspicious(tail: bytes) -> tuple[str, ...]:
     return tuple(line.decode("utf-8", "replace") for line in found[-5:])
 
 
-def open_text(path: Path) -> BinaryIO:
-    """The bytes of a log, unpacked where it is a gzip file."""
-    try:
-        file = path.open("rb")
+def _first(chunk: bytes) -> tuple[str, ...]:
+    lines = [line[:MAX_SHOWN] for line in chunk[:AROUND_BYTES].split(b"\n") if line.strip()]
+    return tuple(line.decode("utf-8", "replace") for line in lines[:3])
+
+
+@contextmanager
+def open_text(path: Path) -> Iterator[Readable]:
+    """The bytes of a log as UTF-8, unpacked where it is a gzip file. DumpError for no file."""
+    with open_regular(path, MAX_BYTES) as file:
         head = file.read(2)
         file.seek(0)
-    except OSError as error:
-        raise DumpError(f"cannot read {path}: {error.strerror or error}") from error
-    if head == b"\x1f\x8b":
-        file.close()
-        return gzip.open(path)  # type: ignore[return-value]
-    if head in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-        with file:
-            if path.stat().st_size > MAX_UTF16_BYTES:
-                raise DumpError(f"{path} is UTF-16 and larger than {MAX_UTF16_BYTES} bytes")
-            return io.BytesIO(file.read().decode("utf-16", "replace").encode())
-    return file
+        if head == b"\x1f\x8b":
+            most = PACKED_BYTES + PACKED_TIMES * os.fstat(file.fileno()).st_size
+            yield _Unpacked(gzip.GzipFile(fileobj=file), most)
+        elif head in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            yield _Utf16(io.TextIOWrapper(file, "utf-16", "replace", newline=""))
+        else:
+            yield file
+
+
+class Readable(Protocol):
+    """What `scan` asks of a stream."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+class _Unpacked:
+    """A packed text, as long as it is one: a few kilobytes may claim to be gigabytes."""
+
+    def __init__(self, file: Readable, most: int) -> None:
+        self._file, self._left = file, most
+
+    def read(self, size: int, /) -> bytes:
+        data = self._file.read(size)
+        self._left -= len(data)
+        if self._left < 0:
+            raise DumpError(f"it unpacks to more than {PACKED_TIMES} times its size: unpack it")
+        return data
+
+
+class _Utf16:
+    """Its text as UTF-8, a piece at a time: a log's length decides nothing of the memory."""
+
+    def __init__(self, text: io.TextIOWrapper) -> None:
+        self._text = text
+
+    def read(self, size: int, /) -> bytes:
+        return self._text.read(size).encode("utf-8", "replace")

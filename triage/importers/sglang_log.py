@@ -140,9 +140,7 @@ def parse_exception(passage: Passage, source: str) -> tuple[Observation | None, 
     called = next((f["name"] for f in reversed(frames) if _ENTRY.search(f["name"])), "")
     if called:
         values["call"] = called
-    whose, attention = library_of(inner["file"])
-    if whose and attention is not None:
-        values |= {"library": whose, "attention": attention}
+    values |= library_of(inner["file"])
     if any("asynchronously reported" in line.text for _, line in passage.following(116)):
         values["asynchronous"] = True
     form, failure = Form.EXCEPTION, Failure.EXCEPTION
@@ -247,16 +245,18 @@ PEER = re.compile(
     r"|SIGTERM received"
 )
 _STOPPED = re.compile(r"SIGTERM received|crashed with exit code -15\b")
+_HUNG = re.compile(r"atchdog timeout")
 _WHICH = re.compile(r"[Rr]ank\s?(?P<rank>\d{1,5})")
 
 
 def parse_peer(passage: Passage, source: str) -> Observation:
-    """A line that tells of the end of another process, or of a stop that was asked for."""
+    """A line that tells of another process's end, of a stop that was asked for, or of a wait."""
     text = passage.head.text
     which = _WHICH.search(text)
+    failure = Failure.HUNG if _HUNG.search(text) else Failure.ENDED
     return Observation(
         Form.PEER,
-        Failure.STOPPED if _STOPPED.search(text) else Failure.ENDED,
+        Failure.STOPPED if _STOPPED.search(text) else failure,
         source,
         passage.head.number,
         passage.logged_rank,

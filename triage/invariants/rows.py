@@ -64,8 +64,8 @@ def check_row_pages(
 
 
 def rows_with_page(table: Tensor, slot: int, page_size: int, but: int | None = None) -> list[int]:
-    """Rows of the request table that name the page of `slot`, at most eight. Synchronises."""
+    """Rows of the request table that name the page of `slot`, all of them. Synchronises."""
     if slot < page_size:
         return []
     rows = (table // page_size == slot // page_size).any(dim=1).nonzero().flatten().tolist()
-    return [row for row in rows if row not in (0, but)][:8]
+    return [row for row in rows if row not in (0, but)]

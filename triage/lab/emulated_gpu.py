@@ -65,10 +65,14 @@ class EmulatedGpu:
         """Rows that the scheduler gave back or rewrote since the forward was queued: not judged."""
         self._seen: dict[tuple[Any, ...], tuple[Footprint, int]] = {}
         self._digest = hashlib.sha256()
+        self._noted: set[bytes] = set()
 
     @property
     def tables_digest(self) -> str:
-        """SHA-256 over role, lengths and live columns of every table that was launched with."""
+        """SHA-256 over role, lengths and live columns of every table that was launched with.
+
+        Of a forward each content counts once: a copy of a table is the same table.
+        """
         return self._digest.hexdigest()
 
     def forward(
@@ -87,6 +91,7 @@ class EmulatedGpu:
         self._role, self._mode, self._own_pool = role, forward_batch.forward_mode.name, own_pool
         self._requests = np.array([r.req_pool_idx for r in batch], dtype=np.int64)
         self._seen.clear()
+        self._noted.clear()
 
     def launch(self, intercepted: InterceptedCall) -> torch.Tensor:
         """Emulate one launch. Raises EmulatedFault where a GPU would have faulted."""
@@ -168,10 +173,13 @@ class EmulatedGpu:
         return int((visible & ((table[:, :width] != expected) | (expected == 0))).sum())
 
     def _note(self, space: str, table: np.ndarray, lengths: np.ndarray, page: int) -> None:
-        self._digest.update(f"{self._role} {self._mode} {space}".encode())
-        self._digest.update(lengths.tobytes())
+        told = hashlib.sha256(f"{self._role} {self._mode} {space}".encode())
+        told.update(lengths.tobytes())
         for row, length in zip(table, lengths, strict=True):
-            self._digest.update(np.ascontiguousarray(row[: -(-length // page)]).tobytes())
+            told.update(np.ascontiguousarray(row[: -(-length // page)]).tobytes())
+        if told.digest() not in self._noted:
+            self._noted.add(told.digest())
+            self._digest.update(told.digest())
 
     def _moment(self, space: str, entries: int) -> LaunchRecord:
         return LaunchRecord(

@@ -30,6 +30,7 @@ class Row(NamedTuple):
 
     req_pool_idx: int
     length: int = 0
+    rid: int | str = ""
 
 
 class Forwards:
@@ -104,7 +105,8 @@ class Forwards:
 
         Its metadata is built; call what is returned for its layers.
         """
-        rows = [Row(int(row)) for row in batch.req_pool_indices.tolist()]
+        held = zip(batch.req_pool_indices.tolist(), batch.reqs, strict=True)
+        rows = [Row(int(row), rid=req.rid) for row, req in held]
         lengths = batch.seq_lens.tolist()
         if starts is None or counts is None:
             fb = self._batch(
@@ -267,6 +269,7 @@ class Forwards:
             out_cache_loc=out_cache_loc,
             seq_lens_sum=int(seq_lens.sum()),
             seq_lens_cpu=seq_lens,
+            rids=[str(r.rid) for r in batch],
             **extra,
         )
         fb.req_to_token_pool = self.runtime.req_to_token_pool

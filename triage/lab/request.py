@@ -19,7 +19,7 @@ class LabRequest:
     overlap scheduling the result of the step before has not been processed yet.
     """
 
-    rid: int
+    rid: int | str
     prompt_tokens: int
     output_tokens: int
     length: int = 0

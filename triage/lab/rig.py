@@ -69,6 +69,9 @@ class Bench:
                 scenario, self.runtime, self.gpu, seed, overlap, guard, lands_inside=inside
             )
 
+        if traps is not None:
+            traps.reporter.holders.note(self.driver)
+
     def _gpu(self, process: LabProcess) -> EmulatedGpu:
         """What receives the launches: FlashInfer's calls, or the reads of the other backends."""
         if self.scenario.backend == "trtllm_mha":

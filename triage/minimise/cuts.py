@@ -35,6 +35,7 @@ def keep_rows(dump: Dump, rows: list[int]) -> Dump:
         expected=None if tables.expected is None else _rows_of(tables.expected, chosen),
         stored_from=None if tables.stored_from is None else tables.stored_from[chosen],
         source=tables.source,
+        request_ids=tuple(tables.request_ids[row] for row in rows) if tables.request_ids else (),
     )
     backend = dump.backend
     if backend is not None:

@@ -23,7 +23,7 @@ def recount(dump: Dump) -> Dump:
     outside = case.outside()
     bad = outside | case.wrong() | (case.seen & (case.table == 0))
     rows, columns = np.nonzero(bad)
-    requests = case.tables.req_pool_indices
+    requests, ids = case.tables.req_pool_indices, case.tables.request_ids
     violations = tuple(
         Violation(
             invariant=dump.fault.invariant,
@@ -35,6 +35,7 @@ def recount(dump: Dump) -> Dump:
             high=case.launch.num_pages,
             expected=_expected(case, row, column),
             req_pool_index=None if requests is None else int(requests[row]),
+            request_id=ids[row] if ids else "",
             in_window=True,
             kind=Found.PAGE_OUTSIDE_POOL if outside[row, column] else Found.WRONG_PAGE,
         )

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 SHOWN_OBSERVATIONS = 8
 SHOWN_SENTENCES = 12
+SHOWN_ROWS = 5
+SHOWN_PAGES = 2
+SHOWN_EVENTS = 3
 KEPT_OF_MANY = 90  # of so many alike not all may have been kept
 
 _HEADLINES = {
@@ -135,6 +138,7 @@ def print_explanation(explanation: Explanation, console: Console | None = None) 
                 console.print(line(f"  reported   {sentence}"))
     for cause in explanation.named:
         _print_cause(console, cause)
+    _print_pages(console, explanation)
     for cause in explanation.possible:
         label = cause.confidence.name.lower()
         needs = f"; needs {', '.join(cause.missing)}: not recorded" if cause.missing else ""
@@ -146,6 +150,18 @@ def print_explanation(explanation: Explanation, console: Console | None = None) 
                 style="dim",
             )
         )
+
+
+def _print_pages(console: Console, explanation: Explanation) -> None:
+    """Whose hand was on the first pages; those without an event say nothing."""
+    known = [each for each in explanation.pages if each.events]
+    for index, page in enumerate(known[:SHOWN_PAGES]):
+        console.print(line(f"  {'whose hand' if index == 0 else '':<11}{page.name}"))
+        for event in page.events[:SHOWN_EVENTS]:
+            console.print(line(f"  {'':<11}  {event.sentence()}"))
+    if len(known) > SHOWN_PAGES:
+        more = len(known) - SHOWN_PAGES
+        console.print(line(f"  {'':<11}and {more} more pages (--json has them)"))
 
 
 def _headline(explanation: Explanation) -> str:
@@ -162,7 +178,7 @@ def _print_cause(console: Console, cause: Cause) -> None:
     console.print(Text.assemble((cause.name, "bold red"), label))
     for label, texts in (
         ("evidence", cause.evidence),
-        ("rows", tuple(map(_citation, cause.rows))),
+        ("rows", _citations(cause)),
         ("refuted by", cause.refuted_by),
         ("not known", tuple(f"{each}: not recorded" for each in cause.not_recorded)),
         ("try", (cause.fix,)),
@@ -172,6 +188,22 @@ def _print_cause(console: Console, cause: Cause) -> None:
             console.print(line(f"  {label if index == 0 else '':<11}{text}"))
 
 
+def _citations(cause: Cause) -> tuple[str, ...]:
+    """The first, and how many more; the others are in JSON as far as they were kept."""
+    shown = tuple(map(_citation, cause.rows[:SHOWN_ROWS]))
+    more = max(cause.rows_total, len(cause.rows)) - len(shown)
+    if more <= 0 or not shown:
+        return shown
+    kept = len(cause.rows) - len(shown)
+    listed = "--json has them" if kept == more else f"--json has {kept} of them"
+    return (*shown, f"and {more} more ({listed})")
+
+
 def _citation(citation: Citation) -> str:
     text = f"{citation.tensor}[{citation.row}, {citation.column}] = {citation.value}"
-    return text if citation.expected is None else f"{text}, expected {citation.expected}"
+    if citation.expected is not None:
+        text += f", expected {citation.expected}"
+    if citation.request is None:
+        return text
+    known = f" (id {citation.request_id})" if citation.request_id else ""
+    return f"{text}, request {citation.request}{known}"

@@ -94,6 +94,8 @@ def _violation(violation: dict[str, Any]) -> str:
     )
     if violation["expected"] is not None:
         text += f", expected {violation['expected']}"
+    if violation["request_id"]:
+        text += f", request {violation['req_pool_index']} (id {violation['request_id']})"
     return text
 
 
@@ -195,13 +197,17 @@ def _row_table(rows: list[dict[str, Any]], total: int) -> Table:
             entries.append_text(line(f" and {left} more"))
         cells = (
             label,
-            _plain(row["request"]),
+            _request(row),
             str(row["length"]),
             f"{low}..{high - 1}",
             str(row["bad"]),
         )
         table.add_row(*map(line, cells), entries)
     return table
+
+
+def _request(row: dict[str, Any]) -> str:
+    return f"{_plain(row['request'])} {row['request_id']}".rstrip()
 
 
 def _entry(entry: dict[str, Any]) -> Text:

@@ -65,10 +65,12 @@ def _rows(case: LaunchCase, count: int, whole: bool) -> list[dict[str, Any]]:
     edges = launch_columns(case.dump)
     q_lens = np.broadcast_to(np.asarray(query_lens(case.dump)), (len(case.table),))
     requests = case.tables.req_pool_indices
+    ids = case.tables.request_ids
     return [
         {
             "row": row,
             "request": None if requests is None else int(requests[row]),
+            "request_id": ids[row] if ids else "",
             "length": int(case.tables.cache_seqlens[row]),
             "q_len": int(q_lens[row]),
             "visible_columns": [int(edges.must_low[row]), int(edges.high[row])],

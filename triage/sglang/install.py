@@ -114,8 +114,8 @@ def install(config: Config) -> Installed:
     if config.fused:
         from triage.sglang.fixes.fused import FusedLayers
 
-        made.fused = FusedLayers(config.fused)
-        hooks += made.fused.hooks()  # compiled with the model: nothing may stand around them
+        made.fused = FusedLayers(config.fused, made.shells)
+        hooks += made.fused.hooks()  # compiled with the model: each has its shell inside
 
     def verified(found: list[Binding]) -> None:
         made.bindings, made.applied = found, True
@@ -145,20 +145,27 @@ def _trap_hooks(made: Installed) -> tuple[list[Hook], list[Patch]]:
     from triage.sglang.state_hooks import StateHooks
 
     scheduling = made.scheduling = Scheduling(traps.steps, traps.history, traps.launches.hot)
-    state_hooks = made.state_hooks = StateHooks(traps, config.every)
+    state_hooks = made.state_hooks = StateHooks(traps, config.every, config.page_history)
     allocator = swa_allocator_path()
     attention = made.attention = AttentionHooks(traps.launches)
     reporter, slots = traps.reporter, traps.slots
+    before, behind = state_hooks.history_hooks()
     hooks = [
+        *before,
         *inside(reporter.launch_shell, attention.hooks()),
         *inside(
-            reporter.allocator_shell,
+            reporter.group("slots handed out (I20)"),
             [
                 Hook(f"{allocator}.alloc_extend", slots.around("alloc_extend"), "allocator trap"),
                 Hook(f"{allocator}.alloc_decode", slots.around("alloc_decode"), "allocator trap"),
-                *state_hooks.hooks(),
             ],
         ),
+        *(
+            shelled
+            for hook in state_hooks.hooks()
+            for shelled in inside(reporter.group(hook.group), [hook])
+        ),
+        *behind,
         *inside(reporter.launch_shell, scheduling.hooks()),
         *inside(reporter.shells.of(SNAPSHOTS), scheduling.loop_hooks()),
     ]

@@ -11,38 +11,51 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from triage.config import invariants_of
 from triage.device import capture
 from triage.dump.provenance import provenance
+from triage.dump.request_ids import (
+    with_request_ids,
+    with_told_requests,
+    without_request_ids,
+)
 from triage.dump.sections import Dump
 from triage.dump.store import DumpStore
 from triage.errors import TrapError
-from triage.evidence import Evidence
-from triage.invariants.catalogue import CHEAP_FAMILIES, IN_GRAPHS, error_of
+from triage.evidence import Evidence, PageHistory
+from triage.invariants.catalogue import CHEAP_FAMILIES, LEDGER, error_of
 from triage.invariants.findings import Findings
-from triage.sglang.binding.shell import Shells, attempt
+from triage.sglang.binding.shell import Shell, Shells, attempt
+from triage.sglang.binding.verdicts import Verdicts
+from triage.sglang.holders import Holders
 
 logger = logging.getLogger("triage")
 
-LAUNCHES, ALLOCATOR, SNAPSHOTS = "all traps", "allocator and state", "snapshots"
-"""The groups of hooks that share state, as `Shells` names them."""
+LAUNCHES, WRITES, SNAPSHOTS = "checks of launches and steps", "checks of writes", "snapshots"
+LEDGER_KEPT, METADATA = "ledger of pages and rows", "checks of metadata"
+PAGE_HISTORIES = "page histories"
+"""Groups of hooks that share state, as `Shells` names them; any other hook is a group alone."""
 
-AT_LAUNCHES = frozenset(IN_GRAPHS)
-"""What is judged from a launch or a write alone, whatever the hooks at the state have seen."""
+RESTS_ON = {LEDGER_KEPT: LEDGER | {"I8", "I16"}, METADATA: frozenset({"I11"})}
+"""What is judged elsewhere from what a group has seen, and so not any more once it is off."""
 
 
-class Reporter:
+class Reporter(Verdicts):
     """One per process.
 
     Attributes:
+        armed: False makes every hook go straight on.
         enabled: the invariants that are asked for.
         reads_device: does any check wait for the device? Only where raising before the
             launch was asked for.
         counts: what was checked, skipped and found.
         counted_here: the same without what the hot path still holds; reading it changes nothing.
         violations: invariant -> how often it did not hold.
+        holders: which request holds which row, for the words of an error and its dump.
         counted_elsewhere: adds what the hot path counted by itself, and sets it to 0.
+        histories_of: whose hand was on the pages that evidence names; () if it is not recorded.
     """
 
     def __init__(
@@ -51,27 +64,33 @@ class Reporter:
         self.store = store
         self.mode = mode
         self.shells = Shells()
-        # Of all that looks at launches and steps, and what rests on them; `switched_off` is
-        # set by whoever owns the switch.
-        self.launch_shell = self.shells.of(LAUNCHES, self._launches_off)
-        self.allocator_shell = self.shells.of(ALLOCATOR, self._allocator_off)
+        self.armed = True
+        # The verdicts of the device come with the steps, so launches, steps and what is watched
+        # of the writes end together; `disarm` is set by whoever owns the switch.
         self.disarm: Callable[[], None] = lambda: None
+        self.launch_shell = self.shells.of(LAUNCHES, lambda: self.disarm())
+        self.write_shell = self.shells.of(WRITES)
         self.reads_device = mode == "raise"
         self.enabled = invariants_of(checks)
+        self.holders = Holders()
         self._counts: Counter[str] = Counter()
         self.violations: Counter[str] = Counter()
         self.counted_elsewhere: Callable[[Counter[str]], None] = lambda counts: None
+        self.histories_of: Callable[[Evidence], tuple[PageHistory, ...]] = lambda _: ()
 
     def restart(self, directory: Path) -> None:
         """As in a new process; dumps go to `directory`."""
         self.store = replace(self.store, directory=directory)
         self.shells.restart()
+        self.holders.restart()
         self.counts.clear()
         self.violations.clear()
 
     @property
     def counts(self) -> Counter[str]:
         self.counted_elsewhere(self._counts)
+        if self.shells.internal_errors:
+            self._counts["internal errors"] = self.shells.internal_errors
         return self._counts
 
     @property
@@ -87,22 +106,30 @@ class Reporter:
         """Offenders of the invariants that are enabled; empty if there are none. One host read."""
         return {name: n for name, n in found.read().items() if n and name in self.enabled}
 
-    def _launches_off(self) -> None:
-        self._counts["internal errors"] += 1
-        self.disarm()
+    def group(self, name: str) -> Shell:
+        """The shell of a group of hooks. Once one fails, what rests on it is not judged."""
+        return self.shells.of(name, lambda: self._leave_out(RESTS_ON.get(name, frozenset())))
 
-    def _allocator_off(self) -> None:
-        """What is under way in an outer hook must not fire on half of the events."""
-        self._counts["internal errors"] += 1
-        self.enabled &= AT_LAUNCHES
+    def _leave_out(self, invariants: frozenset[str]) -> None:
+        """Also of what is under way in an outer hook, which must not fire on half of the events."""
+        self.enabled -= invariants
 
-    def count_violation(self, invariant: str) -> None:
-        """Once for each time that something does not hold, with a dump of its own or not."""
-        self.counts["violations"] += 1
-        self.violations[invariant] += 1
+    def keep_histories(self, of: Callable[[Evidence], tuple[PageHistory, ...]]) -> Shell:
+        """Ask `of` whose hand was on a page, for as long as the hooks it rests on are on."""
+        self.histories_of = of
+        return self.shells.of(PAGE_HISTORIES, self._forget_histories)
 
-    def failure(self, error: type[TrapError], dump: Dump, before: str = "") -> TrapError:
-        """Write the dump, and make the error of its fault that says where it is, or why not."""
+    def _forget_histories(self) -> None:
+        self.histories_of = lambda _: ()
+
+    def failure(
+        self, error: type[TrapError], dump: Dump, before: str = "", batch: Any = None
+    ) -> TrapError:
+        """Write the dump, and make the error of its fault that says where it is, or why not.
+
+        batch: the ScheduleBatch whose result is judged, which tells whose its rows are.
+        """
+        dump = self.with_page_histories(self.with_request_ids(dump, batch))
         signature = f"{error.__name__}-{dump.fault.pool or 'any'}"
         path, problem = attempt(
             "writing the dump", lambda: self.store.save(dump, signature), (None, "see the log")
@@ -112,36 +139,34 @@ class Reporter:
             return error(dump.fault, note)
         return error(dump.fault, f"{note}\nnext: triage explain {path}", str(path))
 
-    def fire_event(self, evidence: Evidence) -> None:
-        """Raise what a ledger or state check found, if its invariant is enabled; `log` logs it."""
-        if evidence.invariant not in self.enabled:
-            return
-        self.count_violation(evidence.invariant)
-        known = attempt("provenance", provenance, {})
-        dump = Dump(fault=evidence, provenance=known)
-        failure = self.failure(error_of(evidence.invariant), dump)
-        if self.mode == "log":
-            logger.error("sglang-triage: %s", failure)
-            return
-        raise failure
-
-    def fire_findings(
-        self, found: Findings, invariant: str, summary: str, pool: str, where: str
-    ) -> None:
-        """The same for findings of a check; one host read, and nothing under a capture."""
-        if invariant not in self.enabled or capture.capturing() or not found.total:
-            return
-        self.fire_event(
-            Evidence(
-                invariant,
-                summary,
-                where,
-                pool=pool,
-                total=found.total,
-                rows_affected=found.rows_affected,
-                violations=attempt("listing the offenders", found.violations, ()),
-            )
+    def with_request_ids(self, dump: Dump, batch: Any = None) -> Dump:
+        """`dump` with the requests of the rows that it names. Host work only."""
+        plain = self.store.identity
+        return attempt(
+            "naming the requests",
+            lambda: with_request_ids(dump, self.holders.rows(batch), plain=plain),
+            without_request_ids(dump),
         )
+
+    def with_page_histories(self, dump: Dump) -> Dump:
+        """`dump` with whose hand was on the pages that its fault names. Waits for the device."""
+        plain = self.store.identity
+        pages = attempt(
+            "page histories",
+            lambda: with_told_requests(self.histories_of(dump.fault), plain=plain),
+            (),
+        )
+        return replace(dump, fault=replace(dump.fault, pages=pages))
+
+    def event_error(self, evidence: Evidence) -> TrapError:
+        self.note_violation(evidence.invariant)
+        known = attempt("provenance", provenance, {})
+        return self.failure(error_of(evidence.invariant), Dump(fault=evidence, provenance=known))
+
+    def note_violation(self, invariant: str) -> None:
+        """Once for each time that something does not hold, with a dump of its own or not."""
+        self._counts["violations"] += 1
+        self.violations[invariant] += 1
 
 
 def dump_sentence(path: Path | None, problem: str) -> str:

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import inspect
 import pkgutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
 from triage.device import capture
@@ -24,8 +23,10 @@ from triage.sglang.allocator.allocation_checks import AllocationChecks
 from triage.sglang.allocator.frontier import BATCH, COMMON, RETRACT, Frontier
 from triage.sglang.allocator.last_loc_checks import RowsWritten
 from triage.sglang.allocator.ledger_hooks import LedgerHooks
+from triage.sglang.allocator.page_histories import PageHistories
 from triage.sglang.allocator.tree import CACHES, OPERATIONS, TreeTrap
 from triage.sglang.binding.hooks import Hook
+from triage.sglang.binding.hooks import inside as within
 from triage.sglang.binding.names import REQUEST_ROWS, sub_allocator_paths, swa_allocator_path
 from triage.sglang.binding.patches import Patch
 from triage.sglang.launch.attention import GRAPH_ENTRIES
@@ -33,6 +34,7 @@ from triage.sglang.launch.graph_inputs import BUFFERS, REGISTRY, GraphInputs
 from triage.sglang.launch.metadata import Metadata
 from triage.sglang.launch.pools import is_hybrid
 from triage.sglang.launch.writes import WriteTrap
+from triage.sglang.reporter import LEDGER_KEPT, METADATA, WRITES
 from triage.sglang.scheduler.admission import BUDGET, HOST_CACHE, Admission, pairing_targets
 from triage.sglang.traps import Traps
 
@@ -70,9 +72,15 @@ _FREES = (
 class StateHooks:
     """The hooks of the families beyond `reads`. `absent`: target -> why this release has none."""
 
-    def __init__(self, traps: Traps, every: int = 1) -> None:
-        """every: steps per check that walks a pool, a tree or all tables."""
+    def __init__(self, traps: Traps, every: int = 1, page_history: bool = False) -> None:
+        """Args:
+        every: steps per check that walks a pool, a tree or all tables.
+        page_history: note whose hand was on each page.
+        """
         self.reporter, self.entries = traps.reporter, traps.launches.entries
+        self.histories: PageHistories | None = None
+        if page_history:
+            self.histories = PageHistories(lambda: traps.steps.current)
         self.books = LedgerHooks(self.reporter.fire_event, every)
         self.writes = WriteTrap(traps.launches)
         self.trees = TreeTrap(self.reporter, self.books, every)
@@ -87,6 +95,9 @@ class StateHooks:
     def restart(self) -> None:
         self.books.restart()
         self.writes.restart()
+        if self.histories is not None:
+            self.histories.restart()
+            self.reporter.keep_histories(self.histories.of)
 
     def hooks(self) -> list[Hook]:
         """Everything this release can be watched at, for the invariants that are enabled."""
@@ -126,12 +137,39 @@ class StateHooks:
         if "I23" in enabled:
             for view in ("frozen_kv_target_view", "target_kv_pool_view"):
                 found += self._present(
-                    f"{VIEWS}.{view}", self._viewed, "views restored (I23)", captured=True
+                    f"{VIEWS}.{view}", self._viewed, "views restored (I23)", context=True
                 )
         if "I19" in enabled:
             found += self._present(f"{BACKEND}.__init__", self._sized, "draft pool size (I19)")
         # The first is outermost: the ledger says who freed a page before I15 sees the hole.
         return [*self._state_hooks(enabled), *found]
+
+    def history_hooks(self) -> tuple[list[Hook], list[Hook]]:
+        """Whose hand was on a page: hooks outside of the checks, and inside of them.
+
+        A free is noted before it is judged, and so is what an allocation returned.
+        """
+        histories, why = self.histories, "whose hand (page history)"
+        if histories is None:
+            return [], []
+        shell = self.reporter.keep_histories(histories.of)
+        outside: list[Hook] = []
+        inside: list[Hook] = []
+        for owner in sub_allocator_paths():
+            back = dict.fromkeys(PAGES_BACK, histories.around_free)
+            back["free_group_end"] = histories.around_group_end
+            back |= dict.fromkeys(("clear", "restore_state"), histories.around_clear)
+            outside += self._any_of(_at(owner, back), why, captured=True)
+            out = dict.fromkeys(PAGES_OUT, histories.around_alloc)
+            inside += self._any_of(_at(owner, out), why, captured=True)
+        hybrid = dict.fromkeys(ALLOCS, histories.around_hybrid_alloc)
+        hybrid |= dict.fromkeys(_FREES, histories.around_hybrid_free)
+        hybrid["free_group_end"] = histories.around_hybrid_group_end
+        hybrid["set_full_to_swa_mapping"] = histories.around_mapping
+        outside += self._any_of(_at(swa_allocator_path(), hybrid), why, captured=True)
+        inserts = {f"{cache}.insert": histories.around_insert for cache in CACHES}
+        outside += self._any_of(inserts, why, captured=True)
+        return within(shell, outside), within(shell, inside)
 
     def _state_hooks(self, enabled: frozenset[str]) -> list[Hook]:
         """The checks that read SGLang's own numbers, beside the ledger."""
@@ -228,15 +266,39 @@ class StateHooks:
         return found
 
     def _present(
-        self, target: str, around: Callable[..., Any], why: str, *, captured: bool = False
+        self,
+        target: str,
+        around: Callable[..., Any],
+        why: str,
+        *,
+        captured: bool = False,
+        context: bool = False,
     ) -> list[Hook]:
-        """captured: it reads nothing of the device, and has to stand under a capture too."""
+        """captured: it reads nothing of the device, and has to stand under a capture too.
+
+        context: the same, of a target that returns a context manager.
+        """
         try:
             pkgutil.resolve_name(target)
         except (AttributeError, ModuleNotFoundError):
             self.absent[target] = f"{why}: this SGLang has no {target.rpartition('.')[2]} there"
             return []
-        return [Hook(target, (self._armed if captured else self._outside)(around), why)]
+        group = self._group_of(around, why)
+        if not context:
+            around = (self._armed if captured else self._outside)(around)
+        return [Hook(target, around, why, context, group)]
+
+    def _group_of(self, around: Any, why: str) -> str:
+        """The hooks that share what this one keeps; a check that keeps nothing is one alone."""
+        if around in (self._forward, self._replayed):
+            return LEDGER_KEPT
+        kept = (
+            (self.books, LEDGER_KEPT),
+            (self.trees, LEDGER_KEPT),
+            (self.metadata, METADATA),
+            (self.writes, WRITES),
+        )
+        return next((group for owner, group in kept if around.__self__ is owner), why)
 
     def _any_of(
         self, targets: Mapping[str, Callable[..., Any]], why: str, *, captured: bool = False
@@ -252,10 +314,10 @@ class StateHooks:
         return found
 
     def _armed(self, around: Callable[..., Any]) -> Callable[..., Any]:
-        hot = self.entries.hot
+        reporter = self.reporter
 
         def hook(original: Any, *args: Any, **kwargs: Any) -> Any:
-            if not hot.armed:
+            if not reporter.armed:
                 return original(*args, **kwargs)
             return around(original, *args, **kwargs)
 
@@ -266,10 +328,10 @@ class StateHooks:
 
         What moved meanwhile the ledger did not see: it begins anew from SGLang's free lists.
         """
-        hot = self.entries.hot
+        reporter = self.reporter
 
         def hook(original: Any, *args: Any, **kwargs: Any) -> Any:
-            if not hot.armed:
+            if not reporter.armed:
                 return original(*args, **kwargs)
             if capture.capturing():
                 self.reporter.counts["hooks passed over under capture"] += 1
@@ -330,23 +392,21 @@ class StateHooks:
             )
         return result
 
-    def _viewed(self, original: Any, *args: Any, **kwargs: Any) -> Any:
-        return self._view(original, args, kwargs)
-
-    @contextmanager
-    def _view(self, original: Any, args: Any, kwargs: Any) -> Iterator[Any]:
+    def _viewed(self, original: Any, *args: Any, **kwargs: Any) -> Generator[None, Any, None]:
+        """Beside a view: what it swapped is to be as it was once it is left."""
+        if not self.reporter.armed:
+            return
         given = inspect.signature(original).bind(*args, **kwargs).arguments
         holders: dict[str, Any] = {
             name: given[name] for name in ("draft_attn_backend", "forward_batch") if name in given
         }
         before = _state(holders)
-        try:
-            with original(*args, **kwargs) as value:
-                yield value
-        finally:
-            found = check_restored(before, _state(holders), where=original.__name__)
-            if found is not None:
-                self.reporter.fire_event(found)
+        yield
+        yield
+        yield
+        found = check_restored(before, _state(holders), where=original.__name__)
+        if found is not None:
+            self.reporter.fire_event(found)
 
     def _sized(self, original: Any, backend: Any, runner: Any, *args: Any, **kwargs: Any) -> Any:
         """A draft that owns its pool is handed every slot of the shared allocator."""
@@ -367,6 +427,10 @@ class StateHooks:
             if found is not None:
                 self.reporter.fire_event(found)
         return original(backend, runner, *args, **kwargs)
+
+
+def _at(owner: str, methods: Mapping[str, Callable[..., Any]]) -> dict[str, Callable[..., Any]]:
+    return {f"{owner}.{name}": around for name, around in methods.items()}
 
 
 def _state(holders: dict[str, Any]) -> dict[str, object]:

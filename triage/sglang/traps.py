@@ -56,8 +56,9 @@ class Traps:
     @property
     def armed(self) -> bool:
         """False: every hook and wrapper goes straight on."""
-        return self.launches.hot.armed
+        return self.reporter.armed
 
     @armed.setter
     def armed(self, armed: bool) -> None:
+        self.reporter.armed = armed
         self.launches.hot.armed = armed and self.reporter.launch_shell.on

@@ -9,7 +9,8 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest import mock
 
-from triage.sglang.binding.hooks import Hook
+from triage.sglang.binding.hooks import Hook, inside
+from triage.sglang.binding.shell import Shells
 from triage.sglang.fixes.fix import Fix
 
 
@@ -17,7 +18,7 @@ from triage.sglang.fixes.fix import Fix
 def bound(fix: Fix) -> Iterator[Fix]:
     """Inside, every hook of `fix` stands on its target, as SGLang's registry would put it."""
     with ExitStack() as stack:
-        for hook in fix.hooks():
+        for hook in inside(Shells().of("the fix"), fix.hooks()):
             path, _, name = hook.target.rpartition(".")
             owner = pkgutil.resolve_name(path)
             stack.enter_context(

@@ -23,3 +23,7 @@ class UnknownNameError(KernelError, LookupError):
 
 class MutantError(KernelError):
     """A planted defect no longer matches the source it is planted in."""
+
+
+class NoPayloadError(KernelError):
+    """A kernel does what exact arithmetic has no meaning for: a narrow float, an atomic sum."""

@@ -19,8 +19,7 @@ import torch
 import triton
 import triton.language as tl
 
-from triage_kernels.core.interpreter import interpreting
-from triage_kernels.core.launch import INTERPRETED_LANES, cdiv
+from triage_kernels.core.launch import cdiv, interpreted
 from triage_kernels.core.plans import PLANS
 
 _override: tuple[int, int] | None = None
@@ -74,9 +73,7 @@ def head_plan(head_dim: int, dtype: torch.dtype, parts: int = 1) -> HeadPlan:
     threads = max(1, block // parts // vector)
     fewest = max(1, 32 // threads)
     lanes, per_warp = _override or PLANS["preamble" if parts == 2 else "heads"]
-    if interpreting():
-        lanes = max(lanes, INTERPRETED_LANES)
-    units = max(fewest, lanes // block)
+    units = max(fewest, interpreted(lanes // block, block))
     head_warps = max(1, threads // 32)
     most = max(1, units * threads // 32)
     return HeadPlan(units, block, max(head_warps, min(16, most, units * block * parts // per_warp)))

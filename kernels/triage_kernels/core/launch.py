@@ -75,7 +75,8 @@ _BY_BLOCK = {256: (4, 4), 512: (2, 4), 1024: (1, 4)}
 # A program of 4 warps that holds three or four weights takes a third of the registers.
 _PROGRAMS_PER_PROCESSOR = 2
 # The interpreter runs one program after the other: few large ones take a third of the time.
-INTERPRETED_LANES = 32768
+_INTERPRETED_LANES = 32768
+_compiled_tiles = False
 _override: dict[int, tuple[int, int, int]] = {}
 _recorder: list[KernelLaunch] | None = None
 
@@ -88,9 +89,25 @@ def row_plan(width: int) -> Plan:
     else:
         block = min(1024, max(256, 1 << (width - 1).bit_length()))
         rows, warps = _BY_BLOCK[block]
-    if interpreting():
-        rows = max(rows, INTERPRETED_LANES // block)
-    return Plan(rows, block, warps)
+    return Plan(interpreted(rows, block), block, warps)
+
+
+def interpreted(count: int, lanes: int) -> int:
+    """`count` rows of so many lanes per program; more where programs are interpreted."""
+    if not interpreting() or _compiled_tiles:
+        return count
+    return max(count, _INTERPRETED_LANES // lanes)
+
+
+@contextmanager
+def compiled_tiles() -> Iterator[None]:
+    """Interpret as many programs as a GPU would run: what one does to another is seen."""
+    global _compiled_tiles
+    before, _compiled_tiles = _compiled_tiles, True
+    try:
+        yield
+    finally:
+        _compiled_tiles = before
 
 
 @contextmanager

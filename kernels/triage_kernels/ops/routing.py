@@ -18,8 +18,7 @@ from torch import Tensor
 from triage_kernels.core.alignment import aligned
 from triage_kernels.core.errors import ContractError
 from triage_kernels.core.guard import check_rows, check_vector
-from triage_kernels.core.interpreter import interpreting
-from triage_kernels.core.launch import INTERPRETED_LANES, cdiv, launch
+from triage_kernels.core.launch import cdiv, interpreted, launch
 from triage_kernels.core.reference import rows_of, weight_of
 from triage_kernels.core.spec import Args, Case, Exact, KernelSpec, Misuse, Output, Outputs, Traffic
 
@@ -105,7 +104,7 @@ def gemma4_fused_routing(router_logits: Tensor, per_expert_scale: Tensor, topk: 
         raise ContractError(f"topk is {topk}; allowed: [1, {experts}]")
     device = router_logits.device
     block = max(2, 1 << (experts - 1).bit_length())
-    rows = max(_ROWS, INTERPRETED_LANES // block) if interpreting() else _ROWS
+    rows = interpreted(_ROWS, block)
     router_logits, per_expert_scale = map(aligned, (router_logits, per_expert_scale))
     weights = torch.empty((tokens, topk), dtype=torch.float32, device=device)
     ids = torch.empty((tokens, topk), dtype=torch.int32, device=device)

@@ -6,11 +6,14 @@ are small stand-ins, as they are not what is replaced. fp32, in Triton's CPU int
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 from torch import nn
 
 from triage.errors import InstallError
+from triage.sglang.binding.shell import Shells
 from triage.sglang.fixes.fused import OPS, FusedLayers, missing_in_sglang, ops_of
 from triage.verify.binding import bound
 
@@ -183,11 +186,11 @@ def test_routing_is_the_same_and_reads_the_scale_when_it_is_called():
 def test_a_router_scale_that_is_written_later_is_read_anew():
     layer = layer_of("moe")
     fused = FusedLayers(("post-attn-triple",))
-    before = fused._router_weight(layer.router)
-    assert fused._router_weight(layer.router) is before
+    before = fused._weight(layer.router)
+    assert fused._weight(layer.router) is before
     layer.router.scale.data.mul_(2)
     layer.router.scale.add_(0)  # an in-place write of the parameter itself
-    assert not torch.equal(fused._router_weight(layer.router), before)
+    assert not torch.equal(fused._weight(layer.router), before)
 
 
 @pytest.mark.parametrize(
@@ -231,6 +234,72 @@ def test_disarmed_it_is_sglangs_forward():
     with bound(FusedLayers(("ple-tail",))) as fused:
         fused.armed = False
         assert torch.equal(forward(layer), expected)
+
+
+OURS = ("/triage/sglang/fixes/fused", "/triage_kernels/ops/")
+
+
+def calls_of_ours(run, at=None):
+    """The functions of ours that `run` enters, in order; `at` raises at its first call."""
+    found = {}
+
+    def trace(frame, event, _):
+        code = frame.f_code
+        key = code.co_filename, code.co_qualname, code.co_firstlineno
+        own = any(each in code.co_filename for each in OURS) and "around_" not in code.co_name
+        if own and key not in found:
+            found[key] = None
+            if key == at:
+                raise RuntimeError("one that none of our code expects")
+
+    sys.settrace(trace)
+    try:
+        result = run()
+    finally:
+        sys.settrace(None)
+    return list(found), result
+
+
+@pytest.mark.parametrize("kind", ["dense", "ple", "moe"])
+def test_an_error_at_any_call_of_ours_leaves_sglangs_numbers_and_is_told_once(kind, caplog):
+    # GIVEN every op on, and the functions of ours that a forward enters
+    layer = layer_of(kind)
+    expected = forward(layer)
+    with bound(FusedLayers(tuple(OPS))):
+        entered, _ = calls_of_ours(lambda: forward(layer))
+    entered = [key for key in entered if not key[1].endswith(UNRAISED)]
+    assert len(entered) >= 5
+    for at in entered:
+        caplog.clear()
+        shells = Shells()
+        with bound(FusedLayers(tuple(OPS), shells)):
+            # WHEN one of them fails
+            _, found = calls_of_ours(lambda: forward(layer), at)
+        # THEN the layer's output is SGLang's, and one op or the forward's is off
+        assert difference(found, expected) < TOLERANCE, at
+        assert len(shells.failures) == shells.internal_errors == 1, at
+        assert [each.exc_info is not None for each in caplog.records] == [True], at
+
+
+UNRAISED = ("_op", "_moe", "_tail", "_before_moe", "_sglangs", "<lambda>")
+"""The forward itself, which SGLang's layer cannot be followed without, and what only calls on."""
+
+
+def test_the_shells_inside_do_not_break_the_graph_of_a_compiled_forward(monkeypatch):
+    # GIVEN the eager twin for the kernel, which Triton's interpreter keeps out of any graph
+    def twin(norms, tensors, scalar):
+        return (norms[0](tensors[0]) + tensors[1]) * scalar
+
+    monkeypatch.setattr("triage.sglang.fixes.fused.dense_tail", twin)
+    layer = layer_of("dense")
+    with bound(FusedLayers(("dense-tail",))) as fused, torch.no_grad():
+        hidden, positions = torch.randn(TOKENS, HIDDEN), torch.arange(TOKENS)
+        expected, _ = fused.around_forward(None, layer, positions, hidden, None, None)
+        # WHEN the forward is compiled as one graph
+        whole = torch.compile(fused.around_forward, backend="eager", fullgraph=True)
+        found, _ = whole(None, layer, positions, hidden, None, None)
+    # THEN it can be, and is the same
+    assert torch.equal(found, expected) and fused.uses["dense-tail"] >= 1
 
 
 def test_auto_takes_what_the_release_has_no_kernel_for():

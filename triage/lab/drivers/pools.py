@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,11 @@ class Driver:
         self.running: list[LabRequest] = []
         self.finished = 0
         self.step = 0
+
+    @property
+    def running_batch(self) -> Any:
+        """As the attribute of SGLang's scheduler: what has rows now, by `reqs`."""
+        return SimpleNamespace(reqs=self.running)
 
     def _requests(self) -> Iterator[LabRequest]:
         s = self.scenario
@@ -329,7 +335,7 @@ class Driver:
 
 def _rows(batch: list[LabRequest]) -> list[Row]:
     """Rows and lengths as they are when a step is queued."""
-    return [Row(int(request.req_pool_idx or 0), request.length) for request in batch]
+    return [Row(int(request.req_pool_idx or 0), request.length, request.rid) for request in batch]
 
 
 def _pages(tokens: int, page_size: int) -> int:

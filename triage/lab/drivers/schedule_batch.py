@@ -100,6 +100,11 @@ class Scheduler:
         self.chunked: Any = None
         self.finished = self.step = 0
 
+    @property
+    def running_batch(self) -> Any:
+        """As the attribute of SGLang's scheduler."""
+        return self.running
+
     def _requests(self) -> Iterator[Any]:
         """Prompts that share a prefix, so that the tree has something to match."""
         s = self.scenario

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from triage.evidence import Evidence
 from triage.invariants.rows import check_row_pages, rows_with_page
+from triage.sglang.binding.shell import attempt
 from triage.sglang.launch.entry import Entries
 from triage.sglang.reporter import Reporter
 
@@ -50,12 +51,15 @@ class RowsWritten:
         self.reporter.counts["host reads"] += 1
         if not found.total or "I20" not in self.reporter.enabled:
             return
-        violations = found.violations()
-        first = violations[0]
+        violations = attempt("listing the offenders", found.violations, ())
         summary = "a row of the request table names a slot that does not follow its page's first"
-        if "written" in first.tensor:
+        if violations and "written" in violations[0].tensor:
             summary = "a row of the request table does not hold what was written into it"
-        others = rows_with_page(table, first.value, page, first.req_pool_index)
+        others = attempt(
+            "finding who holds the page",
+            lambda: rows_with_page(table, violations[0].value, page, violations[0].req_pool_index),
+            None,
+        )
         self.reporter.fire_event(
             Evidence(
                 "I20",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from triage.dump.provenance import provenance
 from triage.dump.sections import Dump
-from triage.errors import OutOfBounds
+from triage.errors import OutOfBounds, TrapError
 from triage.evidence import Evidence
 from triage.invariants.allocator import check_allocated, check_continuation, check_last_slots
 from triage.invariants.catalogue import sentence
@@ -24,6 +25,7 @@ from triage.invariants.found import Found
 from triage.invariants.rows import rows_with_page
 from triage.sglang.allocator.ledger_hooks import has_mapping
 from triage.sglang.binding.shell import attempt
+from triage.sglang.binding.verdicts import trap_error
 from triage.sglang.launch.entry import Entries
 from triage.sglang.reporter import Reporter
 
@@ -42,7 +44,7 @@ class SlotChecks:
         """The hook of the call named `where`."""
 
         def hook(original: Any, allocator: Any, *args: Any, **kwargs: Any) -> Any:
-            if not self.entries.hot.armed:
+            if not self.reporter.armed:
                 return original(allocator, *args, **kwargs)
             given = self.before_alloc(original, allocator, args, kwargs)
             slots = original(allocator, *args, **kwargs)
@@ -86,18 +88,14 @@ class SlotChecks:
         read_together([found for _, found in sides] + [*given])
         self.reporter.counts["allocations"] += 1
         self.reporter.counts["host reads"] += 1
-        for found in given:
-            if found.total:
-                self._fire_alloc("full", found, where, page)
-        for name, found in sides:
-            if found.total:
-                self._fire_alloc(name, found, where)
+        judged = [("full", found, page) for found in given] + [(*side, 0) for side in sides]
+        for name, found, at in judged:
+            if found.total and "I20" in self.reporter.enabled:
+                raise trap_error(partial(self._alloc_error, name, found, where, at), "I20")
 
-    def _fire_alloc(self, pool: str, found: Findings, where: str, page: int = 0) -> None:
-        """page: its size, where the slot to go on from is what is wrong."""
-        if "I20" not in self.reporter.enabled:
-            return
-        self.reporter.count_violation("I20")
+    def _alloc_error(self, pool: str, found: Findings, where: str, page: int) -> TrapError:
+        """page: its size, where the slot to go on from is what is wrong; else 0."""
+        self.reporter.note_violation("I20")
         violations = attempt("listing the offenders", found.violations, ())
         table = attempt("finding the request table", self.entries.request_table, None)
         summary = sentence("I20")
@@ -122,7 +120,7 @@ class SlotChecks:
             facts=facts,
         )
         dump = Dump(fault=evidence, provenance=attempt("provenance", provenance, {}))
-        raise self.reporter.failure(OutOfBounds, dump)
+        return self.reporter.failure(OutOfBounds, dump)
 
 
 def last_slots(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,12 +21,14 @@ from triage.evidence import Evidence
 from triage.invariants.findings import Findings
 from triage.invariants.tree import check_locks, check_nodes
 from triage.sglang.allocator.ledger_hooks import grouping
+from triage.sglang.binding.shell import attempt
 from triage.sglang.reporter import Reporter
 
 CACHES = (
     "sglang.srt.mem_cache.swa_radix_cache.SWARadixCache",
     "sglang.srt.mem_cache.unified_radix_cache.UnifiedRadixCache",
 )
+DISAGREE = "a tree node and the mapping disagree"
 OPERATIONS = ("match_prefix", "cache_finished_req", "cache_unfinished_req", "evict")
 
 
@@ -72,34 +75,36 @@ class TreeTrap:
         if len(flat.slots):
             found = check_nodes(flat.slots, flat.node_of_slot, flat.tombstone, mapping)
             if "I16" in self.reporter.enabled and found.total:
-                self._fire(cache, flat, found, where)
+                bare = Evidence("I16", DISAGREE, where, pool="swa", total=found.total)
+                described = partial(self.evidence, cache, flat, found, where)
+                self.reporter.fire_event(attempt("describing a node", described, bare))
         locks = check_locks(flat.parent, flat.full_lock, flat.swa_lock)
         self.reporter.fire_findings(locks, "I16", "locks of the tree do not add up", "", where)
 
-    def _fire(self, cache: Any, flat: Flat, found: Findings, where: str) -> None:
+    def evidence(self, cache: Any, flat: Flat, found: Findings, where: str) -> Evidence:
         """A node whose full pages the ledger calls free was freed under the tree."""
         violations = found.violations()
-        summary = "a tree node and the mapping disagree"
-        facts: dict[str, object] = {}
+        summary = DISAGREE
+        page = int(cache.token_to_kv_pool_allocator.page_size)
+        held = [int(flat.slots[each.row]) // page for each in violations[:8]]
+        facts: dict[str, object] = {"full pages": list(dict.fromkeys(held))}
         kind = ""
         ledger = self.books.of(cache.token_to_kv_pool_allocator.full_attn_allocator).ledger
         slots = [int(flat.slots[each.row]) for each in violations if "live" in each.tensor]
         used = ledger.check_use(slots, where=where)
         if used:
             summary = f"a live tree node, and {used[-1].summary}"
-            facts, kind = used[-1].facts, used[-1].kind
-        self.reporter.fire_event(
-            Evidence(
-                "I16",
-                summary,
-                where,
-                pool="swa",
-                total=found.total,
-                rows_affected=found.rows_affected,
-                violations=violations,
-                facts=facts,
-                kind=kind,
-            )
+            facts, kind = facts | used[-1].facts, used[-1].kind
+        return Evidence(
+            "I16",
+            summary,
+            where,
+            pool="swa",
+            total=found.total,
+            rows_affected=found.rows_affected,
+            violations=violations,
+            facts=facts,
+            kind=kind,
         )
 
 

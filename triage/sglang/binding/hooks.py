@@ -29,11 +29,17 @@ Around = Callable[..., Any]
 
 @dataclass(frozen=True, slots=True)
 class Hook:
-    """One AROUND hook: `around(original, *args, **kwargs)` on the dotted path `target`."""
+    """One AROUND hook: `around(original, *args, **kwargs)` on the dotted path `target`.
+
+    context: the target returns a context manager; `around` is what `Shell.around_context` takes.
+    group: the hooks that share state with this one, as `Shells` names them.
+    """
 
     target: str
     around: Around
     why: str
+    context: bool = False
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +53,14 @@ class Binding:
 
 def inside(shell: Shell, hooks: Sequence[Hook]) -> list[Hook]:
     """The hooks, each inside `shell`: see there."""
-    return [replace(hook, around=shell.around(hook.around)) for hook in hooks]
+    return [
+        replace(
+            hook,
+            around=(shell.around_context if hook.context else shell.around)(hook.around),
+            context=False,
+        )
+        for hook in hooks
+    ]
 
 
 def resolve(hooks: Sequence[Hook | Patch]) -> None:

@@ -3,35 +3,37 @@
 The failure: a check stumbles over something that it does not know, and the exception leaves
 through SGLang's forward and ends the server that it was to guard. So each hook runs inside a
 shell. Only a TrapError leaves it, and what SGLang's own function raised. Any other exception
-is ours: it is told once with its traceback, named under what is not covered, the hooks that
-share state with the one that failed are switched off, and SGLang goes on with the result of
-its own function, which is called exactly once.
+is ours: it is told once with its traceback, named under what is not covered, its own group of
+hooks is switched off, and SGLang goes on with the result of its own function, which is called
+exactly once. Every other group goes on.
 
-Hooks that share state stand or fall together: a ledger that misses half of the events would
-raise false alarms. What every layer calls has its shell written out in `attention.py` and
-`writes.py`, where an exception that is not raised costs nothing.
+A group is the hooks that share state, which stand or fall together: a ledger that misses half
+of the events would raise false alarms. What is judged inside a hook beside other things is a
+`part` of a name of its own. What every layer calls has its shell written out in `attention.py`
+and `writes.py`, where an exception that is not raised costs nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from triage.errors import TrapError, log_own_error, type_and_place
 
 Around = Callable[..., Any]
+Beside = Callable[..., Generator[None, Any, None]]
+"""What stands beside a context of SGLang's: see `Shell.around_context`."""
 T = TypeVar("T")
 
 
 class Shell:
     """Of the hooks of one `group`. `on` is False once one of them failed."""
 
-    def __init__(
-        self, group: str, failures: dict[str, str], switched_off: Callable[[], None] | None = None
-    ) -> None:
+    def __init__(self, group: str, shells: Shells, switched_off: Callable[[], None]) -> None:
         self.group = group
         self.on = True
-        self._failures = failures
+        self._shells = shells
         self._switched_off = switched_off
 
     def failed(self, error: BaseException) -> None:
@@ -39,14 +41,14 @@ class Shell:
         if not self.on:
             return
         self.on = False
-        self._failures[f"{self.group}: switched off"] = type_and_place(error)
+        self._shells.failures[f"{self.group}: switched off"] = type_and_place(error)
+        self._shells.internal_errors += 1
         try:
-            if self._switched_off is not None:
-                self._switched_off()
+            self._switched_off()
         finally:
             log_own_error(
-                "sglang-triage failed in its own code: %s. %s are not checked any more; SGLang "
-                "goes on with its own result",
+                "sglang-triage failed in its own code: %s. Switched off: %s; all else of ours "
+                "and SGLang go on",
                 type_and_place(error),
                 self.group,
                 error=error,
@@ -75,24 +77,93 @@ class Shell:
 
         return shelled
 
+    def around_context(self, beside: Beside) -> Around:
+        """A hook on a function of SGLang's that returns a context manager.
+
+        `beside(original, ...)` has the arguments and is a generator that calls nothing of
+        SGLang's. It yields where SGLang's own context is entered, where the body runs, and
+        where SGLang's is left; the second `yield` is what SGLang's context gave. SGLang's own
+        is entered and left once, whatever becomes of ours, which is always run to its end.
+        """
+
+        def shelled(original: Any, *args: Any, **kwargs: Any) -> Any:
+            if not self.on:
+                return original(*args, **kwargs)
+            return self._context(original, beside, args, kwargs)
+
+        return shelled
+
+    @contextmanager
+    def _context(self, original: Any, beside: Beside, args: Any, kwargs: Any) -> Iterator[Any]:
+        steps = beside(original, *args, **kwargs)
+
+        def go_on(value: Any = None) -> None:
+            try:
+                steps.send(value)
+            except StopIteration:
+                return
+            except TrapError:
+                if self.on:
+                    raise
+            except Exception as error:
+                self.failed(error)
+
+        go_on()
+        entered = False
+        try:
+            with original(*args, **kwargs) as value:
+                entered = True
+                go_on(value)
+                try:
+                    yield value
+                finally:
+                    go_on()
+        finally:
+            if entered:
+                go_on()
+            try:
+                steps.close()
+            except Exception as error:
+                self.failed(error)
+
+    def part(self, call: Callable[[], T], otherwise: Any) -> T:
+        """`call()`, or `otherwise` once it failed: one thing of several that a hook judges."""
+        if self.on:
+            try:
+                return call()
+            except TrapError:
+                raise
+            except Exception as error:
+                self.failed(error)
+        instead: T = otherwise
+        return instead
+
 
 class Shells:
-    """All shells of a process. `failures`: what was switched off -> why."""
+    """All shells of a process.
+
+    failures: what was switched off -> why. internal_errors: how often something was.
+    """
 
     def __init__(self) -> None:
         self.failures: dict[str, str] = {}
+        self.internal_errors = 0
         self._groups: dict[str, Shell] = {}
 
     def restart(self) -> None:
         """As in a new process."""
         self.failures.clear()
+        self.internal_errors = 0
         for shell in self._groups.values():
             shell.on = True
 
-    def of(self, group: str, switched_off: Callable[[], None] | None = None) -> Shell:
-        """The shell of that name, made at its first use."""
+    def of(self, group: str, switched_off: Callable[[], None] = lambda: None) -> Shell:
+        """The shell of that name, made at its first use.
+
+        switched_off: what else is to be done when the group is.
+        """
         if group not in self._groups:
-            self._groups[group] = Shell(group, self.failures, switched_off)
+            self._groups[group] = Shell(group, self, switched_off)
         return self._groups[group]
 
 

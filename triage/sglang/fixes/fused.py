@@ -7,6 +7,10 @@ on and eligible takes the place of the steps it fuses, every other step stays SG
 What is not eligible is counted with the reason in `fallbacks` and computed as SGLang does:
 tensors that are not two-dimensional floats with packed rows, norms with a shift, norms of
 one op with different epsilons, and whatever a kernel's own contract refuses.
+
+The forward is compiled with the model, so no shell stands around it: each op has its own
+inside (`_op`). An op that fails is told once and off from then on; its steps, whose inputs it
+has not changed, are SGLang's, and so is everything behind them.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -21,6 +26,8 @@ from torch import Tensor
 
 from triage.errors import InstallError
 from triage.sglang.binding.hooks import Hook
+from triage.sglang.binding.shell import Shells
+from triage.sglang.fixes.fused_ops import dense_tail, eps, moe_tail, ple_tail, route, triple
 
 MODULE = "sglang.srt.models.gemma4_causal"
 LAYER = f"{MODULE}.Gemma4DecoderLayer"
@@ -45,7 +52,8 @@ _FLOATS = (torch.bfloat16, torch.float16, torch.float32)
 class FusedLayers:
     """The ops that are on. `uses` and `fallbacks` count layers by op, and by op and reason."""
 
-    def __init__(self, names: tuple[str, ...]) -> None:
+    def __init__(self, names: tuple[str, ...], shells: Shells | None = None) -> None:
+        """shells: of the process, where what fails is told and counted."""
         for name in names:
             if name not in OPS and name != AUTO:
                 raise InstallError(
@@ -57,6 +65,9 @@ class FusedLayers:
         if AUTO in names:
             self.ops |= missing_in_sglang()
         self.armed = True
+        shells = shells or Shells()
+        self._layer_shell = shells.of("fused layers")
+        self._shells = {name: shells.of(f"fused op {name}") for name in self.ops}
         self.uses: Counter[str] = Counter()
         self.fallbacks: Counter[tuple[str, str]] = Counter()
         self._router_weights: dict[int, tuple[int, Tensor]] = {}
@@ -65,7 +76,8 @@ class FusedLayers:
         why = "fused ops " + ", ".join(sorted(self.ops))
         hooks = [Hook(f"{LAYER}.forward", self.around_forward, why)]
         if "routing" in self.ops:
-            hooks.append(Hook(f"{MOE}.__init__", self.around_moe, why))
+            moe = self._shells["routing"].around(self.around_moe)
+            hooks.append(Hook(f"{MOE}.__init__", moe, why))
         return hooks
 
     # -- the layer ---------------------------------------------------------------------
@@ -80,7 +92,7 @@ class FusedLayers:
         forward_batch: Any,
         **kwargs: Any,
     ) -> Any:
-        if not self.armed or not self.ops & ops_of(layer) or self._refused("layer", hidden_states):
+        if not self._layer_shell.part(lambda: self._wanted(layer, hidden_states), False):
             return original(
                 layer, positions, hidden_states, per_layer_input, forward_batch, **kwargs
             )
@@ -96,6 +108,11 @@ class FusedLayers:
         dense, residual = layer.pre_feedforward_layernorm(attended, residual)
         return self._tail(layer, layer.mlp(dense), residual, per_layer_input), None
 
+    def _wanted(self, layer: Any, hidden_states: Tensor) -> bool:
+        """Has an op a place in this layer? Nothing of it has run yet."""
+        has_place = self.armed and bool(self.ops & ops_of(layer))
+        return has_place and not self._refused("layer", hidden_states)
+
     def _moe(self, layer: Any, attended: Tensor, residual: Tensor, ple: Tensor | None) -> Tensor:
         residual, logits, dense, experts = self._before_moe(layer, attended, residual)
         one, two = layer.mlp(dense), layer.moe(experts, logits)
@@ -104,25 +121,15 @@ class FusedLayers:
             layer.post_feedforward_layernorm_2,
             layer.post_feedforward_layernorm,
         )
-        if not layer.has_ple and self._takes("moe-tail", norms, one, two, residual):
-            from triage_kernels.ops.dual_rmsnorm import gemma_dual_rmsnorm_residual_scalar
-
-            return gemma_dual_rmsnorm_residual_scalar(
-                one,
-                norms[0].weight,
-                two,
-                norms[1].weight,
-                norms[2].weight,
-                residual,
-                layer.layer_scalar,
-                _eps(norms[0]),
-                _eps(norms[1]),
-                _eps(norms[2]),
-            )
-        own = _sglangs("moe-tail", one)
+        if not layer.has_ple:
+            fused = self._op("moe-tail", moe_tail, norms, (one, two, residual), layer.layer_scalar)
+            if fused is not None:
+                return fused
+        own = self._sglangs("moe-tail", one, norms)
         if not layer.has_ple and own is not None:
+            kernel, epsilons = own
             weights = (one, norms[0].weight.data, two, norms[1].weight.data, norms[2].weight.data)
-            return own(*weights, residual, layer.layer_scalar, *(_eps(norm) for norm in norms))
+            return kernel(*weights, residual, layer.layer_scalar, *epsilons)
         return self._tail(layer, norms[0](one) + norms[1](two), residual, ple)
 
     def _before_moe(
@@ -135,19 +142,11 @@ class FusedLayers:
             layer.pre_feedforward_layernorm_2,
             layer.router.norm,
         )
-        if self._takes("post-attn-triple", norms, attended, residual, same_eps=True):
-            from triage_kernels.ops.post_attn_triple import gemma_post_attn_triple_rmsnorm
-
-            summed, routed, dense, experts = gemma_post_attn_triple_rmsnorm(
-                attended,
-                residual,
-                norms[0].weight,
-                self._router_weight(layer.router),
-                norms[1].weight,
-                norms[2].weight,
-                _eps(norms[0]),
-                reads="sglang",
-            )
+        fused = self._op(
+            "post-attn-triple", triple, norms, (attended, residual), layer.router, self._weight
+        )
+        if fused is not None:
+            summed, routed, dense, experts = fused
             logits, _ = layer.router.proj(routed)
             return summed, logits, dense, experts
         attended = layer.post_attention_layernorm(attended)
@@ -159,23 +158,26 @@ class FusedLayers:
         norm = layer.post_feedforward_layernorm
         if layer.has_ple and ple is not None:
             last = layer.post_per_layer_input_norm
-            if self._takes("ple-tail", (norm, last), h, residual, ple):
-                return _ple_tail(layer, h, residual, ple)
+            fused = self._op("ple-tail", ple_tail, (norm, last), (h, residual, ple), layer)
+            if fused is not None:
+                return fused
             h = norm(h) + residual
             gate, _ = layer.per_layer_input_gate(h)
             gated = torch.nn.functional.gelu(gate, approximate="tanh") * ple
             contribution, _ = layer.per_layer_projection(gated)
             return (h + last(contribution)) * layer.layer_scalar
-        if self._takes("dense-tail", (norm,), h, residual):
-            from triage_kernels.ops.rmsnorm_residual_scalar import gemma_rmsnorm_residual_scalar
-
-            return gemma_rmsnorm_residual_scalar(
-                h, norm.weight, residual, layer.layer_scalar, _eps(norm)
-            )
-        own = _sglangs("dense-tail", h)
+        fused = self._op("dense-tail", dense_tail, (norm,), (h, residual), layer.layer_scalar)
+        if fused is not None:
+            return fused
+        own = self._sglangs("dense-tail", h, (norm,))
         if not layer.has_ple and layer.moe is None and own is not None:
-            return own(h, norm.weight.data, residual, layer.layer_scalar, _eps(norm))
+            kernel, [epsilon] = own
+            return kernel(h, norm.weight.data, residual, layer.layer_scalar, epsilon)
         return (norm(h) + residual) * layer.layer_scalar
+
+    def _sglangs(self, op: str, tensor: Tensor, norms: tuple[Any, ...]) -> Any:
+        """SGLang's own kernel for `op` and the epsilons; None where it would not use one."""
+        return self._layer_shell.part(lambda: _sglangs_own(op, tensor, norms), None)
 
     # -- routing -----------------------------------------------------------------------
 
@@ -189,32 +191,51 @@ class FusedLayers:
     def routing(self, moe: Any, otherwise: Any) -> Any:
         """A routing function that reads the expert scale of `moe` when it is called."""
 
-        def route(
+        def choose(
             hidden_states: Tensor, gating_output: Tensor, topk: int, renormalize: bool
         ) -> Any:
-            if self.armed and self._takes("routing", (), gating_output):
-                from triage_kernels.ops.routing import gemma4_fused_routing
-
-                return gemma4_fused_routing(gating_output, moe.per_expert_scale, topk)
+            fused = None
+            if self.armed:
+                fused = self._op("routing", route, (), (gating_output,), moe, topk)
+            if fused is not None:
+                return fused
             return otherwise(hidden_states, gating_output, topk, renormalize)
 
-        return route
+        return choose
 
-    # -- eligibility -------------------------------------------------------------------
+    # -- one op ------------------------------------------------------------------------
 
-    def _takes(
-        self, op: str, norms: tuple[Any, ...], *tensors: Tensor, same_eps: bool = False
-    ) -> bool:
-        if op not in self.ops:
-            return False
+    def _op(
+        self,
+        op: str,
+        kernel: Callable[..., Any],
+        norms: tuple[Any, ...],
+        tensors: tuple[Tensor, ...],
+        *rest: Any,
+    ) -> Any:
+        """`kernel(norms, tensors, ...)`; None where SGLang's own steps are to be taken.
+
+        They are where the op is not on, not eligible, or fails: the op's own shell.
+        """
+        shell = self._shells.get(op)
+        if shell is None or not shell.on:
+            return None
+        try:
+            if not self._takes(op, norms, tensors):
+                return None
+            found = kernel(norms, tensors, *rest)
+        except Exception as error:
+            shell.failed(error)
+            return None
+        self.uses[op] += 1
+        return found
+
+    def _takes(self, op: str, norms: tuple[Any, ...], tensors: tuple[Tensor, ...]) -> bool:
         if any(getattr(norm, "scale_shift", 0.0) for norm in norms):
             return self._fall_back(op, "a norm has a shift")
-        if same_eps and len({_eps(norm) for norm in norms}) > 1:
+        if op == "post-attn-triple" and len({eps(norm) for norm in norms}) > 1:
             return self._fall_back(op, "the norms have different epsilons")
-        if self._refused(op, *tensors):
-            return False
-        self.uses[op] += 1
-        return True
+        return not self._refused(op, *tensors)
 
     def _refused(self, op: str, *tensors: Tensor) -> bool:
         from triage_kernels.core.interpreter import interpreting
@@ -237,7 +258,7 @@ class FusedLayers:
         self.fallbacks[op, reason] += 1
         return False
 
-    def _router_weight(self, router: Any) -> Tensor:
+    def _weight(self, router: Any) -> Tensor:
         """The router's norm weight, computed anew when its scale was written or replaced."""
         from triage_kernels.ops.post_attn_triple import router_norm_weight
 
@@ -264,26 +285,7 @@ def ops_of(layer: Any) -> frozenset[str]:
     return frozenset(found)
 
 
-def _sglangs(op: str, tensor: Tensor) -> Any:
-    """SGLang's own kernel for `op`, None where it would not use one."""
+def _sglangs_own(op: str, tensor: Tensor, norms: tuple[Any, ...]) -> Any:
     module = importlib.import_module(MODULE)
-    return getattr(module, _SGLANGS_OWN[op], None) if tensor.is_cuda else None
-
-
-def _ple_tail(layer: Any, h: Tensor, residual: Tensor, ple: Tensor) -> Tensor:
-    from triage_kernels.ops.gelu_tanh_mul import gemma_gelu_tanh_mul
-    from triage_kernels.ops.rmsnorm_add import gemma_rmsnorm_add
-    from triage_kernels.ops.rmsnorm_residual_scalar import gemma_rmsnorm_residual_scalar
-
-    norm, last = layer.post_feedforward_layernorm, layer.post_per_layer_input_norm
-    h = gemma_rmsnorm_add(h, norm.weight, residual, _eps(norm))
-    gate, _ = layer.per_layer_input_gate(h)
-    contribution, _ = layer.per_layer_projection(gemma_gelu_tanh_mul(gate, ple))
-    return gemma_rmsnorm_residual_scalar(
-        contribution, last.weight, h, layer.layer_scalar, _eps(last)
-    )
-
-
-def _eps(norm: Any) -> float:
-    """SGLang's two norm classes call it differently."""
-    return float(norm.variance_epsilon if hasattr(norm, "variance_epsilon") else norm.eps)
+    kernel = getattr(module, _SGLANGS_OWN[op], None) if tensor.is_cuda else None
+    return None if kernel is None else (kernel, [eps(norm) for norm in norms])

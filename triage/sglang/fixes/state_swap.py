@@ -22,7 +22,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -85,45 +85,39 @@ class StateSwap(Fix):
     def hooks(self) -> list[Hook]:
         why = f"fix {self.name}"
         return [
-            Hook(f"{VIEWS}.frozen_kv_target_view", self.around_view, why),
-            Hook(f"{VIEWS}.target_kv_pool_view", self.around_view, why),
+            Hook(f"{VIEWS}.frozen_kv_target_view", self.beside_view, why, context=True),
+            Hook(f"{VIEWS}.target_kv_pool_view", self.beside_view, why, context=True),
             Hook(f"{BACKEND}.__init__", self.around_init, why),
             Hook(f"{BACKEND}._alloc_swa_page_table", self.around_table, why),
             Hook(_capture_path(), self.around_capture, why),
-            *(Hook(path, self.around_worker_view, why) for path in _worker_views()),
+            *(Hook(path, self.beside_worker_view, why, context=True) for path in _worker_views()),
         ]
 
     # -- the views ---------------------------------------------------------------------
 
-    def around_view(self, original: Any, *args: Any, **kwargs: Any) -> Any:
+    def beside_view(self, original: Any, *args: Any, **kwargs: Any) -> Generator[None, Any, None]:
+        """What `Shell.around_context` takes, as all of these."""
         if not self.armed:
-            return original(*args, **kwargs)
-        return self._view(original, args, kwargs)
-
-    @contextmanager
-    def _view(self, original: Any, args: Any, kwargs: Any) -> Iterator[Any]:
+            return
         bound = inspect.signature(original).bind(*args, **kwargs).arguments
         backend = bound.get("draft_attn_backend")
         if backend is None:  # 0.5.12.post1 passes only the batch
             backend = getattr(bound["forward_batch"], "attn_backend", None)
         pool = getattr(bound["kv_context"], "target_token_to_kv_pool", None)
-        with original(*args, **kwargs) as value, self.swapped(backend, pool):
-            yield value
+        yield
+        with self.swapped(backend, pool):
+            yield
 
-    def around_worker_view(self, original: Any, worker: Any, forward_batch: Any) -> Any:
+    def beside_worker_view(
+        self, original: Any, worker: Any, forward_batch: Any
+    ) -> Generator[None, Any, None]:
         """The worker's own view method: it knows its backend where the view is not told."""
         if not self.armed:
-            return original(worker, forward_batch)
-        return self._worker_view(original, worker, forward_batch)
-
-    @contextmanager
-    def _worker_view(self, original: Any, worker: Any, forward_batch: Any) -> Iterator[Any]:
+            return
         pool = getattr(worker.kv_context, "target_token_to_kv_pool", None)
-        with (
-            original(worker, forward_batch) as value,
-            self.swapped(worker.draft_attn_backend, pool),
-        ):
-            yield value
+        yield
+        with self.swapped(worker.draft_attn_backend, pool):
+            yield
 
     @contextmanager
     def swapped(self, backend: Any, pool: Any) -> Iterator[None]:

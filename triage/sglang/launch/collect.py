@@ -26,6 +26,7 @@ from triage.dump.sections import (
 )
 from triage.evidence import Evidence, TensorFacts
 from triage.sglang.binding.shell import attempt
+from triage.sglang.holders import rids_of_forward
 from triage.sglang.launch import pools as sglang_pools
 from triage.sglang.launch.call import AttentionCall
 from triage.sglang.launch.entry import Entry
@@ -127,6 +128,7 @@ def _tables(call: AttentionCall, entry: Entry | None, read: PoolView) -> Tables:
         req_to_token_exceptions=exceptions,
         mapping=mapping,
         mapping_exceptions=mapping_exceptions,
+        request_ids=rids_of_forward(entry.forward_batch, len(lengths)),
     )
 
 

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary, ref
 
 from triage.evidence import Evidence
 from triage.invariants.graph import MetadataStamp, check_freshness
-from triage.sglang.reporter import Reporter
+from triage.sglang.reporter import METADATA, Reporter
 
 
 @dataclass(slots=True)
@@ -70,9 +70,12 @@ class Freshness:
     def check(self, backend: Any, forward_batch: Any) -> None:
         """Report I11 if the metadata that `backend` holds was not built for this forward."""
         if "I11" in self.reporter.enabled:
-            found = self.stale(backend, forward_batch)
-            if found is not None:
-                self.reporter.fire_event(found)
+            self.reporter.group(METADATA).part(lambda: self._check(backend, forward_batch), None)
+
+    def _check(self, backend: Any, forward_batch: Any) -> None:
+        found = self.stale(backend, forward_batch)
+        if found is not None:
+            self.reporter.fire_event(found)
 
     def stale(self, backend: Any, forward_batch: Any) -> Evidence | None:
         """What is wrong with the metadata for this forward; None if it was built for it."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -24,6 +25,7 @@ from triage.invariants.geometry import check_workspace
 from triage.invariants.reads import IndexSpace, check_form, check_table
 from triage.invariants.rows import rows_with_page
 from triage.sglang.binding.shell import attempt
+from triage.sglang.binding.verdicts import trap_error
 from triage.sglang.launch.call import AttentionCall
 from triage.sglang.launch.collect import collect
 from triage.sglang.launch.companion_checks import companion_findings
@@ -75,8 +77,9 @@ class HostTableCheck:
         entry = self.entries.current
         pool = None if entry is None else active_pool(entry.backend, entry.forward_batch)
         read = pool_view(call, pool, None if entry is None else entry.layer_id)
+        part = self.reporter.shells.of
         if "I27" in self.reporter.enabled:
-            self._workspace(call)
+            part("workspace (I27)").part(lambda: self._workspace(call), None)
         stale = None if entry is None else stale_state(entry.backend, pool)
         key = _key(call, read.space)
         forward = None if entry is None else self.entries.forward(entry, pool)
@@ -93,20 +96,27 @@ class HostTableCheck:
             where=self._where(call),
         )
         if form and "I26" in self.reporter.enabled:
-            self._fire(TableForm, form[0], call, entry, read)
+            raise trap_error(lambda: self._error(TableForm, form[0], call, entry, read), "I26")
         mine = self._check(call, entry, read)
-        sibling = None if entry is None else self._sibling(call, entry, read)
-        companions = companion_findings(call, entry, self.reporter.enabled)
+        sibling = None
+        if entry is not None:
+            at = entry
+            sibling = part("the other pool's table").part(
+                lambda: self._sibling(call, at, read), None
+            )
+        companions = part("lengths, offsets and own slots (I3, I12)").part(
+            lambda: companion_findings(call, entry, self.reporter.enabled), []
+        )
         read_together([mine, *companions, *([sibling[1]] if sibling else [])])
         self.reporter.counts["tables"] += 1
         self.reporter.counts["host reads"] += 1
         self.on_checked(None if entry is None else entry.backend)
-        for found in companions:
+        for found, state in (*((each, None) for each in companions), (mine, stale)):
             if wrong := self.reporter.wrong(found):
-                self._fire_table(found, wrong, None, call, entry, read)
-        wrong = self.reporter.wrong(mine)
-        if wrong:
-            self._fire_table(mine, wrong, stale, call, entry, read)
+                raise trap_error(
+                    partial(self._table_error, found, wrong, state, call, entry, read),
+                    next(iter(wrong)),
+                )
         if stale is not None and "I2" in self.reporter.enabled:
             self._note_stale(stale)
         if forward is None:
@@ -169,7 +179,7 @@ class HostTableCheck:
         mapping = read.pool.full_to_swa_index_mapping if to_swa else None
         return _key(other, space), self._check(other, entry, PoolView(read.pool, space, mapping))
 
-    def _fire_table(
+    def _table_error(
         self,
         found: Findings,
         counts: dict[str, int],
@@ -177,7 +187,7 @@ class HostTableCheck:
         call: AttentionCall,
         entry: Entry | None,
         read: PoolView,
-    ) -> None:
+    ) -> TrapError:
         first = first_of(counts)
         violations = attempt("listing the offenders", found.violations, ())
         seen = [v for v in violations if v.invariant in counts]
@@ -204,24 +214,25 @@ class HostTableCheck:
             violations=tuple(seen),
             facts=facts,
         )
-        self._fire(error_of(first) if stale is None else StaleSWAState, evidence, call, entry, read)
+        kind = error_of(first) if stale is None else StaleSWAState
+        return self._error(kind, evidence, call, entry, read)
 
-    def _fire(
+    def _error(
         self,
         error: type[TrapError],
         evidence: Evidence,
         call: AttentionCall,
         entry: Entry | None,
         read: PoolView,
-    ) -> None:
-        self.reporter.count_violation(evidence.invariant)
+    ) -> TrapError:
+        self.reporter.note_violation(evidence.invariant)
         launches, with_kv = self.reporter.counts["launches"], self.with_kv
         dump = attempt(
             "collecting the launch",
             lambda: collect(evidence, call, entry, read, launches, with_kv=with_kv),
             Dump(fault=evidence),
         )
-        raise self.reporter.failure(error, dump)
+        return self.reporter.failure(error, dump)
 
     def _where(self, call: AttentionCall) -> str:
         kind = "decode" if "decode" in call.api else "context"

@@ -104,7 +104,7 @@ return original(PASSED)
             body,
             hot=self._hot,
             before_write=self.before_write,
-            failed=self.reporter.launch_shell.failed,
+            failed=self.reporter.write_shell.failed,
             TrapError=TrapError,
         )
 
@@ -118,13 +118,15 @@ return original(PASSED)
                 except TrapError:
                     raise
                 except Exception as error:
-                    self.reporter.launch_shell.failed(error)
+                    self.reporter.write_shell.failed(error)
             return original(*args, **kwargs)
 
         return functools.wraps(original)(wrapper)
 
     def before_write(self, pool: Any, layer: Any, where: Any, swa_loc: Tensor | None) -> None:
         """A layer is about to write to `where`, and the wrapper does not know it yet."""
+        if not self.reporter.write_shell.on:
+            return
         if pool is not self._hybrid:
             if not is_hybrid(pool):
                 return

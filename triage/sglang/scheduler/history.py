@@ -63,12 +63,12 @@ class History:
         watch = self.watching.watch
         if watch is None or watch.recorder is None:
             return ()
-        try:
-            found = watch.recorder.entries(columns_of=WITH_COLUMNS, and_of=check)
-        except Exception as error:  # evidence is second to the fault, whatever is wrong with it
-            kind = type(error).__name__
-            logger.error("sglang-triage: the flight recorder cannot be read: %s", kind)
-            return ()
+        recorder = watch.recorder
+        found: tuple[dict[str, Any], ...] = attempt(
+            "reading the flight recorder",
+            lambda: recorder.entries(columns_of=WITH_COLUMNS, and_of=check),
+            (),
+        )
         return tuple({**entry, "step": self.step_of(entry["checker_launch"])} for entry in found)
 
     def note_step(self, step: int, low: int, high: int) -> None:
@@ -118,7 +118,7 @@ class History:
             lambda: None if shown is None else launch_of(shown),
             None,
         )
-        dump = self.dump(evidence, history, recorded)
+        dump = self.reporter.with_request_ids(self.dump(evidence, history, recorded))
         return self.reporter.store.save(dump, kind)
 
     @staticmethod
@@ -222,8 +222,9 @@ class History:
             self._answering = False
 
     def _snap(self) -> None:
-        try:
-            path, problem = self.save(SNAP, "a snapshot that was asked for", "SIGUSR2")
-        except Exception as error:  # a request must not end the server it looks at
-            path, problem = None, type(error).__name__
+        path, problem = attempt(
+            "a snapshot",
+            lambda: self.save(SNAP, "a snapshot that was asked for", "SIGUSR2"),
+            (None, "see the log"),
+        )
         logger.warning("sglang-triage: SIGUSR2; %s", dump_sentence(path, problem))

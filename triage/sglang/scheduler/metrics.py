@@ -76,7 +76,7 @@ class Metrics:
         store = reporter.store
         found |= {(DUMPS, "yes"): store.written, (DUMPS, "no"): store.not_written}
         found[LAUNCHES, reporter.mode] = launches
-        found[OWN_ERRORS, reporter.mode] = counts.get("internal errors", 0)
+        found[OWN_ERRORS, reporter.mode] = reporter.shells.internal_errors
         return found
 
     @contextmanager

@@ -20,6 +20,7 @@ from triage.sglang.binding.hooks import Hook
 from triage.sglang.binding.names import request_rows
 from triage.sglang.binding.patches import Patch
 from triage.sglang.binding.wrapping import Function, Parameters, written_out
+from triage.sglang.holders import row_of
 from triage.sglang.launch.coverage import served_by, uncovered
 from triage.sglang.launch.hot_state import HotState
 from triage.sglang.scheduler.history import History
@@ -91,10 +92,9 @@ class Scheduling:
         self, original: Any, rows: Any, request: Any, *args: Any, **kwargs: Any
     ) -> Any:
         if self.hot.armed:
-            row = getattr(getattr(request, "kv", None), "req_pool_idx", None)
-            row = getattr(request, "req_pool_idx", None) if row is None else row
+            row = row_of(request)
             if row is not None:
-                self.steps.in_flight.released(int(row), self.steps.current)
+                self.steps.in_flight.released(row, self.steps.current)
         return original(rows, request, *args, **kwargs)
 
     def row_written(self, original: Function) -> Function:
@@ -142,6 +142,7 @@ return original(PASSED)
     def run_batch(self, original: Any, scheduler: Any, *args: Any, **kwargs: Any) -> Any:
         if not self.hot.armed:
             return original(scheduler, *args, **kwargs)
+        self.reporter.holders.note(scheduler)
         step = self.steps.begin()
         result = original(scheduler, *args, **kwargs)
         self.steps.end()
@@ -154,7 +155,7 @@ return original(PASSED)
     ) -> Any:
         """Under pipeline parallelism the result is another object: every mark is waited for."""
         if self.hot.armed:
-            self.steps.release(getattr(result, _STEP, None))
+            self.steps.release(getattr(result, _STEP, None), batch)
         return original(scheduler, batch, result, *args, **kwargs)
 
     def say_what_is_uncovered(self, scheduler: Any) -> None:
@@ -171,8 +172,9 @@ return original(PASSED)
             logger.warning("sglang-triage does not cover %s", sentence)
 
     def run_event_loop(self, original: Any, scheduler: Any, *args: Any, **kwargs: Any) -> Any:
-        if not self.hot.armed:
+        if not self.reporter.armed:
             return original(scheduler, *args, **kwargs)
+        self.reporter.holders.note(scheduler)
         self.say_what_is_uncovered(scheduler)
         with self.metrics.published(scheduler):
             try:

@@ -22,6 +22,7 @@ import logging
 from collections import Counter, deque
 from collections.abc import Collection
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -41,6 +42,7 @@ from triage.invariants.catalogue import (
     sentence,
 )
 from triage.sglang.binding.shell import attempt
+from triage.sglang.binding.verdicts import trap_error
 from triage.sglang.launch.watching import Watching
 from triage.sglang.reporter import Reporter
 from triage.sglang.scheduler.history import History
@@ -120,12 +122,14 @@ class Steps:
             self._reports.extend(watch.checker.poll(until=watch.checker.oldest_step))
             watch.end(self.current)
 
-    def release(self, step: int | None) -> None:
+    def release(self, step: int | None, batch: Any = None) -> None:
         """Raise what the checks of `step` and of the steps before it found.
 
         Waits for the mark of that step: SGLang waits for the later copy of its result
         right after, so no sync is added. None, a result of unknown origin, waits for
         every mark.
+
+        batch: the ScheduleBatch of `step`, which tells whose its rows are.
         """
         watch = self.watching.watch
         if watch is None or capture.capturing():
@@ -138,7 +142,8 @@ class Steps:
             except RuntimeError as error:
                 self._lose_device(error)
         while reports and (step is None or reports[0].step <= step):
-            self._judge(watch, reports.popleft())
+            report = reports.popleft()
+            self._judge(watch, report, batch if report.step == step else None)
 
     def _lose_device(self, error: RuntimeError) -> None:
         """A CUDA error is SGLang's to report: it meets the same one at its own next call."""
@@ -157,7 +162,7 @@ class Steps:
 
     # -- what a step's report means ----------------------------------------------------------
 
-    def _judge(self, watch: Watch, report: StepReport) -> None:
+    def _judge(self, watch: Watch, report: StepReport, batch: Any) -> None:
         self.history.note_step(report.step, *report.launches)
         if report.counts:
             report = self._less_excused(report)
@@ -166,12 +171,12 @@ class Steps:
             only = self.reporter.enabled | (_ALTERED if watch.mode == "contain" else set())
             if any(name in only for name in report.counts):
                 known = report
-                evidence = attempt(
-                    "reading the offenders",
-                    lambda: watch.evidence(known, only),
-                    _bare_evidence(report, only),
-                )
-                self._fire(evidence, report)
+                if self.reporter.mode != "log":
+                    raise trap_error(
+                        lambda: self._error(watch, known, only, batch),
+                        next(name for name in known.counts if name in only),
+                    )
+                attempt("telling a finding", lambda: self._log(watch, known, only, batch), None)
         try:
             watch.listen()
         except CheckerSilent as silence:
@@ -194,31 +199,48 @@ class Steps:
         self.reporter.counts["offenders of rows moved in flight"] += excused
         return told
 
-    def _fire(self, evidence: Evidence, report: StepReport) -> None:
-        self.reporter.count_violation(evidence.invariant)
+    def _evidence(
+        self, watch: Watch, report: StepReport, only: Collection[str]
+    ) -> tuple[type[TrapError], Evidence]:
+        """What the step found, and which error that is."""
+        evidence = attempt(
+            "reading the offenders",
+            lambda: watch.evidence(report, only),
+            _bare_evidence(report, only),
+        )
+        self.reporter.note_violation(evidence.invariant)
         stale = str(evidence.facts.get("stale") or "") if evidence.invariant in _BY_IDS else ""
         if stale:
             _, _, counted = evidence.summary.partition("; ")
             evidence = replace(evidence, summary=f"{stale}; {counted}")
-        error = StaleSWAState if stale else error_of(evidence.invariant)
-        if self.reporter.mode == "log":
-            self._log(error, evidence, report)
-            return
-        evidence.facts["output"] = INVALID
-        raise self._failure(error, evidence, report, f"{INVALID} and was not released\n")
+        return StaleSWAState if stale else error_of(evidence.invariant), evidence
 
-    def _log(self, error: type[TrapError], evidence: Evidence, report: StepReport) -> None:
+    def _error(
+        self, watch: Watch, report: StepReport, only: Collection[str], batch: Any
+    ) -> TrapError:
+        error, evidence = self._evidence(watch, report, only)
+        evidence.facts["output"] = INVALID
+        return self._failure(error, evidence, report, batch, f"{INVALID} and was not released\n")
+
+    def _log(self, watch: Watch, report: StepReport, only: Collection[str], batch: Any) -> None:
         """The first of each kind with a dump, then the 2nd, 4th, 8th ... in one line."""
+        error, evidence = self._evidence(watch, report, only)
         kind = (evidence.invariant, evidence.pool)
         self._logged[kind] += 1
         seen = self._logged[kind]
         if seen == 1:
-            logger.error("sglang-triage: %s", self._failure(error, evidence, report))
+            logger.error("sglang-triage: %s", self._failure(error, evidence, report, batch))
         elif seen & (seen - 1) == 0:
-            logger.error("sglang-triage: %d steps with: %s", seen, evidence.headline())
+            told = self.reporter.with_request_ids(Dump(fault=evidence), batch).fault
+            logger.error("sglang-triage: %d steps with: %s", seen, told.headline())
 
     def _failure(
-        self, error: type[TrapError], evidence: Evidence, report: StepReport, before: str = ""
+        self,
+        error: type[TrapError],
+        evidence: Evidence,
+        report: StepReport,
+        batch: Any,
+        before: str = "",
     ) -> TrapError:
         """With the dump of the first launch that was wrong, as the ring has it."""
         dump = attempt(
@@ -226,7 +248,7 @@ class Steps:
             lambda: self._dumped(evidence, report),
             Dump(fault=evidence),
         )
-        return self.reporter.failure(error, dump, before)
+        return self.reporter.failure(error, dump, before, batch)
 
     def _dumped(self, evidence: Evidence, report: StepReport) -> Dump:
         first = evidence.facts.get("launch")

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
-from triage_kernels.validate.checks import far, memory, misuse, numeric, routing, rows, semantics
+from triage_kernels.validate.checks import (
+    far,
+    grids,
+    memory,
+    misuse,
+    numeric,
+    routing,
+    rows,
+    semantics,
+)
 from triage_kernels.validate.checks.subject import Finding, Subject
 
 Check: TypeAlias = Callable[[Subject], Iterator[Finding]]
@@ -31,6 +40,8 @@ ALL: dict[str, Check] = {
     "slot-bounds": memory.slot_bounds,
     "int32-overflow": far.int32_overflow,
     "far-positions": far.positions_to_2_31,
+    "rows-past-65535": grids.rows_past_65535,
     "refuses-misuse": misuse.refuses_misuse,
     "selection-contract": routing.selection_contract,
+    "illegal-ids": routing.illegal_ids,
 }

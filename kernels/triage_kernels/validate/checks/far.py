@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from triage_kernels.core.spec import Args, as_tuple, copy_args
+from triage_kernels.core.spec import Args, Outputs, as_tuple, copy_args
 from triage_kernels.validate.checks.subject import Finding, Subject, failed, passed, skipped
 from triage_kernels.validate.compare import against_exact, same_bits
 
@@ -86,7 +86,7 @@ def _far_rows(value: Tensor, rows: int) -> Tensor | None:
 
 def _memory_for(value: Tensor) -> str | None:
     """Why the far view does not fit, None where it does."""
-    need = (_BEFORE + 2 * STRIDE) * value.element_size()
+    need = (_BEFORE + 3 * STRIDE) * value.element_size()
     if value.device.type == "cuda":
         free, _ = torch.cuda.mem_get_info()
         return None if free > need + 2**30 else f"needs {need >> 30} GiB, {free >> 30} GiB free"
@@ -95,24 +95,60 @@ def _memory_for(value: Tensor) -> str | None:
 
 
 def int32_overflow(subject: Subject) -> Iterator[Finding]:
-    """Rows whose offset does not fit in 32 bits give the bits of packed rows."""
+    """Rows and cache slots whose offset does not fit in 32 bits give the bits of packed ones."""
     case = subject.cases[0]
     rows = 3
     packed: Args = subject.make(case, rows, seed=13)
     want = subject.run(packed)
     for name in subject.row_names(packed):
-        if packed[name].element_size() > 4 or subject.dtype == torch.float32:
-            yield skipped(name, "run in 16 bits: the offset counts elements, not bytes")
+        if reason := _not_far(subject, packed[name]):
+            yield skipped(name, reason)
             continue
-        reason = _memory_for(packed[name])
-        far = None if reason else _far_rows(packed[name], rows)
+        far = _far_rows(packed[name], rows)
         if far is None:
-            yield skipped(name, reason or "the address space for it could not be had")
+            yield skipped(name, "the address space for it could not be had")
             continue
-        used = copy_args({k: v for k, v in packed.items() if k != name})
-        got = as_tuple(subject.call(**{k: far if k == name else used[k] for k in packed}))
-        for (output, mine), other in zip(subject.named(got), want, strict=False):
-            difference = same_bits(mine, other)
-            make = failed if difference.count else passed
-            yield make(f"{case.name}, {output}, {name} strided 2^30", difference.describe())
+        got = _call_with(subject, packed, {name: far})
+        yield from _same(subject, f"{case.name}, {name} strided 2^30", got, want)
         del far, got
+    yield from _far_slots(subject, case.name, packed)
+
+
+def _far_slots(subject: Subject, case: str, packed: Args) -> Iterator[Finding]:
+    caches = {n: t for n, t in packed.items() if n in ("k_cache", "v_cache") and t is not None}
+    for name, cache in caches.items():
+        if reason := _not_far(subject, cache):
+            yield skipped(name, reason)
+            continue
+        slots = torch.tensor((0, 2, 3), device=subject.device)
+        short = {n: t[: len(slots) + 1].clone() for n, t in caches.items()}
+        want = subject.run({**packed, **short, "slots": slots})
+        far = _far_rows(short[name].flatten(1), len(slots) + 1)
+        if far is None:
+            yield skipped(name, "the address space for it could not be had")
+            continue
+        for dtype in (torch.int32, torch.int64):
+            far.copy_(short[name].flatten(1))
+            given = {**packed, **short, "slots": slots.to(dtype)}
+            got = _call_with(subject, given, {name: far.unflatten(1, cache.shape[1:])})
+            where = f"{case}, slots of {name} 2^30 apart, {str(dtype).removeprefix('torch.')}"
+            yield from _same(subject, where, got, want)
+        del far, got
+
+
+def _not_far(subject: Subject, value: Tensor) -> str | None:
+    if value.element_size() > 4 or subject.dtype == torch.float32:
+        return "run in 16 bits: the offset counts elements, not bytes"
+    return _memory_for(value)
+
+
+def _call_with(subject: Subject, args: Args, far: Args) -> Outputs:
+    used = copy_args({k: v for k, v in args.items() if k not in far})
+    return as_tuple(subject.call(**{k: far[k] if k in far else used[k] for k in args}))
+
+
+def _same(subject: Subject, where: str, got: Outputs, want: Outputs) -> Iterator[Finding]:
+    for (output, mine), other in zip(subject.named(got), want, strict=False):
+        difference = same_bits(mine, other)
+        make = failed if difference.count else passed
+        yield make(f"{where}, {output}", difference.describe())

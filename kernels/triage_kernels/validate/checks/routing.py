@@ -114,3 +114,27 @@ def selection_contract(subject: Subject) -> Iterator[Finding]:
             excess = float((error / allowed).max())
             make = passed if excess <= 1 else failed
             yield make(where, f"weights at {excess:.3g} of the bound", excess)
+
+
+def illegal_ids(subject: Subject) -> Iterator[Finding]:
+    """An id that is no expert gives a NaN weight, is handed on, and changes no other weight."""
+    for case in subject.cases:
+        args = subject.make(case, 4, seed=17)
+        if "topk_ids" not in args:
+            yield skipped(case.name, "takes no ids")
+            return
+        experts = args["per_expert_scale"].shape[0]
+        before = subject.run(args)[0]
+        args["topk_ids"] = args["topk_ids"].clone()
+        # Just outside: -1 is what padding leaves, E what marks an expert of another rank.
+        for row, illegal in enumerate((-1, experts, experts + 3)):
+            args["topk_ids"][row, -1] = illegal
+        weights, ids = subject.run(args)
+        told = weights[:3, -1]
+        make = passed if bool(told.isnan().all()) else failed
+        yield make(case.name, f"weights {told.tolist()} of ids -1, E and E + 3; allowed: NaN")
+        weights[:3, -1] = before[:3, -1]
+        for name, mine, other in (("weights", weights, before), ("ids", ids, args["topk_ids"])):
+            difference = same_bits(mine, other.to(mine.dtype))
+            make = failed if difference.count else passed
+            yield make(f"{case.name}, {name} beside illegal ids", difference.describe())

@@ -1,4 +1,7 @@
-"""Mistakes reported on public trackers of other kernels, planted in ours; each with its link."""
+"""Mistakes reported on public trackers of other kernels, planted in ours; each with its link.
+
+Those of the attention preamble are in `published_attention`.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from triage_kernels.validate.defects.mutant import Edit, Mutant
 _GITHUB = "https://github.com/"
 
 
-def _of(
+def published(
     name: str,
     op: str,
     module: str,
@@ -22,24 +25,16 @@ def _of(
 
 def _tail(name: str, link: str, what: str, *edits: Edit) -> Mutant:
     op = "gemma_rmsnorm_residual_scalar"
-    return _of(name, op, "rmsnorm_residual_scalar", link, what, *edits, cases=1)
-
-
-def _preamble(name: str, link: str, what: str, *edits: Edit, cases: int = 2) -> Mutant:
-    return _of(
-        name, "gemma_attention_preamble", "attention_preamble", link, what, *edits, cases=cases
-    )
+    return published(name, op, "rmsnorm_residual_scalar", link, what, *edits, cases=1)
 
 
 def _routing(name: str, link: str, what: str, *edits: Edit, dtype: str = "float16") -> Mutant:
-    return _of(name, "gemma4_fused_routing", "routing", link, what, *edits, dtype=dtype)
+    return published(name, "gemma4_fused_routing", "routing", link, what, *edits, dtype=dtype)
 
 
 _NAN_KEY = "(0x7FFFFFFF >> SHIFT)"
 _NEXT_BEST = "packed = tl.where(packed == best, lowest, packed)"
 _STORE_IDS = "tl.store(ids_ptr + at, ids.to(tl.int32), mask=kept)"
-_POSITION = "tl.load(pos_ptr + tokens, mask=tokens < TOKENS, other=0).to(tl.int64)"
-_KEPT = "    kept = live & (slot >= 0) & (slot < SLOTS)\n    k_at"
 _ROWS = "rows, masks = nth_tile(number, cols, M, N, ROWS)"
 
 PUBLISHED: tuple[Mutant, ...] = (
@@ -61,7 +56,7 @@ PUBLISHED: tuple[Mutant, ...] = (
         "a strided weight read as packed",
         ("    check_vectors(x, weight=weight)\n", "    assert weight.shape == x.shape[1:]\n"),
     ),
-    _of(
+    published(
         "rows-assumed-packed",
         "gemma_dual_rmsnorm_residual_scalar",
         "dual_rmsnorm",
@@ -69,7 +64,7 @@ PUBLISHED: tuple[Mutant, ...] = (
         "the second branch read with its width for its row stride",
         ("strides = (stride_x1, stride_x2, stride_r)", "strides = (stride_x1, N, stride_r)"),
     ),
-    _of(
+    published(
         "dual-offsets-32-bit",
         "gemma_dual_rmsnorm_residual_scalar",
         "dual_rmsnorm",
@@ -77,7 +72,7 @@ PUBLISHED: tuple[Mutant, ...] = (
         "row offsets in 32 bits",
         (_ROWS, _ROWS + "\n    rows = rows.to(tl.int32)"),
     ),
-    _of(
+    published(
         "qkv-offsets-32-bit",
         "gemma_qkv_rmsnorm",
         "qkv_rmsnorm",
@@ -86,7 +81,7 @@ PUBLISHED: tuple[Mutant, ...] = (
         ("at = tokens * stride + heads", "at = tokens.to(tl.int32) * stride + heads"),
         cases=1,
     ),
-    _of(
+    published(
         "norm-rounded-before-weight",
         "gemma_rmsnorm_add",
         "rmsnorm_add",
@@ -98,7 +93,7 @@ PUBLISHED: tuple[Mutant, ...] = (
         ),
         cases=1,
     ),
-    _of(
+    published(
         "weight-cast-to-rows",
         "gemma_rmsnorm_add",
         "rmsnorm_add",
@@ -107,7 +102,7 @@ PUBLISHED: tuple[Mutant, ...] = (
         ("    work = aligned(out)\n", "    weight = weight.to(x.dtype)\n    work = aligned(out)\n"),
         cases=1,
     ),
-    _of(
+    published(
         "truncated-not-rounded",
         "gemma_rmsnorm_add",
         "rmsnorm_add",
@@ -120,7 +115,7 @@ PUBLISHED: tuple[Mutant, ...] = (
         ),
         cases=1,
     ),
-    _of(
+    published(
         "second-norm-reads-fp32",
         "gemma_layer_tail_next_norm",
         "layer_tail",
@@ -129,7 +124,7 @@ PUBLISHED: tuple[Mutant, ...] = (
         ("through(h, h_ptr, ROUNDED)", "h"),
         cases=1,
     ),
-    _of(
+    published(
         "residual-rounded-late",
         "gemma_moe_layer_tail_next_norm",
         "layer_tail_moe",
@@ -141,7 +136,7 @@ PUBLISHED: tuple[Mutant, ...] = (
         ),
         cases=1,
     ),
-    _of(
+    published(
         "cast-flag-dropped-with-residual",
         "gemma_post_attn_triple_rmsnorm",
         "post_attn_triple",
@@ -150,7 +145,7 @@ PUBLISHED: tuple[Mutant, ...] = (
         ("through(t, t_ptr, MOE_ROUNDED)", "through(t, t_ptr, False)"),
         cases=3,
     ),
-    _of(
+    published(
         "gelu-tail-zero",
         "gemma_gelu_tanh_mul",
         "gelu_tanh_mul",
@@ -163,7 +158,7 @@ PUBLISHED: tuple[Mutant, ...] = (
         cases=1,
         dtype="float32",
     ),
-    _of(
+    published(
         "shared-value-is-the-key",
         "gemma_qkv_rmsnorm_shared_kv",
         "qkv_rmsnorm_shared_kv",
@@ -171,73 +166,6 @@ PUBLISHED: tuple[Mutant, ...] = (
         "the key cache taken for the value cache",
         ("tl.store(v_ptr + at, v.to(", "tl.store(v_ptr + at, k.to("),
         cases=1,
-    ),
-    _preamble(
-        "weight-after-rounding",
-        "vllm-project/vllm/pull/53115",
-        "the norm rounded before its weight is applied",
-        (
-            "kl = through(low * wl, x_ptr, ROUNDED)",
-            "kl = through(through(low, x_ptr, True) * wl, x_ptr, ROUNDED)",
-        ),
-        (
-            "kh = through(high * wh, x_ptr, ROUNDED)",
-            "kh = through(through(high, x_ptr, True) * wh, x_ptr, ROUNDED)",
-        ),
-    ),
-    _preamble(
-        "rotary-dim-not-passed",
-        "vllm-project/vllm/pull/43676",
-        "every angle of the head turns, the table is read past its end",
-        ("(tokens < TOKENS) & (cols < ANGLES)", "(tokens < TOKENS) & (cols < 2 * HALF)"),
-        cases=4,
-    ),
-    _preamble(
-        "padding-slot-wraps",
-        "vllm-project/vllm/issues/43810",
-        "slot -1 of a padding row taken as the last slot",
-        (
-            _KEPT,
-            "    slot = tl.where(slot < 0, slot + SLOTS, slot)\n" + _KEPT,
-        ),
-    ),
-    _preamble(
-        "reserved-slot-skipped",
-        "sgl-project/sglang/pull/32477",
-        "slot 0 never written",
-        (_KEPT, _KEPT.replace("slot >= 0", "slot > 0")),
-    ),
-    _preamble(
-        "heads-after-the-first",
-        "vllm-project/vllm/issues/51049",
-        "only the first head of a program is stored",
-        (_KEPT, _KEPT.replace("live &", "live & (heads % TILE[1] == 0) &")),
-        cases=4,
-    ),
-    _preamble(
-        "key-written-back",
-        "sgl-project/sglang/pull/19636",
-        "the rotated key also written to the projection it came from",
-        (
-            "    _store_halves(k_cache_ptr, k_at, low, high, kept, HALF)",
-            "    _store_halves(k_cache_ptr, k_at, low, high, kept, HALF)\n"
-            "    _store_halves(k_ptr, at, low, high, live, HALF)",
-        ),
-    ),
-    _preamble(
-        "positions-in-half-precision",
-        "vllm-project/vllm-ascend/pull/5260",
-        "positions pass through a 16-bit float",
-        (_POSITION, _POSITION.replace(".to(tl.int64)", ".to(tl.float16).to(tl.int64)")),
-    ),
-    _preamble(
-        "position-rows-dropped",
-        "sgl-project/sglang/pull/35744",
-        "every token takes the position of the first of its program",
-        (
-            "tl.load(pos_ptr + tokens, mask=tokens < TOKENS",
-            "tl.load(pos_ptr + tokens * 0, mask=tokens < TOKENS",
-        ),
     ),
     _routing(
         "nan-chosen-again",
@@ -273,7 +201,92 @@ PUBLISHED: tuple[Mutant, ...] = (
             "packed = tl.where(experts < E // 32 * 32, packed",
         ),
     ),
-    _of(
+    published(
+        "variance-in-row-dtype",
+        "gemma_rmsnorm_add",
+        "rmsnorm_add",
+        "sgl-project/sglang/pull/27540",
+        "squares summed in the dtype of the rows",
+        (
+            "inv = inv_rms(x, N, EPS)",
+            "s = tl.sum((x[0] * x[0]).to(x_ptr.dtype.element_ty), axis=1)\n"
+            "    for i in tl.static_range(1, len(x)):\n"
+            "        s += tl.sum((x[i] * x[i]).to(x_ptr.dtype.element_ty), axis=1)\n"
+            "    inv = tl.rsqrt(s.to(tl.float32) * (1.0 / N) + EPS)[:, None]",
+        ),
+        cases=1,
+    ),
+    published(
+        "rows-past-65535-dropped",
+        "gemma_rmsnorm_add",
+        "rmsnorm_add",
+        "flashinfer-ai/flashinfer/issues/3125",
+        "more rows than a grid takes are not launched, and nobody says so",
+        (
+            "    work = aligned(out)\n",
+            "    work = aligned(out)\n    if x.shape[0] > 65535:\n        return out\n",
+        ),
+        cases=1,
+    ),
+    published(
+        "right-at-some-widths",
+        "gemma_rmsnorm_residual_scalar",
+        "rmsnorm_residual_scalar",
+        "vllm-project/vllm/pull/44692",
+        "the mean right for rows of up to four pieces alone",
+        ("inv = inv_rms(x, N, EPS)", "inv = inv_rms(x if len(x) < 5 else x[:4], N, EPS)"),
+        cases=2,
+    ),
+    published(
+        "autotuned-in-place",
+        "gemma_qkv_rmsnorm",
+        "qkv_rmsnorm",
+        "triton-lang/triton/issues/6547",
+        "the first call of a shape runs twice on what it overwrites",
+        (
+            "    m = q.shape[0]\n    plan = head_plan(head_dim, q.dtype)\n    kv_heads",
+            "    m = q.shape[0]\n"
+            "    if (head_dim, m) not in _TUNED:\n"
+            "        _TUNED.add((head_dim, m))\n"
+            "        gemma_qkv_rmsnorm(\n"
+            "            q, k, v, q_weight, k_weight, num_q_heads, num_kv_heads, head_dim, eps\n"
+            "        )\n"
+            "    plan = head_plan(head_dim, q.dtype)\n    kv_heads",
+        ),
+        ("def heads_exact(", "_TUNED: set[tuple[int, int]] = set()\n\n\ndef heads_exact("),
+        cases=1,
+    ),
+    published(
+        "tanh-overflows",
+        "gemma_gelu_tanh_mul",
+        "gelu_tanh_mul",
+        "intel/llm-scaler/pull/484",
+        "tanh from an exponential that overflows: NaN for large gates",
+        (
+            "    z = tl.exp(-tl.abs(t))\n    return g * tl.where(t < 0, z, 1.0) / (1.0 + z)",
+            "    z = tl.exp(t)\n    return 0.5 * g * (1.0 + (z - 1.0) / (z + 1.0))",
+        ),
+        cases=1,
+    ),
+    _routing(
+        "router-rows-as-packed",
+        "vllm-project/vllm/pull/57823",
+        "padded rows of logits read as packed",
+        ("logits_ptr + rows * stride + experts", "logits_ptr + rows * E + experts"),
+    ),
+    published(
+        "minus-one-id-wraps",
+        "gemma_routing_post_topk",
+        "routing_post_topk",
+        "vllm-project/vllm/pull/46408",
+        "id -1 taken for the last expert",
+        (
+            "    legal = (ids >= 0) & (ids < E)",
+            "    ids = tl.where(ids < 0, ids + E, ids)\n    legal = (ids >= 0) & (ids < E)",
+        ),
+        cases=1,
+    ),
+    published(
         "post-topk-ids-as-packed",
         "gemma_routing_post_topk",
         "routing_post_topk",

@@ -72,6 +72,13 @@ JOBS = (
         defects={STALE: True},
     ),
     Job(
+        "inject",
+        "default mode, an error at each call of ours: answers as without us, each told once",
+        ("plain", "plain_injected"),
+        env=DEFAULT,
+        observers=("injector",),
+    ),
+    Job(
         "silent",
         "the defect's silent form, no sglang-triage: wrong pages, all of them mapped",
         ("plain",),

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from triage.dump.known_errors import WRONG_ADDRESS
-from triage.lab.server import address_map, defects, drafts, load, oracle, server_log
+from triage.lab.server import address_map, defects, drafts, inject, load, oracle, server_log
 from triage.lab.server.flags import CHUNKED_PREFILL
 from triage.lab.server.process import Server
 from triage.lab.server.result import explained
@@ -53,8 +53,8 @@ class Job:
     """One server and what is played on it, in order.
 
     env: the variables of sglang-triage. defects: name -> from the start (else at `provoke`).
-    observers: "oracle", "drafts", "address-map". parts: names of Rig's methods, `:` before an
-    argument. least_s: do not start it with less left.
+    observers: "oracle", "drafts", "address-map", "injector". parts: names of Rig's methods,
+    `:` before an argument. least_s: do not start it with less left.
     """
 
     name: str
@@ -182,10 +182,11 @@ class Rig:
         for name, from_start in self.job.defects.items():
             control = None if from_start else self.control
             made.append(defects.plugin(name, folder, control=control))
-        writers = {
+        writers: dict[str, tuple[Callable[[Path, Path], Path], Path]] = {
             "oracle": (oracle.plugin, self.oracle_path),
             "drafts": (drafts.plugin, self.drafts_path),
             "address-map": (address_map.plugin, self.map_path),
+            "injector": (partial(inject.plugin, control=self.control), self.injected_path),
         }
         for name in self.job.observers:
             write, out = writers[name]
@@ -203,6 +204,10 @@ class Rig:
     @property
     def map_path(self) -> Path:
         return self.folder / "address_map.json"
+
+    @property
+    def injected_path(self) -> Path:
+        return self.folder / "injected.jsonl"
 
     # -- parts -------------------------------------------------------------------------
 
@@ -240,6 +245,17 @@ class Rig:
         """The same load after the defect has begun, with nobody to stop it."""
         self.control.touch()
         return self.plain()
+
+    def plain_injected(self) -> Outcome:
+        """The same load while an error is raised at each call that a hook of ours makes."""
+        self.control.touch()
+        held, why, figures = self.plain()
+        seen = figures["injected"] = inject.read(self.injected_path)
+        if not seen["errors"]:
+            return False, f"no error was raised; {why}", figures
+        if seen["else"]:
+            return False, f"not told once: {', '.join(seen['else'])}; {why}", figures
+        return held, why, figures
 
     def mixed(self, requests: str = "500") -> Outcome:
         """Aborts, shared prefixes, edges: nobody may raise an alarm, and every request is answered.

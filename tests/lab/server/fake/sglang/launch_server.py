@@ -14,6 +14,9 @@ behaves; several words may be given:
     unarmed    does not say that launches are watched
     slow       answers take two seconds
     paced      answers take a fifth of a second
+    untold     of the errors of the lab's injector one in three is not told
+
+With the plugin of the lab's injector each request notes one error, once it is asked to.
 """
 
 import json
@@ -48,6 +51,8 @@ MEMORY = "RuntimeError: Not enough memory. Please try to increase --mem-fraction
 ILLEGAL = "torch.AcceleratorError: CUDA error: an illegal memory access was encountered"
 STALE = "triage.errors.StaleSWAState: ids of the full pool in an SWA layer"
 
+INJECTOR = next((Path(path) for path in sys.path if path.endswith("plugins/injector")), None)
+
 asked = 0
 lock = threading.Lock()
 
@@ -71,6 +76,11 @@ class Handler(BaseHTTPRequestHandler):
         with lock:
             asked += 1
             number = asked
+        if INJECTOR is not None and (INJECTOR.parents[1] / "control").exists():
+            told = int("untold" not in SAYS or number % 3 != 0)
+            line = {"kind": "injected", "function": f"hook {number}", "told": told, "off": []}
+            with lock, (INJECTOR.parents[1] / "injected.jsonl").open("a") as file:
+                file.write(json.dumps(line) + "\n")
         if number == 4 and "faults" in SAYS:
             end(ILLEGAL)
         if number == 4 and "traps" in SAYS:

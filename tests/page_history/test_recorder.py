@@ -1,0 +1,165 @@
+"""Whose hand, without SGLang: who called, and what is kept of a page."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from triage.device.syncs import count_syncs
+from triage.errors import BrokenLifecycle
+from triage.evidence import Evidence, PageEvent, PageHistory
+from triage.sglang.allocator import call_sites, page_recorder
+from triage.sglang.allocator.call_sites import Caller, CallSites
+from triage.sglang.allocator.page_recorder import (
+    ALLOCATED,
+    FREED,
+    PENDING,
+    PageRecorder,
+)
+
+PAGE = 16
+
+
+def recorder(num_pages: int = 40, page_size: int = PAGE) -> tuple[PageRecorder, CallSites]:
+    sites = CallSites()
+    return PageRecorder(num_pages, page_size, "cpu", sites), sites
+
+
+def slots(*pages: int) -> torch.Tensor:
+    return torch.cat([torch.arange(page * PAGE, page * PAGE + PAGE) for page in pages])
+
+
+def events(made: PageRecorder, page: int) -> list[tuple[str, int, str]]:
+    (known,) = made.of("full", [page])
+    return [(each.kind, each.step, each.request) for each in known.events]
+
+
+def alloc_for_decode(batch, sites: CallSites) -> Caller:
+    return sites.caller()
+
+
+def cache_finished_req(req, sites: CallSites) -> Caller:
+    return sites.caller()
+
+
+NOBODY = Caller(0, None, None)
+
+
+def test_a_caller_is_told_by_file_line_and_function_and_kept_once():
+    sites = CallSites()
+    made = [alloc_for_decode(None, sites) for _ in range(2)]
+    assert made[0].site == made[1].site
+    innermost, above, *_ = sites.frames(made[0].site)
+    assert innermost.startswith("test_recorder.py:") and innermost.endswith(" alloc_for_decode")
+    assert " test_a_caller_is_told_by_file_line_and_function_and_kept_once" in above
+    # AND two places in one function are two callers
+    assert alloc_for_decode(None, sites).site != made[0].site
+
+
+def test_chains_beyond_the_table_are_one_and_say_so(monkeypatch):
+    monkeypatch.setattr(call_sites, "MOST", 2)
+    sites = CallSites()
+    first = alloc_for_decode(None, sites).site
+    further = [alloc_for_decode(None, sites).site, cache_finished_req(None, sites).site]
+    assert first == 1 and further == [2, 2]
+    assert sites.frames(2) == ("more chains of calls than are kept",)
+
+
+def test_a_page_has_its_newest_event_of_each_kind_whatever_its_age():
+    made, _ = recorder()
+    made.note(ALLOCATED, slots(3, 4), 1, NOBODY)
+    made.note(FREED, slots(3), 2, NOBODY)
+    # WHEN so much happens to other pages that no event of page 3 is kept whole
+    for step in range(3, 3 + 3 * PENDING):
+        made.note(ALLOCATED, slots(7, 8, 9), step, NOBODY)
+    # THEN what is kept of it is still there, newest first
+    assert events(made, 3) == [("freed", 2, ""), ("allocated", 1, "")]
+    assert events(made, 4) == [("allocated", 1, "")]
+    assert events(made, 5) == []
+    # AND the memory is bounded
+    whole = page_recorder.AT_LEAST * 3 * PAGE * 4
+    assert made.bytes_held <= 40 * made.num_pages + whole
+
+
+def test_the_request_is_the_row_that_the_slot_was_for():
+    made, sites = recorder()
+    requests = [SimpleNamespace(rid=name) for name in ("a", "b", "c")]
+    # GIVEN a decode step, a slot a request, and a prefill of 32 and 16 tokens
+    decode = alloc_for_decode(SimpleNamespace(reqs=requests), sites)
+    made.note(ALLOCATED, torch.tensor([48, 64, 80]), 1, decode)
+    prefill = SimpleNamespace(reqs=requests[:2], extend_lens=[32, 16])
+    made.note(ALLOCATED, slots(10, 11, 12), 2, alloc_for_decode(prefill, sites))
+    assert [events(made, page)[0][2] for page in (3, 4, 5)] == ["a", "b", "c"]
+    assert [events(made, page)[0][2] for page in (10, 11, 12)] == ["a", "a", "b"]
+    # AND where the lengths do not say whose a slot is, nobody is named
+    unknown = SimpleNamespace(reqs=requests[:2], extend_lens=[5, 5])
+    made.note(ALLOCATED, slots(20), 3, alloc_for_decode(unknown, sites))
+    assert events(made, 20) == [("allocated", 3, "")]
+    # AND a free knows its request from its caller
+    made.note(FREED, slots(20), 4, cache_finished_req(requests[1], sites))
+    assert events(made, 20)[0] == ("freed", 4, "b")
+
+
+def test_going_on_in_a_page_is_one_allocation_and_two_callers_are_two():
+    made, sites = recorder()
+    requests = SimpleNamespace(reqs=[SimpleNamespace(rid="a")])
+    for step in range(1, 4):
+        made.note(ALLOCATED, torch.tensor([48 + step]), step, alloc_for_decode(requests, sites))
+    other = cache_finished_req(SimpleNamespace(rid="z"), sites)
+    made.note(ALLOCATED, torch.tensor([60]), 9, other)
+    assert events(made, 3) == [("allocated", 9, "z"), ("allocated", 1, "a")]
+
+
+def test_a_view_that_changes_later_and_ids_outside_the_pool_do_no_harm():
+    made, _ = recorder()
+    table = slots(5)
+    made.note(FREED, table, 1, NOBODY)
+    table.fill_(6 * PAGE)
+    made.note(FREED, torch.tensor([-1, 10**6, -(10**6), 0]), 2, NOBODY)
+    assert events(made, 5) == [("freed", 1, "")]
+    assert events(made, 6) == []
+    assert made.of("full", [0, 40, 10**6]) == ()
+
+
+def test_an_event_waits_for_nothing_also_when_the_marks_are_written():
+    made, _ = recorder()
+    given = slots(1, 2)
+    with count_syncs(forbid=True) as counts:
+        for step in range(2 * PENDING):
+            made.note(ALLOCATED, given, step, NOBODY)
+    assert counts.total_host_reads == 0
+    # one launch an event, and a few for each `PENDING` of them
+    assert sum(counts.launches.values()) < 2 * PENDING * 1.5
+
+
+@pytest.mark.parametrize("page_size", [1, 16, 64])
+def test_the_page_of_a_slot_follows_the_page_size(page_size):
+    made, _ = recorder(page_size=page_size)
+    made.note(
+        ALLOCATED, torch.tensor([7 * page_size + page_size - 1], dtype=torch.int32), 1, NOBODY
+    )
+    assert events(made, 7) == [("allocated", 1, "")]
+
+
+def test_a_step_with_more_events_than_the_mark_can_number_keeps_their_order(monkeypatch):
+    monkeypatch.setattr(page_recorder, "_INDEX_BITS", 2)
+    made, _ = recorder()
+    for _ in range(10):
+        made.note(ALLOCATED, slots(3), 1, NOBODY)
+    made.note(FREED, slots(3), 2, NOBODY)
+    assert events(made, 3)[0] == ("freed", 2, "")
+
+
+def test_an_error_says_it_behind_what_was_wrong_and_nothing_where_it_is_not_recorded():
+    event = PageEvent("freed", 21, ("mem_cache/common.py:103 free_swa",), "#0123456789ab")
+    known = PageHistory("full", 1, (event,))
+    evidence = Evidence("I6", "page 1 was freed twice", "free", pages=(known,))
+    said = str(BrokenLifecycle(evidence, "dump: x"))
+    assert said.splitlines()[1:] == [
+        "  page 1 of the full pool:",
+        "    freed in step 21 for request #0123456789ab by mem_cache/common.py:103 free_swa",
+        "dump: x",
+    ]
+    assert str(BrokenLifecycle(Evidence("I6", "x", "free"), "note")) == "I6: x (free)\nnote"

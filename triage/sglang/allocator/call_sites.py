@@ -1,0 +1,129 @@
+"""Who called: SGLang's own frames above a hook, each distinct chain kept once.
+
+The failure: evidence names a page, and nobody knows which of twenty callers of the
+allocator gave it out. The rule: a chain of frames is a small number; what it says is
+looked up when an error is made.
+
+Cost: 2 to 3 us a call; no sync, legal under capture. Memory: one entry for each chain
+of calls that ever occurred, `MOST` at most.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any
+
+FRAMES = 6
+MOST = (1 << 15) - 1
+"""Numbers of chains; the last one stands for all that came when the table was full."""
+
+_DEEPEST = 60  # frames that are looked at
+_PACKAGE = str(Path(__file__).resolve().parents[2]) + os.sep
+_LAB = _PACKAGE + "lab" + os.sep
+_AUDIT = _LAB + "audit.py"  # stands around the allocator as the hooks do
+_NOBODYS = (f"{os.sep}sglang{os.sep}srt{os.sep}plugins{os.sep}", f"{os.sep}torch{os.sep}", "<")
+
+# What a caller of the allocator calls the requests that it acts for.
+_NAMES = {"req": 1, "batch": 2, "schedule_batch": 2}
+
+Chain = tuple[Any, ...]  # code, instruction, code, instruction, ... innermost first
+
+
+class Caller:
+    """One look up the stack. `requests`: what the nearest frame that knows acts for, or None."""
+
+    __slots__ = ("batch", "request", "site")
+
+    def __init__(self, site: int, request: Any, batch: Any) -> None:
+        self.site = site
+        self.request = request
+        self.batch = batch
+
+
+class CallSites:
+    """The chains of a process. Number 0 is nobody's: nothing was recorded."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[Chain, int] = {}
+        self._chains: list[Chain] = [()]
+        self._kinds: dict[CodeType, tuple[bool, str, int]] = {}
+
+    def caller(self) -> Caller:
+        """Who called the function that asks, and for which requests if a frame says so."""
+        kinds = self._kinds
+        chain: list[Any] = []
+        request = batch = None
+        frame: FrameType | None = sys._getframe(1)
+        for _ in range(_DEEPEST):
+            if frame is None or len(chain) == 2 * FRAMES:
+                break
+            code = frame.f_code
+            kind = kinds.get(code)
+            if kind is None:
+                kind = kinds[code] = _kind_of(code)
+            theirs, name, number = kind
+            if theirs:
+                chain += (code, frame.f_lasti)
+                if name and request is None and batch is None:
+                    known = frame.f_locals.get(name)
+                    if number == 1:
+                        request = known
+                    else:
+                        batch = known
+            frame = frame.f_back
+        return Caller(self._number(tuple(chain)), request, batch)
+
+    def frames(self, number: int) -> tuple[str, ...]:
+        """`mem_cache/common.py:321 alloc_for_decode`, innermost first; empty if not recorded."""
+        if number >= MOST:
+            return ("more chains of calls than are kept",)
+        if not 0 <= number < len(self._chains):
+            return ()
+        chain = self._chains[number]
+        return tuple(
+            f"{_short(code.co_filename)}:{_line(code, at)} {code.co_qualname}"
+            for code, at in zip(chain[::2], chain[1::2], strict=True)
+        )
+
+    def _number(self, chain: Chain) -> int:
+        number = self._numbers.get(chain)
+        if number is None:
+            if len(self._chains) >= MOST:
+                return MOST
+            number = self._numbers[chain] = len(self._chains)
+            self._chains.append(chain)
+        return number
+
+
+def _kind_of(code: CodeType) -> tuple[bool, str, int]:
+    """Is it a frame to tell of, and which argument of it names the requests (1 one, 2 many)?"""
+    name = code.co_filename
+    ours = name.startswith(_PACKAGE) and (not name.startswith(_LAB) or name == _AUDIT)
+    if ours or any(part in name for part in _NOBODYS):
+        return False, "", 0
+    arguments = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    known = next((each for each in _NAMES if each in arguments), "")
+    if not known and arguments[:1] == ("self",) and code.co_qualname.startswith("ScheduleBatch."):
+        known = "self"
+    return True, known, _NAMES.get(known, 2)
+
+
+def _short(path: str) -> str:
+    """Below SGLang's `srt`, else below the package, else the file's name: no path of a machine."""
+    for mark in (f"{os.sep}sglang{os.sep}srt{os.sep}", _PACKAGE):
+        _, found, below = path.rpartition(mark)
+        if found:
+            return below
+    return Path(path).name
+
+
+def _line(code: CodeType, instruction: int) -> int:
+    lines: Callable[[], Any] = code.co_lines
+    for start, stop, line in lines():
+        if start <= instruction < stop and line is not None:
+            return int(line)
+    return code.co_firstlineno
