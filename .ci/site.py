@@ -65,7 +65,6 @@ def command_pages() -> dict[str, str]:
                 f"    :module: {module}",
                 f"    :command: {attribute}",
                 f"    :prog_name: triage {name}",
-                "    :style: table",
                 "",
             ]
         )

@@ -30,7 +30,7 @@ LIMIT_S = {False: 180, True: 600}
 """Seconds a block may take, quick or slow: ten times what it takes on an idle machine."""
 COMMENT = re.compile(r"<!-- (?P<word>not run|slow|exits with):? ?(?P<rest>.*) -->")
 FENCE = re.compile(r"^```(?P<language>\w*)")
-COMMAND = re.compile(r"^(\$ |    )?([A-Z_]+=\S+ )*(triage|make|python3?|pip|git|export|cd) ")
+COMMAND = re.compile(r"^(\$ |    )?([A-Z_]+=\S+ )*(triage|make|python3?|pip|git|export|cd|eval) ")
 NEEDED = ("dumps", "docs", "repros", "triage", "kernels")
 
 

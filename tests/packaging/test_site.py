@@ -52,10 +52,10 @@ def commands(command: click.Command, name: str) -> Iterator[tuple[str, click.Com
 def test_each_command_has_a_page_with_every_option_that_it_takes(site):
     context = click.Context(main)
     for name in main.list_commands(context):
-        page = html.unescape((site / f"commands/{name}.html").read_text())
-        text = " ".join(re.sub(r"<[^>]+>", "", page).split())
+        page = re.sub(r"<[^>]+>", "", (site / f"commands/{name}.html").read_text())
+        text = " ".join(html.unescape(page).split())
         for words, command in commands(main.get_command(context, name), f"triage {name}"):
-            assert f"Usage: {words} " in text, words
+            assert f"Usage: {words} " in text and "Sentinel" not in text, words
             visible = [p for p in command.params if isinstance(p, click.Option) and not p.hidden]
             options = [opt for param in visible for opt in param.opts]
             assert [opt for opt in options if opt not in text] == [], words
