@@ -38,6 +38,7 @@ VERSIONS = {
     "pools": 1,
     "quality": 1,
     "replay": 1,
+    "report": 1,
     "resolve": 1,
     "run": 1,
     "show": 1,

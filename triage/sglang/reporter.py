@@ -47,6 +47,7 @@ class Reporter(Verdicts):
 
     Attributes:
         armed: False makes every hook go straight on.
+        serving: has the scheduler's loop begun? From then on nothing of ours ends the process.
         enabled: the invariants that are asked for.
         reads_device: does any check wait for the device? Only where raising before the
             launch was asked for.
@@ -65,6 +66,7 @@ class Reporter(Verdicts):
         self.mode = mode
         self.shells = Shells()
         self.armed = True
+        self.serving = False
         # The verdicts of the device come with the steps, so launches, steps and what is watched
         # of the writes end together; `disarm` is set by whoever owns the switch.
         self.disarm: Callable[[], None] = lambda: None

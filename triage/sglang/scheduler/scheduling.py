@@ -142,6 +142,7 @@ return original(PASSED)
     def run_batch(self, original: Any, scheduler: Any, *args: Any, **kwargs: Any) -> Any:
         if not self.hot.armed:
             return original(scheduler, *args, **kwargs)
+        self.reporter.serving = True  # a scheduler may have a loop of its own
         self.reporter.holders.note(scheduler)
         step = self.steps.begin()
         result = original(scheduler, *args, **kwargs)
@@ -174,6 +175,7 @@ return original(PASSED)
     def run_event_loop(self, original: Any, scheduler: Any, *args: Any, **kwargs: Any) -> Any:
         if not self.reporter.armed:
             return original(scheduler, *args, **kwargs)
+        self.reporter.serving = True
         self.reporter.holders.note(scheduler)
         self.say_what_is_uncovered(scheduler)
         with self.metrics.published(scheduler):

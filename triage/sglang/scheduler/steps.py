@@ -146,8 +146,14 @@ class Steps:
             self._judge(watch, report, batch if report.step == step else None)
 
     def _lose_device(self, error: RuntimeError) -> None:
-        """A CUDA error is SGLang's to report: it meets the same one at its own next call."""
+        """A CUDA error is SGLang's to report: it meets the same one at its own next call.
+
+        Any other RuntimeError is raised again: it is ours.
+        """
+        if "CUDA" not in str(error):
+            raise error
         self._device_lost = True
+        self.reporter.shells.failures["device checker"] = "the device is lost"
         logger.error("sglang-triage: the device is lost, checks end here: %s", error)
 
     def _absorb_warm_up(self) -> None:
