@@ -68,6 +68,7 @@ COMMANDS = {
         "triage.commands.fusions:fusions", "Rank what a compiler fused, and port it."
     ),
     "doctor": Command("triage.commands.doctor:doctor", "Check this machine and its SGLang."),
+    "run": Command("triage.commands.run:run", "Run a command with the traps armed."),
     "snap": Command("triage.commands.snap:snap", "Take a dump of a running server."),
     "fixes": Command("triage.commands.fixes:fixes", "List the fixes and whether they are needed."),
     "verify": Command("triage.commands.verify:verify", "Show that a fix removes a failure."),

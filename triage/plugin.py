@@ -30,7 +30,7 @@ logger = logging.getLogger("triage")
 def register() -> None:
     """Bind what the environment asks for. Raises SystemExit if that cannot be done."""
     from triage.config import from_environment, warnings
-    from triage.errors import ConfigError, InstallError
+    from triage.errors import ConfigError, InstallError, log_own_error, type_and_place
 
     for sentence in warnings():
         logger.warning("sglang-triage: %s", sentence)
@@ -53,6 +53,10 @@ def register() -> None:
         logger.error("sglang-triage is NOT active: %s", error)
         if config.strict:
             raise SystemExit(f"sglang-triage: {error}") from error
+    except Exception as error:  # nothing is served yet; SGLang would swallow it
+        log_own_error("sglang-triage is NOT active: %s", type_and_place(error), error=error)
+        if config.strict:
+            raise SystemExit(f"sglang-triage: {type_and_place(error)}") from error
 
 
 def launches_only() -> bool:

@@ -51,6 +51,7 @@ CALLS = {
     "fusions --html": (["fusions", "CAPTURE", "--html", "OUT.html"], 3),
     "fusions port": (["fusions", "port", "norm-add-norm", "--into", "OUT.py"], 0),
     "doctor": (["doctor"], 3),
+    "run": (["run", "--dir", "OUT", "--", "sh", "-c", "exit 0"], 0),
     "snap": (["snap", "1"], 2),
     "fixes": (["fixes"], 3),
     "verify": (["verify", "state-swap"], 3),

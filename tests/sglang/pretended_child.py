@@ -64,7 +64,7 @@ def listen() -> None:
 
     def listening(hooks: Any, patches: Patches, verified: Any) -> None:
         patches.patches = tuple(patch(each) for each in patches.patches)
-        register([hook(each) for each in hooks], patches, verified)
+        register([hook(each) for each in hooks], patches, verified, print)
 
     install.register = listening
 

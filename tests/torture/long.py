@@ -4,8 +4,9 @@
                                  [--out DIRECTORY] [--report]
 
 Each part is a process of its own and leaves a JSON file in DIRECTORY; --report only prints the
-table of what is there. Without a number a part has its full size; 0 leaves it out. The page of
-results is made of the files under `docs/results/logs/torture` (`triage/bench/results.py`).
+table of what is there. Without a number a part has its full size; 0 leaves it out. What is in
+DIRECTORY already is not done again: fuzzing goes on from its tally. The page of results is made
+of the files under `docs/results/logs/torture` (`triage/bench/results.py`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from typing import Any
 from tests.torture import kills, secrets
 
 MODES = ("raise", "contain", "log")
+DEFECT = "stale-swa-state"
+GUIDED = 0.3
+"""The share of inputs that coverage guides, which takes twice the time of the others."""
 
 
 def main() -> None:
@@ -43,8 +47,9 @@ def run(wish: argparse.Namespace) -> None:
         if inputs:
             module = "tests.torture.fuzz_child"
             target = wish.out / f"{name}.json"
-            subprocess.run([sys.executable, "-m", module, name, str(inputs), str(target)])
-    if wish.kills:
+            command = [sys.executable, "-m", module, name, str(inputs), str(target)]
+            subprocess.run([*command, "--guided", str(round(GUIDED * inputs))])
+    if wish.kills and not (wish.out / "kills.json").exists():
         with tempfile.TemporaryDirectory() as scratch:
             found = {
                 "at random": kills.kill_at_random(Path(scratch) / "random", wish.kills),
@@ -54,15 +59,27 @@ def run(wish: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         command = [sys.executable, "-m", "tests.torture.secrets_child", scratch]
         done = subprocess.run(command, capture_output=True)
+        if done.returncode:
+            raise SystemExit(done.stderr.decode())
         held = secrets.found_under(Path(scratch)) + secrets.found_in(done.stderr)
         files = len(list(Path(scratch).iterdir()))
     (wish.out / "secrets.json").write_text(
         json.dumps({"planted": secrets.COUNT, "files": files, "found": held})
     )
-    for mode in MODES if wish.every else ():
-        command = [sys.executable, "-m", "tests.torture.inject_child", mode]
-        with (wish.out / f"inject_{mode}.jsonl").open("w") as file:
-            subprocess.run([*command, "--every", str(wish.every)], stdout=file)
+    for mode, defect in CASES if wish.every else ():
+        path = wish.out / injections(mode, defect)
+        if not path.exists():
+            command = [sys.executable, "-m", "tests.torture.inject_child", mode, *defect]
+            with path.with_suffix(".part").open("w") as file:
+                subprocess.run([*command, "--every", str(wish.every)], stdout=file)
+            path.with_suffix(".part").rename(path)
+
+
+CASES = [(mode, defect) for defect in ((), (DEFECT,)) for mode in MODES]
+
+
+def injections(mode: str, defect: tuple[str, ...]) -> str:
+    return "-".join([f"inject_{mode}", *defect]) + ".jsonl"
 
 
 def table(directory: Path) -> str:
@@ -72,12 +89,12 @@ def table(directory: Path) -> str:
         found = _read(directory / f"{name}.json")
         if found:
             wrong = sum(found["wrong"].values())
-            guided = "guided by coverage" if found["guided"] else "not guided by coverage"
             lines.append(
-                f"| fuzzed {name} | {found['inputs']:,} inputs, {guided} | {found['results']:,} "
-                f"results, {found['refused']:,} refused in a sentence, {wrong} other errors; "
-                f"slowest {found['slowest_s']:.2f} s of CPU; peak {found['peak_mib']} MiB "
-                "with all imports and the fuzzer's own |"
+                f"| fuzzed {name} | {found['inputs']:,} inputs, {found['guided']:,} of them guided "
+                f"by coverage | {found['results']:,} results, {found['refused']:,} refused in a "
+                f"sentence, {wrong} other outcomes; the slowest input took "
+                f"{found['slowest_s']:.2f} s of CPU, the largest {found['over_kib'] / 1024:.1f} "
+                "MiB beyond twice its size |"
             )
     for where, found in (_read(directory / "kills.json") or {}).items():
         lines.append(
@@ -90,27 +107,48 @@ def table(directory: Path) -> str:
             f"| secrets planted in a process | {held['planted']} | {len(held['found'])} found in "
             f"{held['files']} dumps, snapshots and crash files and in the log |"
         )
-    for mode in MODES:
-        lines += _injected(directory / f"inject_{mode}.jsonl", mode)
+    for mode, defect in CASES:
+        lines += _injected(directory / injections(mode, defect), mode, bool(defect))
     return "\n".join(lines) + "\n"
 
 
-def _injected(path: Path, mode: str) -> list[str]:
+SAME = ("outcome", "digest", "launches")
+"""What SGLang did in a run: the tables and lengths it launched with, and how it ended."""
+
+
+def survived(each: dict[str, Any], plain: dict[str, Any], clean: dict[str, Any]) -> bool:
+    """Did the run with an error of ours go as the run without us, or as the one with us?
+
+    Where a check had found a defect when the error came, only the latter counts: the trap
+    is raised, as it is, with less to say, or bare.
+    """
+    as_ours = all(each.get(key) == clean[key] for key in SAME)
+    if clean["trapped"]:  # an error without evidence does not say that the step was contained
+        as_ours = bool(each.get("trapped")) and all(
+            each.get(key) == clean[key] for key in ("digest", "launches")
+        )
+    as_plain = all(each.get(key) == plain[key] for key in SAME)
+    return as_ours or (as_plain and not each.get("judged"))
+
+
+def told_once(each: dict[str, Any]) -> bool:
+    return each.get("said") == 1 and bool(each.get("traceback"))
+
+
+def _injected(path: Path, mode: str, defect: bool) -> list[str]:
     if not path.exists():
         return []
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    if len(rows) < 3:
-        return []
-    plain, injected = rows[0], rows[2:]
-    same = sum(
-        each.get("digest") == plain["digest"] and each.get("outcome") == plain["outcome"]
-        for each in injected
-    )
-    told = sum(each.get("said") == 1 and bool(each.get("traceback")) for each in injected)
+    plain, clean, *rows = (json.loads(line) for line in path.read_text().splitlines())
+    lived = sum(survived(each, plain, clean) for each in rows)
+    what = f"SGLang's tables and launches unchanged {lived} times"
+    if defect:
+        judged = [each for each in rows if each["judged"]]
+        raised = sum(survived(each, plain, clean) for each in judged)
+        what += f", the trap told all the same {raised} of {len(judged)} times that it was judged"
     return [
-        f"| an error at a call that a hook makes, mode `{mode}` | {len(injected)} of "
-        f"{injected[0]['of']} calls found | SGLang's tables and launches unchanged {same} times, "
-        f"told once with its traceback {told} times |"
+        f"| an error at a call that a hook makes, mode `{mode}`"
+        f"{', with a defect' if defect else ''} | {len(rows)} of {rows[0]['of']} calls found | "
+        f"{what}; the error told once with its traceback {sum(map(told_once, rows))} times |"
     ]
 
 

@@ -14,6 +14,7 @@ import sys
 import time
 import zipfile
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -230,3 +231,51 @@ def test_time_is_linear_in_the_length_of_a_log(tmp_path):
         spent.append(time.thread_time() - began)
         assert json.loads(done.stdout)
     assert spent[1] < 20 * max(spent[0], 0.02), spent
+
+
+WRITERS = {
+    "minimise": ["minimise", "DUMP", "-o", "OUT"],
+    "import": ["import", "LOG", "-o", "OUT"],
+    "redact": ["redact", "DUMP", "-o", "OUT"],
+    "picture": ["show", "DUMP", "--picture", "OUT.svg"],
+    "port": ["fusions", "port", "norm-add-norm", "--into", "OUT"],
+    **{
+        f"export {kind}": ["export", "DUMP", "--as", kind, "-o", "OUT"]
+        for kind in ("pytest", "script", "sglang-test")
+    },
+}
+
+
+@pytest.mark.parametrize("words", WRITERS.values(), ids=WRITERS)
+def test_no_command_writes_through_a_planted_link_over_a_file_or_over_its_input(tmp_path, words):
+    named = {name: tmp_path / name for name in ("DUMP", "LOG", "OUT", "OUT.svg")}
+    named["DUMP"].write_bytes((DUMPS / "smoke_stale_swa_state.msgpack").read_bytes())
+    named["LOG"].write_text("RuntimeError: CUDA error: an illegal memory access was encountered\n")
+    out, victim = named["OUT.svg" if "OUT.svg" in words else "OUT"], tmp_path / "victim"
+    command = [str(named.get(word, word)) for word in words]
+    victim.write_text("precious")
+    # GIVEN under the output's name a link to a file, a link to none, or a file
+    for planted in (victim, tmp_path / "nothing", None):
+        out.unlink(missing_ok=True)
+        if planted is None:
+            out.write_text("precious")
+        else:
+            out.symlink_to(planted)
+        # WHEN the command writes there THEN it refuses, and nothing is touched
+        done = CliRunner().invoke(main, command)
+        assert done.exit_code == 2 and "exists" in done.output, done.output
+        assert victim.read_text() == "precious" and not (tmp_path / "nothing").exists()
+        assert out.is_symlink() or out.read_text() == "precious"
+    # AND with nothing there it writes
+    out.unlink()
+    assert CliRunner().invoke(main, command).exit_code in (0, 1) and out.exists()
+    # AND never over its input, with --force neither
+    if "port" not in words:
+        source = next(named[word] for word in words if word in ("DUMP", "LOG"))
+        before = source.read_bytes()
+        again = [str(source) if word == str(out) else word for word in command]
+        assert CliRunner().invoke(main, [*again, "--force"]).exit_code == 2
+        assert source.read_bytes() == before
+
+
+DUMPS = Path(__file__).resolve().parents[2] / "dumps"

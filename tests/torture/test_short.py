@@ -11,6 +11,7 @@ import sys
 import pytest
 
 from tests.torture.kills import STAGES, kill_at_random, kill_at_stages
+from tests.torture.long import DEFECT, MODES, survived, told_once
 from tests.torture.mutations import mutated
 from tests.torture.targets import TARGETS, Tally
 from triage.errors import DumpError
@@ -44,21 +45,42 @@ SLOW = pytest.mark.slow
 
 
 @pytest.mark.parametrize(
-    "mode", ["raise", pytest.param("contain", marks=SLOW), pytest.param("log", marks=SLOW)]
+    ("mode", "defect"),
+    [
+        ("raise", []),
+        ("raise", [DEFECT]),
+        *(
+            pytest.param(mode, defect, marks=SLOW)
+            for mode in MODES[1:]
+            for defect in ([], [DEFECT])
+        ),
+    ],
 )
-def test_an_error_at_a_call_of_our_hooks_changes_nothing_of_what_sglang_does(mode):
-    # GIVEN a run without traps, and one error at every 80th of the calls our hooks make
+def test_an_error_at_a_call_of_our_hooks_changes_nothing_of_what_sglang_does(mode, defect):
+    # GIVEN a run without traps, and one error at every 60th of the calls our hooks make
+    command = [sys.executable, "-m", "tests.torture.inject_child", mode, *defect]
     done = subprocess.run(
-        [sys.executable, "-m", "tests.torture.inject_child", mode, "--every", "80", "--seed", "7"],
+        [*command, "--every", "60", "--seed", "7"],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=400,
     )
     plain, clean, *injected = map(json.loads, done.stdout.splitlines())
-    assert clean["digest"] == plain["digest"] and not clean["not_covered"]
-    assert len(injected) >= 2 and all(each["of"] > 100 for each in injected)
+    assert not clean["not_covered"] and bool(clean["trapped"]) is bool(defect)
+    assert defect or clean["digest"] == plain["digest"]
+    assert len(injected) >= 3 and all(each["of"] > 150 for each in injected)
     for each in injected:
-        # THEN SGLang's own tables and launches are the same, and the error was told, once
+        # THEN SGLang's own tables and launches are the same, what was found by then is raised,
+        # and the error was told, once
         assert each.get("injected") and "raised" not in each, each
-        assert (each["digest"], each["outcome"]) == (plain["digest"], plain["outcome"]), each
-        assert each["said"] == 1 and each["traceback"], each
+        assert survived(each, plain, clean) and told_once(each), each
+
+
+def test_a_run_that_goes_otherwise_or_loses_its_trap_is_no_survivor():
+    plain = {"outcome": "clean", "digest": "a", "launches": 9, "trapped": None}
+    clean = {"outcome": "trapped", "digest": "b", "launches": 5, "trapped": "StaleSWAState"}
+    assert survived({**plain, "judged": False}, plain, clean)
+    assert survived({**clean, "judged": True, "trapped": "TrapError"}, plain, clean)
+    assert not survived({**plain, "judged": True}, plain, clean)
+    assert not survived({**plain, "digest": "c"}, plain, clean)
+    assert not survived({"raised": "Injected"}, plain, clean)

@@ -14,6 +14,7 @@ import click
 from triage.commands.completion import names, server_defects, server_fixes, shapes
 from triage.files.reports import report_json
 from triage.files.text import echo
+from triage.files.writing import write_output
 
 if TYPE_CHECKING:
     from triage.lab.server.result import Served
@@ -171,7 +172,8 @@ def serve(
         except interrupts.Interrupted as interrupt:
             raise SystemExit(interrupt.exit_code) from interrupt
     result = directory / "result.json"
-    result.write_text(report_json("lab-serve", served.json(), indent=1) + "\n")
+    record = report_json("lab-serve", served.json(), indent=1) + "\n"
+    write_output(result, record.encode(), force=True)
     echo(report_json("lab-serve", served.json()) if as_json else text(served))
     if not as_json:
         echo(f"wrote {result}")

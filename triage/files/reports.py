@@ -40,6 +40,7 @@ VERSIONS = {
     "replay": 1,
     "report": 1,
     "resolve": 1,
+    "run": 1,
     "show": 1,
     "verify": 1,
     "workload": 1,

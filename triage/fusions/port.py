@@ -11,7 +11,8 @@ from __future__ import annotations
 import keyword
 from pathlib import Path
 
-from triage.errors import TriageError
+from triage.errors import DumpError, TriageError
+from triage.files.writing import write_output
 from triage.fusions.catalogue import Pattern, named
 
 
@@ -172,7 +173,7 @@ def port(pattern_name: str, name: str | None, into: Path) -> Path:
     except LookupError as error:
         raise PortError(str(error).strip('"')) from error
     text = skeleton(pattern, name or pattern_name.replace("-", "_"))
-    if into.exists():
-        raise PortError(f"{into} is there already; name another file with --into")
-    into.write_text(text)
-    return into
+    try:
+        return write_output(into, text.encode())
+    except DumpError as error:  # it is there already, or a link is
+        raise PortError(f"{error}; name another file with --into") from error

@@ -20,6 +20,7 @@ TO_HOLD = ("binding/shell.py", "binding/verdicts.py")
 """What catches, and so is not spoiled itself."""
 JUDGED = "trap_error"
 """Everything runs below it from the moment a check has found something."""
+STANDS_FOR_HOOKS = LAB + "steps.py"
 DEEPEST = 80
 
 
@@ -41,7 +42,8 @@ def is_ours(frame: FrameType) -> bool:
         name = above.f_code.co_filename
         if above.f_code.co_name in SHELLS or name.startswith(WRAPPER):
             return True
-        if above.f_code.co_qualname == "Original.__call__" or name.startswith(LAB):
+        lab = name.startswith(LAB) and name != STANDS_FOR_HOOKS
+        if lab or above.f_code.co_qualname == "Original.__call__":
             return False
         above = above.f_back
     return False

@@ -11,7 +11,7 @@ from triage.lab.process import LabProcess
 from triage.lab.reads import BuilderGpu
 from triage.lab.runtime import Runtime
 from triage.lab.scenarios import Scenario
-from triage.lab.steps import NoSteps
+from triage.lab.steps import NoSteps, ShelledSteps
 
 
 class Bench:
@@ -52,7 +52,7 @@ class Bench:
         if audit and not scenario.cache:  # a tree frees at the sub-allocators, below the oracle
             self.audit.attach()
         traps = process.traps if process.traps is not None and process.traps.armed else None
-        guard = traps.steps if traps else NoSteps()
+        guard = ShelledSteps(traps.steps) if traps else NoSteps()
         self.gpu.on_wrong = lambda moment: self.note(str(moment))
         self.audit.on_wrong = self.note
         self.wrong: tuple[int, str] | None = None

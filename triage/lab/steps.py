@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from triage.sglang.scheduler.steps import Steps
 
 
 class StepGuard(Protocol):
@@ -19,6 +23,30 @@ class StepGuard(Protocol):
 
     def release(self, step: int | None) -> None:
         """Scheduler.process_batch_result is entered."""
+
+
+class ShelledSteps:
+    """`steps`, each call inside the shell that the hooks on SGLang's scheduler have."""
+
+    def __init__(self, steps: Steps) -> None:
+        self.steps = steps
+        self._around = steps.reporter.launch_shell.around
+
+    def begin(self) -> int:
+        return int(self._call(self.steps.begin))
+
+    def forward_done(self) -> None:
+        self._call(self.steps.forward_done)
+
+    def end(self) -> None:
+        self._call(self.steps.end)
+
+    def release(self, step: int | None) -> None:
+        self._call(self.steps.release, step)
+
+    def _call(self, what: Callable[..., Any], *arguments: Any) -> Any:
+        hook = self._around(lambda _, *given: what(*given))
+        return hook(lambda *_: self.steps.current, *arguments)
 
 
 class NoSteps:

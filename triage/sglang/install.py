@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from triage.config import DIRECTORY, Config
-from triage.errors import InstallError, UnsupportedSGLang
+from triage.errors import InstallError, UnsupportedSGLang, log_own_error, type_and_place
 from triage.sglang.binding.hooks import Binding, Hook, inside, register
 from triage.sglang.binding.names import swa_allocator_path
 from triage.sglang.binding.patches import Patch, Patches
@@ -121,8 +121,15 @@ def install(config: Config) -> Installed:
         made.bindings, made.applied = found, True
         _report(made, sglang.__version__)
 
+    def failed(error: Exception) -> None:
+        made.applied = False
+        made.remove()
+        log_own_error("sglang-triage is NOT active: %s", type_and_place(error), error=error)
+        if config.strict:
+            raise SystemExit(f"sglang-triage: {type_and_place(error)}") from error
+
     made.patches = Patches(patches)
-    register(hooks, made.patches, verified)
+    register(hooks, made.patches, verified, failed)
     _installed = made
     return made
 

@@ -47,10 +47,13 @@ class Reporter(Verdicts):
 
     Attributes:
         armed: False makes every hook go straight on.
+        serving: has the scheduler's loop begun? From then on nothing of ours ends the process.
         enabled: the invariants that are asked for.
         reads_device: does any check wait for the device? Only where raising before the
             launch was asked for.
         counts: what was checked, skipped and found.
+        counted_here: the same without what the hot path still holds; reading it changes nothing.
+        violations: invariant -> how often it did not hold.
         holders: which request holds which row, for the words of an error and its dump.
         counted_elsewhere: adds what the hot path counted by itself, and sets it to 0.
         histories_of: whose hand was on the pages that evidence names; () if it is not recorded.
@@ -63,6 +66,7 @@ class Reporter(Verdicts):
         self.mode = mode
         self.shells = Shells()
         self.armed = True
+        self.serving = False
         # The verdicts of the device come with the steps, so launches, steps and what is watched
         # of the writes end together; `disarm` is set by whoever owns the switch.
         self.disarm: Callable[[], None] = lambda: None
@@ -72,6 +76,7 @@ class Reporter(Verdicts):
         self.enabled = invariants_of(checks)
         self.holders = Holders()
         self._counts: Counter[str] = Counter()
+        self.violations: Counter[str] = Counter()
         self.counted_elsewhere: Callable[[Counter[str]], None] = lambda counts: None
         self.histories_of: Callable[[Evidence], tuple[PageHistory, ...]] = lambda _: ()
 
@@ -81,12 +86,17 @@ class Reporter(Verdicts):
         self.shells.restart()
         self.holders.restart()
         self.counts.clear()
+        self.violations.clear()
 
     @property
     def counts(self) -> Counter[str]:
         self.counted_elsewhere(self._counts)
         if self.shells.internal_errors:
             self._counts["internal errors"] = self.shells.internal_errors
+        return self._counts
+
+    @property
+    def counted_here(self) -> Counter[str]:
         return self._counts
 
     @property
@@ -151,12 +161,14 @@ class Reporter(Verdicts):
         return replace(dump, fault=replace(dump.fault, pages=pages))
 
     def event_error(self, evidence: Evidence) -> TrapError:
-        self.note_violation()
+        self.note_violation(evidence.invariant)
         known = attempt("provenance", provenance, {})
         return self.failure(error_of(evidence.invariant), Dump(fault=evidence, provenance=known))
 
-    def note_violation(self) -> None:
+    def note_violation(self, invariant: str) -> None:
+        """Once for each time that something does not hold, with a dump of its own or not."""
         self._counts["violations"] += 1
+        self.violations[invariant] += 1
 
 
 def dump_sentence(path: Path | None, problem: str) -> str:

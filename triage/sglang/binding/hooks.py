@@ -76,12 +76,16 @@ def resolve(hooks: Sequence[Hook | Patch]) -> None:
 
 
 def register(
-    hooks: Sequence[Hook], patches: Patches, verified: Callable[[list[Binding]], None]
+    hooks: Sequence[Hook],
+    patches: Patches,
+    verified: Callable[[list[Binding]], None],
+    failed: Callable[[Exception], None],
 ) -> None:
     """Hand the hooks to SGLang; `verified` gets the bindings once SGLang has applied them.
 
-    The patches are installed then, if all hooks are bound. `verified` may raise
-    SystemExit, the one thing that leaves `load_plugins`.
+    The patches are installed then, if all hooks are bound. `failed` gets an error of ours on
+    the way. Both may raise SystemExit, the one thing that leaves `load_plugins`: nothing is
+    served before that returns.
     """
     from sglang.srt.plugins.hook_registry import HookRegistry, HookType
 
@@ -94,8 +98,11 @@ def register(
     def apply_hooks(cls: type) -> None:
         setattr(HookRegistry, "apply_hooks", original)  # noqa: B010, mypy rejects the assignment
         cls.apply_hooks()  # type: ignore[attr-defined]
-        found = bindings(hooks)
-        verified([*found, *_patched(patches, all(binding.bound for binding in found))])
+        try:
+            found = bindings(hooks)
+            verified([*found, *_patched(patches, all(binding.bound for binding in found))])
+        except Exception as error:
+            failed(error)
 
     setattr(HookRegistry, "apply_hooks", classmethod(apply_hooks))  # noqa: B010
 

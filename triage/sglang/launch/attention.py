@@ -13,7 +13,7 @@ from typing import Any
 
 from triage.device import capture
 from triage.dump.flashinfer_api import CONTEXT, DECODE
-from triage.errors import TrapError
+from triage.errors import InstallError, TrapError
 from triage.sglang.binding.hooks import Hook
 from triage.sglang.binding.patches import Patch
 from triage.sglang.binding.wrapping import Function, Parameters, written_out
@@ -233,7 +233,12 @@ finally:
             self.launches.note_backend(backend, model_runner)
         result = original(backend, model_runner, *args, **kwargs)
         if self.hot.armed:
-            self.launches.watching.prepare(backend)
+            try:
+                self.launches.watching.prepare(backend)
+            except InstallError as error:  # with STRICT alone, which may end what serves nobody
+                if self.launches.reporter.serving:
+                    raise
+                raise SystemExit(f"sglang-triage: {error}") from error
         return result
 
     def metadata_built(

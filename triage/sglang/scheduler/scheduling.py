@@ -24,6 +24,7 @@ from triage.sglang.holders import row_of
 from triage.sglang.launch.coverage import served_by, uncovered
 from triage.sglang.launch.hot_state import HotState
 from triage.sglang.scheduler.history import History
+from triage.sglang.scheduler.metrics import Metrics
 from triage.sglang.scheduler.steps import Steps
 
 SCHEDULER = "sglang.srt.managers.scheduler.Scheduler"
@@ -46,6 +47,7 @@ class Scheduling:
         self.hot = hot
         self.steps = steps
         self.history = history
+        self.metrics = Metrics(steps.reporter, hot)
         self.absent: dict[str, str] = {}
 
     def hooks(self) -> list[Hook]:
@@ -140,6 +142,7 @@ return original(PASSED)
     def run_batch(self, original: Any, scheduler: Any, *args: Any, **kwargs: Any) -> Any:
         if not self.hot.armed:
             return original(scheduler, *args, **kwargs)
+        self.reporter.serving = True  # a scheduler may have a loop of its own
         self.reporter.holders.note(scheduler)
         step = self.steps.begin()
         result = original(scheduler, *args, **kwargs)
@@ -172,16 +175,18 @@ return original(PASSED)
     def run_event_loop(self, original: Any, scheduler: Any, *args: Any, **kwargs: Any) -> Any:
         if not self.reporter.armed:
             return original(scheduler, *args, **kwargs)
+        self.reporter.serving = True
         self.reporter.holders.note(scheduler)
         self.say_what_is_uncovered(scheduler)
-        try:
-            with self.history.listening():
-                return original(scheduler, *args, **kwargs)
-        # Whatever ends the server, SystemExit and a sticky CUDA error included: the ring is
-        # written from host memory and the very same exception goes on.
-        except BaseException as error:
-            self.history.leaving(error, "Scheduler.run_event_loop")
-            raise
+        with self.metrics.published(scheduler):
+            try:
+                with self.history.listening():
+                    return original(scheduler, *args, **kwargs)
+            # Whatever ends the server, SystemExit and a sticky CUDA error included: the ring is
+            # written from host memory and the very same exception goes on.
+            except BaseException as error:
+                self.history.leaving(error, "Scheduler.run_event_loop")
+                raise
 
 
 def gpu_arch() -> str:

@@ -146,8 +146,14 @@ class Steps:
             self._judge(watch, report, batch if report.step == step else None)
 
     def _lose_device(self, error: RuntimeError) -> None:
-        """A CUDA error is SGLang's to report: it meets the same one at its own next call."""
+        """A CUDA error is SGLang's to report: it meets the same one at its own next call.
+
+        Any other RuntimeError is raised again: it is ours.
+        """
+        if "CUDA" not in str(error):
+            raise error
         self._device_lost = True
+        self.reporter.shells.failures["device checker"] = "the device is lost"
         logger.error("sglang-triage: the device is lost, checks end here: %s", error)
 
     def _absorb_warm_up(self) -> None:
@@ -203,12 +209,12 @@ class Steps:
         self, watch: Watch, report: StepReport, only: Collection[str]
     ) -> tuple[type[TrapError], Evidence]:
         """What the step found, and which error that is."""
-        self.reporter.note_violation()
         evidence = attempt(
             "reading the offenders",
             lambda: watch.evidence(report, only),
             _bare_evidence(report, only),
         )
+        self.reporter.note_violation(evidence.invariant)
         stale = str(evidence.facts.get("stale") or "") if evidence.invariant in _BY_IDS else ""
         if stale:
             _, _, counted = evidence.summary.partition("; ")
