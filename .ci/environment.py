@@ -24,9 +24,6 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 COMPLETE = VENV / ".complete"
 EXTRAS = "lab,report,test"
-DEBIAN = ("prometheus",)
-"""Programs that tests drive, as packages of Debian: a real Prometheus scrapes our metrics."""
-
 
 LIST_DISTRIBUTIONS = (
     "import importlib.metadata as m, json;"
@@ -40,7 +37,6 @@ def main() -> None:
         raise SystemExit(f"Python 3.11 is needed to set up, this is {sys.version.split()[0]}")
     with (ROOT / ".venv.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        install_debian()
         if is_whole():
             return
         if VENV.exists() and not (COMPLETE.exists() and runs()):
@@ -82,30 +78,6 @@ def install() -> None:
     partial.write_text(json.dumps(whole, indent=1))
     partial.replace(COMPLETE)
     say("ready")
-
-
-def install_debian() -> None:
-    """What is missing of `DEBIAN`, where we may; elsewhere a sentence, and its tests skip."""
-    missing = [name for name in DEBIAN if not has_debian(name)]
-    if not missing:
-        return
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        say(f"not installed, and this is no root of a Debian: {', '.join(missing)}")
-        return
-    say(f"installing {', '.join(missing)}")
-    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for step in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", *missing]):
-        done = subprocess.run(["apt-get", *step], env=quiet, stdout=subprocess.DEVNULL)
-        if done.returncode != 0:
-            say(f"apt-get {step[0]} failed; what needs {', '.join(missing)} is skipped")
-            return
-
-
-def has_debian(name: str) -> bool:
-    if shutil.which("dpkg-query") is None:
-        return shutil.which(name) is not None
-    query = ["dpkg-query", "--show", "--showformat=${db:Status-Status}", name]
-    return subprocess.run(query, capture_output=True, text=True).stdout == "installed"
 
 
 def unpack_release(version: str) -> None:
