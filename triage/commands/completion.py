@@ -62,7 +62,7 @@ def pages() -> Iterable[str]:
 def check_names() -> Iterable[str]:
     from triage.invariants.catalogue import BY_NAME, FAMILIES
 
-    return (*FAMILIES, *BY_NAME)
+    return (*FAMILIES, "all", *BY_NAME)
 
 
 def scenarios() -> Iterable[str]:

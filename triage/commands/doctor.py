@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import click
 
+from triage.commands.completion import names, release_names
 from triage.files.reports import report_json
 from triage.files.text import echo
 
@@ -16,6 +17,7 @@ from triage.files.text import echo
     "--sglang",
     "release",
     metavar="VERSION|PATH",
+    shell_complete=names(release_names, files=True),
     help="Ask another release. One that is not installed is read from its wheel or a checkout.",
 )
 @click.option(
