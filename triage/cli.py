@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 
 import click
 
-from triage.errors import TriageError, UnsupportedSGLang
-from triage.files.text import printable_lines
+from triage.errors import TriageError, UnsupportedSGLang, did_you_mean
+from triage.files.text import accept_any_text, printable_lines
 
 EXIT_CODES = """\b
 Exit codes of replay and minimise; 2 and 3 are those of every command:
@@ -49,6 +49,7 @@ COMMANDS = {
     "explain": Command(
         "triage.commands.explain:explain", "Name the cause of a dump, or say unknown."
     ),
+    "report": Command("triage.commands.report:report", "Make one page that shows a fault."),
     "replay": Command("triage.commands.replay:replay", "Run a recorded launch again, offline."),
     "minimise": Command("triage.commands.minimise:minimise", "Shrink a dump, its failure kept."),
     "export": Command(
@@ -67,6 +68,7 @@ COMMANDS = {
         "triage.commands.fusions:fusions", "Rank what a compiler fused, and port it."
     ),
     "doctor": Command("triage.commands.doctor:doctor", "Check this machine and its SGLang."),
+    "run": Command("triage.commands.run:run", "Run a command with the traps armed."),
     "snap": Command("triage.commands.snap:snap", "Take a dump of a running server."),
     "fixes": Command("triage.commands.fixes:fixes", "List the fixes and whether they are needed."),
     "verify": Command("triage.commands.verify:verify", "Show that a fix removes a failure."),
@@ -82,7 +84,7 @@ INSTALL = {
     **dict.fromkeys(("torch", "triton", "transformers"), _LAB),
     "sglang": "--no-deps sglang==0.5.18",
     **dict.fromkeys(("httpx", "openai"), _FLEET),
-    "matplotlib": "'sglang-triage[report]'",
+    **dict.fromkeys(("matplotlib", "jinja2"), "'sglang-triage[report]'"),
     **dict.fromkeys(("flashinfer", "cuda"), "'sglang-triage[gpu]'"),
     **dict.fromkeys(("numpy", "msgpack", "rich"), "sglang-triage"),
 }
@@ -102,12 +104,32 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-") and not context.resilient_parsing:
+            context.fail(f"No such command {name!r}{did_you_mean(name, COMMANDS)}.")
+        return super().resolve_command(context, args)
+
+    def shell_complete(
+        self, context: click.Context, incomplete: str
+    ) -> list[click.shell_completion.CompletionItem]:
+        """The commands without loading one of them."""
+        found = [
+            click.shell_completion.CompletionItem(name, help=COMMANDS[name].help)
+            for name in COMMANDS
+            if name.startswith(incomplete)
+        ]
+        return found + click.Command.shell_complete(self, context, incomplete)
+
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         rows = [(name, COMMANDS[name].help) for name in self.list_commands(context)]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 
     def invoke(self, context: click.Context) -> Any:
+        accept_any_text()
         try:
             return super().invoke(context)
         except (click.exceptions.Exit, click.Abort):

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from triage.errors import ConfigError
+from triage.errors import ConfigError, did_you_mean
 from triage.invariants.catalogue import BY_NAME, CHEAP_FAMILIES, FAMILIES, of_family
 
 DEBUG = "SGLANG_TRTLLM_MHA_DEBUG"
@@ -155,7 +155,8 @@ def _refuse_unknown(env: Mapping[str, str]) -> None:
     for name in sorted(env):
         if name.startswith(_OURS) and name not in (*_FOR_USERS, SWA_RATIO_CHOSEN):
             raise ConfigError(
-                f"{name}={env[name]!r} is not a variable of sglang-triage; "
+                f"{name}={env[name]!r} is not a variable of sglang-triage"
+                f"{did_you_mean(name, _FOR_USERS)}; "
                 f"accepted: {', '.join(_FOR_USERS)}"
             )
 
@@ -172,7 +173,8 @@ def _flag(env: Mapping[str, str], name: str, default: bool) -> bool:
 def _choice(env: Mapping[str, str], name: str, default: str, known: tuple[str, ...]) -> str:
     text = env.get(name, "").strip().lower() or default
     if text not in known:
-        raise ConfigError(f"{name}={env[name]!r} is not known; accepted: {', '.join(known)}")
+        meant = did_you_mean(text, known)
+        raise ConfigError(f"{name}={env[name]!r} is not known{meant}; accepted: {', '.join(known)}")
     return text
 
 
@@ -198,5 +200,6 @@ def _list(
     for part in parts:
         if known and part not in (*known, *also):
             accepted = f"{', '.join(known)}, {also[0]} to {also[-1]}"
-            raise ConfigError(f"{name}: {part!r} is not known; accepted: {accepted}")
+            meant = did_you_mean(part, (*known, *also))
+            raise ConfigError(f"{name}: {part!r} is not known{meant}; accepted: {accepted}")
     return parts

@@ -18,6 +18,7 @@ TriageError
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -106,3 +107,14 @@ def log_own_error(message: str, *values: object, error: BaseException) -> None:
         logging.getLogger("triage").error(message, *values, exc_info=error)
     except Exception:
         return
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """ " (did you mean X?)" where a name of `known` is close to `name`, else nothing."""
+    import difflib  # for an error only: a server that asks for nothing imports as little
+
+    by_case = {each.lower(): each for each in known}
+    asked = name.strip().lower()
+    close = difflib.get_close_matches(asked, by_case, n=1, cutoff=0.6)
+    close = close or [each for each in by_case if len(asked) > 2 and asked in each][:1]
+    return f" (did you mean {by_case[close[0]]}?)" if close else ""

@@ -30,7 +30,7 @@ def invoke(*arguments) -> tuple[int, str]:
 
 
 def test_show_marks_bad_entries(e4b):
-    code, output = invoke("show", e4b)
+    code, output = invoke("show", "-v", e4b)
 
     assert code == 0
     assert "99 of 573 visible entries are outside [0, 8658)" in output

@@ -13,11 +13,15 @@ from triage.dump.file import decode, encode
 from triage.dump.sections import Dump, Ragged, Tables
 from triage.errors import TriageError
 from triage.explain import explain
+from triage.explain.together import Input, together
 from triage.export import FORMATS, export
 from triage.minimise import minimise
 from triage.replay.deduction import deduce
 from triage.replay.eager import run_eager
 from triage.replay.fixes import FIXES
+from triage.report.brief import brief
+from triage.report.contents import contents
+from triage.report.page import html
 from triage.report.summary import summarise
 from triage.resolver import call_of, known_versions, resolve
 
@@ -91,6 +95,8 @@ def test_every_reader_answers_or_refuses(dump):
         return
     readers = [
         summarise,
+        lambda each: brief(each, "a.msgpack"),
+        lambda each: html(contents(together([Input("a.msgpack", "a dump", each)]))),
         explain,
         deduce,
         *(lambda each, fix=fix: deduce(each, fix) for fix in FIXES),

@@ -247,9 +247,11 @@ def test_a_fix_that_does_not_exist_is_refused_as_the_plugin_would(monkeypatch):
     assert "state-swap" in found["refused"]
 
 
-def test_a_release_that_is_not_there_names_those_that_are(bare):
-    ran = doctor(bare, "--sglang", "9.9.9")
+def test_a_release_that_is_neither_here_nor_to_be_fetched_is_refused(bare, tmp_path):
+    offline = {**bare, "PIP_NO_INDEX": "1", "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    ran = doctor(offline, "--sglang", "9.9.9")
 
     assert ran.returncode == 2
-    assert ran.stderr.startswith("Error: SGLang 9.9.9 is not unpacked in ")
-    assert ran.stderr.count("\n") == 1
+    assert ran.stderr.splitlines()[0].startswith("fetching the wheel of SGLang 9.9.9")
+    assert ran.stderr.splitlines()[1].startswith("Error: SGLang 9.9.9 could not be fetched: ERROR")
+    assert ran.stderr.count("\n") == 2

@@ -5,8 +5,8 @@
     python -m tests.explain.confusion --keep DIR          keeps what was played, and goes on from it
 
 Played: every defect of the catalogue and of the second author's sets that an SGLang can show,
-in each release at hand, once with all traps raising and once with traps that only log (the
-dump of each kind of alarm, and the ring at the crash or the end); the texts of
+in each release at hand with all traps raising, and in the installed one with traps that only
+log too (the dump of each kind of alarm, and the ring at the crash or the end); the texts of
 `tests/importers/texts.py` and `pasted.py`, alone and beside launches that they lead to and away
 from. Takes about ten minutes; `-v` lists what is right of every release and ring.
 """
@@ -160,13 +160,16 @@ def alone() -> Iterator[Judged]:
 
 
 def main() -> None:
+    installed = version("sglang")
     keep = Path(sys.argv[sys.argv.index("--keep") + 1]) if "--keep" in sys.argv else None
     with tempfile.TemporaryDirectory(prefix="triage-confusion-") as scratch:
         found = [
             *(
                 case
-                for what in ("traps", "rings")
-                for release in available()
+                for release, what in (
+                    *((release, "traps") for release in available()),
+                    (installed, "rings"),
+                )
                 for case in played(release, what, keep)
             ),
             *crashes(Path(scratch) / "crash"),
@@ -180,7 +183,7 @@ def main() -> None:
         told = ", ".join(f"{count} {result}" for result, count in results.most_common())
         wrong = sum(count for result, count in results.items() if result.startswith(WRONG))
         print(f"| **{group}, {sum(results.values())} cases** | | | {told}; {wrong} wrong |")
-    shown = f"{version('sglang')}, "
+    shown = f"{installed}, "
     for each in found:
         listed = each.group.startswith(shown) and not each.group.endswith("rings")
         if listed or "-v" in sys.argv or each.result not in (RIGHT, NOTHING):

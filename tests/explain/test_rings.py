@@ -38,6 +38,12 @@ def test_a_wrong_write_that_the_device_told_has_what_came_before_it_beside(kind,
     assert (alone.key, alone.confidence) == ("foreign-write", Confidence.HIGH)
 
 
+def test_a_token_that_may_be_padding_is_no_wrong_write_of_any_class():
+    dump = a_write(Found.WRITE_NOT_MAPPED_SLOT, step=8)
+    seen = replace(dump.fault.violations[0], expected=0)
+    assert explain(replace(dump, fault=replace(dump.fault, violations=(seen,)))).named == ()
+
+
 @pytest.mark.parametrize("what", ["block_tables", "cache_seqlens"])
 def test_a_form_that_was_only_logged_is_named_without_its_launch(what):
     fault = Evidence(

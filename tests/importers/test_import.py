@@ -344,4 +344,4 @@ def test_an_address_is_reported_by_the_command(tmp_path):
         main, ["import", str(log), "--into", str(path), "-o", str(tmp_path / "out")]
     )
 
-    assert "is page 10742 of k_cache, named by page_table[0, 127]" in ran.output
+    assert "is page 10742 of k_cache, named by block_tables[0, 127]" in ran.output

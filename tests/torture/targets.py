@@ -148,6 +148,8 @@ def reader(content: bytes) -> None:
 
 COMMANDS = (
     ("show",),
+    ("show", "-v"),
+    ("report", "--json"),
     ("show", "--json"),
     ("show", "--history"),
     ("explain",),

@@ -28,6 +28,8 @@ from triage.dump.sections import Ragged, Tables
 
 READERS = (
     ("show",),
+    ("show", "-v"),
+    ("report", "--json"),
     ("show", "--json"),
     ("explain",),
     ("replay", "--kernel", "emulator"),
@@ -124,7 +126,7 @@ def test_standard_input_is_read_once_as_it_comes_and_refused_where_a_file_is_nee
     # THEN it is answered in the memory that a short one takes
     assert child.returncode == 0 and b"illegal" in said.lower()
     for words in READERS:
-        if words[0] not in ("explain", "import"):
+        if words[0] not in ("explain", "import", "report"):
             done = CliRunner().invoke(main, [word.replace("OUT", "out") for word in [*words, "-"]])
             assert done.exit_code == 2 and "name a file" in done.output
 

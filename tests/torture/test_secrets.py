@@ -61,10 +61,12 @@ def test_no_dump_snap_or_crash_file_holds_one(dumped):
 def test_no_report_or_export_holds_one(dumped, tmp_path):
     runner = CliRunner()
     for path in sorted(dumped.iterdir()):
-        commands = [["show"], ["show", "--json"], ["show", "--history"], ["explain"]]
+        commands = [["show"], ["show", "-v"], ["show", "--json"], ["show", "--history"]]
+        commands += [["explain"], ["report", "--json"]]
         commands += [["explain", "--json"], ["replay", "--kernel", "emulator", "--json"]]
         if path.name.startswith("Stale"):
             commands += [["minimise", "-o", str(tmp_path / f"{path.name}.small")]]
+            commands += [["report", "-o", str(tmp_path / f"{path.name}.html")]]
             commands += [
                 ["export", "--as", kind, "-o", str(tmp_path / f"{path.stem}.{kind}")]
                 for kind in FORMATS
@@ -73,7 +75,7 @@ def test_no_report_or_export_holds_one(dumped, tmp_path):
             done = runner.invoke(main, [*command, str(path)])
             assert done.exit_code in (0, 1, 3, 5), done.output
             assert secrets.found_in(done.output_bytes) == [], command
-    assert len(list(tmp_path.iterdir())) == 3 * (1 + len(FORMATS))
+    assert len(list(tmp_path.iterdir())) == 3 * (2 + len(FORMATS))
     assert secrets.found_under(tmp_path) == []
 
 

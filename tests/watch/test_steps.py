@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from tests.watch.forward import Forward, armed
+from triage.dump.file import read_dump
+from triage.dump.request_ids import told
 from triage.errors import OutOfBounds
 from triage.lab.decode_step import WINDOW, Step
 from triage.sglang.scheduler.scheduling import Scheduling
@@ -97,3 +100,22 @@ def test_an_armed_scheduler_says_what_it_leaves_uncovered_once_its_flags_are_kno
     Scheduling(traps.steps, traps.history, traps.launches.hot).run_event_loop(
         lambda _: None, SimpleNamespace()
     )
+
+
+def test_the_error_of_a_step_names_the_requests_of_the_batch_that_is_looked_at(step, traps):
+    # GIVEN a step with a page outside the pool in its second row, and the batch it was run for
+    target = Forward(step, traps)
+    step.full[1, 2] = 10**6
+    number = launched(traps, target)
+    reqs = [SimpleNamespace(rid="r-2", req_pool_idx=2), SimpleNamespace(rid="r-9", req_pool_idx=9)]
+    result = SimpleNamespace(_sglang_triage_step=number)
+    scheduling = Scheduling(traps.steps, traps.history, traps.launches.hot)
+    traps.launches.hot.armed = True
+    # WHEN its result is looked at
+    with pytest.raises(OutOfBounds) as caught:
+        scheduling.process_batch_result(
+            lambda *_: None, SimpleNamespace(), SimpleNamespace(reqs=reqs), result
+        )
+    # THEN error and dump name that row's request, and none for a row of no request in it
+    assert f"of request 2 (id {told('r-2')})" in str(caught.value)
+    assert read_dump(Path(caught.value.dump)).tables.request_ids == ("", told("r-2"))

@@ -7,12 +7,22 @@ from collections.abc import Sequence
 
 import click
 
+from triage.commands.completion import names, release_names
 from triage.files.reports import report_json
 from triage.files.text import echo
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
-@click.option("--sglang", "release", help="Ask this release instead of the installed one.")
+@click.option(
+    "--sglang",
+    "release",
+    metavar="VERSION|PATH",
+    shell_complete=names(release_names, files=True),
+    help="Ask another release. One that is not installed is read from its wheel or a checkout.",
+)
+@click.option(
+    "--self-test", "plant", is_flag=True, help="Plant a wrong page id: does a trap fire here?"
+)
 @click.option("--arch", help="Answer for this GPU, such as sm_100, instead of the one here.")
 @click.option("--timeout", "timeout_s", default=120.0, show_default=True, help="Seconds to wait.")
 @click.option("-v", "--verbose", is_flag=True, help="List every hook.")
@@ -20,6 +30,7 @@ from triage.files.text import echo
 @click.argument("flags", nargs=-1, type=click.UNPROCESSED, metavar="[-- SERVER_FLAGS]...")
 def doctor(
     release: str | None,
+    plant: bool,
     arch: str | None,
     timeout_s: float,
     verbose: bool,
@@ -29,18 +40,44 @@ def doctor(
     """Check this machine, its environment variables and its SGLang.
 
     Packages are imported and every hook is bound for real, in a process that may die of it.
+    With --self-test a wrong page id is planted in throw-away processes besides, and it is said
+    whether a trap fires: below SGLang's own classes, and on the GPU if there is one.
     The flags of `sglang.launch_server` behind `--` tell which launches the traps will see.
 
     \b
     Exit codes:
       0  every trap binds
-      1  one does not, or SGLang cannot be imported
+      1  one does not, or SGLang cannot be imported, or the self-test found a trap silent
       2  an environment variable is not what the plugin accepts
       3  no SGLang to ask
     """
+    from triage.doctor.child import FOUND
     from triage.doctor.examine import examine
+    from triage.doctor.self_test import Shown, exit_code, lines, self_test
     from triage.doctor.text import text
 
-    found = examine(os.environ, release=release, arch=arch, flags=flags, timeout_s=timeout_s)
-    echo(report_json("doctor", found.json(), indent=2) if as_json else text(found, verbose))
-    raise SystemExit(found.exit_code)
+    source = None
+    if release:
+        from triage.doctor.release import source_of
+
+        source = source_of(release, lambda words: echo(words, err=True))
+    if plant and source is not None:
+        raise click.UsageError("--self-test runs SGLang, and this release is only read")
+    found = examine(
+        os.environ,
+        release=None if source else release,
+        source=source,
+        arch=arch,
+        flags=flags,
+        timeout_s=timeout_s,
+    )
+    shown: tuple[Shown, ...] = ()
+    if plant:
+        here = found.stages["gpu"]["state"] == FOUND
+        shown = self_test(os.environ, gpu=here, release=release, timeout_s=timeout_s)
+    if as_json:
+        tests = {"self_test": [each.json() for each in shown]} if plant else {}
+        echo(report_json("doctor", found.json() | tests, indent=2))
+    else:
+        echo("\n".join([text(found, verbose), *lines(shown)]))
+    raise SystemExit(found.exit_code or (exit_code(shown) if plant else 0))

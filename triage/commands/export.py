@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 
 import click
 
+from triage.commands.completion import export_formats, names
 from triage.commands.options import force_option
 from triage.dump.file import read_dump
 from triage.export import FORMATS, write_export
 from triage.export import export as export_dump
 from triage.files.text import echo
+
+RUN_BY = {"pytest": "python -m pytest", "script": "python", "sglang-test": "python"}
+"""Format -> what runs its file."""
 
 
 @click.command()
@@ -18,6 +23,7 @@ from triage.files.text import echo
 @click.option(
     "--as",
     "kind",
+    shell_complete=names(export_formats),
     default="pytest",
     show_default=True,
     help=", ".join(FORMATS) + ".",
@@ -35,3 +41,5 @@ def export(dump: Path, kind: str, output: Path, whole: bool, force: bool) -> Non
     files = export_dump(read_dump(dump), kind, shrink=not whole)
     for path in write_export(files, output, force=force, inputs=(dump,)):
         echo(f"wrote {path}")
+    if kind in RUN_BY:
+        echo(f"next: {RUN_BY[kind]} {quote(str(output))}")

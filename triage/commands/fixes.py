@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import click
 
+from triage.commands.completion import names, release_names
 from triage.files.reports import report_json
 from triage.files.text import echo
 from triage.lab import bootstrap, versions
 
 
 @click.command()
-@click.option("--sglang", "version", help="Ask this release instead of the installed one.")
+@click.option(
+    "--sglang",
+    "version",
+    shell_complete=names(release_names),
+    help="Ask this release instead of the installed one.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def fixes(version: str | None, as_json: bool) -> None:
     """List every fix and whether the installed SGLang needs it.

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from triage.commands.completion import names, patterns
 from triage.commands.kernels_options import check_outputs
 from triage.commands.options import force_option
 from triage.files.reports import report_json
@@ -63,7 +64,7 @@ def show(
 
 
 @fusions.command("port")
-@click.argument("pattern")
+@click.argument("pattern", shell_complete=names(patterns))
 @click.option("--name", help="Of the function; else the pattern's.")
 @click.option("--into", type=click.Path(dir_okay=False, path_type=Path), help="File to write.")
 def port_(pattern: str, name: str | None, into: Path | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 
 import click
 
@@ -51,3 +52,4 @@ def import_(
         for sentence in seen.sentences:
             echo(f"  {sentence}")
     echo(f"wrote {written}")
+    echo(f"next: triage explain {quote(str(written))}")

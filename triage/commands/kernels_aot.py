@@ -6,13 +6,15 @@ from dataclasses import asdict
 
 import click
 
+from triage.commands.completion import kernels, names
 from triage.commands.kernels_options import DTYPE, JSON, dtypes_of, prepare
+from triage.commands.progress import progress
 from triage.files.reports import report_json
 from triage.files.text import echo
 
 
 @click.command()
-@click.argument("ops", nargs=-1)
+@click.argument("ops", nargs=-1, shell_complete=names(kernels))
 @click.option("--arch", "archs", multiple=True, type=int, help="90, 100, 103 or 120; all of them.")
 @click.option("--dtype", "dtypes", multiple=True, type=DTYPE)
 @click.option("--provider", type=click.Choice(["ours", "sglang"]), default="ours")
@@ -40,10 +42,12 @@ def aot(
 
     wanted = dtypes_of(dtypes or ("bfloat16",))
     results = []
-    for compiled in compile_all(ops, archs or ARCHITECTURES, wanted, provider, floats):
-        results.append(compiled)
-        if not as_json:
-            echo(compiled_text(compiled), err=as_markdown)
+    with progress("compiled") as tell:
+        for compiled in compile_all(ops, archs or ARCHITECTURES, wanted, provider, floats):
+            results.append(compiled)
+            tell(len(results))
+            if not as_json:
+                echo(compiled_text(compiled), err=as_markdown)
     dirty = sum(not c.clean for c in results)
     if as_json:
         echo(report_json("kernels-aot", [asdict(c) for c in results], indent=1))

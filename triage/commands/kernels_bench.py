@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from triage.commands.completion import kernels, names
 from triage.commands.kernels_options import (
     BUDGET,
     DTYPE,
@@ -23,7 +24,7 @@ from triage.files.writing import write_output
 
 
 @click.command()
-@click.argument("ops", nargs=-1)
+@click.argument("ops", nargs=-1, shell_complete=names(kernels))
 @click.option("--variant", "variants", multiple=True)
 @click.option("--rows", "rows", multiple=True, type=int, help="Row counts, in this order.")
 @click.option("--contender", "contenders", multiple=True)

@@ -7,15 +7,17 @@ from pathlib import Path
 
 import click
 
+from triage.commands import completion as complete
 from triage.commands.kernels_options import JSON, check_outputs, prepare
 from triage.commands.options import force_option
+from triage.commands.progress import progress
 from triage.files.reports import report_json
 from triage.files.text import echo
 from triage.files.writing import write_output
 
 
 @click.command()
-@click.argument("names", nargs=-1)
+@click.argument("names", nargs=-1, shell_complete=complete.names(complete.mutants))
 @click.option("--list", "only_list", is_flag=True, help="Name the planted defects, run nothing.")
 @click.option(
     "--markdown",
@@ -41,16 +43,19 @@ def mutants(
             echo(f"{mutant.name:26} {mutant.op:34} {mutant.what}")
         return
     detections = []
-    for detection in detect_all(names):
-        detections.append(detection)
-        if not as_json:
-            state = "caught" if detection.caught_by else "MISSED"
-            by = ", ".join(detection.caught_by)
-            echo(
-                f"{state} {detection.mutant:26} {detection.op:34} upstream: "
-                f"{detection.upstream:8} {by}",
-                err=to_stdout,
-            )
+    total = len(set(names)) or len(DEFECTS)
+    with progress("mutants", total) as tell:
+        for detection in detect_all(names):
+            detections.append(detection)
+            tell(len(detections))
+            if not as_json:
+                state = "caught" if detection.caught_by else "MISSED"
+                by = ", ".join(detection.caught_by)
+                echo(
+                    f"{state} {detection.mutant:26} {detection.op:34} upstream: "
+                    f"{detection.upstream:8} {by}",
+                    err=to_stdout,
+                )
     if as_json:
         echo(report_json("kernels-mutants", [asdict(d) for d in detections], indent=1))
     if to_stdout:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from triage.commands.completion import kernels, names
 from triage.commands.kernels_options import DEVICE, JSON, prepare
 from triage.files.reports import report_json
 from triage.files.text import echo
@@ -19,7 +20,7 @@ NAMES = ["fpsan", "gsan", "iisan", "consan"]
 
 
 @click.command()
-@click.argument("ops", nargs=-1)
+@click.argument("ops", nargs=-1, shell_complete=names(kernels))
 @click.option("--sanitizer", "modes", multiple=True, type=click.Choice(NAMES))
 @click.option(
     "--compile-only",

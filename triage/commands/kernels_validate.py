@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from triage.commands.completion import kernels, names
 from triage.commands.kernels_options import (
     ALSO,
     BUDGET,
@@ -21,13 +22,14 @@ from triage.commands.kernels_options import (
     prepare,
 )
 from triage.commands.options import force_option
+from triage.commands.progress import progress
 from triage.files.reports import report_json
 from triage.files.text import echo
 from triage.files.writing import write_output
 
 
 @click.command()
-@click.argument("ops", nargs=-1)
+@click.argument("ops", nargs=-1, shell_complete=names(kernels))
 @click.option("--provider", type=click.Choice(["ours", "sglang", "all"]), default="ours")
 @click.option("--variant", "variants", multiple=True, help="Only cases of this model.")
 @click.option("--check", "checks", multiple=True, help="Only this check.")
@@ -79,11 +81,13 @@ def validate(
     check_outputs(force, junit, report_file)
     prepare(device)
     from triage_kernels.core.records import append_line, json_lines
+    from triage_kernels.validate.checks import ALL
     from triage_kernels.validate.providers import PROVIDERS
+    from triage_kernels.validate.registry import select
     from triage_kernels.validate.report import junit as render_junit
     from triage_kernels.validate.report import page, result_text
     from triage_kernels.validate.results import CheckResult
-    from triage_kernels.validate.runner import Request, validate
+    from triage_kernels.validate.runner import DEFAULT_DTYPES, Request, validate
 
     earlier = [_check_result(r) for r in json_lines(output)] if output else []
     request = Request(
@@ -98,15 +102,19 @@ def validate(
     )
     results: list[CheckResult] = list(earlier)
     started = time.monotonic()
-    for result in validate(request, done=frozenset(r.key for r in earlier)):
-        results.append(result)
-        if output:
-            append_line(output, result)
-        if not as_json:
-            echo(result_text(result, details))
-        if budget_seconds and time.monotonic() - started > budget_seconds:
-            echo(f"stopped after {budget_seconds:.0f} s", err=True)
-            break
+    subjects = len(select(request.ops, request.also)) * len(request.providers)
+    total = subjects * len(checks or ALL) * len(dtypes or DEFAULT_DTYPES[device])
+    with progress("checks", total) as tell:
+        for result in validate(request, done=frozenset(r.key for r in earlier)):
+            results.append(result)
+            tell(len(results), now=result.op)
+            if output:
+                append_line(output, result)
+            if not as_json:
+                echo(result_text(result, details))
+            if budget_seconds and time.monotonic() - started > budget_seconds:
+                echo(f"stopped after {budget_seconds:.0f} s", err=True)
+                break
     counts = {
         outcome: sum(r.outcome == outcome for r in results)
         for outcome in ("PASS", "FAIL", "SKIP", "CANNOT_RUN")

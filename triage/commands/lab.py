@@ -7,10 +7,19 @@ from typing import Any
 
 import click
 
+from triage.commands.completion import (
+    check_names,
+    names,
+    reinjections,
+    release_names,
+    scenarios,
+    server_fixes,
+)
 from triage.commands.lab_catalogue import bugs, matrix, releases
-from triage.commands.lab_options import counted, under
+from triage.commands.lab_options import under
 from triage.commands.lab_serve import serve
 from triage.commands.lab_soak import machine, soak
+from triage.commands.progress import counted
 from triage.config import DEFAULT_DIRECTORY, MODES
 from triage.files.reports import report_json
 from triage.files.text import echo
@@ -56,11 +65,18 @@ def list_scenarios(as_json: bool) -> None:
 
 
 @lab.command()
-@click.argument("scenario")
+@click.argument("scenario", shell_complete=names(scenarios))
 @click.option("--seed", default=0, show_default=True, help="Everything follows from it.")
-@click.option("--reinject", help="Put this historical defect back first.")
+@click.option(
+    "--reinject", shell_complete=names(reinjections), help="Put this historical defect back first."
+)
 @click.option("--trap/--no-trap", default=True, show_default=True, help="Arm the traps.")
-@click.option("--checks", default="", help="Families or invariants to check, as I1,I20.")
+@click.option(
+    "--checks",
+    default="",
+    shell_complete=names(check_names),
+    help="Families or invariants to check, as I1,I20.",
+)
 @click.option(
     "--mode",
     type=click.Choice(MODES),
@@ -68,8 +84,19 @@ def list_scenarios(as_json: bool) -> None:
     show_default=True,
     help="What a trap does: stop before the launch, contain it, or only log.",
 )
-@click.option("--fix", "fixes", multiple=True, help="Apply this fix; may be given again.")
-@click.option("--sglang", "version", help="Run under this release instead of the installed one.")
+@click.option(
+    "--fix",
+    "fixes",
+    multiple=True,
+    shell_complete=names(server_fixes),
+    help="Apply this fix; may be given again.",
+)
+@click.option(
+    "--sglang",
+    "version",
+    shell_complete=names(release_names),
+    help="Run under this release instead of the installed one.",
+)
 @click.option("--dir", "directory", type=click.Path(path_type=Path), default=DEFAULT_DIRECTORY)
 @click.option("--steps", type=click.IntRange(min=1), help="Stop after this many decode steps.")
 @click.option("--overlap/--no-overlap", default=True, show_default=True, help="Overlap scheduling.")

@@ -10,8 +10,10 @@ from typing import Any
 
 import click
 
-from triage.commands.lab_options import counted, under
+from triage.commands import completion as complete
+from triage.commands.lab_options import under
 from triage.commands.options import force_option
+from triage.commands.progress import counted, progress
 from triage.config import DEFAULT_DIRECTORY
 from triage.errors import LabError
 from triage.files.reports import report_json
@@ -20,8 +22,13 @@ from triage.files.writing import check_output, write_output
 
 
 @click.command()
-@click.argument("names", nargs=-1)
-@click.option("--sglang", "version", help="Play under this release instead of the installed one.")
+@click.argument("names", nargs=-1, shell_complete=complete.names(complete.bugs))
+@click.option(
+    "--sglang",
+    "version",
+    shell_complete=complete.names(complete.release_names),
+    help="Play under this release instead of the installed one.",
+)
 @click.option("--dir", "directory", type=click.Path(path_type=Path), default=DEFAULT_DIRECTORY)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def bugs(names: tuple[str, ...], version: str | None, directory: Path, as_json: bool) -> None:
@@ -74,7 +81,13 @@ def _list(as_json: bool) -> None:
 
 
 @click.command()
-@click.option("--sglang", "releases", multiple=True, help="Under this release; may be given again.")
+@click.option(
+    "--sglang",
+    "releases",
+    multiple=True,
+    shell_complete=complete.names(complete.release_names),
+    help="Under this release; may be given again.",
+)
 @click.option("--dir", "directory", type=click.Path(path_type=Path), default=DEFAULT_DIRECTORY)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--markdown", is_flag=True, help="Print a Markdown table.")
@@ -155,7 +168,7 @@ def _table(lines: list[dict[str, Any]]) -> None:
 
 
 @click.command("versions")
-@click.argument("scenario", default="smoke")
+@click.argument("scenario", default="smoke", shell_complete=complete.names(complete.scenarios))
 @click.option("--install", multiple=True, help="Fetch this release first; may be given again.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def releases(scenario: str, install: tuple[str, ...], as_json: bool) -> None:
@@ -163,15 +176,18 @@ def releases(scenario: str, install: tuple[str, ...], as_json: bool) -> None:
 
     Exit code: 0 clean on all, 1 not, 2 usage.
     """
-    from triage.lab import versions
+    from triage.lab import bootstrap, versions
 
+    bootstrap.need("torch")  # each release would say so, one by one
     for version in install:
         versions.install(version)
     results = []
-    for result in versions.run_all(scenario):
-        results.append(result)
-        if not as_json:
-            echo(f"{result['sglang']:14} {result['outcome']:8} {result['detail']}")
+    with progress("releases", len(versions.available())) as tell:
+        for result in versions.run_all(scenario):
+            results.append(result)
+            tell(len(results))
+            if not as_json:
+                echo(f"{result['sglang']:14} {result['outcome']:8} {result['detail']}")
     if as_json:
         echo(report_json("lab-versions", results))
     raise SystemExit(0 if all(result["outcome"] == "clean" for result in results) else 1)

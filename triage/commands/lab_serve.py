@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from triage.commands.completion import names, server_defects, server_fixes, shapes
 from triage.files.reports import report_json
 from triage.files.text import echo
 from triage.files.writing import write_output
@@ -22,10 +23,15 @@ EXIT_CANNOT_RUN = 3
 
 
 @click.command()
-@click.argument("shape")
+@click.argument("shape", shell_complete=names(shapes))
 @click.option("--small", is_flag=True, help="Two periods of layers, with a seeded checkpoint.")
 @click.option("--mtp", is_flag=True, help="With the shape's assistant as a frozen-KV draft.")
-@click.option("--defect", metavar="NAME", help="Put this historical defect back first.")
+@click.option(
+    "--defect",
+    metavar="NAME",
+    shell_complete=names(server_defects),
+    help="Put this historical defect back first.",
+)
 @click.option(
     "--mode",
     default="default",
@@ -33,7 +39,14 @@ EXIT_CANNOT_RUN = 3
     metavar="MODE",
     help="default (DEBUG=1 alone), off, raise, contain or log.",
 )
-@click.option("--fix", "fixes", multiple=True, metavar="NAME", help="Apply it; may be repeated.")
+@click.option(
+    "--fix",
+    "fixes",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=names(server_fixes),
+    help="Apply it; may be repeated.",
+)
 @click.option(
     "--load",
     default="plain",
@@ -168,7 +181,7 @@ def serve(
 
 
 def _counted(work: Callable[[Callable[[int, int], None]], Served]) -> Served:
-    from triage.commands.lab_options import counted
+    from triage.commands.progress import counted
 
     served: Served = counted("requests done", work)
     return served

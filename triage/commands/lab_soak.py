@@ -9,7 +9,9 @@ from typing import Any
 
 import click
 
-from triage.commands.lab_options import counted, under
+from triage.commands.completion import names, release_names
+from triage.commands.lab_options import under
+from triage.commands.progress import counted
 from triage.config import DEFAULT_DIRECTORY, MODES
 from triage.errors import LabError
 from triage.files.reports import report_json
@@ -24,6 +26,7 @@ NEEDS = "drawn lifecycles need hypothesis: pip install 'sglang-triage[test]'"
 @click.option(
     "--sglang",
     "releases",
+    shell_complete=names(release_names),
     multiple=True,
     help="Under this release; may be given again, or `all`: the steps are shared among them.",
 )
@@ -130,7 +133,12 @@ def text(report: dict[str, Any]) -> str:
 @click.option("--examples", default=20, show_default=True, type=click.IntRange(min=1))
 @click.option("--steps", default=20, show_default=True, help="Rules per example, at most.")
 @click.option("--seed", default=0, show_default=True, help="Number of the search.")
-@click.option("--sglang", "version", help="Under this release instead of the installed one.")
+@click.option(
+    "--sglang",
+    "version",
+    shell_complete=names(release_names),
+    help="Under this release instead of the installed one.",
+)
 @click.option("--dir", "directory", type=click.Path(path_type=Path), default=DEFAULT_DIRECTORY)
 def machine(examples: int, steps: int, seed: int, version: str | None, directory: Path) -> None:
     """One search of drawn lifecycles, traps on; a failure is shrunk to a short script.

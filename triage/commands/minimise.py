@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 
 import click
 
@@ -43,6 +44,7 @@ def minimise(dump: Path, output: Path, force: bool) -> None:
     causes = ", ".join(found.signature.causes) or "cause unknown"
     echo(f"kept:   {found.signature.invariant}, {causes} ({found.trials} trials)")
     echo(f"wrote {written}")
+    echo(f"next: triage export {quote(str(written))} --as pytest -o test_regression.py")
 
 
 def _sentence(size: Size) -> str:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
+from triage.commands.completion import names, replay_kernels
 from triage.commands.options import force_option
-from triage.errors import ReplayError
+from triage.errors import ReplayError, did_you_mean
 from triage.files.text import echo, progress_line, to_json
 from triage.files.writing import check_output, write_output
 from triage.replay.engine import DEFAULT_TIMEOUT_S
@@ -20,7 +21,13 @@ _USUAL = Geometry()
 
 
 @click.command()
-@click.option("--kernel", default="trtllm-gen", show_default=True, help="Kernel to probe.")
+@click.option(
+    "--kernel",
+    default="trtllm-gen",
+    show_default=True,
+    shell_complete=names(replay_kernels),
+    help="Kernel to probe.",
+)
 @click.option("--length", default=_USUAL.length, show_default=True, help="Tokens of the row.")
 @click.option("--window", default=_USUAL.window, show_default=True, help="Keys visible; 0: all.")
 @click.option("--page-size", default=_USUAL.page_size, show_default=True)
@@ -43,7 +50,9 @@ def probe(
     if output is not None:
         check_output(output, force=force)
     if kernel not in KERNELS:
-        raise ReplayError(f"unknown kernel {kernel!r}; known: {', '.join(KERNELS)}")
+        raise ReplayError(
+            f"unknown kernel {kernel!r}{did_you_mean(kernel, KERNELS)}; known: {', '.join(KERNELS)}"
+        )
 
     def progress(done: int, total: int) -> None:
         progress_line(f"  column {done} of {total}", last=done == total)

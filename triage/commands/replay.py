@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from shlex import quote
 
 import click
 
+from triage.commands.completion import names, replay_fixes, replay_kernels
+from triage.commands.progress import progress
 from triage.dump.file import read_dump
 from triage.files.reports import report_json
 from triage.files.text import echo
@@ -20,12 +23,18 @@ from triage.replay.verdict import exit_code
 @click.option(
     "--kernel",
     "kernels",
+    shell_complete=names(replay_kernels),
     multiple=True,
     default=("all",),
     show_default=True,
     help="Kernel to run the launch on; may be given several times.",
 )
-@click.option("--fix", default="", help="Apply a fix to the launch first: state-swap or clamp.")
+@click.option(
+    "--fix",
+    default="",
+    shell_complete=names(replay_fixes),
+    help="Apply a fix to the launch first: state-swap or clamp.",
+)
 @click.option("--timeout", default=DEFAULT_TIMEOUT_S, show_default=True, help="Seconds per kernel.")
 @click.option(
     "--memory",
@@ -45,7 +54,8 @@ def replay(
     """
     os.environ[BUDGET] = str(int(memory * 2**30))
     recorded = read_dump(dump)
-    verdicts = replay_file(dump, recorded, kernels, fix=fix, timeout_s=timeout)
+    with progress("replay") as tell:
+        verdicts = replay_file(dump, recorded, kernels, fix=fix, timeout_s=timeout, progress=tell)
     code = exit_code(verdicts)
     if as_json:
         report = {"exit_code": code, "verdicts": [verdict.as_dict() for verdict in verdicts]}
@@ -54,4 +64,6 @@ def replay(
         from triage.report.replay import print_verdicts
 
         print_verdicts(verdicts, recorded, fix)
+        if code == 1:
+            echo(f"next: triage minimise {quote(str(dump))} -o small.msgpack")
     raise SystemExit(code)

@@ -16,23 +16,39 @@ from triage.report.summary import summarise
 
 @click.command()
 @click.argument("dump", type=click.Path(path_type=Path))
-@click.option("--rows", type=click.IntRange(0), help="Rows to list: 8 of them, or in JSON all.")
+@click.option("-v", "--verbose", is_flag=True, help="Print every section, not one screen.")
+@click.option("--rows", type=click.IntRange(0), help="With -v: rows to list, 8 if not said.")
 @click.option("--history", is_flag=True, help="List the launches of the flight recorder.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--picture", type=click.Path(path_type=Path), help="Draw the page ids to this file.")
 @force_option
 def show(
-    dump: Path, rows: int, history: bool, as_json: bool, picture: Path | None, force: bool
+    dump: Path,
+    verbose: bool,
+    rows: int | None,
+    history: bool,
+    as_json: bool,
+    picture: Path | None,
+    force: bool,
 ) -> None:
-    """Print what DUMP holds; rows with bad entries come first."""
+    """Print what DUMP holds on one screen, the fault first; -v prints all of it.
+
+    --rows implies -v; with --json it lists so many rows instead of all.
+    """
     if picture is not None:
         from triage.report.picture import draw
 
         check_output(picture, force=force, inputs=(dump,))
         drawn = draw(read_dump(dump), picture.suffix)
-        echo(f"written: {write_output(picture, drawn, force=force, inputs=(dump,))}")
+        echo(f"wrote {write_output(picture, drawn, force=force, inputs=(dump,))}")
         return
-    summary = summarise(read_dump(dump), rows=rows, whole=as_json)
+    read = read_dump(dump)
+    if not (verbose or rows is not None or history or as_json):
+        from triage.report.brief import print_brief
+
+        print_brief(read, str(dump))
+        return
+    summary = summarise(read, rows=rows, whole=as_json)
     if as_json:
         echo(report_json("show", summary, indent=2))
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 
 import click
 
@@ -29,3 +30,4 @@ def snap(pid: int, directory: Path | None, timeout: float) -> None:
     place = directory or directory_of(pid) or DEFAULT_DIRECTORY
     for path in take(pid, place, timeout):
         echo(f"wrote {path}")
+        echo(f"next: triage show --history {quote(str(path))}")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import click
 
+from triage.commands.completion import names, provable, scenarios
+from triage.commands.progress import progress
+from triage.errors import did_you_mean
 from triage.files.reports import report_json
 from triage.files.text import echo
 from triage.verify.proof import HEADER, markdown, rows
@@ -11,8 +14,14 @@ from triage.verify.prove import PROVABLE, prove_all
 
 
 @click.command()
-@click.argument("fixes", nargs=-1, metavar="[FIX]...")
-@click.option("--scenario", default="smoke", show_default=True, help="Lab scenario of the crash.")
+@click.argument("fixes", nargs=-1, metavar="[FIX]...", shell_complete=names(provable))
+@click.option(
+    "--scenario",
+    default="smoke",
+    show_default=True,
+    shell_complete=names(scenarios),
+    help="Lab scenario of the crash.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--markdown", "as_markdown", is_flag=True, help="Print a Markdown table.")
 def verify(fixes: tuple[str, ...], scenario: str, as_json: bool, as_markdown: bool) -> None:
@@ -23,8 +32,10 @@ def verify(fixes: tuple[str, ...], scenario: str, as_json: bool, as_markdown: bo
     """
     unknown = [name for name in fixes if name not in PROVABLE]
     if unknown:
-        raise click.UsageError(f"no fix {unknown[0]!r}; known: {', '.join(PROVABLE)}")
-    proofs = prove_all(fixes, scenario, lambda name: echo(f"{name} ...", err=True))
+        meant = did_you_mean(unknown[0], PROVABLE)
+        raise click.UsageError(f"no fix {unknown[0]!r}{meant}; known: {', '.join(PROVABLE)}")
+    with progress("verify") as tell:
+        proofs = prove_all(fixes, scenario, tell)
     if as_json:
         echo(report_json("verify", [proof.as_dict() for proof in proofs], indent=2))
     elif as_markdown:

@@ -10,8 +10,9 @@ from typing import Any
 import click
 
 from triage.commands.options import force_option
+from triage.commands.progress import progress
 from triage.files.reports import report_json
-from triage.files.text import console, echo
+from triage.files.text import echo
 from triage.files.writing import check_output, write_output
 from triage.fleet import compare as comparison
 from triage.fleet import interrupts, load, summary
@@ -93,9 +94,9 @@ def drive(
             of_whom = {"model": server.model, "server": server.root}
             journal = Journal(path, {**header, **of_whom}).open()
             try:
-                with progress_bar(total) as progress:
+                with progress("requests", total) as tell:
                     return await load.run(
-                        server, journal, total, concurrency, ask, progress, note_accept_length
+                        server, journal, total, concurrency, ask, tell, note_accept_length
                     )
             finally:
                 journal.close()
@@ -106,24 +107,6 @@ def drive(
     except interrupts.Interrupted as stop:
         echo(f"\nstopped; what was answered is in {path}, run again to go on", err=True)
         raise SystemExit(stop.exit_code) from None
-
-
-class progress_bar:
-    """Requests answered, on stderr; silent where that is no terminal."""
-
-    def __init__(self, total: int) -> None:
-        from rich.progress import Progress
-
-        self._bar = Progress(console=console(err=True), transient=True)
-        self._total = total
-
-    def __enter__(self) -> load.Progress:
-        self._bar.start()
-        task = self._bar.add_task("requests", total=self._total)
-        return lambda done, total: self._bar.update(task, completed=done, total=total)
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
 
 
 def finish(end: load.End, path: Path, quiet: bool) -> int:

@@ -14,11 +14,12 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from triage.errors import LabError
 
-CRASHED, TIMED_OUT, NOT_REACHED = "crashed", "timed out", "not reached"
+FINE, CRASHED, TIMED_OUT, NOT_REACHED = "fine", "crashed", "timed out", "not reached"
 
 _CAN_DO_WITHOUT = frozenset({"gpu", "torchvision", "flashinfer"})
 _ORDER = ("packages", "gpu", "torch", "torchvision", "flashinfer", "sglang", "bind", "requested")
@@ -36,19 +37,24 @@ class _Ended:
 
 
 def ask(
-    environment: Mapping[str, str], release: str | None = None, timeout_s: float = 120
+    environment: Mapping[str, str],
+    release: str | None = None,
+    timeout_s: float = 120,
+    source: Path | None = None,
 ) -> Stages:
     """Stage -> its facts, `state` among them; every stage is there.
 
     Args:
         environment: of the child.
         release: of SGLang, unpacked beside the installed one; None for the installed one.
+        source: a wheel or folder of another SGLang, which is read and not imported.
         timeout_s: for the whole of one child; what did not end by then is `timed out`.
     Raises:
         LabError: for a release that is not there, with those that are.
     """
     command = [sys.executable, "-m", "triage.doctor.child"]
     command += ["--release", release] if release else []
+    command += ["--source", str(source)] if source else []
     stages: Stages = {}
     skip: set[str] = set()
     while True:
@@ -65,7 +71,19 @@ def ask(
     return {name: stages.get(name, {"state": NOT_REACHED}) for name in _ORDER}
 
 
-def _run(command: list[str], environment: Mapping[str, str], timeout_s: float) -> _Ended:
+class Ran(NamedTuple):
+    """A child that ended, or was ended: what it told, why it ended badly ("" if it did not)."""
+
+    told: str
+    state: str
+    reason: str
+
+
+def run_child(command: list[str], environment: Mapping[str, str], timeout_s: float) -> Ran:
+    """Run a process that may die of what it imports; `state` is FINE, CRASHED or TIMED_OUT.
+
+    What it started ends with it, at the timeout and when we are interrupted.
+    """
     with tempfile.TemporaryFile("w+", errors="replace") as said:
         child = subprocess.Popen(
             command,
@@ -89,14 +107,20 @@ def _run(command: list[str], environment: Mapping[str, str], timeout_s: float) -
             raise
         said.seek(0)
         words = said.read()
-    stages, began = _told(told)
-    if not late and child.returncode == 0:
+    if late:
+        return Ran(told, TIMED_OUT, f"did not end within {timeout_s:g} s")
+    if child.returncode:
+        return Ran(told, CRASHED, f"{_how(child.returncode)}: {last_words(words)}")
+    return Ran(told, FINE, "")
+
+
+def _run(command: list[str], environment: Mapping[str, str], timeout_s: float) -> _Ended:
+    ran = run_child(command, environment, timeout_s)
+    stages, began = _told(ran.told)
+    if ran.state == FINE:
         return _Ended(stages)
     died_in = began or "packages"
-    facts: Facts = {"state": TIMED_OUT, "reason": f"did not end within {timeout_s:g} s"}
-    if not late:
-        facts = {"state": CRASHED, "reason": f"{_how(child.returncode)}: {last_words(words)}"}
-    return _Ended({**stages, died_in: facts}, died_in)
+    return _Ended({**stages, died_in: {"state": ran.state, "reason": ran.reason}}, died_in)
 
 
 def _told(output: str) -> tuple[Stages, str]:

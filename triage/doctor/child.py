@@ -1,8 +1,8 @@
 """The process that may die: imports what a server would, binds every hook, tells each stage.
 
-`python -m triage.doctor.child [--release R] [--skip STAGE,...]`. A JSON line when a stage
-begins and one when it ends go to the standard output this process was given; whatever the
-packages print goes to the standard error. Imports nothing before the stage about it.
+`python -m triage.doctor.child [--release R | --source PATH] [--skip STAGE,...]`. A JSON line
+when a stage begins and one when it ends go to the standard output this process was given;
+whatever the packages print goes to the standard error. Imports nothing before the stage about it.
 
     packages     what is installed, by name; nothing is imported
     gpu          asked of the CUDA driver itself, so a broken torch does not hide it
@@ -33,10 +33,12 @@ import types
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from triage.errors import TriageError
+from triage.doctor.quick_imports import CompilerBeside, ask_once, in_one_chunk
+from triage.errors import TriageError, UnsupportedSGLang
 
 PACKAGES = {
     "sglang": "sglang",
@@ -49,14 +51,19 @@ PACKAGES = {
 """Import name -> distribution."""
 
 FOUND, ABSENT, BROKEN, STOOD_IN, SKIPPED = "found", "absent", "broken", "stood in", "skipped"
+READ = "read"
+"""Of a release that is not installed: its source was read, nothing of it was imported."""
 
 Facts = dict[str, Any]
 Known = Mapping[str, Facts]
 
 
-def main(skip: frozenset[str], tell: Callable[[Facts], None]) -> None:
-    """Run every stage but those in `skip`; what one finds is known to the next."""
-    known: dict[str, Facts] = {}
+def main(skip: frozenset[str], tell: Callable[[Facts], None], source: str = "") -> None:
+    """Run every stage but those in `skip`; what one finds is known to the next.
+
+    source: a wheel or folder of the SGLang that is asked about, "" for the importable one.
+    """
+    known: dict[str, Facts] = {"asked": {"source": source}}
     for name, stage in STAGES.items():
         tell({"stage": name, "began": True})
         began = time.perf_counter()
@@ -116,7 +123,7 @@ def _torch(known: Known) -> Facts:
     """Not imported where there is no SGLang: seconds, and nobody to ask afterwards."""
     if not _is_present(known, "torch"):
         return {"state": ABSENT}
-    if not _is_present(known, "sglang"):
+    if not _source(known) and not _is_present(known, "sglang"):
         return {"state": SKIPPED}
     if not _has_gpu(known):
         os.environ["TRITON_INTERPRET"] = "1"  # before the first import: there is no driver
@@ -158,27 +165,50 @@ def _flashinfer(known: Known) -> Facts:
 
 
 def _sglang(known: Known) -> Facts:
+    if _source(known):
+        return _read(known)
     if not _is_present(known, "sglang"):
         return {"state": ABSENT}
     if (torch := known["torch"])["state"] in (ABSENT, BROKEN) and "version" not in torch:
         return {"state": BROKEN, "reason": f"torch, which it needs, is {torch['state']}"}
-    import sglang
-    import sglang.srt.layers.attention.trtllm_mha_backend
-    import sglang.srt.managers.schedule_batch
-
-    facts: Facts = {"state": FOUND, "version": sglang.__version__, "path": sglang.__file__}
+    compiler = CompilerBeside()
+    compiler.start()
     try:
-        importlib.import_module("sglang.srt.managers.scheduler")
-    except ImportError as error:
-        facts["no_scheduler"] = _reason(error)
+        import sglang
+        import sglang.srt.layers.attention.trtllm_mha_backend
+        import sglang.srt.managers.schedule_batch
+
+        facts: Facts = {"state": FOUND, "version": sglang.__version__, "path": sglang.__file__}
+        try:
+            importlib.import_module("sglang.srt.managers.scheduler")
+        except ImportError as error:
+            facts["no_scheduler"] = _reason(error)
+    finally:
+        compiler.finish()
     return facts
+
+
+def _read(known: Known) -> Facts:
+    """The release at `source` as modules that its text describes; see `skeleton.py`."""
+    if (torch := known["torch"])["state"] in (ABSENT, BROKEN) and "version" not in torch:
+        return {"state": BROKEN, "reason": f"torch, which our hooks need, is {torch['state']}"}
+    from triage.doctor.skeleton import Skeletons
+    from triage.doctor.source_tree import SourceTree
+
+    tree = SourceTree(Path(_source(known)))
+    facts = {"version": tree.version, "path": str(tree.path)}
+    try:
+        Skeletons(tree).install()
+    except UnsupportedSGLang as error:
+        return {**facts, "state": BROKEN, "reason": str(error)}
+    return {**facts, "state": READ}
 
 
 def _bind(known: Known) -> Facts:
     """Every family in mode `raise`, which binds the most; nothing is launched or written."""
-    if known["sglang"]["state"] != FOUND:
+    if known["sglang"]["state"] not in (FOUND, READ):
         return {"state": SKIPPED}
-    if known["flashinfer"]["state"] == STOOD_IN:
+    if known["flashinfer"]["state"] == STOOD_IN or known["sglang"]["state"] == READ:
         from triage.lab.flashinfer_stub import StandInFlashInfer
 
         StandInFlashInfer(lambda call: None).install()
@@ -242,8 +272,8 @@ def _requested(known: Known) -> Facts:
     from triage import config
     from triage.errors import ConfigError, InstallError
 
-    if known["bind"]["state"] != FOUND:
-        return {"state": SKIPPED}
+    if known["bind"]["state"] != FOUND or _source(known):
+        return {"state": SKIPPED}  # a fix is probed by running what it corrects
     try:
         asked = config.from_environment()
     except ConfigError:
@@ -294,7 +324,13 @@ def _has_gpu(known: Known) -> bool:
     return known["gpu"]["state"] == FOUND
 
 
+def _source(known: Known) -> str:
+    return str(known.get("asked", {}).get("source", ""))
+
+
 def _sglang_out_of_reach(known: Known) -> bool:
+    if _source(known):
+        return True
     return not _is_present(known, "sglang") or known["torch"]["state"] == ABSENT
 
 
@@ -329,6 +365,7 @@ def _become(release: str, arguments: list[str]) -> None:
 def _run() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--release", default="")
+    parser.add_argument("--source", default="")
     parser.add_argument("--skip", default="")
     given = parser.parse_args()
     answers = os.fdopen(os.dup(1), "w", buffering=1)
@@ -342,11 +379,12 @@ def _run() -> None:
         except TriageError as error:
             tell({"stage": "packages", "state": BROKEN, "no_release": str(error)})
             return
+    ask_once()
     gc.disable()  # a fifth of the time of these imports goes into it, and nothing is freed
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)
     os.dup2(2, 1)  # libraries print, from C too
-    main(frozenset(filter(None, given.skip.split(","))), tell)
+    in_one_chunk(main)(frozenset(filter(None, given.skip.split(","))), tell, given.source)
     answers.flush()
     os._exit(0)  # no teardown of what was imported: it can abort, and has nothing to say
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from triage import config
@@ -32,6 +33,7 @@ class Examined:
     stages: Stages
     served: Served
     flags: tuple[str, ...]
+    source: Path | None = None
 
     @property
     def exit_code(self) -> int:
@@ -44,13 +46,15 @@ class Examined:
 
     @property
     def sglang_absent(self) -> bool:
+        if self.source:
+            return False
         installed = self.stages["packages"].get("installed", {})
         return bool(installed) and not installed["sglang"]["present"]
 
     @property
     def traps_active(self) -> bool:
         """With a GPU the scheduler's hooks too, without which no exception comes in time."""
-        served_here = self.stages["gpu"]["state"] == FOUND
+        served_here = self.stages["gpu"]["state"] == FOUND and not self.source
         blind = served_here and "no_scheduler" in self.stages["sglang"]
         return bool(self.stages["bind"].get("active")) and not blind
 
@@ -92,17 +96,21 @@ def examine(
     environment: Mapping[str, str],
     *,
     release: str | None = None,
+    source: Path | None = None,
     arch: str | None = None,
     flags: Sequence[str] = (),
     timeout_s: float = 120,
 ) -> Examined:
-    """Ask the environment, the machine and its SGLang; raises LabError for an unknown release."""
+    """Ask the environment, the machine and its SGLang; raises LabError for an unknown release.
+
+    source: a wheel or folder of an SGLang that is not installed; it is read, not imported.
+    """
     refused, asked = "", config.Config()
     try:
         asked = config.from_environment(environment)
     except ConfigError as error:
         refused = str(error)
-    stages = ask(environment, release, timeout_s)
+    stages = ask(environment, release, timeout_s, source)
     if not refused:
         refused = stages["requested"].get("refused", "")
     return Examined(
@@ -112,4 +120,5 @@ def examine(
         stages=stages,
         served=served(flags, arch or stages["gpu"].get("arch", WITHOUT_A_GPU)),
         flags=tuple(flags),
+        source=source,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from triage import config
-from triage.doctor.child import ABSENT, BROKEN, FOUND, SKIPPED, STOOD_IN
+from triage.doctor.child import ABSENT, BROKEN, FOUND, READ, SKIPPED, STOOD_IN
 from triage.doctor.examine import Examined
 from triage.files.text import printable
 from triage.invariants.catalogue import IN_GRAPHS
@@ -86,7 +86,7 @@ def _packages(found: Examined) -> Iterator[str]:
         facts = found.stages[name]
         if facts["state"] == STOOD_IN:
             yield f"{name}: stood in (no GPU here): {facts['what']}"
-        elif facts["state"] not in (FOUND, SKIPPED, ABSENT):
+        elif facts["state"] not in (FOUND, SKIPPED, ABSENT, READ):
             yield f"{name}: {_state(facts, '')}"
     if "no_scheduler" in (facts := found.stages["sglang"]):
         yield f"sglang: its scheduler cannot be imported here: {facts['no_scheduler']}"
@@ -105,6 +105,8 @@ def _hooks(found: Examined, verbose: bool) -> Iterator[str]:
     bound = sum(hook["bound"] for hook in hooks)
     hint = "" if verbose else " (-v lists them)"
     yield f"hooks: {bound} of {len(hooks)} bind on SGLang {found.stages['sglang']['version']}{hint}"
+    if found.source:
+        yield f"  by its source, {found.source}; nothing of it was imported, no fix was probed"
     for hook in hooks if verbose else ():
         state = "bound " if hook["bound"] else "MISSED"
         yield f"  {state} {_short(hook['target'])}: {hook['why']}"

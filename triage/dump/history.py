@@ -92,7 +92,7 @@ def since(dump: Dump) -> str:
     if first is None:
         return f"no id was wrong in the {len(launches)} launches to the end, {last.name}"
     older = " or earlier" if first is launches[0] and first.sequence else ""
-    faulted = next((each for each in launches if each.sequence == _faulted(dump)), None)
+    faulted = next((each for each in launches if each.sequence == faulted_sequence(dump)), None)
     if faulted is not None and first is not faulted:
         before = _before(first, faulted, launches)
         return f"ids were wrong since {first.name}{older}{before} {faulted.name}"
@@ -115,7 +115,7 @@ def _before(first: Moment, faulted: Moment, launches: Sequence[Moment]) -> str:
     return f", {steps} step{'s' if steps != 1 else ''} before the fault at"
 
 
-def _faulted(dump: Dump) -> int | None:
+def faulted_sequence(dump: Dump) -> int | None:
     """The sequence of the launch that the writer took for the one that faulted."""
     told = dump.fault.facts.get("faulted")
     return _number(told, "sequence") if isinstance(told, dict) else None

@@ -45,6 +45,7 @@ VARIABLES: dict[str, re.Pattern[str]] = {
     config.MAX_DUMPS: _NUMBER,
     config.MAX_BYTES: _NUMBER,
     config.STRICT: _SWITCH,
+    config.PAGE_HISTORY: _SWITCH,
     config.FIXES: _OUR_WORDS,
     config.FUSED: _OUR_WORDS,
     config.MM_GRAPHS: _SWITCH,

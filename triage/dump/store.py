@@ -50,13 +50,15 @@ class DumpStore:
 
     The directory is opened at the first use and held; it must belong to this user or to root,
     and nobody else may exchange files in it. A forked child opens its own. `identity`: dumps
-    name host and user.
+    name host and user. `written` and `not_written` count what `save` was asked for.
     """
 
     directory: Path
     max_dumps: int = 32
     max_bytes: int = 1 << 30
     identity: bool = False
+    written: int = field(default=0, init=False)
+    not_written: int = field(default=0, init=False)
     _opened: Directory | None = field(default=None, init=False, repr=False)
     _opened_by: int = field(default=0, init=False, repr=False)
 
@@ -83,6 +85,14 @@ class DumpStore:
 
         Never raises but for what ends the process.
         """
+        saved = self._saved(dump, signature)
+        if saved[0] is None:
+            self.not_written += 1
+        else:
+            self.written += 1
+        return saved
+
+    def _saved(self, dump: Dump, signature: str) -> tuple[Path | None, str]:
         try:
             return self._save(dump, re.sub(r"[^\w.+-]", "_", signature)[:80])
         except (DumpError, OSError) as error:

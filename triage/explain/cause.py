@@ -36,7 +36,7 @@ class Citation(NamedTuple):
     column: int
     value: int
     expected: int | None
-    tensor: str = "page_table"
+    tensor: str = "block_tables"
     request: int | None = None
     request_id: str = ""
     of_table: bool = True

@@ -288,7 +288,7 @@ def _by_address(dump: Dump, seen: Observation) -> Related:
     if place is None:
         return Related(seen, Relation.ELSEWHERE, (f"{address} lies in no cache of this launch",))
     where = f"{address} is page {place.page_id} of {place.tensor}"
-    entries = [f"page_table[{row}, {column}]" for row, column in place.entries[:SHOWN_ENTRIES]]
+    entries = [f"block_tables[{row}, {column}]" for row, column in place.entries[:SHOWN_ENTRIES]]
     if len(place.entries) > SHOWN_ENTRIES:
         entries.append(f"{len(place.entries) - SHOWN_ENTRIES} more entries")
     behind = (f"{place.beyond_bytes:,} bytes behind its end",) if place.beyond_bytes else ()

@@ -8,6 +8,7 @@ from triage.explain.rules_found import (
     UNLOOKED,
     citations,
     freed_by_strangers,
+    padding_may_write,
     told_by_the_device,
 )
 from triage.invariants.found import Found
@@ -179,7 +180,7 @@ def leads_to_a_foreign_write(dump: Dump) -> Cause | None:
     """
     fault = dump.fault
     found = _LEADS_TO_WRITES.get(fault.found)  # type: ignore[call-overload]
-    if found is None or not told_by_the_device(fault):
+    if found is None or not told_by_the_device(fault) or padding_may_write(fault):
         return None
     key, name, refuted, fix = found
     return Cause(

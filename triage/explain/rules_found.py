@@ -412,7 +412,7 @@ def found_by_a_check(dump: Dump) -> Cause | None:
     """The class of what a check or the ledger found, where the kind alone tells it."""
     fault = dump.fault
     known = _mapping_class(fault) or CLASS_OF.get(fault.found)
-    if known is None or _padding_may_write(fault):
+    if known is None or padding_may_write(fault):
         return None
     lines = fault.headline().splitlines()
     return Cause(
@@ -443,7 +443,7 @@ def _mapping_class(fault: Evidence) -> FoundClass | None:
     return _MAPPING_OTHER if fault.violations and fault.violations[0].value else _MAPPING_MISSING
 
 
-def _padding_may_write(fault: Evidence) -> bool:
+def padding_may_write(fault: Evidence) -> bool:
     """A token whose own slot would be in the dummy page is padding, or its request is lost."""
     first = fault.violations[0] if fault.violations else None
     writes = (Found.WRITE_NOT_MAPPED_SLOT, Found.WRITE_NOT_OWN_SLOT)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from triage.dump.sections import Dump
-from triage.errors import ReplayError
+from triage.errors import ReplayError, did_you_mean
 from triage.export.bench import bench_files
 from triage.export.flashinfer_test import flashinfer_tree
 from triage.export.literals import Literals
@@ -43,7 +43,9 @@ def export(dump: Dump, kind: str, *, shrink: bool = True) -> Files:
         ReplayError: for an unknown format, or a dump that does not fail.
     """
     if kind not in FORMATS:
-        raise ReplayError(f"unknown format {kind!r}; known: {', '.join(FORMATS)}")
+        raise ReplayError(
+            f"unknown format {kind!r}{did_you_mean(kind, FORMATS)}; known: {', '.join(FORMATS)}"
+        )
     found = minimise(dump)
     if found is None:
         raise ReplayError("this dump does not fail; there is nothing to hand over")

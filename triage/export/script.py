@@ -25,9 +25,9 @@ _MAIN = '''\
 def judge(table, form):
     faults = list(form_faults(*form))
     for row, column, value in outside_entries(table):
-        faults.append(f"page_table[{row}, {column}] = {value} is outside [1, {NUM_PAGES})")
+        faults.append(f"block_tables[{row}, {column}] = {value} is outside [1, {NUM_PAGES})")
     for row, column, value, right in foreign_entries(table):
-        faults.append(f"page_table[{row}, {column}] = {value}, the token is on page {right}")
+        faults.append(f"block_tables[{row}, {column}] = {value}, the token is on page {right}")
     return faults
 
 

@@ -8,9 +8,11 @@ toolkit calls click.echo, and a rich console is made here too.
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import math
+import sys
 from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -40,6 +42,14 @@ def echo(text: object = "", *, err: bool = False, nl: bool = True) -> None:
     import click
 
     click.echo(printable_lines(text), err=err, nl=nl)
+
+
+def accept_any_text() -> None:
+    """From now on what a stream's encoding lacks (an accent, on an ASCII terminal) is escaped."""
+    for stream in (sys.stdout, sys.stderr):
+        encoding = (getattr(stream, "encoding", None) or "").lower().replace("-", "")
+        if isinstance(stream, io.TextIOWrapper) and encoding != "utf8":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def progress_line(text: object, *, last: bool) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from triage.errors import did_you_mean
 from triage.fusions.reader import Capture, GeneratedLaunch, Kernel
 
 
@@ -200,5 +201,6 @@ def named(name: str) -> Pattern:
     for pattern in PATTERNS:
         if pattern.name == name:
             return pattern
-    known = ", ".join(p.name for p in PATTERNS)
-    raise LookupError(f"no pattern {name!r}; there are: {known}")
+    known = [p.name for p in PATTERNS]
+    meant = did_you_mean(name, known)
+    raise LookupError(f"no pattern {name!r}{meant}; there are: {', '.join(known)}")

@@ -52,7 +52,7 @@ def prepare() -> str:
     version = sglang_version()
     if not _prepared:
         for package in ("torch", "triton"):
-            _need(package)
+            need(package)
         try:
             _import_sglang()
         except Exception as error:
@@ -64,7 +64,8 @@ def prepare() -> str:
     return version
 
 
-def _need(package: str) -> None:
+def need(package: str) -> None:
+    """Raises UnsupportedSGLang, saying how to install it, where `package` cannot be imported."""
     try:
         importlib.import_module(package)
     except Exception as error:

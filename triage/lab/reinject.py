@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
-from triage.errors import LabError
+from triage.errors import LabError, did_you_mean
 from triage.lab.patching import replaced
 
 
@@ -101,5 +101,6 @@ REINJECTIONS: dict[str, Callable[[], AbstractContextManager[None]]] = {
 def reinject(name: str) -> AbstractContextManager[None]:
     """A context in which the defect called `name` is back, or LabError with the known ones."""
     if name not in REINJECTIONS:
-        raise LabError(f"no defect {name!r}; known: {', '.join(REINJECTIONS)}")
+        meant = did_you_mean(name, REINJECTIONS)
+        raise LabError(f"no defect {name!r}{meant}; known: {', '.join(REINJECTIONS)}")
     return REINJECTIONS[name]()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from triage.errors import LabError
+from triage.errors import LabError, did_you_mean
 from triage.lab.geometry import Geometry
 
 BACKENDS = ("trtllm_mha", "triton", "fa3")
@@ -164,7 +164,9 @@ SCENARIOS: dict[str, Scenario] = {
 def find(name: str) -> Scenario:
     """The scenario called `name`, or LabError with the list of known ones."""
     if name not in SCENARIOS:
-        raise LabError(f"no scenario {name!r}; known: {', '.join(SCENARIOS)}")
+        raise LabError(
+            f"no scenario {name!r}{did_you_mean(name, SCENARIOS)}; known: {', '.join(SCENARIOS)}"
+        )
     return SCENARIOS[name]
 
 

@@ -120,7 +120,7 @@ def _address_reasons(footprint: Footprint) -> list[str]:
             where = (
                 ""
                 if first is None
-                else f"; first page_table[{first.row}, {first.column}] = {first.value}"
+                else f"; first block_tables[{first.row}, {first.column}] = {first.value}"
             )
             reasons.append(
                 f"{grade}: {count} of {footprint.read[name]} entries read are "
@@ -156,7 +156,7 @@ def _identity(dump: Dump) -> dict[str, Any]:
         row, column = np.argwhere(dummy)[0]
         reasons.append(
             f"{int(dummy.sum())} visible entries are 0, the dummy page "
-            f"(first page_table[{row}, {column}]): padding bytes are read as keys"
+            f"(first block_tables[{row}, {column}]): padding bytes are read as keys"
         )
     expected = expected_ids(dump)
     if expected is None:
@@ -172,7 +172,7 @@ def _identity(dump: Dump) -> dict[str, Any]:
         reasons.append(
             f"{int(wrong.sum())} of {int(known.sum())} visible entries{told} in {rows} of "
             f"{real_rows(dump)} rows are not the {space} page of their token; first "
-            f"page_table[{row}, {column}] = {read.ids[row, column]}, "
+            f"block_tables[{row}, {column}] = {read.ids[row, column]}, "
             f"expected {expected[row, column]}"
         )
     return {

@@ -15,12 +15,12 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from triage.dump.sections import Dump
-from triage.errors import ReplayError
+from triage.errors import ReplayError, did_you_mean
 from triage.replay.child import MAX_FILE_BYTES
 from triage.replay.fixes import FIXES, apply_fix
 from triage.replay.kernels import KERNELS, gpu_present, load, select
@@ -38,20 +38,28 @@ def replay_file(
     *,
     fix: str = "",
     timeout_s: float = DEFAULT_TIMEOUT_S,
+    progress: Callable[[int, int, str], None] = lambda done, total, kernel: None,
 ) -> list[Verdict]:
     """One verdict per kernel asked for, and always one for trtllm-gen.
 
     Args:
         path: the file that `dump` was read from; children read it again.
+        progress: told before each kernel: kernels done, kernels, the one that is next.
     Raises:
         ReplayError: for an unknown kernel or fix, or a fix that the dump cannot take.
     """
     names = select(kernels)
     if fix:
         if fix not in FIXES:
-            raise ReplayError(f"unknown fix {fix!r}; known: {', '.join(FIXES)}")
+            raise ReplayError(
+                f"unknown fix {fix!r}{did_you_mean(fix, FIXES)}; known: {', '.join(FIXES)}"
+            )
         apply_fix(fix, dump)
-    return [_replay_one(name, path, dump, fix, timeout_s) for name in names]
+    verdicts = []
+    for done, name in enumerate(names):
+        progress(done, len(names), name)
+        verdicts.append(_replay_one(name, path, dump, fix, timeout_s))
+    return verdicts
 
 
 def _replay_one(name: str, path: Path, dump: Dump, fix: str, timeout_s: float) -> Verdict:

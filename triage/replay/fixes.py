@@ -15,7 +15,7 @@ import numpy as np
 
 from triage.dump.expected_ids import reads_target_swa, tables_of, visible
 from triage.dump.sections import Dump, Ragged
-from triage.errors import ReplayError
+from triage.errors import ReplayError, did_you_mean
 
 
 def apply_fix(name: str, dump: Dump) -> Dump:
@@ -25,7 +25,9 @@ def apply_fix(name: str, dump: Dump) -> Dump:
         ReplayError: for a name that is not known, or a dump that lacks what the fix needs.
     """
     if name not in FIXES:
-        raise ReplayError(f"unknown fix {name!r}; known: {', '.join(FIXES)}")
+        raise ReplayError(
+            f"unknown fix {name!r}{did_you_mean(name, FIXES)}; known: {', '.join(FIXES)}"
+        )
     if dump.launch is None or dump.tables is None:
         raise ReplayError(f"{name} needs a launch with its tables, which the dump does not hold")
     return FIXES[name](dump)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from triage.dump.sections import Dump
-from triage.errors import ReplayError
+from triage.errors import ReplayError, did_you_mean
 from triage.replay.verdict import Basis, Verdict
 
 KernelRun = Callable[[Dump, str], Verdict]
@@ -51,7 +51,9 @@ def select(names: Sequence[str]) -> list[str]:
     unknown = [name for name in names if name not in KERNELS and name != "all"]
     if unknown:
         known = ", ".join([*KERNELS, "all"])
-        raise ReplayError(f"unknown kernel {unknown[0]!r}; known: {known}")
+        raise ReplayError(
+            f"unknown kernel {unknown[0]!r}{did_you_mean(unknown[0], KERNELS)}; known: {known}"
+        )
     wanted = set(KERNELS) if "all" in names else {*names, ALWAYS_SHOWN}
     return [name for name in KERNELS if name in wanted]
 

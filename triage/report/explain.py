@@ -9,10 +9,12 @@ from rich.console import Console
 from rich.text import Text
 
 from triage.dump.observation import Observation
+from triage.dump.sections import Dump
 from triage.explain import Explanation
 from triage.explain.advice import Reading
 from triage.explain.cause import Cause, Citation
 from triage.files.text import console as make_console
+from triage.report.next_steps import commands
 from triage.report.text import line
 
 if TYPE_CHECKING:
@@ -63,9 +65,18 @@ def print_report(report: Report) -> None:
         console.print(line(_without_a_launch(report), style="bold yellow"))
     if not report.explanations and not report.observations and not _told(report):
         console.print(line("unknown: nothing in it is known here", style="bold yellow"))
+    if plain and dump is not None:
+        for path, explanation in report.explanations:
+            console.print(line(f"next: {_next(path, dump, explanation)}"))
     if not plain:
         _print_list(console, "missing", report.missing)
         _print_list(console, "next", report.next[:6])
+
+
+def _next(path: str, dump: Dump, explanation: Explanation) -> str:
+    """The command that goes on from here: the fix tried, else the launch run again."""
+    told = [each["command"] for each in commands(path, dump, explanation)[1:]]
+    return next((each for each in told if "--fix" in each), told[0])
 
 
 def _without_a_launch(report: Report) -> str:

@@ -8,7 +8,9 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from triage.evidence import PageEvent
 from triage.files.text import console as make_console
+from triage.report.facts import launch_pairs, told
 from triage.report.text import line
 
 
@@ -23,12 +25,16 @@ def print_summary(summary: dict[str, Any], title: str) -> None:
     console.print(line(_place(fault), style="dim"))
     for violation in fault["violations"]:
         console.print(line(f"  {_violation(violation)}"))
+    for known in fault["pages"]:
+        console.print(line(f"  page {known['page']} of the {known['pool']} pool:"))
+        for event in known["events"]:
+            console.print(line(f"    {PageEvent(**event).sentence()}"))
     for report in summary["reported"]:
         console.print(line(f"  {_report(report)}", style="bold yellow"))
     for sentence in summary["observed"]:
         console.print(line(f"  {sentence}", style="yellow"))
     if summary["launch"]:
-        console.print(_pairs("launch", _launch_pairs(summary["launch"])))
+        console.print(_pairs("launch", launch_pairs(summary["launch"])))
         if summary["launch"]["tensors"]:
             console.print(_tensor_table(summary["launch"]["tensors"]))
     if summary["pools"]:
@@ -64,7 +70,7 @@ def print_history(summary: dict[str, Any], title: str) -> None:
         place = (launch, each["step"], each["space"], each["layer_id"], each["role"])
         batch = (each["forward_mode"], each["graph"] or "eager", each["rows"], each["longest"])
         note = "torn" if each["torn"] else "stale SWA state" if each["stale"] else ""
-        cells = [_plain(value) for value in (*place, *batch, each["fresh"], note)]
+        cells = [told(value) for value in (*place, *batch, each["fresh"], note)]
         table.add_row(*map(line, cells), style="bold red" if each["fresh"] else None)
     console.print(table)
 
@@ -72,8 +78,8 @@ def print_history(summary: dict[str, Any], title: str) -> None:
 def _report(report: dict[str, Any]) -> str:
     """One thing that another tool saw, beside this launch."""
     kernel = f" in {report['kernel'][:96]}" if report["kernel"] else ""
-    told = "; ".join(report["sentences"])
-    return f"{report['form']}: {report['failure']}{kernel}" + (f"; {told}" if told else "")
+    says = "; ".join(report["sentences"])
+    return f"{report['form']}: {report['failure']}{kernel}" + (f"; {says}" if says else "")
 
 
 def _place(fault: dict[str, Any]) -> str:
@@ -104,37 +110,8 @@ def _pairs(title: str, pairs: Iterable[tuple[str, Any]]) -> Table:
     table.add_column(style="cyan", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in pairs:
-        table.add_row(line(f"  {name}"), line(_plain(value)))
+        table.add_row(line(f"  {name}"), line(told(value)))
     return table
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key} = {_plain(item)}" for key, item in value.items())
-    if isinstance(value, (list, tuple)):
-        return ", ".join(map(_plain, value))
-    return "-" if value is None else str(value)
-
-
-def _launch_pairs(launch: dict[str, Any]) -> list[tuple[str, Any]]:
-    window = launch["window_left"]
-    return [
-        (
-            "call",
-            f"{launch['api']} (launch {launch['launch_id']}, layer {_plain(launch['layer_id'])})",
-        ),
-        ("window", "none" if window < 0 else f"{window + 1} keys (window_left {window})"),
-        ("pages", f"{launch['num_pages']} of {launch['page_size']} tokens"),
-        (
-            "heads",
-            f"{launch['num_q_heads']} query, {launch['num_kv_heads']} KV, "
-            f"head_dim {launch['head_dim']}",
-        ),
-        ("max_seq_len", launch["max_seq_len"]),
-        ("q_len_per_req", launch["q_len_per_req"] or "ragged"),
-        ("layout", f"{launch['kv_layout']}, separate K and V: {launch['separate_kv']}"),
-        ("arguments", launch["arguments"]),
-    ]
 
 
 def _tensor_table(tensors: dict[str, dict[str, Any]]) -> Table:
@@ -145,8 +122,8 @@ def _tensor_table(tensors: dict[str, dict[str, Any]]) -> Table:
         cells = (
             f"  {name}",
             facts["dtype"],
-            _plain(facts["shape"]),
-            _plain(facts["stride"]),
+            told(facts["shape"]),
+            told(facts["stride"]),
             str(facts["storage_offset"]),
             facts["device"],
         )
@@ -173,7 +150,7 @@ def _pool_table(pools: dict[str, Any]) -> Table:
             str(pool["size"]),
             str(pool["page_size"]),
             str(pool["num_pages"]),
-            _plain(pool["available"]),
+            told(pool["available"]),
         )
         mismatch = pool["name"] == pools["read"] and pools["table_space"] not in ("", pools["read"])
         table.add_row(*map(line, cells), style="bold red" if mismatch else None)
@@ -181,9 +158,11 @@ def _pool_table(pools: dict[str, Any]) -> Table:
 
 
 def _row_table(rows: list[dict[str, Any]], total: int) -> Table:
-    title = f"page table, {len(rows)} of {total} rows (column:id, !outside, ~wrong page (right id))"
+    title = (
+        f"block_tables, {len(rows)} of {total} rows (column:id, !outside, ~wrong page (right id))"
+    )
     if len(rows) < total:
-        title += f"; --rows {total} lists all"
+        title += f"; -v --rows {total} lists all"
     table = Table(title=line(title), title_justify="left", box=None, pad_edge=False)
     for heading in ("  row", "request", "length", "visible", "bad"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -207,7 +186,7 @@ def _row_table(rows: list[dict[str, Any]], total: int) -> Table:
 
 
 def _request(row: dict[str, Any]) -> str:
-    return f"{_plain(row['request'])} {row['request_id']}".rstrip()
+    return f"{told(row['request'])} {row['request_id']}".rstrip()
 
 
 def _entry(entry: dict[str, Any]) -> Text:

@@ -52,6 +52,8 @@ class Reporter(Verdicts):
         reads_device: does any check wait for the device? Only where raising before the
             launch was asked for.
         counts: what was checked, skipped and found.
+        counted_here: the same without what the hot path still holds; reading it changes nothing.
+        violations: invariant -> how often it did not hold.
         holders: which request holds which row, for the words of an error and its dump.
         counted_elsewhere: adds what the hot path counted by itself, and sets it to 0.
         histories_of: whose hand was on the pages that evidence names; () if it is not recorded.
@@ -74,6 +76,7 @@ class Reporter(Verdicts):
         self.enabled = invariants_of(checks)
         self.holders = Holders()
         self._counts: Counter[str] = Counter()
+        self.violations: Counter[str] = Counter()
         self.counted_elsewhere: Callable[[Counter[str]], None] = lambda counts: None
         self.histories_of: Callable[[Evidence], tuple[PageHistory, ...]] = lambda _: ()
 
@@ -83,12 +86,17 @@ class Reporter(Verdicts):
         self.shells.restart()
         self.holders.restart()
         self.counts.clear()
+        self.violations.clear()
 
     @property
     def counts(self) -> Counter[str]:
         self.counted_elsewhere(self._counts)
         if self.shells.internal_errors:
             self._counts["internal errors"] = self.shells.internal_errors
+        return self._counts
+
+    @property
+    def counted_here(self) -> Counter[str]:
         return self._counts
 
     @property
@@ -153,12 +161,14 @@ class Reporter(Verdicts):
         return replace(dump, fault=replace(dump.fault, pages=pages))
 
     def event_error(self, evidence: Evidence) -> TrapError:
-        self.note_violation()
+        self.note_violation(evidence.invariant)
         known = attempt("provenance", provenance, {})
         return self.failure(error_of(evidence.invariant), Dump(fault=evidence, provenance=known))
 
-    def note_violation(self) -> None:
+    def note_violation(self, invariant: str) -> None:
+        """Once for each time that something does not hold, with a dump of its own or not."""
         self._counts["violations"] += 1
+        self.violations[invariant] += 1
 
 
 def dump_sentence(path: Path | None, problem: str) -> str:

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from triage.errors import LabError, UnsupportedSGLang
+from triage.errors import LabError, UnsupportedSGLang, did_you_mean
 from triage.lab import versions
 from triage.verify.proof import Proof
 
@@ -51,7 +51,9 @@ def prove(name: str, scenario: str = "smoke") -> Proof:
         return _draft_own_pool()
     if name in PLANS:
         return _case(name, PLANS[name])
-    raise LabError(f"no proof for {name!r}; known: {', '.join(PROVABLE)}")
+    raise LabError(
+        f"no proof for {name!r}{did_you_mean(name, PROVABLE)}; known: {', '.join(PROVABLE)}"
+    )
 
 
 PROVABLE = ("state-swap", CLAMP, "draft-own-pool", *PLANS)
@@ -196,12 +198,14 @@ def _json_of(
     return found
 
 
-Progress = Callable[[str], None]
+Progress = Callable[[int, int, str], None]
+"""Told before each proof: proofs done, proofs, the fix that is next."""
 
 
 def prove_all(names: Sequence[str], scenario: str, progress: Progress) -> list[Proof]:
     proofs = []
-    for name in names or PROVABLE:
-        progress(name)
+    chosen = names or tuple(PROVABLE)
+    for done, name in enumerate(chosen):
+        progress(done, len(chosen), name)
         proofs.append(prove(name, scenario))
     return proofs

@@ -1,5 +1,7 @@
 """What this package raises on purpose."""
 
+from collections.abc import Iterable
+
 
 class KernelError(Exception):
     """Base of every error of `triage_kernels`."""
@@ -19,6 +21,17 @@ class StrayWriteError(KernelError):
 
 class UnknownNameError(KernelError, LookupError):
     """No kernel, variant, check or provider of that name; the message lists those there are."""
+
+
+def no_such(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
+    """The error for a name that is not known: the nearest one, and all there are."""
+    import difflib
+
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    close = close or [each for each in names if len(name) > 2 and name in each][:1]
+    meant = f" (did you mean {close[0]}?)" if close else ""
+    return UnknownNameError(f"no {kind} {name!r}{meant}; there are: {', '.join(names)}")
 
 
 class MutantError(KernelError):

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from triage_kernels.core.errors import UnknownNameError
+from triage_kernels.core.errors import no_such
 from triage_kernels.core.spec import Case, KernelSpec
 from triage_kernels.perf.contenders import contender_calls, inputs
 from triage_kernels.perf.timing import Call, Timing, cold, replayed
@@ -94,7 +94,7 @@ class BenchPlan:
         ):
             for name in names:
                 if name not in known:
-                    raise UnknownNameError(f"no {kind} {name!r}; there are: {', '.join(known)}")
+                    raise no_such(kind, name, known)
 
 
 def bench_cases(spec: KernelSpec, plan: BenchPlan) -> list[Case]:

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from triage_kernels import ops
-from triage_kernels.core.errors import MutantError, UnknownNameError
+from triage_kernels.core.errors import MutantError, no_such
 from triage_kernels.core.spec import KernelSpec, as_tuple, copy_args
 from triage_kernels.validate import children
 from triage_kernels.validate.checks import ALL
@@ -165,7 +165,7 @@ def detect_all(
     known = {m.name for m in DEFECTS}
     for name in names:
         if name not in known:
-            raise UnknownNameError(f"no mutant {name!r}; there are: {', '.join(sorted(known))}")
+            raise no_such("mutant", name, sorted(known))
     chosen = {m.name: m for m in DEFECTS if not names or m.name in names}
     made: dict[str, list[_Step]] = {name: [] for name in chosen}
     with tempfile.TemporaryDirectory() as folder:

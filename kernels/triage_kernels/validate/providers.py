@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from triage_kernels.core.errors import UnknownNameError
+from triage_kernels.core.errors import no_such
 from triage_kernels.core.spec import KernelSpec, Outputs
 
 PROVIDERS = ("ours", "sglang")
@@ -182,7 +182,7 @@ def resolve(
     if provider == "ours":
         return spec.fused or Unavailable("only SGLang ships this kernel")
     if provider != "sglang":
-        raise UnknownNameError(f"no provider {provider!r}; there are: {', '.join(PROVIDERS)}")
+        raise no_such("provider", provider, PROVIDERS)
     location = locate(spec.name)
     if isinstance(location, Unavailable):
         return location

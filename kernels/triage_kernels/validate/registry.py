@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from triage_kernels.core.errors import KernelError, UnknownNameError
+from triage_kernels.core.errors import KernelError, no_such
 from triage_kernels.core.spec import KernelSpec
 from triage_kernels.ops import (
     dual_rmsnorm,
@@ -76,7 +76,7 @@ def select(names: Sequence[str], also: Sequence[KernelSpec] = ()) -> tuple[Kerne
     known = {spec.name for spec in (*KERNELS, *also)}
     for name in names:
         if name not in known:
-            raise UnknownNameError(f"no kernel {name!r}; there are: {', '.join(sorted(known))}")
+            raise no_such("kernel", name, sorted(known))
     if also and not names:
         return tuple(also)
     return tuple(spec for spec in (*KERNELS, *also) if not names or spec.name in names)

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from triage_kernels.core.errors import UnknownNameError
+from triage_kernels.core.errors import no_such
 from triage_kernels.core.models import VARIANTS
 from triage_kernels.core.spec import KernelSpec
 from triage_kernels.validate import children
@@ -56,7 +56,7 @@ class Request:
 def _check_names(request: Request) -> dict[str, Check]:
     for name in request.checks:
         if name not in ALL:
-            raise UnknownNameError(f"no check {name!r}; there are: {', '.join(ALL)}")
+            raise no_such("check", name, ALL)
     return {n: c for n, c in ALL.items() if not request.checks or n in request.checks}
 
 
@@ -64,7 +64,7 @@ def _check_variants(request: Request) -> None:
     known = [v.name for v in VARIANTS]
     for name in request.variants:
         if name not in known:
-            raise UnknownNameError(f"no variant {name!r}; there are: {', '.join(known)}")
+            raise no_such("variant", name, known)
 
 
 def _isolated(subject: Subject, provider: str, name: str) -> CheckResult:

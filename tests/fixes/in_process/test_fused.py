@@ -2,6 +2,8 @@
 
 The forward is SGLang's, the norms and the router are SGLang's; attention, MLP and experts
 are small stand-ins, as they are not what is replaced. fp32, in Triton's CPU interpreter.
+
+Long because every replaced call is held to the same layer, made once for all of them.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ defect, written anew.
 
 from __future__ import annotations
 
-from triage.errors import LabError
+from triage.errors import LabError, did_you_mean
 from triage.lab.bugs.allocation import ALLOCATION
 from triage.lab.bugs.blind_allocation import SECOND_AUTHOR_ALLOCATION
 from triage.lab.bugs.blind_tables import SECOND_AUTHOR
@@ -42,5 +42,7 @@ CATALOGUE: dict[str, Bug] = {bug.name: bug for bug in (*_OURS, *SECOND)}
 
 def find(name: str) -> Bug:
     if name not in CATALOGUE:
-        raise LabError(f"no bug {name!r}; known: {', '.join(CATALOGUE)}")
+        raise LabError(
+            f"no bug {name!r}{did_you_mean(name, CATALOGUE)}; known: {', '.join(CATALOGUE)}"
+        )
     return CATALOGUE[name]

@@ -29,7 +29,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from triage.errors import LabError
+from triage.errors import LabError, did_you_mean
 from triage.lab.patching import replaced
 from triage.lab.server import address_map, plugin_folder
 from triage.lab.server.late import (
@@ -52,7 +52,8 @@ def plugin(name: str, directory: Path, *, control: Path | None = None) -> Path:
     Raises LabError for an unknown name, and for one that only a start can bring.
     """
     if name not in DEFECTS:
-        raise LabError(f"no defect {name!r} for a server; known: {', '.join(DEFECTS)}")
+        meant = did_you_mean(name, DEFECTS)
+        raise LabError(f"no defect {name!r} for a server{meant}; known: {', '.join(DEFECTS)}")
     if name in BUILT_IN and control is not None:
         raise LabError(f"{name} is there from the start of a server; leave the control out")
     call = f"{__name__}:insert"

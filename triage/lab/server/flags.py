@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from triage.errors import LabError
+from triage.errors import LabError, did_you_mean
 
 TRTLLM_GEN = ((10, 0), (10, 3))
 XQA = ((9, 0), (12, 0), (12, 1))
@@ -129,7 +129,9 @@ def release(version: str) -> tuple[int, ...]:
 
 def _attention(capability: tuple[int, int], attention: str, mtp: bool) -> list[Flag]:
     if attention not in ATTENTION:
-        raise LabError(f"no attention backend {attention!r}; known: {', '.join(ATTENTION)}")
+        meant = did_you_mean(attention, ATTENTION)
+        known = ", ".join(ATTENTION)
+        raise LabError(f"no attention backend {attention!r}{meant}; known: {known}")
     if attention == "triton":
         return [Flag("--attention-backend", "triton", "asked for: true head sizes everywhere")]
     gpu = f"sm_{capability[0]}{capability[1]}"

@@ -32,6 +32,7 @@ class ExplainedDump:
     role, in_graph: of the launch; None where the dump does not say.
     causes, keys: names and keys of the causes that fit best; empty where none is known.
     error: why the dump could not be read, "" if it could.
+    pages_named, pages_with_events: pages whose history was asked for, and those that have one.
     """
 
     path: Path
@@ -45,6 +46,8 @@ class ExplainedDump:
     confidence: str = ""
     fix: str = ""
     error: str = ""
+    pages_named: int = 0
+    pages_with_events: int = 0
 
     def json(self) -> dict[str, Any]:
         return {
@@ -59,6 +62,8 @@ class ExplainedDump:
             "confidence": self.confidence,
             "fix": self.fix,
             "error": self.error,
+            "pages_named": self.pages_named,
+            "pages_with_events": self.pages_with_events,
         }
 
 
@@ -83,6 +88,8 @@ def explained(path: Path) -> ExplainedDump:
         keys=tuple(cause.key for cause in named),
         confidence=named[0].confidence.name.lower() if named else "",
         fix=named[0].fix if named else "",
+        pages_named=len(dump.fault.pages),
+        pages_with_events=sum(bool(page.events) for page in dump.fault.pages),
     )
 
 

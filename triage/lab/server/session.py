@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from triage import config
-from triage.errors import LabError
+from triage.errors import LabError, did_you_mean
 from triage.lab.server import flags, load, plugin_folder, shapes, workload
 from triage.lab.server.flags import Flag
 from triage.lab.server.machine import CannotServe, Machine, need_memory
@@ -135,7 +135,9 @@ def plan(wish: Wish, machine: Machine) -> ServerPlan:
     """
     for what, value, known in (("mode", wish.mode, MODES), ("load", wish.load, LOADS)):
         if value not in known:
-            raise LabError(f"no {what} {value!r}; known: {', '.join(known)}")
+            raise LabError(
+                f"no {what} {value!r}{did_you_mean(value, known)}; known: {', '.join(known)}"
+            )
     if wish.fixes:
         _known_fixes(wish.fixes)
     if wish.defect:
@@ -401,11 +403,14 @@ def _known_fixes(names: Sequence[str]) -> None:
 
     for name in names:
         if name not in (*FIXES, AUTO):
-            raise LabError(f"no fix {name!r}; known: {', '.join(FIXES)}, {AUTO}")
+            raise LabError(
+                f"no fix {name!r}{did_you_mean(name, FIXES)}; known: {', '.join(FIXES)}, {AUTO}"
+            )
 
 
 def _known_defect(name: str) -> None:
     from triage.lab.server.defects import DEFECTS
 
     if name not in DEFECTS:
-        raise LabError(f"no defect {name!r} for a server; known: {', '.join(DEFECTS)}")
+        meant = did_you_mean(name, DEFECTS)
+        raise LabError(f"no defect {name!r} for a server{meant}; known: {', '.join(DEFECTS)}")

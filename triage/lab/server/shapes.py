@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from triage.errors import LabError
+from triage.errors import LabError, did_you_mean
 
 SMALL_VOCAB = 4096
 FULL_VOCAB = 262_144
@@ -101,7 +101,7 @@ def find(name: str) -> Shape:
     for known, shape in SHAPES.items():
         if wanted in (known.lower(), known.lower().partition("-")[0]):
             return shape
-    raise LabError(f"no shape {name!r}; known: {', '.join(SHAPES)}")
+    raise LabError(f"no shape {name!r}{did_you_mean(name, SHAPES)}; known: {', '.join(SHAPES)}")
 
 
 def shrunk(shape: Shape) -> Shape:

@@ -137,7 +137,8 @@ class PageRecorder:
         events = [event for event in self._recent if len(event.pages)]
         if not events:
             return found
-        flat = torch.cat([event.pages.to(torch.int64) for event in events]).cpu()
+        device = self._newest.device
+        flat = torch.cat([event.pages.to(device) for event in events]).cpu().long()
         sizes = torch.tensor([len(event.pages) for event in events])
         starts = sizes.cumsum(0) - sizes
         spots = torch.isin(flat, torch.tensor(sorted(wanted))).nonzero()[:, 0]
@@ -168,7 +169,7 @@ class PageRecorder:
             told = told.pin_memory().to(device, non_blocking=True)
         marks, bases, ends = told.unbind()
         event = torch.searchsorted(ends, torch.arange(sum(sizes), device=device), right=True)
-        pages = torch.cat([each.pages for each in events]).to(torch.int64)
+        pages = torch.cat([each.pages.to(device, non_blocking=True) for each in events]).long()
         legal = (pages > 0) & (pages < self.num_pages)
         at = torch.where(legal, pages + bases[event], 0)
         self._newest.scatter_reduce_(0, at, marks[event], "amax")

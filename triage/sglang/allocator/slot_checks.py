@@ -95,7 +95,7 @@ class SlotChecks:
 
     def _alloc_error(self, pool: str, found: Findings, where: str, page: int) -> TrapError:
         """page: its size, where the slot to go on from is what is wrong; else 0."""
-        self.reporter.note_violation()
+        self.reporter.note_violation("I20")
         violations = attempt("listing the offenders", found.violations, ())
         table = attempt("finding the request table", self.entries.request_table, None)
         summary = sentence("I20")

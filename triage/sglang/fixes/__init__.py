@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from triage.errors import InstallError
+from triage.errors import InstallError, did_you_mean
 from triage.sglang.fixes.draft_own_pool import DraftOwnPool
 from triage.sglang.fixes.fix import Fix, Need, Probe
 from triage.sglang.fixes.free_swa_pages import FreeSwaPages
@@ -46,7 +46,8 @@ def plan(names: tuple[str, ...], known: dict[str, type[Any]] | None = None) -> F
     for name in named:
         if name not in known:
             raise InstallError(
-                f"no fix {name!r}; SGLANG_TRIAGE_FIXES, and --fix of the lab, accept: "
+                f"no fix {name!r}{did_you_mean(name, known)}; "
+                "SGLANG_TRIAGE_FIXES, and --fix of the lab, accept: "
                 f"{', '.join(known)}, {AUTO}"
             )
     wanted = list(named)

@@ -225,7 +225,7 @@ class HostTableCheck:
         entry: Entry | None,
         read: PoolView,
     ) -> TrapError:
-        self.reporter.note_violation()
+        self.reporter.note_violation(evidence.invariant)
         launches, with_kv = self.reporter.counts["launches"], self.with_kv
         dump = attempt(
             "collecting the launch",

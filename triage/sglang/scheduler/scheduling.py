@@ -24,6 +24,7 @@ from triage.sglang.holders import row_of
 from triage.sglang.launch.coverage import served_by, uncovered
 from triage.sglang.launch.hot_state import HotState
 from triage.sglang.scheduler.history import History
+from triage.sglang.scheduler.metrics import Metrics
 from triage.sglang.scheduler.steps import Steps
 
 SCHEDULER = "sglang.srt.managers.scheduler.Scheduler"
@@ -46,6 +47,7 @@ class Scheduling:
         self.hot = hot
         self.steps = steps
         self.history = history
+        self.metrics = Metrics(steps.reporter, hot)
         self.absent: dict[str, str] = {}
 
     def hooks(self) -> list[Hook]:
@@ -176,14 +178,15 @@ return original(PASSED)
         self.reporter.serving = True
         self.reporter.holders.note(scheduler)
         self.say_what_is_uncovered(scheduler)
-        try:
-            with self.history.listening():
-                return original(scheduler, *args, **kwargs)
-        # Whatever ends the server, SystemExit and a sticky CUDA error included: the ring is
-        # written from host memory and the very same exception goes on.
-        except BaseException as error:
-            self.history.leaving(error, "Scheduler.run_event_loop")
-            raise
+        with self.metrics.published(scheduler):
+            try:
+                with self.history.listening():
+                    return original(scheduler, *args, **kwargs)
+            # Whatever ends the server, SystemExit and a sticky CUDA error included: the ring is
+            # written from host memory and the very same exception goes on.
+            except BaseException as error:
+                self.history.leaving(error, "Scheduler.run_event_loop")
+                raise
 
 
 def gpu_arch() -> str:

@@ -209,12 +209,12 @@ class Steps:
         self, watch: Watch, report: StepReport, only: Collection[str]
     ) -> tuple[type[TrapError], Evidence]:
         """What the step found, and which error that is."""
-        self.reporter.note_violation()
         evidence = attempt(
             "reading the offenders",
             lambda: watch.evidence(report, only),
             _bare_evidence(report, only),
         )
+        self.reporter.note_violation(evidence.invariant)
         stale = str(evidence.facts.get("stale") or "") if evidence.invariant in _BY_IDS else ""
         if stale:
             _, _, counted = evidence.summary.partition("; ")
