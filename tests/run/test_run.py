@@ -213,6 +213,7 @@ def test_without_a_directory_it_makes_one_of_its_own_and_takes_it_away_if_it_sta
         assert Path(ran.stdout.strip()).exists() is kept
 
 
+@pytest.mark.slow
 def test_a_defect_of_sglangs_own_classes_under_it_is_dumped_and_explained(tmp_path):
     if importlib.util.find_spec("sglang") is None:
         pytest.skip("SGLang is not installed")

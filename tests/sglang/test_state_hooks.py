@@ -208,7 +208,7 @@ class Forwards:
     def batch(self, mode="DECODE", length=None):
         from triage.lab.backends import bind_index_plan
 
-        row = SimpleNamespace(req_pool_idx=1, length=length or self.length)
+        row = SimpleNamespace(req_pool_idx=1, length=length or self.length, rid="1")
         batch = self.real._batch(
             getattr(self.real.mode, mode), [row], self.slots[-1:], num_tokens=1
         )

@@ -16,7 +16,6 @@ For the child of the doctor only, which serves nobody: it patches `os` and `impo
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import importlib.machinery
 import os
@@ -88,7 +87,7 @@ def in_one_chunk(function: Callable[..., None]) -> Callable[..., None]:
     """
     assert isinstance(function, types.FunctionType)
     code = function.__code__.replace(co_stacksize=_SLOTS)
-    return types.FunctionType(code, function.__globals__, function.__name__)
+    return types.FunctionType(code, function.__globals__, function.__name__, function.__defaults__)
 
 
 def _read(loader: object, path: str) -> bytes:
@@ -122,31 +121,34 @@ class CompilerBeside:
         setattr(torch, "compile", self._stand_in)  # noqa: B010
 
     def finish(self) -> None:
-        """Put `torch.compile` back. Raises what the compiler's import raises, if it was asked for.
+        """SGLang is imported. Raises what the compiler's import raises, if it was asked for.
 
-        The forked process began first and has less to import; one that hangs is given up.
+        It goes on standing in then: the hooks import more of SGLang. The forked process began
+        first and has less to import; one that hangs is given up.
         """
         if not self._pid:
             return
         import torch
 
-        setattr(torch, "compile", self._compile)  # noqa: B010
-        good = self._ended_well() if self._called else False
-        with contextlib.suppress(ChildProcessError, ProcessLookupError):
-            os.kill(self._pid, signal.SIGKILL)
+        status = self._waited_for() if self._called else None
+        if status is None:
+            os.kill(self._pid, signal.SIGKILL)  # not reaped, so it is still ours
             os.waitpid(self._pid, 0)
         self._pid = 0
-        if self._called and not good:
+        if status != 0:
+            setattr(torch, "compile", self._compile)  # noqa: B010
+        if self._called and status != 0:
             importlib.import_module(COMPILER)
 
-    def _ended_well(self) -> bool:
+    def _waited_for(self) -> int | None:
+        """Its wait status; None if it is running still."""
         end = time.monotonic() + PATIENCE_S
         while time.monotonic() < end:
             pid, status = os.waitpid(self._pid, os.WNOHANG)
             if pid:
-                return status == 0
+                return status
             time.sleep(0.01)
-        return False
+        return None
 
     def _stand_in(self, model: Any = None, **options: Any) -> Any:
         self._called = True

@@ -49,6 +49,7 @@ class Invariant:
     raise_only: the part of it that only mode `raise` sees.
     walks: it walks a pool, a tree or all tables: every Nth time if that is asked for.
     ledger: it needs to know who owns which page.
+    rests_on: what other hooks have seen, without which it is not judged any more.
     checked_on_device: the check kernel judges it, in every mode and inside CUDA graphs.
     eager_only: it has no place to stand once a graph is replayed: no Python runs there.
     containment: what mode `contain` does about an offender; "" if it only tells.
@@ -70,6 +71,7 @@ class Invariant:
     raise_only: str = ""
     walks: bool = False
     ledger: bool = False
+    rests_on: Literal["", "ledger", "metadata"] = ""
     checked_on_device: bool = False
     eager_only: bool = False
     containment: str = ""
@@ -259,6 +261,7 @@ CATALOGUE: tuple[Invariant, ...] = (
         "metadata of 4 rows, a forward of 5.",
         "A path that skips init_forward_metadata, or shares a backend between two batches.",
         eager_only=True,
+        rests_on="metadata",
     ),
     Invariant(
         "I12",
@@ -323,6 +326,7 @@ CATALOGUE: tuple[Invariant, ...] = (
         "Find the release of a lock that the insert or the eviction did not take.",
         reads_device=True,
         walks=True,
+        rests_on="ledger",
     ),
     Invariant(
         "I17",
@@ -497,6 +501,10 @@ READS_DEVICE = frozenset(row.name for row in CATALOGUE if row.reads_device)
 
 LEDGER = frozenset(row.name for row in CATALOGUE if row.ledger)
 """Need the ledger. I7 alone, a failed allocation, costs no device read."""
+
+RESTS_ON_LEDGER = LEDGER | {row.name for row in CATALOGUE if row.rests_on == "ledger"}
+RESTS_ON_METADATA = frozenset(row.name for row in CATALOGUE if row.rests_on == "metadata")
+"""Judged elsewhere from what those hooks have seen, and so not any more once they are off."""
 
 IN_GRAPHS = tuple(row.name for row in CATALOGUE if row.checked_on_device and not row.reads_device)
 """Judged inside a replay, in every mode."""

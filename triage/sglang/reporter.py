@@ -25,7 +25,12 @@ from triage.dump.sections import Dump
 from triage.dump.store import DumpStore
 from triage.errors import TrapError
 from triage.evidence import Evidence, PageHistory
-from triage.invariants.catalogue import CHEAP_FAMILIES, LEDGER, error_of
+from triage.invariants.catalogue import (
+    CHEAP_FAMILIES,
+    RESTS_ON_LEDGER,
+    RESTS_ON_METADATA,
+    error_of,
+)
 from triage.invariants.findings import Findings
 from triage.sglang.binding.shell import Shell, Shells, attempt
 from triage.sglang.binding.verdicts import Verdicts
@@ -38,7 +43,7 @@ LEDGER_KEPT, METADATA = "ledger of pages and rows", "checks of metadata"
 PAGE_HISTORIES = "page histories"
 """Groups of hooks that share state, as `Shells` names them; any other hook is a group alone."""
 
-RESTS_ON = {LEDGER_KEPT: LEDGER | {"I8", "I16"}, METADATA: frozenset({"I11"})}
+RESTS_ON = {LEDGER_KEPT: RESTS_ON_LEDGER, METADATA: RESTS_ON_METADATA}
 """What is judged elsewhere from what a group has seen, and so not any more once it is off."""
 
 

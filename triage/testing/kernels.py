@@ -86,6 +86,6 @@ def _sentence(kernel: str, like: str, told: dict[str, Any]) -> str:
     lines = [f"{kernel} is not what {like} is: {counts or 'nothing was run'}"]
     for result in told["results"]:
         if result["outcome"] == "FAIL" or not told["counts"]["PASS"]:
-            why = "; ".join(map(str, result["failures"])) or result.get("reason", "")
-            lines.append(f"  {result['check']} ({result['variant']}, {result['dtype']}): {why}")
+            lines.append(f"  {result['check']} ({result['dtype']}): {result['worst']}")
+            lines.append(f"    again: {result['repro']}")
     return "\n".join(lines[:12])
