@@ -31,7 +31,7 @@ from triage.lab.injection import HERE, Injected, is_judged, is_ours
 
 STEPS = 4
 """The lab's runs are as long; DEFECT is found in the last of them."""
-SECONDS = 60
+SECONDS = 180
 
 
 def lab_run(mode: str, defect: str | None, traps: bool, directory: Path) -> dict[str, Any]:

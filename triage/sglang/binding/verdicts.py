@@ -33,6 +33,17 @@ def trap_error(build: Callable[[], TrapError], invariant: str) -> TrapError:
         return TrapError(Evidence(invariant, UNDESCRIBED, ""))
 
 
+def printed(error: TrapError) -> str:
+    """Its text; type and invariant alone where that cannot be made. For a log, which swallows."""
+    try:
+        return str(error)
+    except Exception as problem:
+        log_own_error(
+            "sglang-triage: printing a fault failed: %s", type_and_place(problem), error=problem
+        )
+        return f"{type(error).__name__} ({error.evidence.invariant}): {UNDESCRIBED}"
+
+
 class Verdicts:
     """How findings become an error that is raised, or in mode `log` one that is logged."""
 
@@ -49,7 +60,7 @@ class Verdicts:
             return
         error = trap_error(lambda: self.event_error(evidence), evidence.invariant)
         if self.mode == "log":
-            logger.error("sglang-triage: %s", error)
+            logger.error("sglang-triage: %s", printed(error))
             return
         raise error
 

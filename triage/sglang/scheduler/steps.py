@@ -42,7 +42,7 @@ from triage.invariants.catalogue import (
     sentence,
 )
 from triage.sglang.binding.shell import attempt
-from triage.sglang.binding.verdicts import trap_error
+from triage.sglang.binding.verdicts import printed, trap_error
 from triage.sglang.launch.watching import Watching
 from triage.sglang.reporter import Reporter
 from triage.sglang.scheduler.history import History
@@ -235,7 +235,10 @@ class Steps:
         self._logged[kind] += 1
         seen = self._logged[kind]
         if seen == 1:
-            logger.error("sglang-triage: %s", self._failure(error, evidence, report, batch))
+            failure = trap_error(
+                lambda: self._failure(error, evidence, report, batch), evidence.invariant
+            )
+            logger.error("sglang-triage: %s", printed(failure))
         elif seen & (seen - 1) == 0:
             told = self.reporter.with_request_ids(Dump(fault=evidence), batch).fault
             logger.error("sglang-triage: %d steps with: %s", seen, told.headline())
