@@ -38,12 +38,23 @@ def test_a_folder_of_logs_and_dumps_is_explained_whole(tmp_path):
     (tmp_path / "rank0.log").write_text(texts.ASYNC)
     (tmp_path / "dmesg.gz").write_bytes(gzip.compress(texts.XID_13.encode()))
     (tmp_path / "armed.771").write_text("")
+    (tmp_path / "d.png").write_bytes(b"\x89PNG\r\n\x1a\n\x00\x00")
     write_dump(dumps.make_dump(dumps.SMALL), tmp_path, name="d.msgpack")
     code, output = explained(tmp_path)
     assert code == 0
     assert "rank0.log: SGLang exception" in output
     assert "dmesg.gz: NVIDIA driver (Xid)" in output
     assert "d.msgpack: a dump of this tool" in output and "armed.771" not in output
+    assert "d.png" not in output
+
+
+def test_a_warning_that_carries_the_error_is_one(tmp_path):
+    log = tmp_path / "x.log"
+    line = "[rank0]:[W1130 02:19:20 CUDAEvent.h:57] Warning: CUDA warning: {} (function ~CUDAEvent)"
+    log.write_text(line.format("an illegal memory access was encountered"))
+    assert "illegal memory access, as the host heard of it" in explained(log)[1]
+    log.write_text(line.format("driver shutting down"))
+    assert "nothing is known here" in explained(log)[1]
 
 
 def test_what_nobody_knows_is_called_unknown_and_shown(tmp_path):

@@ -22,6 +22,7 @@ from triage.importers.scan import MAX_BYTES, open_text
 
 STDIN = "-"
 MAX_FILES = 200
+_PICTURES = (".png", ".jpg", ".svg")  # beside dumps; what they show is in the dumps
 _OUR_SUFFIX = ".msgpack"
 _UNREAD = "cannot be read"
 
@@ -151,6 +152,7 @@ def _directory(directory: Path) -> list[Input]:
     except OSError as error:
         raise DumpError(f"cannot read {directory}: {error.strerror or error}") from error
     files = [path for path in files if not path.name.startswith((".", "armed."))]
+    files = [path for path in files if path.suffix.lower() not in _PICTURES]
     folders = [path for path in directory.iterdir() if path.is_dir() and is_folder(path)]
     inside = {path for path in files if any(folder in path.parents for folder in folders)}
     found = [_flashinfer(folder) for folder in folders]

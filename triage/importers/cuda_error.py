@@ -14,7 +14,7 @@ from triage.dump.observation import Failure, Form, Observation
 from triage.importers.passage import Passage, shown
 
 HEAD = re.compile(
-    r"CUDA [Ee]rror:?\s{0,2}(?:\((?P<file>[^\s:()]{1,300}:\d{1,7})\):?)?"
+    r"CUDA [Ww]arning: |CUDA [Ee]rror:?\s{0,2}(?:\((?P<file>[^\s:()]{1,300}:\d{1,7})\):?)?"
     r"|CUDA_ERROR_(?P<name>[A-Z_]{4,60})|Cuda failure\s(?P<nccl>.{1,120})"
     r"|Triton Error \[CUDA\]|CUDA [Dd]river error|CUBLAS_STATUS_\w{1,40}"
     r"|\bcudaError(?P<short>[A-Z]\w{3,60})|CUDA out of memory"
