@@ -30,6 +30,15 @@ def test_on_hopper_prefill_and_target_verify_run_through_triton():
     }
 
 
+def test_flags_that_sglang_refuses_on_this_gpu_are_said_to_be():
+    flags = ("--attention-backend", "trtllm_mha")
+    assert "trtllm_mha for prefill on sm_90" in served(flags, "sm_90").refused
+    assert "trtllm_mha for prefill on sm_80" in served(flags, "sm_80").refused
+    assert not served(flags, "sm_100").refused and not served((), "sm_90").refused
+    mixed = ("--prefill-attention-backend", "triton", "--decode-attention-backend", "trtllm_mha")
+    assert not served(mixed, "sm_90").refused and not served(flags, "unknown").refused
+
+
 def test_the_flags_decide_where_they_say_something():
     flags = ("--attention-backend", "triton", *MTP, "--speculative-draft-attention-backend=fa3")
     assert not any(seen(flags, "sm_100").values())

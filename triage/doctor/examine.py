@@ -87,6 +87,7 @@ class Examined:
             "flags": list(self.flags),
             "flags_assumed": self.served.assumed,
             "cuda_graphs": self.served.graphs,
+            "flags_refused": self.served.refused,
             "launches": [{**asdict(each), "seen": each.seen} for each in self.served.launches],
             "modes": modes,
         }

@@ -128,6 +128,8 @@ def _launches(found: Examined) -> Iterator[str]:
     where = served.arch if found.stages["gpu"]["state"] == FOUND else f"{served.arch} (not here)"
     flags = " ".join(found.flags) or "SGLang's choice of backends (give flags behind --)"
     yield f"launches on {where}, {flags}:"
+    if served.refused:
+        yield f"  {served.refused} names another"
     for seen, title in ((True, "seen"), (False, "NOT seen")):
         those = [each for each in served.launches if each.seen is seen]
         if those:

@@ -47,6 +47,18 @@ class Served:
     graphs: bool
     assumed: bool
 
+    @property
+    def refused(self) -> str:
+        """Why SGLang does not start with these flags on this GPU, as far as this looks; or ""."""
+        served = {each.kind: each.backend for each in self.launches}
+        known = self.arch.startswith("sm_")
+        for kind, archs in (("prefill", _PREFILLS), ("decode", _DECODES)):
+            if known and served[kind] == SEEN and self.arch not in archs:
+                return (
+                    f"SGLang refuses {SEEN} for {kind} on {self.arch}; --{kind}-attention-backend"
+                )
+        return ""
+
 
 _FLAGS = (
     "attention_backend",
