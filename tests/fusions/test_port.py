@@ -69,7 +69,7 @@ def test_what_has_no_references_is_refused(pattern: str) -> None:
 def test_a_file_that_is_there_is_left(tmp_path: Path) -> None:
     file = tmp_path / "x.py"
     file.write_text("mine")
-    with pytest.raises(PortError, match="already"):
+    with pytest.raises(PortError, match="exists"):
         port("norm-add-norm", None, file)
     assert file.read_text() == "mine"
 

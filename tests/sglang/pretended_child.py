@@ -62,9 +62,9 @@ def listen() -> None:
         bound[each.target] = None
         return Patch(each.target, make, each.why)
 
-    def listening(hooks: Any, patches: Patches, verified: Any) -> None:
+    def listening(hooks: Any, patches: Patches, verified: Any, failed: Any) -> None:
         patches.patches = tuple(patch(each) for each in patches.patches)
-        register([hook(each) for each in hooks], patches, verified, print)
+        register([hook(each) for each in hooks], patches, verified, failed)
 
     install.register = listening
 

@@ -181,4 +181,7 @@ def test_a_tree_node_without_swa_side_is_a_use_after_free_if_its_page_is_free(po
         trap.reporter.fire_event(trap.evidence(cache, flat, found, "evict"))
     # THEN the ledger says whether the page was freed under it
     assert ("used after it was freed" in str(caught.value)) is freed
-    assert bool(caught.value.evidence.facts) is freed
+    facts = dict(caught.value.evidence.facts)
+    # AND the full pages of the entries are named, for whoever asks whose hand was on them
+    assert facts.pop("full pages") == [int(slots[0]) // PAGE]
+    assert bool(facts) is freed

@@ -28,7 +28,7 @@ def test_a_running_process_is_asked_and_goes_on(child, tmp_path):
         done = CliRunner().invoke(main, ["snap", str(child.pid), "--dir", str(tmp_path)])
         # THEN each answer names a file with the ring, and the process lives
         assert done.exit_code == 0, done.output
-    path = done.output.removeprefix("wrote ").strip()
+    path = done.output.splitlines()[0].removeprefix("wrote ").strip()
     assert len(read_dump(path and tmp_path / path).history) == 2
     assert child.poll() is None
     # AND the ring is listed

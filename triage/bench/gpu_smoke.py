@@ -38,7 +38,13 @@ from triage.lab.server.smoke.summary import summarise
 
 SHAPE = "E4B"
 FIRST_PORT, APART = 10_000, 1_500  # SGLang takes further ports up to a thousand above its own
+HIGHEST_PORT = 64_000
 DOCTOR_S = {"with SGLang": 8.0, "without SGLang": 3.0}
+
+
+def port_of(first: int, index: int) -> int:
+    """Of the job `index`: apart from the others', and from the first on while there is room."""
+    return first if index == 0 else 1024 + (first - 1024 + APART * index) % (HIGHEST_PORT - 1024)
 
 
 def described(here: machine.Machine) -> dict[str, Any]:
@@ -218,7 +224,7 @@ def main(
         Rig(
             job,
             work / "jobs" / job.name,
-            port + APART * index,
+            port_of(port, index),
             written[job.model][0],
             server_flags(job, here, written[job.model][1]),
             results,

@@ -176,4 +176,4 @@ def port(pattern_name: str, name: str | None, into: Path) -> Path:
     try:
         return write_output(into, text.encode())
     except DumpError as error:  # it is there already, or a link is
-        raise PortError(f"{error}; name another file with --into") from error
+        raise PortError(str(error)) from error

@@ -186,7 +186,7 @@ def page_id_histogram(table: TableMap) -> dict[str, Any]:
     pages = table.case.launch.num_pages
     seen, fine = table.bad, table.states == CODE["right"]
     inside = table.ids[seen | fine]
-    top = int(max(inside.max(initial=0) + 1, pages, 1))
+    top = max(int(inside.max(initial=0)) + 1, int(pages), 1)
     top += max(top // 50, 1)
     edges = np.linspace(0, top, _BINS + 1)
     owed = table.expected[(seen | fine) & (table.expected != UNKNOWN)]

@@ -187,6 +187,16 @@ class Original(list[Any]):
         self[1:] = (result,)
         return result
 
+    def instead(self, other: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call `other`, which does SGLang's work in its place: its errors are SGLang's."""
+        try:
+            result = other(*args, **kwargs)
+        except BaseException as error:
+            self.error = error
+            raise
+        self[1:] = (result,)
+        return result
+
     def __getattr__(self, name: str) -> Any:
         return self[0] if name == "__wrapped__" else getattr(self[0], name)
 

@@ -60,7 +60,8 @@ class OptionalKV(Fix):
             original: Any, query: Any, key: Any, value: Any, *rest: Any, **named: Any
         ) -> Any:
             if key is None and self.armed:
-                return op(query, *rest, **named)
+                instead = getattr(original, "instead", None)  # there inside a shell
+                return instead(op, query, *rest, **named) if instead else op(query, *rest, **named)
             return original(query, key, value, *rest, **named)
 
         return around
