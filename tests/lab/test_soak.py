@@ -17,7 +17,7 @@ from triage.lab.bootstrap import SUPPORTED
 from triage.lab.combinations import Combination, breaks_pages, combinations, left_out, pads
 from triage.lab.soak import SoakReport, lines_of
 
-STEPS = 500  # on each release: 3,000 in all
+STEPS = 300  # on each release: 1,800 in all
 
 
 def line(number=0, failure=None, steps=30):

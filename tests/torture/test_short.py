@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from tests.torture.kills import STAGES, kill_at_random, kill_at_stages
-from tests.torture.long import DEFECT, MODES, survived, told_once
+from tests.torture.long import DEFECT, survived, told_once
 from tests.torture.mutations import mutated
 from tests.torture.targets import TARGETS, Tally
 from triage.errors import DumpError
@@ -49,11 +49,8 @@ SLOW = pytest.mark.slow
     [
         ("raise", []),
         ("raise", [DEFECT]),
-        *(
-            pytest.param(mode, defect, marks=SLOW)
-            for mode in MODES[1:]
-            for defect in ([], [DEFECT])
-        ),
+        pytest.param("contain", [DEFECT], marks=SLOW),
+        pytest.param("log", [], marks=SLOW),
     ],
 )
 def test_an_error_at_a_call_of_our_hooks_changes_nothing_of_what_sglang_does(mode, defect):
@@ -66,7 +63,8 @@ def test_an_error_at_a_call_of_our_hooks_changes_nothing_of_what_sglang_does(mod
         timeout=400,
     )
     plain, clean, *injected = map(json.loads, done.stdout.splitlines())
-    assert not clean["not_covered"] and bool(clean["trapped"]) is bool(defect)
+    raises = bool(defect) and mode != "log"  # which never does
+    assert not clean["not_covered"] and bool(clean["trapped"]) is raises
     assert defect or clean["digest"] == plain["digest"]
     assert len(injected) >= 3 and all(each["of"] > 150 for each in injected)
     for each in injected:

@@ -173,6 +173,10 @@ def play(
         ended, text = "fault", str(error)
     except InstallError as error:
         ended, text = "refused", str(error)
+    except SystemExit as error:  # how STRICT ends a start where launches cannot be checked
+        if not isinstance(error.__cause__, InstallError):
+            raise
+        ended, text = "refused", str(error.__cause__)
     except _BROKEN as error:
         ended, text = type(error).__name__, str(error)
     finally:
