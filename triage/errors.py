@@ -105,7 +105,7 @@ def log_own_error(message: str, *values: object, error: BaseException) -> None:
     """At ERROR with the traceback; a log that cannot be written to changes nothing."""
     try:
         logging.getLogger("triage").error(message, *values, exc_info=error)
-    except Exception:
+    except Exception:  # a handler of somebody's: nothing is left to tell it to
         return
 
 

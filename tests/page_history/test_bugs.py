@@ -42,7 +42,6 @@ FURTHER = {
     "two-full-pages-one-swa-page": [("allocated", "Driver._allocate")],
     "remembered-translation": [("allocated", "Driver._allocate")],
     "another-requests-row": [("allocated", "Driver._allocate")],
-    "untranslated-writes": [],
 }
 
 

@@ -55,7 +55,7 @@ def lab_run(mode: str, defect: str | None, traps: bool, directory: Path) -> dict
                 checks=EVERYTHING if traps else "",
             )
         )
-    except BaseException as error:
+    except BaseException as error:  # what leaves the run is what is judged, SystemExit too
         return {"raised": f"{type(error).__name__}: {error}"[:300]}
     finally:
         logging.getLogger("triage").removeHandler(handler)
@@ -85,7 +85,7 @@ def in_a_child(what: Callable[[], dict[str, Any]], seconds: int = SECONDS) -> di
         answer = b"{}"
         try:
             answer = json.dumps(what()).encode()
-        except BaseException as error:
+        except BaseException as error:  # a forked child unwinds into nobody's frames
             answer = json.dumps({"raised": repr(error)[:300]}).encode()
         finally:
             os.write(write, answer)

@@ -22,6 +22,7 @@ def subjects() -> dict[str, Callable[[], list[Figure]]]:
         family_cost,
         flashinfer_replay,
         large_log,
+        page_history_cost,
         replay_speed,
         trap_cost,
         watch_cost,
@@ -37,6 +38,7 @@ def subjects() -> dict[str, Callable[[], list[Figure]]]:
         "watch-cost": watch_cost.figures,
         "device-cost": device_cost.figures,
         "family-cost": family_cost.figures,
+        "page-histories": page_history_cost.figures,
     }
 
 

@@ -162,7 +162,7 @@ def measure(mode: str, layers: int = 42, rounds: int = ROUNDS) -> dict[str, Any]
     stand_in.install()
     out = torch.zeros(ROWS, 1, 8, dtype=torch.float16)
     stand_in.module.decode.trtllm_batch_decode_with_kv_cache = flashinfer_function(out)
-    installed = _load_plugins()
+    installed = load_and_bind()
     geometry = Geometry(
         page_size=64,
         swa_pages=1024,
@@ -209,7 +209,7 @@ def measure(mode: str, layers: int = 42, rounds: int = ROUNDS) -> dict[str, Any]
     }
 
 
-def _load_plugins() -> Any:
+def load_and_bind() -> Any:
     from sglang.srt.plugins import load_plugins
 
     from triage.sglang.install import state

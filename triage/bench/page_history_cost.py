@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 from triage import config
-from triage.bench.bound_forward import Targets, _load_plugins
+from triage.bench.bound_forward import Targets, load_and_bind
 from triage.bench.figure import Figure, at_most
 
 ROWS, PROMPT, PAGE = 64, 4096, 64
@@ -67,7 +67,7 @@ def measure() -> dict[str, Any]:
     from triage.lab.runtime import Geometry, Runtime
 
     StandInFlashInfer(lambda call: None).install()
-    installed = _load_plugins()
+    installed = load_and_bind()
     geometry = Geometry(
         page_size=PAGE,
         swa_pages=1024,
@@ -86,12 +86,8 @@ def measure() -> dict[str, Any]:
         f"alloc_decode of {ROWS} rows and its free": _decode(allocator),
         f"alloc_extend of {PROMPT} tokens and its free": _extend(allocator),
     }
-    histories = installed.state_hooks.histories
     told = {name: _turns(targets, call) for name, call in calls.items()}
-    pages, size = 0, 0
-    for pool in histories._pools.values():
-        pages += pool.num_pages
-        size += pool.recorder.bytes_held
+    pages, size = installed.state_hooks.histories.memory()
     return {"calls": told, "bytes_a_page": size / pages}
 
 

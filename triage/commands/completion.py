@@ -18,14 +18,14 @@ def names(source: Callable[[], Iterable[str]], *, files: bool = False) -> Comple
     """The names of `source` that begin as what was typed, its part behind the last comma.
 
     files: a file is accepted as well. A source that cannot be read here (no SGLang, no
-    torch) completes nothing: a shell is no place for an error.
+    torch) completes nothing.
     """
 
     def complete(_: click.Context, __: click.Parameter, typed: str) -> list[CompletionItem]:
         done, comma, part = typed.rpartition(",")
         try:
             known = [each for each in source() if each.startswith(part)]
-        except Exception:
+        except Exception:  # a shell is no place for an error
             known = []
         found = [CompletionItem(f"{done}{comma}{each}") for each in known]
         return found + ([CompletionItem(typed, type="file")] if files else [])

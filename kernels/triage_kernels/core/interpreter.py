@@ -65,7 +65,7 @@ def patch_once_a_launch() -> None:
             return original(self, *args, **kwargs)
         try:
             return self.rewrite()(*args, **kwargs)
-        except Exception as error:
+        except Exception as error:  # as Triton's own: whatever a kernel raises is wrapped
             raise interpreter.InterpreterError(repr(error)) from error
 
     kind.__call__ = call

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import CodeType, FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 FRAMES = 6
 MOST = (1 << 15) - 1
@@ -27,21 +27,20 @@ _LAB = _PACKAGE + "lab" + os.sep
 _AUDIT = _LAB + "audit.py"  # stands around the allocator as the hooks do
 _NOBODYS = (f"{os.sep}sglang{os.sep}srt{os.sep}plugins{os.sep}", f"{os.sep}torch{os.sep}", "<")
 
-# What a caller of the allocator calls the requests that it acts for.
-_NAMES = {"req": 1, "batch": 2, "schedule_batch": 2}
+_REQUEST = "req"
+_NAMES = (_REQUEST, "batch", "schedule_batch")
+"""What a caller of the allocator calls the request, or the batch, that it acts for."""
 
 Chain = tuple[Any, ...]  # code, instruction, code, instruction, ... innermost first
 
 
-class Caller:
-    """One look up the stack. `requests`: what the nearest frame that knows acts for, or None."""
+class Caller(NamedTuple):
+    """One look up the stack: the chain's number, and the request or the batch that the nearest
+    frame which knows one acts for."""
 
-    __slots__ = ("batch", "request", "site")
-
-    def __init__(self, site: int, request: Any, batch: Any) -> None:
-        self.site = site
-        self.request = request
-        self.batch = batch
+    site: int
+    request: Any
+    batch: Any
 
 
 class CallSites:
@@ -50,7 +49,7 @@ class CallSites:
     def __init__(self) -> None:
         self._numbers: dict[Chain, int] = {}
         self._chains: list[Chain] = [()]
-        self._kinds: dict[CodeType, tuple[bool, str, int]] = {}
+        self._kinds: dict[CodeType, tuple[bool, str]] = {}
 
     def caller(self) -> Caller:
         """Who called the function that asks, and for which requests if a frame says so."""
@@ -65,12 +64,12 @@ class CallSites:
             kind = kinds.get(code)
             if kind is None:
                 kind = kinds[code] = _kind_of(code)
-            theirs, name, number = kind
+            theirs, name = kind
             if theirs:
                 chain += (code, frame.f_lasti)
                 if name and request is None and batch is None:
                     known = frame.f_locals.get(name)
-                    if number == 1:
+                    if name == _REQUEST:
                         request = known
                     else:
                         batch = known
@@ -99,17 +98,17 @@ class CallSites:
         return number
 
 
-def _kind_of(code: CodeType) -> tuple[bool, str, int]:
-    """Is it a frame to tell of, and which argument of it names the requests (1 one, 2 many)?"""
+def _kind_of(code: CodeType) -> tuple[bool, str]:
+    """Is it a frame to tell of, and which argument of it names whom it acts for?"""
     name = code.co_filename
     ours = name.startswith(_PACKAGE) and (not name.startswith(_LAB) or name == _AUDIT)
     if ours or any(part in name for part in _NOBODYS):
-        return False, "", 0
+        return False, ""
     arguments = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
     known = next((each for each in _NAMES if each in arguments), "")
     if not known and arguments[:1] == ("self",) and code.co_qualname.startswith("ScheduleBatch."):
         known = "self"
-    return True, known, _NAMES.get(known, 2)
+    return True, known
 
 
 def _short(path: str) -> str:

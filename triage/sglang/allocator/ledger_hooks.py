@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -79,7 +79,7 @@ class LedgerHooks:
 
     def around_alloc(self, original: Any, sub: Any, *args: Any, **kwargs: Any) -> Any:
         books = self.of(sub)
-        slots = self._nested(books, original, sub, args, kwargs)
+        slots = nested(books, original, sub, args, kwargs)
         if slots is not None and books.depth == 0:
             given = inspect.signature(original).bind(sub, *args, **kwargs).arguments
             continued = given.get("last_loc")
@@ -100,11 +100,11 @@ class LedgerHooks:
             if original.__name__ == "free_page_ids":
                 slots = slots * books.ledger.page_size
             self._freed(books, slots, original.__name__, grouping(sub))
-        return self._nested(books, original, sub, args, kwargs)
+        return nested(books, original, sub, args, kwargs)
 
     def around_group_end(self, original: Any, sub: Any, *args: Any, **kwargs: Any) -> Any:
         books = self.of(sub)
-        result = self._nested(books, original, sub, args, kwargs)
+        result = nested(books, original, sub, args, kwargs)
         if books.depth == 0:
             books.ledger.settle()
         return result
@@ -133,13 +133,6 @@ class LedgerHooks:
             legal = pages.clip(0, books.ledger.num_pages - 1)
             slots = slots[(books.ledger.state[legal] != DEFERRED) | (legal != pages)]
         self._tell(books.ledger.free(slots, where=where, deferred=deferred))
-
-    def _nested(self, books: PoolLedger, original: Any, sub: Any, args: Any, kwargs: Any) -> Any:
-        books.depth += 1
-        try:
-            return original(sub, *args, **kwargs)
-        finally:
-            books.depth -= 1
 
     # -- both pools: around the SWA allocator ---------------------------------------------
 
@@ -369,6 +362,21 @@ class LedgerHooks:
     def restart(self) -> None:
         self.forget()
         self.boundaries = self.agreed = self._trees = 0
+
+
+class Nesting(Protocol):
+    """What counts the calls of one allocator that are under way."""
+
+    depth: int
+
+
+def nested(calls: Nesting, original: Any, allocator: Any, args: Any, kwargs: Any) -> Any:
+    """SGLang's call, whose own calls of the same allocator are no events meanwhile."""
+    calls.depth += 1
+    try:
+        return original(allocator, *args, **kwargs)
+    finally:
+        calls.depth -= 1
 
 
 def grouping(allocator: Any) -> bool:

@@ -17,7 +17,7 @@ from torch import Tensor
 from triage.device import capture
 from triage.evidence import Evidence, PageHistory
 from triage.sglang.allocator.call_sites import Caller, CallSites
-from triage.sglang.allocator.ledger_hooks import grouping, has_mapping
+from triage.sglang.allocator.ledger_hooks import grouping, has_mapping, nested
 from triage.sglang.allocator.page_recorder import (
     ALLOCATED,
     FREED,
@@ -77,7 +77,7 @@ class PageHistories:
         if capture.capturing():
             return original(allocator, *args, **kwargs)
         pool = self._of(allocator)
-        slots = _nested(pool, original, allocator, args, kwargs)
+        slots = nested(pool, original, allocator, args, kwargs)
         if slots is not None and not pool.depth:
             self._note(pool, ALLOCATED, slots)
         return slots
@@ -91,10 +91,10 @@ class PageHistories:
             if original.__name__ == "free_page_ids":
                 slots = slots * pool.page_size
             self._note(pool, FREED, slots)
-        return _nested(pool, original, allocator, args, kwargs)
+        return nested(pool, original, allocator, args, kwargs)
 
     def around_group_end(self, original: Any, allocator: Any, *args: Any, **kwargs: Any) -> Any:
-        return _nested(self._of(allocator), original, allocator, args, kwargs)
+        return nested(self._of(allocator), original, allocator, args, kwargs)
 
     def around_clear(self, original: Any, allocator: Any, *args: Any, **kwargs: Any) -> Any:
         self._pools.pop(allocator, None)
@@ -181,6 +181,13 @@ class PageHistories:
             found += pools[name].recorder.of(name, pages)
         return tuple(found)
 
+    def memory(self) -> tuple[int, int]:
+        """Pages of all pools, and the bytes that are held of them on their devices."""
+        pools = list(self._pools.values())
+        return sum(each.num_pages for each in pools), sum(
+            each.recorder.bytes_held for each in pools
+        )
+
     # -- helpers ----------------------------------------------------------------------------
 
     def _note(self, pool: _Pool, kind: int, slots: Tensor) -> None:
@@ -243,11 +250,3 @@ def _named_by(tensor: str, own: str) -> tuple[str, bool]:
 def _mapped(allocator: Any, slots: Tensor) -> Tensor:
     mapping: Tensor = allocator.full_to_swa_index_mapping
     return mapping[slots.long().clamp(0, len(mapping) - 1)]
-
-
-def _nested(pool: _Pool, original: Any, allocator: Any, args: Any, kwargs: Any) -> Any:
-    pool.depth += 1
-    try:
-        return original(allocator, *args, **kwargs)
-    finally:
-        pool.depth -= 1

@@ -101,7 +101,7 @@ def register(
         try:
             found = bindings(hooks)
             verified([*found, *_patched(patches, all(binding.bound for binding in found))])
-        except Exception as error:
+        except Exception as error:  # a mistake of ours must not end SGLang's loader
             failed(error)
 
     setattr(HookRegistry, "apply_hooks", classmethod(apply_hooks))  # noqa: B010

@@ -224,7 +224,7 @@ class FusedLayers:
             if not self._takes(op, norms, tensors):
                 return None
             found = kernel(norms, tensors, *rest)
-        except Exception as error:
+        except Exception as error:  # the op's own shell: SGLang's steps are taken
             shell.failed(error)
             return None
         self.uses[op] += 1

@@ -87,7 +87,7 @@ class Metrics:
             if getattr(getattr(scheduler, "server_args", None), "enable_metrics", False):
                 stop = self._start(str(getattr(scheduler, "tp_rank", 0)))
         except Exception as error:
-            _told(error)
+            _log_failure(error)
         try:
             yield
         finally:
@@ -117,7 +117,7 @@ class Collector:
         try:
             values = self.metrics.values()
         except Exception as error:  # the rest of the registry is SGLang's
-            _told(error)
+            _log_failure(error)
             return
         for family in FAMILIES:
             made = CounterMetricFamily(
@@ -169,17 +169,17 @@ class Publisher:
                     return
                 self._ended.wait(EVERY_S)
         except Exception as error:
-            _told(error)
+            _log_failure(error)
 
 
 def _quietly(call: Any) -> None:
     try:
         call()
     except Exception as error:
-        _told(error)
+        _log_failure(error)
 
 
-def _told(error: Exception) -> None:
+def _log_failure(error: Exception) -> None:
     log_own_error(
         "sglang-triage: its metrics are not published (any more): %s",
         type_and_place(error),
