@@ -15,6 +15,7 @@ import torch
 
 from triage.dump.flashinfer_api import DECODE
 from triage.dump.store import DumpStore
+from triage.invariants.catalogue import CHEAP_FAMILIES
 from triage.lab.decode_step import WINDOW, Step
 from triage.sglang.launch.attention import AttentionHooks
 from triage.sglang.launch.writes import WriteTrap
@@ -23,9 +24,14 @@ from triage.sglang.traps import Traps
 OWN_KV_LAYERS = 24
 
 
-def armed(step: Step, directory: Any, mode: str = "contain") -> Traps:
-    """Traps in `mode` that know the backend of `step`."""
-    traps = Traps(DumpStore(directory), mode=mode)
+def armed(
+    step: Step,
+    directory: Any,
+    mode: str = "contain",
+    checks: tuple[str, ...] = CHEAP_FAMILIES,
+) -> Traps:
+    """Traps in `mode`, for `checks`, that know the backend of `step`."""
+    traps = Traps(DumpStore(directory), checks, mode)
     traps.launches.note_backend(step.backend, SimpleNamespace(sliding_window_size=WINDOW - 1))
     traps.launches.watching.prepare(step.backend)
     return traps

@@ -86,6 +86,18 @@ def test_one_step_is_marked_once(step, traps):
     assert len(checker._pending) == 0
 
 
+@pytest.mark.parametrize("mode", ["raise", "contain"])
+def test_a_table_is_left_alone_where_nothing_about_launches_was_asked_for(step, tmp_path, mode):
+    # GIVEN traps for the allocator's books alone, and a page far outside the pool
+    traps = armed(step, tmp_path, mode, checks=("allocator", "lifecycle"))
+    read = []
+    target = Forward(step, traps, lambda *_, **given: read.append(given["block_tables"].clone()))
+    step.full[1, 2] = 10**6
+    # THEN no launch reads another table than SGLang's, and nothing is told of it
+    traps.steps.release(launched(traps, target))
+    assert any((table == 10**6).any() for table in read)
+
+
 def test_an_armed_scheduler_says_what_it_leaves_uncovered_once_its_flags_are_known(traps, caplog):
     flags = SimpleNamespace(attention_backend="triton", disable_cuda_graph=True)
     Scheduling(traps.steps, traps.history, traps.launches.hot).run_event_loop(

@@ -514,6 +514,9 @@ EAGER_ONLY = frozenset(row.name for row in CATALOGUE if row.eager_only)
 CHECKED_ON_DEVICE = tuple(row.name for row in CATALOGUE if row.checked_on_device)
 """Judged by the check kernel, in the order in which it counts them."""
 
+CONTAINED = frozenset(row.name for row in CATALOGUE if row.containment)
+"""Containment changes a table for these; where none of them is asked for, no table is changed."""
+
 SHOWN_BY_ADDRESSES = frozenset(row.name for row in CATALOGUE if row.shown_by == "addresses")
 SHOWN_BY_IDS = frozenset(row.name for row in CATALOGUE if row.shown_by == "ids")
 """What the recorded launch alone shows again: by where it reads, by whose pages it reads."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
+from triage.invariants.catalogue import CONTAINED
 from triage.sglang.launch.call import AttentionCall
 from triage.sglang.launch.entry import Entries
 from triage.sglang.launch.freshness import Freshness
@@ -38,7 +39,7 @@ class LaunchGuard:
             reporter,
             self.entries,
             self.freshness,
-            "log" if reporter.mode == "log" else "contain",
+            "contain" if reporter.mode != "log" and reporter.enabled & CONTAINED else "log",
             strict=strict,
         )
         self.host_check = HostTableCheck(

@@ -34,7 +34,7 @@ from triage.dump.sections import Dump
 from triage.errors import StaleSWAState, TrapError
 from triage.evidence import Evidence
 from triage.invariants.catalogue import (
-    CATALOGUE,
+    CONTAINED,
     SHOWN_BY_ADDRESSES,
     SHOWN_BY_IDS,
     error_of,
@@ -51,9 +51,6 @@ from triage.sglang.scheduler.in_flight import InFlight
 logger = logging.getLogger("triage")
 
 _BY_IDS = SHOWN_BY_ADDRESSES | SHOWN_BY_IDS  # what stale SWA state leads to
-_ALTERED = {row.name for row in CATALOGUE if row.containment}
-"""What containment changes in the table, whatever is enabled."""
-
 INVALID = "the output of this step is invalid"
 
 
@@ -173,8 +170,8 @@ class Steps:
         if report.counts:
             report = self._less_excused(report)
         if report.counts:
-            # What was redirected is told, whatever is enabled: containment is never silent.
-            only = self.reporter.enabled | (_ALTERED if watch.mode == "contain" else set())
+            # What was redirected is told, whichever of them was asked for: containment is never silent.
+            only = self.reporter.enabled | (CONTAINED if watch.mode == "contain" else set())
             if any(name in only for name in report.counts):
                 known = report
                 if self.reporter.mode != "log":
