@@ -170,7 +170,7 @@ class Steps:
         if report.counts:
             report = self._less_excused(report)
         if report.counts:
-            # What was redirected is told, whichever of them was asked for: containment is never silent.
+            # Containment is never silent: what it changed is told, whichever was asked for.
             only = self.reporter.enabled | (CONTAINED if watch.mode == "contain" else set())
             if any(name in only for name in report.counts):
                 known = report
