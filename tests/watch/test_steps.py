@@ -8,10 +8,11 @@ from types import SimpleNamespace
 import pytest
 
 from tests.watch.forward import Forward, armed
+from triage.dump.expected_ids import UNKNOWN, expected_ids, visible
 from triage.dump.file import read_dump
 from triage.dump.request_ids import told
 from triage.errors import OutOfBounds
-from triage.lab.decode_step import WINDOW, Step
+from triage.lab.decode_step import PAGE, WINDOW, Step
 from triage.sglang.scheduler.scheduling import Scheduling
 
 
@@ -131,3 +132,30 @@ def test_the_error_of_a_step_names_the_requests_of_the_batch_that_is_looked_at(s
     # THEN error and dump name that row's request, and none for a row of no request in it
     assert f"of request 2 (id {told('r-2')})" in str(caught.value)
     assert read_dump(Path(caught.value.dump)).tables.request_ids == ("", told("r-2"))
+
+
+def test_the_first_wrong_launch_is_known_whole_though_later_ones_overflow_the_report(
+    step, tmp_path
+):
+    # GIVEN a sliding table with one page of another request, a full one with three behind it,
+    # and a report with room for two
+    traps = armed(step, tmp_path, "log")
+    checker = traps.launches.watching.watch.checker
+    target = Forward(step, traps)
+    newest = (step.length - 1) // PAGE
+    step.swa[1, newest] = step.swa[0, newest]
+    step.full[1, :3] = step.full[0, :3]
+    number = traps.steps.begin()
+    target.metadata(step.backend, target.batch)
+    target.new_metadata()
+    target.layers()
+    checker.capacity = 2
+    traps.steps.forward_done()
+    traps.steps.end()
+    traps.steps.release(number)
+    # THEN the dump of the first has the right page of every entry of it
+    dump = read_dump(next(tmp_path.glob("*.msgpack")))
+    assert dump.fault.total > checker.capacity and dump.launch.window_left >= 0
+    right = expected_ids(dump)
+    seen = visible(dump, right.shape[1])
+    assert (right[seen] != UNKNOWN).all()

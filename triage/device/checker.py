@@ -87,12 +87,17 @@ class StepReport(NamedTuple):
     launches: half-open range of launch numbers.
     counts: new offenders per invariant; only those that fired.
     offenders: the first of them, in no certain order; `total` may be larger.
+    whole_before: of the launches with a lower number every offender is here, launches being
+        checked one after the other.
+    excused: offenders that the scheduler's own doing explains; part of neither of the above.
     """
 
     step: int
     launches: tuple[int, int]
     counts: dict[str, int]
     offenders: tuple[Offender, ...]
+    whole_before: int = 0
+    excused: tuple[Offender, ...] = ()
 
     @property
     def total(self) -> int:
@@ -149,7 +154,7 @@ class DeviceChecker:
             (`device_eager`) unless `interpret` asks for the Triton interpreter.
         capacity: offenders kept per poll.
         snapshots: marks that may be on their way at once.
-    Memory: (16 + 12 * capacity) * 8 bytes on the device, 6.1 KiB at the default,
+    Memory: (16 + 12 * capacity) * 8 bytes on the device, 24 KiB at the default,
         and as much pinned per snapshot.
     """
 
@@ -157,7 +162,7 @@ class DeviceChecker:
         self,
         device: torch.device | str,
         *,
-        capacity: int = 64,
+        capacity: int = 256,
         snapshots: int = 4,
         interpret: bool = False,
     ) -> None:
@@ -429,11 +434,14 @@ class DeviceChecker:
             kept = min(header[CURSOR] - header[FLOOR], self.capacity)
             records = snapshot.numbers[HEADER:].reshape(-1, RECORD)[:kept].tolist()
             offenders = tuple(_offender(r) for r in records if r[10] >= before.launches)
+        whole = launches
+        if len(offenders) < sum(fresh.values()):
+            whole = max((each.launch for each in offenders), default=before.launches)
         quiet = launches == before.launches
         self.marks_without_launch = self.marks_without_launch + 1 if quiet else 0
         seen = before.launches, launches
         before.launches, before.counts = launches, counts
-        return StepReport(snapshot.step, seen, fresh, offenders)
+        return StepReport(snapshot.step, seen, fresh, offenders, whole)
 
     def _count_empty_launch(self) -> None:
         self.state[LAUNCHES : LAUNCHES + 1].add_(1)

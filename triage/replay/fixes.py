@@ -13,7 +13,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from triage.dump.expected_ids import reads_target_swa, tables_of, visible
+from triage.dump.expected_ids import (
+    UNKNOWN,
+    expected_ids,
+    reads_target_swa,
+    tables_of,
+    visible,
+)
 from triage.dump.sections import Dump, Ragged
 from triage.errors import ReplayError, did_you_mean
 
@@ -41,6 +47,8 @@ def _state_swap(dump: Dump) -> Dump:
     """
     tables = tables_of(dump)
     assert dump.launch is not None
+    if tables.req_to_token is None and tables.expected is not None:
+        return _with_ids(dump, _worked_out_at_the_launch(dump))
     if dump.pools is None or tables.req_to_token is None:
         raise ReplayError("state-swap needs the request table, which the dump does not hold")
     starts = tables.req_to_token
@@ -60,6 +68,26 @@ def _state_swap(dump: Dump) -> Dump:
         slots = lookup[np.clip(slots, 0, len(lookup) - 1)]
     ids = (slots // dump.launch.page_size).astype(tables.page_table.values.dtype)
     return _with_ids(dump, ids)
+
+
+def _worked_out_at_the_launch(dump: Dump) -> np.ndarray:
+    """The ids that the check on the device worked out of request table and mapping as they were.
+
+    A flight recorder keeps them and neither table. Without those of every visible entry
+    nothing can be said of the launch as a whole.
+    """
+    stored = tables_of(dump).page_table
+    right = expected_ids(dump)
+    assert right is not None
+    seen = visible(dump, right.shape[1])
+    known = seen & (right != UNKNOWN)
+    if (known != seen).any():
+        raise ReplayError(
+            f"state-swap needs the request table, or the right page of every visible entry; the "
+            f"dump holds neither: {int(known.sum())} of {int(seen.sum())} pages are known"
+        )
+    ids = np.where(known, right, stored.padded())
+    return Ragged.of(ids, np.diff(stored.offsets)).values
 
 
 def _lookup_table(mapping: np.ndarray, top: int) -> np.ndarray:

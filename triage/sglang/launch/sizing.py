@@ -1,7 +1,7 @@
 """The Watch of one device, sized from SGLang's backend before any graph is captured.
 
 All memory is taken here, so that a launch under capture allocates nothing. With R
-rows of `req_to_token`, C columns of the page table and K = 64 offenders kept:
+rows of `req_to_token`, C columns of the page table and K = 256 offenders kept:
 
     device  (16 + 12 K) * 8 bytes, and 4 R C of the recorder's shadow;
             in `contain` 4 (R C + R) for each of the two index spaces

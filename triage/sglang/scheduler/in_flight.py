@@ -67,16 +67,16 @@ class InFlight:
         Offenders beyond those the checker had room for are taken for what the kept ones are
         where all of those are excused; a defect is there in the next step too.
         """
-        excused, rest = Counter[str](), []
+        excused: list[Offender] = []
+        rest: list[Offender] = []
         for offender in report.offenders:
-            if self.excuses(report.step, offender, page_size):
-                excused[offender.violation.invariant] += 1
-            else:
-                rest.append(offender)
+            told = excused if self.excuses(report.step, offender, page_size) else rest
+            told.append(offender)
         if not excused:
             return report
-        counts = Counter(report.counts) - excused if rest else {}
-        return report._replace(counts=dict(counts), offenders=tuple(rest))
+        fewer = Counter(offender.violation.invariant for offender in excused)
+        counts = Counter(report.counts) - fewer if rest else {}
+        return report._replace(counts=dict(counts), offenders=tuple(rest), excused=tuple(excused))
 
     def excuses(self, step: int, offender: Offender, page_size: int) -> bool:
         """Is this explained by what the scheduler did after `step` was queued?"""

@@ -260,11 +260,16 @@ class Steps:
         first = evidence.facts.get("launch")
         history = self.history.entries(check=first if isinstance(first, int) else None)
         entry = next((each for each in history if each["checker_launch"] == first), None)
-        offenders = [each.violation for each in report.offenders if each.launch == first]
-        complete = len(report.offenders) == report.total
+        offenders, excused = (
+            [each.violation for each in found if each.launch == first]
+            for found in (report.offenders, report.excused)
+        )
+        complete = isinstance(first, int) and first < report.whole_before
         recorded = attempt(
             "reading the launch out of the ring",
-            lambda: None if entry is None else launch_of(entry, offenders, complete=complete),
+            lambda: (
+                None if entry is None else launch_of(entry, offenders, excused, complete=complete)
+            ),
             None,
         )
         return self.history.dump(evidence, history, recorded)
