@@ -28,7 +28,7 @@ TABLE = {
     "MAPPED": True,
     "PADDING": 2,
     "SAFE": True,
-    "CAPACITY": 64,
+    "CAPACITY": 256,
     "BLOCK": 1024,
 }
 WRITES = {
@@ -37,7 +37,7 @@ WRITES = {
     "REQUEST": True,
     "SWA": True,
     "MAPPED": True,
-    "CAPACITY": 64,
+    "CAPACITY": 256,
     "BLOCK": 1024,
 }
 RECORD = {
