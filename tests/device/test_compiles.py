@@ -47,5 +47,5 @@ def test_launches_as_they_are_made_bind_and_compile():
     for launch in made:
         constants = launch["constants"]
         assert launch["target"] == 100 and launch["bytes"] > 0 and constants["PAGE"] == 64
-        expected = {"SLOTS": 256, "CHANGES": 2048} if "SLOTS" in constants else {"CAPACITY": 64}
+        expected = {"SLOTS": 256, "CHANGES": 2048} if "SLOTS" in constants else {"CAPACITY": 256}
         assert expected.items() <= constants.items()
