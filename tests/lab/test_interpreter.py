@@ -7,6 +7,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+
+from triage.lab.interpreter import _with_index
 
 _CHILD = """
 import json, time
@@ -57,3 +62,19 @@ def test_a_sped_up_kernel_gives_the_same_numbers_sooner(tmp_path: Path):
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["same"] and found["wrapped"] < -(2**31)
     assert found["ratio"] < 0.7
+
+
+def test_an_index_is_made_of_an_array_of_one_element_as_triton_before_3_7_does_not():
+    # GIVEN Triton 3.6's way, which NumPy refuses from 2.4 on
+    class Loaded:
+        handle = SimpleNamespace(data=np.array([5]))
+
+    def of_3_6(tensor, scope):
+        scope.append((tensor, "__index__"))
+        tensor.__index__ = lambda self: int(self.handle.data)
+
+    scope: list[object] = []
+    _with_index(of_3_6)(Loaded, scope)
+    # THEN a loop over a loaded bound runs, and Triton still knows what it has to restore
+    assert list(range(Loaded())) == [0, 1, 2, 3, 4]
+    assert scope == [(Loaded, "__index__")]

@@ -7,6 +7,9 @@ operation works out an overflow condition for a `device_assert` that only a debu
 build makes. Together that is more than half of what an interpreted kernel of SGLang
 costs. Here the answers are remembered, and the condition nobody looks at is left out.
 What is patched, with what and for how long stays Triton's own, and so do the kernels.
+
+One failure is mended: Triton before 3.7 makes an index of a tensor by `int` of an array of one
+dimension, which NumPy refuses from 2.4 on, so that no loop over a loaded bound runs.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ def speed_up() -> None:
         return
     interpreter._patch_builtin = _patch_builtin
     interpreter._get_np_dtype = _np_dtypes(interpreter._get_np_dtype)
+    interpreter._patch_lang_tensor = _with_index(interpreter._patch_lang_tensor)
     core.tensor.__init__ = _tensor_init
     core.block_type.with_element_ty = _with_element_ty(core.block_type.with_element_ty)
     builder = interpreter.interpreter_builder
@@ -43,6 +47,20 @@ def _patch_builtin(package: Any, builder: Any, scope: Any) -> None:
     for name, member in _builtins_of(package):
         if getattr(package, name) is member:
             interpreter._patch_attr(package, name, member, builder, scope)
+
+
+def _with_index(original: Any) -> Any:
+    """`original`, and an index made of an array's one element, whatever its dimensions."""
+
+    def patch_lang_tensor(tensor: Any, *scope: Any) -> None:
+        original(tensor, *scope)
+        tensor.__index__ = _index
+
+    return patch_lang_tensor
+
+
+def _index(tensor: Any) -> int:
+    return int(tensor.handle.data.item())
 
 
 def _builtins_of(package: Any) -> list[tuple[str, Any]]:
