@@ -64,7 +64,7 @@ def test_the_whole_story_of_a_defect_ends_with_reproduced(machine):
     ],
 )
 def test_every_script_finds_nothing_on_a_server_without_its_defect(machine, script):
-    done = run(machine, "sound paced" if script.stem == RATIO else "sound", script)
+    done = run(machine, "sound paced compiling" if script.stem == RATIO else "sound", script)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "NOT REPRODUCED: " in done.stdout
     assert machine.left() == []

@@ -14,6 +14,7 @@ behaves; several words may be given:
     unarmed    does not say that launches are watched
     slow       answers take two seconds
     paced      answers take a fifth of a second
+    compiling  those of the first server take half a second longer
     untold     of the errors of the lab's injector one in three is not told
 
 With the plugin of the lab's injector each request notes one error, once it is asked to.
@@ -32,6 +33,7 @@ from pathlib import Path
 
 SAYS = os.environ.get("FAKE_SERVER", "").split()
 STATE = Path(os.environ["FAKE_STATE"])
+COMPILING = "compiling" in SAYS and not (STATE / "arguments.json").exists()
 DEFECT = any(path.endswith("plugins/stale-swa-state") for path in sys.path)
 if "defect" in SAYS and DEFECT and not os.environ.get("SGLANG_TRIAGE_FIXES"):
     SAYS.append("traps" if os.environ.get("SGLANG_TRTLLM_MHA_DEBUG") == "1" else "faults")
@@ -90,6 +92,8 @@ class Handler(BaseHTTPRequestHandler):
             end(STALE)
         if "paced" in SAYS:  # two servers are equally fast, on a busy machine too
             time.sleep(0.2)
+        if COMPILING:
+            time.sleep(0.5)
         if "slow" in SAYS:
             (STATE / "loaded").touch()
             time.sleep(2)
