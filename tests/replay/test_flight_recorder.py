@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from tests import dumps_fixture as dumps
 from triage.dump.expected_ids import UNKNOWN, expected_ids, visible
@@ -14,6 +15,7 @@ from triage.errors import ReplayError
 from triage.replay.deduction import deduce
 from triage.replay.eager import run_eager
 from triage.replay.fixes import apply_fix
+from triage.replay.values import output_error, q_lens_of
 from triage.replay.verdict import Outcome
 
 
@@ -62,3 +64,22 @@ def test_rows_that_could_not_be_compared_are_counted():
     verdict = run_eager(replace(dump, tables=tables))
     rows = len(tables.cache_seqlens)
     assert any(f"in {rows - 1} of {rows} rows" in reason for reason in verdict.reasons)
+
+
+@pytest.mark.parametrize(("noise", "wrong"), [(0.0, 1), (1e-4, 0)], ids=["repeats", "noisy"])
+def test_rows_over_right_pages_tell_whether_a_small_difference_is_a_pages(noise, wrong):
+    # GIVEN a kernel with a tolerance, one row of whose table differs and whose output there
+    # differs by less than that
+    dump = dumps.make_dump(dumps.SMALL, "right")
+    right = expected_ids(dump)
+    ids = right.copy()
+    ids[0, visible(dump, right.shape[1])[0].argmax()] += 1
+    runs = iter(range(8))
+
+    def run_table(_dump, _inputs, table):
+        out = torch.zeros(int(q_lens_of(dump).sum()), 1) + noise * next(runs)
+        out[0] += 1e-3 * (table[0] != right[0]).any()
+        return out
+
+    # THEN it is the page's where every other row repeats to the bit, else it may be noise
+    assert output_error(dump, None, ids, right, run_table, 0.02)["rows_wrong"] == wrong

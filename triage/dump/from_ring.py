@@ -41,18 +41,18 @@ class Recorded:
 def launch_of(
     entry: dict[str, Any],
     offenders: Sequence[Violation] = (),
-    excused: Sequence[Violation] = (),
     *,
     complete: bool = False,
+    excused: int = 0,
 ) -> Recorded | None:
     """The launch that `entry` of the ring is, or None where its table is lost.
 
     Args:
         entry: as `FlightRecorder.entries` gives it.
         offenders: what the checker said of this launch.
-        excused: what it said of rows that the scheduler moved meanwhile; which page is right
-            there is not known.
         complete: these are all that it found.
+        excused: entries that differ as well, of rows that the scheduler moved while the step was
+            queued: the recorded page holds the same keys, or its row's output is dropped.
     """
     if entry.get("table_values") is None or "num_q_heads" not in entry:
         return None
@@ -63,9 +63,9 @@ def launch_of(
         page_table=table,
         cache_seqlens=entry["cache_seqlens"].astype(np.int64),
         req_pool_indices=entry["req_pool_indices"].astype(np.int64) if by_request else None,
-        expected=_expected(entry, table, first, offenders, excused, complete),
+        expected=_expected(entry, table, first, offenders, complete),
         stored_from=first,
-        source=SOURCE,
+        source=SOURCE + (f"; {excused} of rows moved meanwhile count as right" if excused else ""),
     )
     return Recorded(_launch(entry), tables, _pools(entry), _backend(entry))
 
@@ -86,7 +86,6 @@ def _expected(
     table: Ragged,
     first: np.ndarray,
     offenders: Sequence[Violation],
-    excused: Sequence[Violation],
     complete: bool,
 ) -> Ragged | None:
     """What I2 demands, as the checker reported it; UNKNOWN where it did not judge."""
@@ -104,13 +103,10 @@ def _expected(
             if requests is None or requests[row] > 0:
                 start = table.offsets[row] + max(visible[row], first[row])
                 ids[start : table.offsets[row + 1]] = table.values[start : table.offsets[row + 1]]
-    for each, right in (
-        *((each, int(each.expected or 0)) for each in told),
-        *((each, UNKNOWN) for each in excused if each.tensor == "block_tables"),
-    ):
-        place = table.offsets[each.row] + each.column
-        if place < table.offsets[each.row + 1]:
-            ids[place] = right
+    for violation in told:
+        place = table.offsets[violation.row] + violation.column
+        if place < table.offsets[violation.row + 1]:
+            ids[place] = int(violation.expected or 0)
     return Ragged(ids, table.offsets)
 
 

@@ -110,7 +110,8 @@ FAILED = replace(LOAD, results=(RequestResult(0, "failed", 4, error="503"),))
         ({"load": replace(LOAD, requests=2)}, "failed"),
         ({"death": "Killed"}, "died"),
         ({"death": FAULT, "log": FAULT}, "fault"),
-        ({"death": FAULT, "log": FAULT, "dumps": (ExplainedDump(Path("d")),)}, "trapped"),
+        ({"death": FAULT, "log": FAULT, "dumps": (ExplainedDump(Path("d"), "I2"),)}, "trapped"),
+        ({"death": FAULT, "log": FAULT, "dumps": (ExplainedDump(Path("crash")),)}, "fault"),
         ({"load": None, "interrupted": True}, "interrupted"),
     ],
 )

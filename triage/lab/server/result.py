@@ -125,7 +125,7 @@ class Served:
     @property
     def outcome(self) -> str:
         """A key of OUTCOMES."""
-        if self.dumps:
+        if any(each.invariant or each.error for each in self.dumps):
             return "trapped"
         if server_log.illegal_access(self.log):
             return "fault"

@@ -268,7 +268,9 @@ class Steps:
         recorded = attempt(
             "reading the launch out of the ring",
             lambda: (
-                None if entry is None else launch_of(entry, offenders, excused, complete=complete)
+                None
+                if entry is None
+                else launch_of(entry, offenders, complete=complete, excused=len(excused))
             ),
             None,
         )
