@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -86,9 +87,23 @@ def hostile(draw) -> Dump:
     return replace(base, tables=tables, launch=launch, backend=backend)
 
 
+ANY_SPEED = {"deadline": None, "suppress_health_check": list(HealthCheck)}
+
+
 @given(dump=hostile())
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, **ANY_SPEED)
 def test_every_reader_answers_or_refuses(dump):
+    answers_or_refuses(dump)
+
+
+@pytest.mark.slow
+@given(dump=hostile())
+@settings(max_examples=200, **ANY_SPEED)
+def test_every_reader_answers_or_refuses_at_length(dump):
+    answers_or_refuses(dump)
+
+
+def answers_or_refuses(dump):
     try:
         dump = decode(encode(dump))
     except TriageError:

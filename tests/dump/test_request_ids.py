@@ -14,7 +14,7 @@ from tests import dumps_fixture as dumps
 from triage.cli import main
 from triage.dump.file import decode, encode, write_dump
 from triage.dump.redact import redact
-from triage.dump.request_ids import FACT, HASHED, ids_of, told, with_request_ids
+from triage.dump.request_ids import FACT, HASHED, ids_of, shown_id, with_request_ids
 from triage.dump.sections import Dump
 from triage.errors import DumpError
 from triage.evidence import Evidence, Violation
@@ -40,10 +40,10 @@ def test_one_request_has_one_hash_in_all_that_a_process_tells():
     # GIVEN the ids of a launch, as its forward batch has them
     dump = with_request_ids(launch(request_ids=RIDS), {})
     # THEN table, finding and error name the same hash, and no id stands in the file
-    assert dump.tables.request_ids == tuple(map(told, RIDS))
+    assert dump.tables.request_ids == tuple(map(shown_id, RIDS))
     assert all(HASHED.fullmatch(each) for each in dump.tables.request_ids)
-    assert dump.fault.violations[0].request_id == told("bob-2")
-    assert f"of request 2 (id {told('bob-2')})" in dump.fault.headline()
+    assert dump.fault.violations[0].request_id == shown_id("bob-2")
+    assert f"of request 2 (id {shown_id('bob-2')})" in dump.fault.headline()
     assert b"bob" not in encode(dump)
     assert decode(encode(dump)).tables.request_ids == dump.tables.request_ids
 
@@ -54,19 +54,19 @@ def test_an_id_is_told_as_it_is_where_identity_was_asked_for():
     assert redact(dump, identity=True).tables.request_ids == RIDS
     # AND whoever redacts that file hashes it, the very same for the same request
     clean = redact(dump)
-    assert clean.tables.request_ids == tuple(map(told, RIDS))
+    assert clean.tables.request_ids == tuple(map(shown_id, RIDS))
     assert clean.fault.violations[0].request_id == clean.tables.request_ids[1]
 
 
 def test_rows_that_nobody_knew_stay_not_recorded():
     dump = with_request_ids(launch(), {2: "bob-2", 9: "of no row here"})
-    assert dump.tables.request_ids == ("", told("bob-2"), "", "")
+    assert dump.tables.request_ids == ("", shown_id("bob-2"), "", "")
     assert with_request_ids(launch(), {}).tables.request_ids == ()
 
 
 def test_what_the_launch_says_goes_before_what_the_scheduler_says_later():
     dump = with_request_ids(launch(request_ids=RIDS), {2: "zoe"})
-    assert ids_of(dump)[2] == told("bob-2")
+    assert ids_of(dump)[2] == shown_id("bob-2")
 
 
 def test_a_finding_without_a_launch_names_the_requests_of_its_rows():
@@ -75,19 +75,19 @@ def test_a_finding_without_a_launch_names_the_requests_of_its_rows():
     fault = Evidence("I20", "a slot", "alloc_decode", total=1, violations=(seen,), facts=facts)
     dump = with_request_ids(Dump(fault), {3: "carol-3", 4: "dave-4"})
     dump = redact(decode(encode(dump)))
-    assert dump.fault.facts[FACT] == {"3": told("carol-3")}
-    assert ids_of(dump) == {3: told("carol-3"), 4: told("dave-4")}
-    assert f"request 3 has id {told('carol-3')}" in explain(dump).observed
+    assert dump.fault.facts[FACT] == {"3": shown_id("carol-3")}
+    assert ids_of(dump) == {3: shown_id("carol-3"), 4: shown_id("dave-4")}
+    assert f"request 3 has id {shown_id('carol-3')}" in explain(dump).observed
 
 
 def test_show_and_explain_name_the_request(tmp_path):
     path = write_dump(with_request_ids(launch(request_ids=RIDS), {}), tmp_path, name="d.msgpack")
     run = CliRunner().invoke
-    mine = told("bob-2")
+    mine = shown_id("bob-2")
     assert mine in run(main, ["show", str(path)]).output
     assert f"(id {mine})" in run(main, ["explain", str(path)]).output
     shown = json.loads(run(main, ["show", "--json", str(path)]).output)
-    assert {row["request_id"] for row in shown["rows"]} == set(map(told, RIDS))
+    assert {row["request_id"] for row in shown["rows"]} == set(map(shown_id, RIDS))
     (given,) = json.loads(run(main, ["explain", "--json", str(path)]).output)["explanations"]
     assert {"request": 2, "request_id": mine} in given["requests"]
 

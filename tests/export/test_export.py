@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests import dumps_fixture as dumps
+from tests import prepared
 from tests.explain.test_explain import CASES
 from triage.cli import main
 from triage.dump.file import write_dump
@@ -114,7 +115,7 @@ def test_the_sglang_test_runs_by_itself_on_a_cpu(tmp_path, e4b):
     path = exported(e4b, "sglang-test", tmp_path / "test_swa.py")
     # WHEN it is run as its first lines say
     after = python(path, cwd=tmp_path)
-    before = python(path, cwd=tmp_path, TABLE="recorded")
+    before = prepared.python(path, cwd=tmp_path, env={"TABLE": "recorded"})
     # THEN it passes on SGLang's own translation and fails on the recorded table
     assert after.returncode == 0, after.stderr
     assert before.returncode == 1 and "FAILED (failures=2)" in before.stderr
@@ -132,7 +133,7 @@ def test_the_export_into_sglangs_tree_is_found_and_run_there(tmp_path, e4b):
     registered = python("-c", WITH_CI + ask, path, cwd=tmp_path)
     assert "('CPU', 'base-a-test-cpu')" in registered.stdout, registered.stderr
     # THEN it runs from the checkout's root, as its CI calls it
-    ran = python(path, cwd=tmp_path)
+    ran = prepared.python(path, cwd=tmp_path)
     assert ran.returncode == 0 and "Ran 2 tests" in ran.stderr, ran.stderr
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 
+from tests import prepared
 from triage.lab import versions
 
 CHILD = """
@@ -43,16 +42,19 @@ AUTO = {
 def spawn(version, **asked):
     if version not in versions.available():
         pytest.skip(f"SGLang {version} is not unpacked beside the installed one")
-    return subprocess.run(
-        [sys.executable, "-c", CHILD],
-        env={**versions.environment(version), "SGLANG_PLUGINS": "sglang_triage", **asked},
-        capture_output=True,
-        text=True,
-        timeout=300,
+    return prepared.python(
+        "-c", CHILD, version=version, env={"SGLANG_PLUGINS": "sglang_triage", **asked}
     )
 
 
-@pytest.mark.parametrize("version", AUTO)
+# The oldest and the newest beside the installed one; `make test-all` asks all.
+QUICK = {"0.5.12.post1", "0.5.18", "0.5.23"}
+
+
+@pytest.mark.parametrize(
+    "version",
+    [pytest.param(each, marks=() if each in QUICK else pytest.mark.slow) for each in AUTO],
+)
 def test_auto_binds_exactly_the_correctness_fixes_that_are_needed(version):
     done = spawn(
         version,

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests import prepared
 from triage.lab import versions
 
 HERE = Path(__file__).parent
@@ -25,21 +24,22 @@ ANSWERS = {
 }
 
 
-def environment(version: str) -> dict[str, str]:
+def run(version: str, *arguments: str, **options: object):
     if version not in versions.available():
         pytest.skip(f"SGLang {version} is not unpacked beside the installed one")
-    return versions.environment(version)
+    return prepared.python("-m", *arguments, version=version, **options)
 
 
-@pytest.mark.parametrize("version", ANSWERS)
+# Between them each answer to each fix; `make test-all` asks all.
+QUICK = ("0.5.12.post1", "0.5.14", "0.5.23")
+
+
+@pytest.mark.parametrize(
+    "version",
+    [pytest.param(each, marks=() if each in QUICK else pytest.mark.slow) for each in ANSWERS],
+)
 def test_each_release_is_asked_and_answers_for_itself(version):
-    done = subprocess.run(
-        [sys.executable, "-m", "triage", "fixes", "--json"],
-        env=environment(version),
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    done = run(version, "triage", "fixes", "--json")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["sglang"] == version
@@ -48,15 +48,15 @@ def test_each_release_is_asked_and_answers_for_itself(version):
     assert all(row["reason"] for row in report["fixes"].values())
 
 
-@pytest.mark.parametrize("version", ["0.5.12.post1", "0.5.13.post1", "0.5.15.post1"])
+@pytest.mark.parametrize(
+    "version",
+    [
+        "0.5.12.post1",
+        *(pytest.param(each, marks=pytest.mark.slow) for each in ("0.5.13.post1", "0.5.15.post1")),
+    ],
+)
 def test_the_fixes_do_under_other_releases_what_they_do_here(version):
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(HERE / "in_process")],
-        env=environment(version),
-        cwd=HERE.parents[1],
-        capture_output=True,
-        text=True,
-        timeout=500,
-    )
+    command = ("pytest", "-q", "-p", "no:cacheprovider", str(HERE / "in_process"))
+    done = run(version, *command, cwd=HERE.parents[1], timeout=500)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     assert " passed" in done.stdout

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from tests import prepared
 from triage.cli import main
 
 CHILD = Path(__file__).with_name("builders_child.py")
@@ -19,8 +18,7 @@ CHILD = Path(__file__).with_name("builders_child.py")
 def played(tmp_path_factory):
     """Every case in one process of its own: SGLang's hooks stay bound."""
     directory = tmp_path_factory.mktemp("dumps")
-    command = [sys.executable, str(CHILD), str(directory)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    done = prepared.python(CHILD, directory, timeout=600)
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout.splitlines()[-1])
 

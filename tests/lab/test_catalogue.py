@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests import prepared
 from triage.invariants import catalogue
 from triage.lab.bugs import CATALOGUE
 from triage.lab.bugs.released import margin_without_a_tree
@@ -50,10 +49,8 @@ def test_a_margin_that_radix_off_drops_is_no_margin_in_the_lab(text: str, keeps:
 @pytest.mark.parametrize("release", MATRIX_RELEASES)
 def test_the_whole_catalogue_is_caught_at_once_and_named(release: str, tmp_path: Path):
     # GIVEN every bug that the release has or can be given, seen by an oracle without traps
-    command = [sys.executable, "-m", "triage", "lab", "matrix", "--sglang", release, "--json"]
-    done = subprocess.run(
-        [*command, "--dir", str(tmp_path)], capture_output=True, text=True, timeout=1200
-    )
+    command = ("-m", "triage", "lab", "matrix", "--sglang", release, "--json")
+    done = prepared.python(*command, "--dir", tmp_path, version=release, timeout=1200)
     assert done.returncode in (0, 1), done.stderr[-2000:]
     played = [
         line
@@ -96,10 +93,8 @@ def line(**changed: object) -> dict[str, object]:
 
 @pytest.mark.slow
 def test_what_the_soak_found_in_the_installed_release_is_caught(tmp_path: Path):
-    command = [sys.executable, "-m", "triage", "lab", "bugs", "leaf-shorter-than-the-window"]
-    done = subprocess.run(
-        [*command, "--json", "--dir", str(tmp_path)], capture_output=True, text=True, timeout=300
-    )
+    command = ("-m", "triage", "lab", "bugs", "leaf-shorter-than-the-window", "--json")
+    done = prepared.python(*command, "--dir", tmp_path)
     (line,) = json.loads(done.stdout.splitlines()[-1])["rows"]
     assert (line["caught_by"], line["explained"], line["named"]) == ("I16", "right", "freed-page")
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests import prepared
 from triage.lab import versions
 
 CHILD = Path(__file__).with_name("graph_child.py")
@@ -17,13 +16,7 @@ CHILD = Path(__file__).with_name("graph_child.py")
 def played(version: str, directory: Path) -> dict[str, list[object]]:
     if version not in versions.available():
         pytest.skip(f"SGLang {version} is not unpacked beside the installed one")
-    done = subprocess.run(
-        [sys.executable, str(CHILD), str(directory)],
-        env=versions.environment(version),
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    done = prepared.python(CHILD, directory, version=version)
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests import prepared
 
 CHILD = Path(__file__).with_name("machine_child.py")
 
@@ -15,8 +15,7 @@ CHILD = Path(__file__).with_name("machine_child.py")
 @pytest.mark.slow
 def test_a_defect_is_shrunk_to_a_short_script_and_called_a_finding(tmp_path):
     # GIVEN a builder that leaves full-pool ids in the window
-    command = [sys.executable, str(CHILD), str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    done = prepared.python(CHILD, tmp_path, timeout=600)
     assert done.returncode == 0, done.stderr[-2000:]
     failure = json.loads(done.stdout.splitlines()[-1])
     # THEN the trap's sentence and a script of few calls are kept

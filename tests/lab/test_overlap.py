@@ -7,12 +7,10 @@ inside the queued forward (`overlap_child.py`).
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 
-from triage.lab import versions
+from tests import prepared
 
 PLAYED = [
     ("0.5.14", "contain"),
@@ -26,13 +24,8 @@ PLAYED = [
 @pytest.fixture(scope="module", params=PLAYED, ids=" ".join)
 def played(request, tmp_path_factory):
     version, mode = request.param
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.lab.overlap_child", mode, str(tmp_path_factory.mktemp("d"))],
-        env=versions.environment(version),
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    command = ("-m", "tests.lab.overlap_child", mode, tmp_path_factory.mktemp("d"))
+    done = prepared.python(*command, version=version)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["sglang"] == version

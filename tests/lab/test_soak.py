@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from tests import prepared
 from triage.cli import main
 from triage.errors import LabError
 from triage.lab import versions
@@ -90,11 +89,9 @@ def test_several_releases_without_a_file_are_refused():
 
 
 def soak(version: str, directory: Path, steps: int) -> dict[str, object]:
-    command = [sys.executable, "-m", "triage", "lab", "soak", "--steps", str(steps), "--json"]
-    command += ["--output", str(directory / "soak.jsonl"), "--dir", str(directory)]
-    done = subprocess.run(
-        command, env=versions.environment(version), capture_output=True, text=True, timeout=900
-    )
+    command = ("-m", "triage", "lab", "soak", "--steps", steps, "--json", "--dir", directory)
+    output = ("--output", directory / "soak.jsonl")
+    done = prepared.python(*command, *output, version=version, timeout=900)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
+from tests import prepared
 from triage.lab.matrix import EVERYTHING
 
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
@@ -22,9 +21,9 @@ RELEASES = (
 @pytest.mark.slow
 @pytest.mark.parametrize("release", sorted(RELEASES))
 def test_smoke_is_clean_with_every_family_armed(release: str, tmp_path: Path):
-    command = [sys.executable, "-m", "triage", "lab", "run", "smoke", "--json"]
+    command = ("-m", "triage", "lab", "run", "smoke", "--json")
     options = ["--sglang", release, "--checks", EVERYTHING, "--fix", "auto", "--dir", str(tmp_path)]
-    done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=600)
+    done = prepared.python(*command, *options, version=release, timeout=600)
     assert done.returncode == 0, done.stderr[-2000:]
     report = json.loads(done.stdout.splitlines()[-1])
     assert report["sglang"] == release

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
+
+from tests import prepared
 
 # Bug -> events of the first page that is named, newest first: kind and function of the caller.
 # "_free_twice" and the like are the planted code itself; the others are what it spoilt.
@@ -46,12 +46,7 @@ FURTHER = {
 
 
 def play(directory, names):
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.page_history.bugs_child", str(directory), *names],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    done = prepared.python("-m", "tests.page_history.bugs_child", directory, *names)
     assert done.returncode == 0, done.stderr[-2000:]
     return {each["bug"]: each for each in map(json.loads, done.stdout.splitlines())}
 

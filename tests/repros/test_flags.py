@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests import prepared
 from triage.lab import versions
 from triage.lab.server_flags import split
 
@@ -26,7 +27,7 @@ from triage.lab.server_flags import FlagsRefused, check_bench, check_server
 bootstrap.prepare()
 checks = {"server": check_server, "bench": check_bench}
 refused = {}
-for script, kind, flags in json.load(sys.stdin):
+for script, kind, flags in json.loads(sys.argv[1]):
     try:
         checks[kind](flags)
     except FlagsRefused as error:
@@ -50,17 +51,7 @@ def commands(script: Path) -> list[tuple[str, str, list[str]]]:
 
 
 def refused(version: str | None, asked: list[tuple[str, str, list[str]]]) -> dict[str, str]:
-    import json
-
-    environment = dict(os.environ) if version is None else versions.environment(version)
-    done = subprocess.run(
-        [sys.executable, "-c", ASK_ALL],
-        input=json.dumps(asked),
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    done = prepared.python("-c", ASK_ALL, json.dumps(asked), version=version)
     assert "REFUSED" in done.stdout, done.stderr
     return json.loads(done.stdout.rpartition("REFUSED")[2])
 

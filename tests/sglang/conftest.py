@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests import prepared
 
 os.environ.setdefault("TRITON_INTERPRET", "1")  # before Triton is imported, with the traps
 
@@ -24,9 +24,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
     @functools.cache
     def run(version: str, *options: str) -> dict[str, Any]:
-        command = [sys.executable, "-m", "triage", "lab", "run", "smoke", "--json"]
-        command += ["--sglang", version, "--dir", str(directory), *options]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        command = ("-m", "triage", "lab", "run", "smoke", "--json", "--sglang", version)
+        done = prepared.python(*command, "--dir", directory, *options, version=version)
         assert done.returncode in (0, 1), done.stderr
         report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         assert report["sglang"] == version

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import functools
 import json
-import subprocess
-import sys
 
 import pytest
 
-from triage.lab import versions
+from tests import prepared
 
 VERSIONS = ("0.5.18", "0.5.14")
 KINDS = "frozen,multi-step,decode,verify"
@@ -27,14 +25,8 @@ def captured(tmp_path_factory):
 
     @functools.cache
     def child(version, kinds, *options):
-        command = [sys.executable, "-m", "tests.sglang.capture_child", kinds, str(directory)]
-        done = subprocess.run(
-            [*command, *options],
-            env=versions.environment(version),
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
+        command = ("-m", "tests.sglang.capture_child", kinds, directory)
+        done = prepared.python(*command, *options, version=version)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout.splitlines()[-1])
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
+
+from tests import prepared
 
 
 @pytest.mark.parametrize("mode", ["contain", "log"])
 def test_sixty_layers_take_two_table_checks_and_wait_for_nothing(mode):
     # WHEN a decode forward of 60 layers runs, our kernels replaced by a count
-    command = [sys.executable, "-m", "triage.bench.bound_forward", mode, "60", "0"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = prepared.python("-m", "triage.bench.bound_forward", mode, 60, 0)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     # THEN one check and one recording per index space, one check of the writes, and no wait

@@ -9,12 +9,13 @@ import sys
 
 import pytest
 
+from tests import prepared
 from tests.sglang.conftest import VERSIONS
 from triage.config import SWA_RATIO_CHOSEN, Config, from_environment
 from triage.errors import ConfigError
 from triage.lab import versions
 
-SPAWNED = """
+BINDING = """
 import json, multiprocessing as mp, sys
 
 def child(queue):
@@ -39,7 +40,9 @@ def child(queue):
         "same call": bound is before,
         "restored": flashinfer.decode.trtllm_batch_decode_with_kv_cache is before,
     })
+"""
 
+SPAWNED = f"""{BINDING}
 if __name__ == "__main__":
     context = mp.get_context("spawn")
     queue = context.Queue()
@@ -47,6 +50,12 @@ if __name__ == "__main__":
     process.start()
     print(json.dumps(queue.get(timeout=200)))
     process.join()
+"""
+
+HERE = f"""{BINDING}
+class Printed:
+    put = staticmethod(lambda found: print(json.dumps(found)))
+child(Printed)
 """
 
 QUIET = """
@@ -58,6 +67,7 @@ print(sorted(m for m in ("torch", "triton", "sglang", "numpy", "msgpack") if m i
 
 
 def run(code: str, version: str | None = None, **extra: str) -> subprocess.CompletedProcess[str]:
+    """A Python that imports everything itself, as one of a server does."""
     environment = dict(os.environ) if version is None else versions.environment(version)
     return subprocess.run(
         [sys.executable, "-"] if "spawn" not in code else [sys.executable, _file(code)],
@@ -174,8 +184,8 @@ def test_the_launcher_leaves_the_traps_to_the_processes_that_it_spawns(module, b
     assert done.stdout.splitlines()[-1:] == [str(binds)], done.stderr
 
 
-def test_asked_for_nothing_a_spawned_process_keeps_the_very_same_functions():
-    report = json.loads(run(SPAWNED, VERSIONS[0]).stdout.splitlines()[-1])
+def test_asked_for_nothing_a_process_keeps_the_very_same_functions():
+    report = json.loads(prepared.python("-c", HERE).stdout.splitlines()[-1])
     assert report["bound"] == {} and report["same call"]
 
 
@@ -188,18 +198,18 @@ from sglang.srt.plugins import load_plugins
 load_plugins()
 print("went on")
 """
-    done = run(code, VERSIONS[0], SGLANG_TRTLLM_MHA_DEBUG="1")
+    done = prepared.python("-c", code, env={"SGLANG_TRTLLM_MHA_DEBUG": "1"})
     # THEN it says what is missing and does not go on
     assert done.returncode == 1 and "went on" not in done.stdout
     assert "flashinfer.decode.trtllm_batch_decode_with_kv_cache" in done.stderr
     # AND with STRICT=0 it says the same and goes on
     lenient = {"SGLANG_TRTLLM_MHA_DEBUG": "1", "SGLANG_TRTLLM_MHA_DEBUG_STRICT": "0"}
-    done = run(code, VERSIONS[0], **lenient)
+    done = prepared.python("-c", code, env=lenient)
     assert "went on" in done.stdout and "NOT active" in done.stderr + done.stdout
 
 
 def test_an_unknown_fix_lists_the_known_ones():
     code = "from triage.lab import bootstrap; bootstrap.prepare()\n" + QUIET
-    done = run(code, VERSIONS[0], SGLANG_TRIAGE_FIXES="state-swop")
+    done = prepared.python("-c", code, env={"SGLANG_TRIAGE_FIXES": "state-swop"})
     assert done.returncode == 1
     assert "'state-swop'" in done.stderr and "state-swap" in done.stderr

@@ -6,16 +6,14 @@ The capture is pretended (`triage/lab/pretended_capture.py`): what would wait fo
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
 
+from tests import prepared
 from triage.device import capture
 from triage.device.syncs import HostRead
 from triage.invariants.findings import Fault, Findings
-from triage.lab import versions
 from triage.lab.pretended_capture import pretended_capture
 
 
@@ -30,13 +28,7 @@ from triage.lab.pretended_capture import pretended_capture
 )
 def test_every_bound_hook_of_every_family_leaves_the_device_alone(tmp_path, version, mode):
     # WHEN every hook that `install` binds is entered while a capture is on
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.sglang.pretended_child", mode, str(tmp_path)],
-        env=versions.environment(version),
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    done = prepared.python("-m", "tests.sglang.pretended_child", mode, tmp_path, version=version)
     # THEN none reads, and the same pools go on outside it without an alarm
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])

@@ -14,22 +14,31 @@ from pathlib import Path
 
 import pytest
 
+from tests import prepared
+
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "dumps" / "e4b_stale_swa_state.msgpack"
 PAGE = ROOT / "docs" / "pytest.md"
 
 
-def pytest_of(folder: Path, *arguments: str, **files: str) -> subprocess.CompletedProcess[str]:
-    """pytest over these files, with the plugin: as its entry point if that is installed."""
+def pytest_of(
+    folder: Path, *arguments: str, imported: bool = False, **files: str
+) -> subprocess.CompletedProcess[str]:
+    """pytest over these files, with the plugin: as its entry point if that is installed.
+
+    imported: in a process that has SGLang already.
+    """
     for name, text in files.items():
         (folder / f"{name}.py").write_text(textwrap.dedent(text))
     points = importlib.metadata.entry_points(group="pytest11")
     installed = any(point.value == "triage.testing.plugin" for point in points)
     plugin = [] if installed else ["-p", "triage.testing.plugin"]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *plugin]
+    command = ["-m", "pytest", "-q", "-p", "no:cacheprovider", *plugin, *arguments]
+    if imported:
+        return prepared.python(*command, cwd=folder)
     path = os.pathsep.join([str(ROOT), str(ROOT / "kernels"), os.environ.get("PYTHONPATH", "")])
     return subprocess.run(
-        [*command, *arguments],
+        [sys.executable, *command],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
@@ -166,7 +175,7 @@ def test_asks_for_nothing(tmp_path):
 def test_sglang_in_the_tests_own_process_is_bound_for_that_test_and_disarmed_behind_it(tmp_path):
     if importlib.util.find_spec("sglang") is None:
         pytest.skip("SGLang is not installed")
-    ran = pytest_of(tmp_path, test_own=IN_PROCESS)
+    ran = pytest_of(tmp_path, imported=True, test_own=IN_PROCESS)
     assert "1 failed, 1 passed" in ran.stdout, ran.stdout
     assert re.search(r"the traps found a violation:\nE? *I[56]: ", ran.stdout), ran.stdout
 
@@ -180,7 +189,7 @@ def test_the_regression_tests_of_the_page_hold_as_they_stand(tmp_path):
         pytest.skip("SGLang is not installed")
     blocks = re.findall(r"```python\n# (test_\w+)\.py\n(.*?)```", PAGE.read_text(), re.S)
     assert len(blocks) == 3
-    ran = pytest_of(tmp_path, "-rA", **dict(blocks))
+    ran = pytest_of(tmp_path, "-rA", imported=True, **dict(blocks))
 
     assert ran.returncode == 0, ran.stdout
     assert "6 passed, 1 xfailed" in ran.stdout

@@ -1,6 +1,6 @@
 """An error at every call that a hook of ours makes, while SGLang's classes run in the lab.
 
-    python -m tests.torture.inject_child MODE [DEFECT] [--every N] [--seed S]
+    python -m tests.torture.inject_child MODE [DEFECT] [--every N] [--seed S] [--done FILE]
 
 A first run lists the calls: every Python function of this toolkit that is entered below a
 hook, in whatever module, found by looking up the stack for the shell; what SGLang's own
@@ -10,7 +10,7 @@ made; what only a first run calls fails in one.
 
 Prints a JSON line for the run without traps, with them, and for each injection. With a
 DEFECT, `judged` says that a check had found it when the error came: the trap must be told all
-the same.
+the same. With `--done` it goes on behind the lines that a run which was cut off left in FILE.
 """
 
 from __future__ import annotations
@@ -150,24 +150,30 @@ def injected(mode: str, defect: str | None, target: list[Any], directory: Path) 
     return {**report, "injected": bool(raised), "judged": any(raised)}
 
 
-def main(mode: str, defect: str | None, every: int, seed: int) -> None:
+def main(mode: str, defect: str | None, every: int, seed: int, done: str) -> None:
     from triage.lab import bootstrap
 
+    played = [json.loads(line) for line in Path(done).read_text().splitlines()] if done else []
     bootstrap.prepare()
     with tempfile.TemporaryDirectory() as scratch:
         directory = Path(scratch) / "dumps"
         plain = in_a_child(lambda: lab_run(mode, defect, False, directory))
-        print(json.dumps({"case": "without traps", **plain}), flush=True)
         clean = in_a_child(lambda: lab_run(mode, defect, True, directory))
-        print(json.dumps({"case": "with traps", **clean}), flush=True)
+        begins = [{"case": "without traps", **plain}, {"case": "with traps", **clean}]
+        if played[:2] != begins[: len(played)]:
+            raise SystemExit(f"{done} is of other code, remove it: it does not begin with {begins}")
+        for case in begins[len(played) :]:
+            print(json.dumps(case), flush=True)
         listed = in_a_child(lambda: calls(mode, defect, directory), 4 * SECONDS)
         if listed.get("again") != clean:
             raise SystemExit(f"the calls cannot be listed: {listed}")
         first, later = listed["only first"], listed["calls"]
         of = len(first) + len(later)
+        if any(each.get("of", of) != of for each in played):
+            raise SystemExit(f"{done} is of other code, remove it: {of} calls are found now")
         cases = list(enumerate([*first, *later]))
         bound = False
-        for number, target in cases[seed % every :: every]:
+        for number, target in cases[seed % every :: every][max(0, len(played) - 2) :]:
             if number >= len(first) and not bound:
                 bound = True
                 lab_run(mode, defect, True, directory)
@@ -178,10 +184,10 @@ def main(mode: str, defect: str | None, every: int, seed: int) -> None:
 
 if __name__ == "__main__":
     words = sys.argv[1:]
-    options = {}
-    for name in ("--every", "--seed"):
-        if name in words:
-            at = words.index(name)
-            options[name[2:]] = int(words[at + 1])
+    options: dict[str, Any] = {"every": 1, "seed": 0, "done": ""}
+    for name, default in options.items():
+        if f"--{name}" in words:
+            at = words.index(f"--{name}")
+            options[name] = type(default)(words[at + 1])
             del words[at : at + 2]
-    main(words[0], words[1] if len(words) > 1 else None, **{"every": 1, "seed": 0, **options})
+    main(words[0], words[1] if len(words) > 1 else None, **options)

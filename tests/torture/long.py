@@ -5,8 +5,9 @@
 
 Each part is a process of its own and leaves a JSON file in DIRECTORY; --report only prints the
 table of what is there. Without a number a part has its full size; 0 leaves it out. What is in
-DIRECTORY already is not done again: fuzzing goes on from its tally. The page of results is made
-of the files under `docs/results/logs/torture` (`triage/bench/results.py`).
+DIRECTORY already is not done again: fuzzing goes on from its tally, injection behind its last
+whole line. The page of results is made of the files under `docs/results/logs/torture`
+(`triage/bench/results.py`).
 """
 
 from __future__ import annotations
@@ -70,9 +71,14 @@ def run(wish: argparse.Namespace) -> None:
         path = wish.out / injections(mode, defect)
         if not path.exists():
             command = [sys.executable, "-m", "tests.torture.inject_child", mode, *defect]
-            with path.with_suffix(".part").open("w") as file:
-                subprocess.run([*command, "--every", str(wish.every)], stdout=file)
-            path.with_suffix(".part").rename(path)
+            part, played = path.with_suffix(".part"), ""
+            if part.exists() and (text := part.read_text()):
+                played = text[: text.rfind("\n") + 1]
+                part.write_text(played)
+            options = ["--every", str(wish.every), *(["--done", str(part)] if played else [])]
+            with part.open("a") as file:
+                subprocess.run([*command, *options], stdout=file, check=True)
+            part.rename(path)
 
 
 CASES = [(mode, defect) for defect in ((), (DEFECT,)) for mode in MODES]

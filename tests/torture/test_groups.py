@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
-import subprocess
-import sys
 from contextlib import contextmanager
 
 import pytest
 
+from tests import prepared
 from triage.errors import TrapError
 from triage.evidence import Evidence
 from triage.sglang.binding.shell import Shells
@@ -60,9 +59,7 @@ CASES = {
 
 
 def test_a_broken_check_is_off_and_the_others_still_find_what_is_wrong():
-    done = subprocess.run(
-        [sys.executable, "-c", CHILD, *CASES], capture_output=True, text=True, timeout=400
-    )
+    done = prepared.python("-c", CHILD, *CASES, timeout=400)
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(rows) == len(CASES), done.stderr[-2000:]
     for row, (group, error) in zip(rows, CASES.values(), strict=True):

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 
 import pytest
 
+from tests import prepared
 from tests.torture.plugins_child import CLASS, KINDS
 from triage.lab import versions
 from triage.lab.bootstrap import SUPPORTED, sglang_version
@@ -17,11 +16,10 @@ SLOW = pytest.mark.slow
 
 
 def played(version, mode, kinds):
-    if version not in (here := sglang_version(), *versions.available()):
+    if version not in versions.available():
         pytest.skip(f"SGLang {version} is not unpacked beside the installed one")
-    environment = dict(os.environ) if version == here else versions.environment(version)
-    command = [sys.executable, "-m", "tests.torture.plugins_child", mode, *kinds]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1200)
+    command = ("-m", "tests.torture.plugins_child", mode, *kinds)
+    done = prepared.python(*command, version=version, timeout=1200)
     cells = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(cells) == 4 + 2 * len(kinds), done.stderr[-2000:]
     return cells

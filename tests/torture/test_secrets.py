@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from tests import prepared
 from tests.torture import secrets
 from triage.cli import main
 from triage.dump.file import encode, read_dump
@@ -24,13 +23,9 @@ from triage.export import FORMATS
 def dumped(tmp_path_factory):
     """The dumps of three modes, a crash and a snapshot of a process full of secrets."""
     directory = tmp_path_factory.mktemp("secrets")
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.torture.secrets_child", str(directory)],
-        capture_output=True,
-        timeout=300,
-    )
-    assert done.stdout.decode().count("trapped") == 3, done.stderr.decode()
-    assert secrets.found_in(done.stderr) == []  # the log
+    done = prepared.python("-m", "tests.torture.secrets_child", directory)
+    assert done.stdout.count("trapped") == 3, done.stderr
+    assert secrets.found_in(done.stderr.encode()) == []  # the log
     return directory
 
 

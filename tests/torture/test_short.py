@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import random
-import subprocess
-import sys
 
 import pytest
 
+from tests import prepared
 from tests.torture.kills import STAGES, kill_at_random, kill_at_stages
 from tests.torture.long import DEFECT, survived, told_once
 from tests.torture.mutations import mutated
@@ -55,13 +54,8 @@ SLOW = pytest.mark.slow
 )
 def test_an_error_at_a_call_of_our_hooks_changes_nothing_of_what_sglang_does(mode, defect):
     # GIVEN a run without traps, and one error at every 60th of the calls our hooks make
-    command = [sys.executable, "-m", "tests.torture.inject_child", mode, *defect]
-    done = subprocess.run(
-        [*command, "--every", "60", "--seed", "7"],
-        capture_output=True,
-        text=True,
-        timeout=400,
-    )
+    command = ("-m", "tests.torture.inject_child", mode, *defect)
+    done = prepared.python(*command, "--every", 60, "--seed", 7, timeout=400)
     plain, clean, *injected = map(json.loads, done.stdout.splitlines())
     raises = bool(defect) and mode != "log"  # which never does
     assert not clean["not_covered"] and bool(clean["trapped"]) is raises

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
 
+from tests import prepared
 from triage.device.checker import CheckRefused
 from triage.dump.store import DumpStore
 from triage.sglang.launch import watching
@@ -88,14 +86,8 @@ def test_a_mistake_of_ours_at_the_start_leaves_sglang_alone_or_with_strict_ends_
     module, _, function = name.partition(":")
     code = BROKEN.format(module=module, name=function)
     for strict in ("0", "1"):
-        environment = {
-            **os.environ,
-            "SGLANG_TRTLLM_MHA_DEBUG": "1",
-            "SGLANG_TRTLLM_MHA_DEBUG_STRICT": strict,
-        }
-        done = subprocess.run(
-            [sys.executable, "-c", code], env=environment, capture_output=True, text=True
-        )
+        asked = {"SGLANG_TRTLLM_MHA_DEBUG": "1", "SGLANG_TRTLLM_MHA_DEBUG_STRICT": strict}
+        done = prepared.python("-c", code, env=asked)
         said = done.stdout + done.stderr
         assert "NOT active" in said and "KeyError" in said and "Traceback" in said
         if strict == "1":

@@ -10,7 +10,7 @@ import pytest
 from tests.watch.forward import Forward, armed
 from triage.dump.expected_ids import UNKNOWN, expected_ids, visible
 from triage.dump.file import read_dump
-from triage.dump.request_ids import told
+from triage.dump.request_ids import shown_id
 from triage.errors import OutOfBounds
 from triage.lab.decode_step import PAGE, WINDOW, Step
 from triage.sglang.scheduler.scheduling import Scheduling
@@ -130,8 +130,8 @@ def test_the_error_of_a_step_names_the_requests_of_the_batch_that_is_looked_at(s
             lambda *_: None, SimpleNamespace(), SimpleNamespace(reqs=reqs), result
         )
     # THEN error and dump name that row's request, and none for a row of no request in it
-    assert f"of request 2 (id {told('r-2')})" in str(caught.value)
-    assert read_dump(Path(caught.value.dump)).tables.request_ids == ("", told("r-2"))
+    assert f"of request 2 (id {shown_id('r-2')})" in str(caught.value)
+    assert read_dump(Path(caught.value.dump)).tables.request_ids == ("", shown_id("r-2"))
 
 
 def test_the_first_wrong_launch_is_known_whole_though_later_ones_overflow_the_report(

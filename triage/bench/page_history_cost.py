@@ -86,9 +86,9 @@ def measure() -> dict[str, Any]:
         f"alloc_decode of {ROWS} rows and its free": _decode(allocator),
         f"alloc_extend of {PROMPT} tokens and its free": _extend(allocator),
     }
-    told = {name: _turns(targets, call) for name, call in calls.items()}
+    turns = {name: _turns(targets, call) for name, call in calls.items()}
     pages, size = installed.state_hooks.histories.memory()
-    return {"calls": told, "bytes_a_page": size / pages}
+    return {"calls": turns, "bytes_a_page": size / pages}
 
 
 def _decode(allocator: Any) -> Callable[[], None]:

@@ -33,12 +33,12 @@ def markdown(summary: Json) -> str:
     """Two columns of what and what came of it, as one Markdown table."""
     lines = ["| server / part | | what came of it |", "|---|---|---|"]
     for key, cell in summary["cells"].items():
-        lines.append(f"| {key} | {HELD[cell['held']]} | {_cell(_told(cell))} |")
-    lines += [f"| {what} | | {_cell(told)} |" for what, told in _together(summary)]
+        lines.append(f"| {key} | {HELD[cell['held']]} | {_cell(_figures(cell))} |")
+    lines += [f"| {what} | | {_cell(outcome)} |" for what, outcome in _together(summary)]
     return "\n".join(lines)
 
 
-def _told(cell: Json) -> str:
+def _figures(cell: Json) -> str:
     """The figures that a reader asks for first, and why a part did not hold."""
     figures = cell["figures"]
     parts = [cell["why"]] if cell["why"] else []
@@ -81,8 +81,8 @@ def _together(summary: Json) -> Iterator[tuple[str, str]]:
     )
     for what, found in summary["outputs equal to"].items():
         if found is not None and what != f"{found['to']}/plain":
-            told = f"answers of {what} equal to those of {found['to']}"
-            yield told, f"{found['equal']} of {found['of']}"
+            label = f"answers of {what} equal to those of {found['to']}"
+            yield label, f"{found['equal']} of {found['of']}"
     for what, found in summary["draft tokens equal to off"].items():
         if found is not None and found["share"] is not None:
             yield f"draft tokens with {what} equal to the sound server's", f"{found['share']:.1%}"

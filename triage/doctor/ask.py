@@ -74,7 +74,7 @@ def ask(
 class Ran(NamedTuple):
     """A child that ended, or was ended: what it told, why it ended badly ("" if it did not)."""
 
-    told: str
+    output: str
     state: str
     reason: str
 
@@ -96,11 +96,11 @@ def run_child(command: list[str], environment: Mapping[str, str], timeout_s: flo
         )
         late = False
         try:
-            told, _ = child.communicate(timeout=timeout_s)
+            output, _ = child.communicate(timeout=timeout_s)
         except subprocess.TimeoutExpired:
             late = True
             os.killpg(child.pid, signal.SIGKILL)
-            told, _ = child.communicate()
+            output, _ = child.communicate()
         except BaseException:
             os.killpg(child.pid, signal.SIGKILL)
             child.wait()
@@ -108,22 +108,22 @@ def run_child(command: list[str], environment: Mapping[str, str], timeout_s: flo
         said.seek(0)
         words = said.read()
     if late:
-        return Ran(told, TIMED_OUT, f"did not end within {timeout_s:g} s")
+        return Ran(output, TIMED_OUT, f"did not end within {timeout_s:g} s")
     if child.returncode:
-        return Ran(told, CRASHED, f"{_how(child.returncode)}: {last_words(words)}")
-    return Ran(told, FINE, "")
+        return Ran(output, CRASHED, f"{_how(child.returncode)}: {last_words(words)}")
+    return Ran(output, FINE, "")
 
 
 def _run(command: list[str], environment: Mapping[str, str], timeout_s: float) -> _Ended:
     ran = run_child(command, environment, timeout_s)
-    stages, began = _told(ran.told)
+    stages, began = _stages(ran.output)
     if ran.state == FINE:
         return _Ended(stages)
     died_in = began or "packages"
     return _Ended({**stages, died_in: {"state": ran.state, "reason": ran.reason}}, died_in)
 
 
-def _told(output: str) -> tuple[Stages, str]:
+def _stages(output: str) -> tuple[Stages, str]:
     """The stages that ended, and the one that began and did not."""
     stages: Stages = {}
     began = ""

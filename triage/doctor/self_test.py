@@ -104,7 +104,7 @@ def _show(
     command = [sys.executable, "-m", "triage.doctor.planted", where, *arguments]
     ran = run_child(command, environment, timeout_s)
     try:
-        facts: dict[str, Any] = json.loads(ran.told)
+        facts: dict[str, Any] = json.loads(ran.output)
     except ValueError:
         facts = {}
     if ran.state != FINE or not facts:

@@ -60,8 +60,8 @@ class SourceTree:
             return found[1]
         for name in ("_version.py", "version.py"):
             text = self._text(f"{PACKAGE}/{name}")
-            if told := re.search(r"^_*version_*\s*=.*?[\"']([^\"']+)[\"']\s*$", text, re.M):
-                return told[1]
+            if literal := re.search(r"^_*version_*\s*=.*?[\"']([^\"']+)[\"']\s*$", text, re.M):
+                return literal[1]
         return "unknown"
 
     def find(self, module: str) -> Module | None:

@@ -78,13 +78,13 @@ def expected_ids(dump: Dump) -> np.ndarray | None:
     """The table that I2 demands, `(rows, width)` with UNKNOWN; None if the dump cannot tell."""
     ids = page_ids(dump)
     if ids is None:
-        return _told(dump.tables)
+        return _recorded(dump.tables)
     if dump.pools is None:
         return None
     return ids.swa if reads_target_swa(dump) else ids.full
 
 
-def _told(tables: Tables | None) -> np.ndarray | None:
+def _recorded(tables: Tables | None) -> np.ndarray | None:
     """The ids that a trap found right at the time, in the width of the table."""
     if tables is None or tables.expected is None:
         return None

@@ -89,8 +89,8 @@ def _expected(
     complete: bool,
 ) -> Ragged | None:
     """What I2 demands, as the checker reported it; UNKNOWN where it did not judge."""
-    told = [v for v in offenders if v.tensor == "block_tables" and v.expected is not None]
-    if not entry.get("identity") or not told:
+    with_expected = [v for v in offenders if v.tensor == "block_tables" and v.expected is not None]
+    if not entry.get("identity") or not with_expected:
         return None
     ids = np.full(len(table.values), UNKNOWN, dtype=np.int64)
     if complete:
@@ -103,7 +103,7 @@ def _expected(
             if requests is None or requests[row] > 0:
                 start = table.offsets[row] + max(visible[row], first[row])
                 ids[start : table.offsets[row + 1]] = table.values[start : table.offsets[row + 1]]
-    for violation in told:
+    for violation in with_expected:
         place = table.offsets[violation.row] + violation.column
         if place < table.offsets[violation.row + 1]:
             ids[place] = int(violation.expected or 0)

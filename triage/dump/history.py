@@ -117,8 +117,8 @@ def _before(first: Moment, faulted: Moment, launches: Sequence[Moment]) -> str:
 
 def faulted_sequence(dump: Dump) -> int | None:
     """The sequence of the launch that the writer took for the one that faulted."""
-    told = dump.fault.facts.get("faulted")
-    return _number(told, "sequence") if isinstance(told, dict) else None
+    faulted = dump.fault.facts.get("faulted")
+    return _number(faulted, "sequence") if isinstance(faulted, dict) else None
 
 
 def faulting(history: Sequence[dict[str, Any]]) -> tuple[dict[str, Any] | None, str]:

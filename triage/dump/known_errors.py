@@ -47,6 +47,6 @@ def described(kind: str, text: str, where: str) -> str:
     return f"{name} left {where}" + (f" ({found})" if found else "")
 
 
-def is_told(sentence: str) -> bool:
+def is_ours(sentence: str) -> bool:
     """Was `sentence` made by `described`?"""
     return _LEFT.fullmatch(sentence) is not None

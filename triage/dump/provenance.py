@@ -95,7 +95,7 @@ def provenance() -> dict[str, Any]:
     return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "pid": os.getpid(),
-        "rank": _told(os.environ.get("RANK", ""), re.compile(r"\d{0,6}")),
+        "rank": _of_the_form(os.environ.get("RANK", ""), re.compile(r"\d{0,6}")),
         "python": platform.python_version(),
         "command": command_name(sys.argv[0] if sys.argv else ""),
         "versions": {name: found for name in PACKAGES if (found := _version(name))},
@@ -108,7 +108,7 @@ def provenance() -> dict[str, Any]:
 def environment(variables: dict[str, str]) -> dict[str, str]:
     """What may be told of `variables`; names are told as they are listed, never as they came."""
     return {
-        name: _told(variables[name], form)
+        name: _of_the_form(variables[name], form)
         for name, form in VARIABLES.items()
         if isinstance(variables.get(name), str)
     }
@@ -131,7 +131,7 @@ def server_arguments(given: dict[str, Any]) -> dict[str, Any]:
         if isinstance(value, (bool, int, float)):
             found[name] = value
         elif isinstance(value, str):
-            found[name] = _told(value, WORD)
+            found[name] = _of_the_form(value, WORD)
     return found
 
 
@@ -141,7 +141,7 @@ def command_name(path: str) -> str:
     return name if re.fullmatch(r"[A-Za-z_][\w.-]{0,39}", name) else ""
 
 
-def _told(text: str, form: re.Pattern[str]) -> str:
+def _of_the_form(text: str, form: re.Pattern[str]) -> str:
     return text if form.fullmatch(text) else SET
 
 

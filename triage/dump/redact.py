@@ -95,7 +95,7 @@ def _fault(fault: Evidence) -> Evidence:
     if not fault.invariant and fault.facts.get("kind") == CRASH:
         # Older dumps hold what the exception said; its type is enough.
         kind = fault.summary.split(":")[0].strip()
-        if not known_errors.is_told(fault.summary):
+        if not known_errors.is_ours(fault.summary):
             summary = known_errors.described(kind, fault.summary, "the scheduler")
     return replace(
         fault,

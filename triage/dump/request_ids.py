@@ -34,7 +34,7 @@ ROWS_NAMED = (
 """Facts of a fault that are a row of `req_to_token`, or a list of them."""
 
 
-def told(rid: object, *, plain: bool = False) -> str:
+def shown_id(rid: object, *, plain: bool = False) -> str:
     """`rid` as it may be told: hashed, or as it is where `plain`; "" stays "not recorded"."""
     text = str(rid)
     if not text or plain:
@@ -51,7 +51,7 @@ def told(rid: object, *, plain: bool = False) -> str:
 
 def hashed(text: str) -> str:
     """An id of a dump without what it would give away: a hash stays as it is."""
-    return text if HASHED.fullmatch(text) else told(text)
+    return text if HASHED.fullmatch(text) else shown_id(text)
 
 
 @functools.cache
@@ -64,13 +64,13 @@ def with_request_ids(dump: Dump, holders: Mapping[int, object], *, plain: bool =
 
     Ids that the tables hold already are of that very launch and go before `holders`.
     """
-    known = {row: told(rid, plain=plain) for row, rid in holders.items()}
+    known = {row: shown_id(rid, plain=plain) for row, rid in holders.items()}
     tables = dump.tables
     if tables is not None and tables.req_pool_indices is not None:
         rows = tables.req_pool_indices.tolist()
         given = tables.request_ids or tuple(known.get(row, "") for row in rows)
         if tables.request_ids:
-            given = tuple(told(rid, plain=plain) for rid in tables.request_ids)
+            given = tuple(shown_id(rid, plain=plain) for rid in tables.request_ids)
             known |= {row: rid for row, rid in zip(rows, given, strict=True) if rid}
         tables = replace(tables, request_ids=given if any(given) else ())
     if not known:
@@ -120,11 +120,11 @@ def without_ids(fault: Evidence) -> Evidence:
     return replace(fault, violations=violations, facts=facts, pages=pages)
 
 
-def with_told_requests(
+def with_shown_ids(
     pages: tuple[PageHistory, ...], *, plain: bool = False
 ) -> tuple[PageHistory, ...]:
     """Page histories as SGLang named the requests -> as they may be told."""
-    return _with_requests(pages, lambda rid: told(rid, plain=plain))
+    return _with_requests(pages, lambda rid: shown_id(rid, plain=plain))
 
 
 def _with_requests(

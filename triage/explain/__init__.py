@@ -142,20 +142,20 @@ def explain(dump: Dump) -> Explanation:
     answers = [rule(dump) for rule in FAULT_RULES]
     if case is not None:
         answers += [rule(case) for rule in RULES]
-    found = _one_of_each([_told_whole(cause, dump) for cause in answers if cause is not None])
+    found = _one_of_each([_completed(cause, dump) for cause in answers if cause is not None])
     seen = related(dump)
     causes, beside = weigh(tuple(found), seen, of_another_launch=bool(_absent(dump)))
     observed = (*_reported(seen), *_observed(dump, case))
     return Explanation(causes, observed, beside, seen, ids_of(dump), dump.fault.pages)
 
 
-def _told_whole(cause: Cause, dump: Dump) -> Cause:
+def _completed(cause: Cause, dump: Dump) -> Cause:
     """With the request of each row, and how many rows there were where a fault kept the first."""
     tables, fault = dump.tables, dump.fault
     held = None if tables is None else tables.req_pool_indices
     ids = ids_of(dump)
 
-    def told(each: Citation) -> Citation:
+    def with_request(each: Citation) -> Citation:
         row = each.request
         if row is None and each.of_table and held is not None:
             row = int(held[each.row])
@@ -170,26 +170,26 @@ def _told_whole(cause: Cause, dump: Dump) -> Cause:
     return replace(
         cause,
         evidence=(*cause.evidence, *sentences(dump)),
-        rows=tuple(map(told, cause.rows)),
+        rows=tuple(map(with_request, cause.rows)),
         rows_total=total,
     )
 
 
 def _observed(dump: Dump, case: LaunchCase | None) -> tuple[str, ...]:
     """What is wrong by the dump itself."""
-    told = tuple(filter(None, (since(dump), _absent(dump))))
+    context = tuple(filter(None, (since(dump), _absent(dump))))
     unread = _not_recorded(dump)
     if case is None:
         fault = dump.fault
         named = (f"{fault.invariant}: {fault.summary}",) if fault.invariant else ()
-        told = (*sentences(dump), *told)
-        return (*named, "the dump holds no launch with its tables", *told, *unread)
+        context = (*sentences(dump), *context)
+        return (*named, "the dump holds no launch with its tables", *context, *unread)
     seen = case.observed()
     if not seen and dump.fault.invariant not in _SHOWN_BY_THE_TABLE:
         seen = (f"{dump.fault.invariant}: {dump.fault.summary}",)
     elif not seen and dump.fault.facts.get("kind") == CRASH:
         seen = (f"a crash: {dump.fault.summary}; the launch that is shown reads no wrong page",)
-    return (*seen, *((*told, *unread) if seen or _absent(dump) else ()))
+    return (*seen, *((*context, *unread) if seen or _absent(dump) else ()))
 
 
 def _reported(seen: tuple[Related, ...]) -> tuple[str, ...]:

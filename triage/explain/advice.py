@@ -125,18 +125,18 @@ def _device(seen: Observation) -> Reading:
 
 
 def _of_the_name(seen: Observation) -> list[str]:
-    told = trtllm_gen_name(seen.kernel)
-    if told is None:
+    kernel = trtllm_gen_name(seen.kernel)
+    if kernel is None:
         return []
     parts = []
-    if told.head_dim is not None:
-        parts.append(f"head_dim {told.head_dim}")
-    if told.page_size is not None:
-        parts.append(f"pages of {told.page_size} tokens")
-    if told.windowed is not None:
-        parts.append("sliding or chunked window" if told.windowed else "no window")
-    if told.decode is not None:
-        parts.append("decode" if told.decode else "context")
+    if kernel.head_dim is not None:
+        parts.append(f"head_dim {kernel.head_dim}")
+    if kernel.page_size is not None:
+        parts.append(f"pages of {kernel.page_size} tokens")
+    if kernel.windowed is not None:
+        parts.append("sliding or chunked window" if kernel.windowed else "no window")
+    if kernel.decode is not None:
+        parts.append("decode" if kernel.decode else "context")
     return [f"its name tells: {', '.join(parts)}"] if parts else []
 
 
@@ -421,8 +421,8 @@ def _pages(values: dict[str, object]) -> str:
     if not isinstance(divides, int) or divides < 1:
         return "pages not recorded"
     sizes = [size for size in (256, 128, 64, 32, 16, 8, 4, 2, 1) if divides % size == 0]
-    told = " or ".join(f"{tokens // size} of {size}" for size in sizes[:3] if tokens % size == 0)
-    return f"in pages {told}; the page size is not in this log"
+    divided = " or ".join(f"{tokens // size} of {size}" for size in sizes[:3] if tokens % size == 0)
+    return f"in pages {divided}; the page size is not in this log"
 
 
 def _canary(seen: Observation) -> Reading:

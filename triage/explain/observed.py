@@ -145,8 +145,10 @@ def _by_another_backend(dump: Dump, seen: Observation, other: str) -> Related:
     found = _by_address(dump, seen)
     if found.relation is not Relation.NAMED:
         return replace(away, sentences=(other, *found.sentences))
-    told = "that its list of pages is the table of this launch is not recorded"
-    return replace(found, relation=Relation.CANNOT_TELL, sentences=(*found.sentences, other, told))
+    no_table = "that its list of pages is the table of this launch is not recorded"
+    return replace(
+        found, relation=Relation.CANNOT_TELL, sentences=(*found.sentences, other, no_table)
+    )
 
 
 def _other_kernel(dump: Dump, seen: Observation) -> str:
@@ -171,18 +173,18 @@ def _other_backend(dump: Dump, kernel: Kernel) -> str:
 
 def _unlike(dump: Dump, seen: Observation) -> str:
     """What the name of a trtllm-gen kernel says that this launch is not."""
-    told = trtllm_gen_name(seen.kernel)
+    kernel = trtllm_gen_name(seen.kernel)
     launch = dump.launch
-    if told is None or launch is None:
+    if kernel is None or launch is None:
         return ""
     differ = []
-    if told.page_size is not None and told.page_size != launch.page_size:
-        differ.append(f"pages of {told.page_size} tokens, the launch {launch.page_size}")
-    if told.head_dim is not None and told.head_dim != launch.head_dim and launch.head_dim > 16:
-        differ.append(f"head_dim {told.head_dim}, the launch {launch.head_dim}")
-    if told.windowed is not None and told.windowed != (launch.window_left >= 0):
-        kind = "a window" if told.windowed else "no window"
-        other = "none" if told.windowed else "one"
+    if kernel.page_size is not None and kernel.page_size != launch.page_size:
+        differ.append(f"pages of {kernel.page_size} tokens, the launch {launch.page_size}")
+    if kernel.head_dim is not None and kernel.head_dim != launch.head_dim and launch.head_dim > 16:
+        differ.append(f"head_dim {kernel.head_dim}, the launch {launch.head_dim}")
+    if kernel.windowed is not None and kernel.windowed != (launch.window_left >= 0):
+        kind = "a window" if kernel.windowed else "no window"
+        other = "none" if kernel.windowed else "one"
         differ.append(f"{kind}, the launch {other}")
     if not differ:
         return ""

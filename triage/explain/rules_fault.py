@@ -7,9 +7,9 @@ from triage.explain.cause import Cause, Confidence
 from triage.explain.rules_found import (
     UNLOOKED,
     citations,
+    found_by_the_device,
     freed_by_strangers,
     padding_may_write,
-    told_by_the_device,
 )
 from triage.invariants.found import Found
 
@@ -142,10 +142,10 @@ def misread_form(dump: Dump) -> Cause | None:
     In modes `log` and `contain` the finding stands alone, without its launch.
     """
     fault = dump.fault
-    told = _MISREAD.get(str(fault.facts.get("misread")))
-    if fault.found != Found.FORM_NOT_READ or told is None:
+    misread = _MISREAD.get(str(fault.facts.get("misread")))
+    if fault.found != Found.FORM_NOT_READ or misread is None:
         return None
-    what, fix = told
+    what, fix = misread
     return Cause(
         key="misread-table",
         name=f"{what} of a type or stride that the kernel misreads",
@@ -180,7 +180,7 @@ def leads_to_a_foreign_write(dump: Dump) -> Cause | None:
     """
     fault = dump.fault
     found = _LEADS_TO_WRITES.get(fault.found)  # type: ignore[call-overload]
-    if found is None or not told_by_the_device(fault) or padding_may_write(fault):
+    if found is None or not found_by_the_device(fault) or padding_may_write(fault):
         return None
     key, name, refuted, fix = found
     return Cause(

@@ -424,14 +424,16 @@ def found_by_a_check(dump: Dump) -> Cause | None:
         fix=known.fix,
         links=known.links,
         rows=citations(fault),
-        not_recorded=(UNLOOKED,) if known is _WRITE_ELSEWHERE and told_by_the_device(fault) else (),
+        not_recorded=(UNLOOKED,)
+        if known is _WRITE_ELSEWHERE and found_by_the_device(fault)
+        else (),
     )
 
 
 UNLOOKED = "what the allocator handed out, and when it was translated (mode raise looks at both)"
 
 
-def told_by_the_device(fault: Evidence) -> bool:
+def found_by_the_device(fault: Evidence) -> bool:
     """Was it found by the device checker, where the checks that wait for the device are off?"""
     return isinstance(fault.facts.get("step"), int)
 

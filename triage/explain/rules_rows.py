@@ -110,13 +110,15 @@ def _exchanged(case: LaunchCase, single: set[tuple[int, int]]) -> Cause | None:
     mask = np.zeros_like(wrong)
     rows = [row for pair in pairs for row in pair]
     mask[rows] = wrong[rows]
-    told = ", ".join(f"rows {row} and {owner}" for row, owner in pairs[:4])
-    told += f" and {len(pairs) - 4} more pairs" if len(pairs) > 4 else ""
+    exchanged = ", ".join(f"rows {row} and {owner}" for row, owner in pairs[:4])
+    exchanged += f" and {len(pairs) - 4} more pairs" if len(pairs) > 4 else ""
     return Cause(
         key="exchanged-pages",
         name="two requests read each other's page (entries exchanged)",
         confidence=Confidence.MEDIUM,
-        evidence=(f"{told} are wrong in one entry each, which is the other's right page there",),
+        evidence=(
+            f"{exchanged} are wrong in one entry each, which is the other's right page there",
+        ),
         rows=case.cite(mask),
         refuted_by=("a page that both requests hold",),
         fix="find what writes single entries of the table after it was filled",

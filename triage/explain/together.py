@@ -95,21 +95,21 @@ class Report:
         """What would be needed to name a cause; nothing where one is named."""
         if any(explanation.named for _, explanation in self.explanations):
             return ()
-        told = [each for reading in self.readings for each in reading.missing]
+        missing = [each for reading in self.readings for each in reading.missing]
         for _, explanation in self.explanations:
-            told += [each for seen in explanation.related for each in seen.missing]
-            told += [each for cause in explanation.possible for each in cause.missing]
+            missing += [each for seen in explanation.related for each in seen.missing]
+            missing += [each for cause in explanation.possible for each in cause.missing]
         if not self.explanations and any(map(_launch_would_tell, self.observations)):
-            told.append("a dump of this tool: the page table and lengths of the launch")
-        return tuple(dict.fromkeys(told))
+            missing.append("a dump of this tool: the page table and lengths of the launch")
+        return tuple(dict.fromkeys(missing))
 
     @property
     def next(self) -> tuple[str, ...]:
         """Commands, the most telling first."""
-        told = [each for reading in self.readings for each in reading.next]
+        steps = [each for reading in self.readings for each in reading.next]
         if self.explanations:  # a dump lies beside it already
-            told = [each for each in told if not each.startswith("triage explain ")]
-        return tuple(dict.fromkeys(told))
+            steps = [each for each in steps if not each.startswith("triage explain ")]
+        return tuple(dict.fromkeys(steps))
 
     def as_dict(self) -> dict[str, Any]:
         first = next((each for each in self.ranks if not each.collateral), None)

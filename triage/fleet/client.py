@@ -183,7 +183,7 @@ class Server:
         except TimeoutError:
             error = f"timeout: no whole answer within {self.timeout_s:g} s"
         except Exception as failure:  # whatever a server may answer, it is that request's error
-            error = _told(failure)
+            error = _sentence(failure)
         return Answer(
             index=index,
             started_s=begin - origin,
@@ -196,7 +196,7 @@ class Server:
         )
 
 
-def _told(failure: Exception) -> str:
+def _sentence(failure: Exception) -> str:
     """Why there is no answer; begins with GONE where the server could not be reached at all."""
     import httpx
     import openai

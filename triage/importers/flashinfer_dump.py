@@ -183,10 +183,10 @@ def _dump(
     page_size, kv_heads = (second, first) if layout == "HND" else (first, second)
     lengths = index["seq_lens"].reshape(-1).astype(np.int64)
     table = index["block_tables"]
-    told: dict[str, object] = {"kind": "imported", "call": call.sentence()}
+    recorded: dict[str, object] = {"kind": "imported", "call": call.sentence()}
     if call.captured:
         lacks.append("the replay that faulted")
-        told["absent"] = f"{call.sentence()}; {HOW_TO_GET_IT}"
+        recorded["absent"] = f"{call.sentence()}; {HOW_TO_GET_IT}"
     if table.ndim == 3 and table.shape[1] == 2:  # uses_shared_paged_kv_idx=False: K's and V's
         if (table[:, 0] != table[:, 1]).any():
             lacks.append("V's page table, which is not K's")
@@ -204,7 +204,10 @@ def _dump(
     versions = metadata.get("versions")
     return Dump(
         fault=Evidence(
-            "", "imported from FlashInfer; no invariant was checked", "FlashInfer dump", facts=told
+            "",
+            "imported from FlashInfer; no invariant was checked",
+            "FlashInfer dump",
+            facts=recorded,
         ),
         launch=Launch(
             api=api,

@@ -40,11 +40,13 @@ def check_row_pages(
     first = req_to_token[rows, positions - place].to(torch.int64)
     faults = []
     if written is not None:
-        told = written.to(torch.int64).expand(held.shape)
+        as_written = written.to(torch.int64).expand(held.shape)
         name = "req_to_token (written)"
         kind = Found.ROW_NOT_AS_WRITTEN
-        unlike = held != told
-        faults.append(Fault("I20", name, unlike, held, 0, 2**31, told, request=rows, kind=kind))
+        unlike = held != as_written
+        faults.append(
+            Fault("I20", name, unlike, held, 0, 2**31, as_written, request=rows, kind=kind)
+        )
     expected = first + place
     apart = (held != expected) & (first >= page_size)
     faults.append(

@@ -173,13 +173,13 @@ class EmulatedGpu:
         return int((visible & ((table[:, :width] != expected) | (expected == 0))).sum())
 
     def _note(self, space: str, table: np.ndarray, lengths: np.ndarray, page: int) -> None:
-        told = hashlib.sha256(f"{self._role} {self._mode} {space}".encode())
-        told.update(lengths.tobytes())
+        launch = hashlib.sha256(f"{self._role} {self._mode} {space}".encode())
+        launch.update(lengths.tobytes())
         for row, length in zip(table, lengths, strict=True):
-            told.update(np.ascontiguousarray(row[: -(-length // page)]).tobytes())
-        if told.digest() not in self._noted:
-            self._noted.add(told.digest())
-            self._digest.update(told.digest())
+            launch.update(np.ascontiguousarray(row[: -(-length // page)]).tobytes())
+        if launch.digest() not in self._noted:
+            self._noted.add(launch.digest())
+            self._digest.update(launch.digest())
 
     def _moment(self, space: str, entries: int) -> LaunchRecord:
         return LaunchRecord(

@@ -168,9 +168,9 @@ def _identity(dump: Dump) -> dict[str, Any]:
         row, column = np.argwhere(wrong)[0]
         space = "SWA" if reads_target_swa(dump) else "full-pool"
         rows = int(wrong.any(axis=1).sum())
-        told = "" if known.sum() == mask.sum() else " whose right page is recorded"
+        recorded = "" if known.sum() == mask.sum() else " whose right page is recorded"
         reasons.append(
-            f"{int(wrong.sum())} of {int(known.sum())} visible entries{told} in {rows} of "
+            f"{int(wrong.sum())} of {int(known.sum())} visible entries{recorded} in {rows} of "
             f"{real_rows(dump)} rows are not the {space} page of their token; first "
             f"block_tables[{row}, {column}] = {read.ids[row, column]}, "
             f"expected {expected[row, column]}"

@@ -101,8 +101,8 @@ def _fault(dump: Dump, table: TableMap | None, explanation: Explanation) -> list
         seen = f"{int(table.bad.sum())} of {int(table.case.seen.sum())} visible entries"
         lines.append(Line("wrong", f"{seen}: {', '.join(kinds)}", "yellow"))
         return lines
-    told = [text for text in explanation.observed if dump.fault.summary not in text]
-    for at, text in enumerate(told[:3]):
+    observed = [text for text in explanation.observed if dump.fault.summary not in text]
+    for at, text in enumerate(observed[:3]):
         lines.append(Line("" if at else "seen", _short(text), "yellow"))
     return lines
 
@@ -117,8 +117,8 @@ def _cause(dump: Dump, explanation: Explanation) -> list[Line]:
         for at, each in enumerate(explanation.named[:2])
     ]
     if not lines:
-        told = {"clean": "nothing wrong is seen", "unknown": "unknown"}
-        lines = [Line("cause", told.get(explanation.status, explanation.status), "bold yellow")]
+        verdicts = {"clean": "nothing wrong is seen", "unknown": "unknown"}
+        lines = [Line("cause", verdicts.get(explanation.status, explanation.status), "bold yellow")]
     if len(explanation.named) == 1 and explanation.named[0].fix:
         lines.append(Line("try", _short(explanation.named[0].fix)))
     if dump.history:
@@ -128,9 +128,9 @@ def _cause(dump: Dump, explanation: Explanation) -> list[Line]:
 
 def _end(path: str, dump: Dump, explanation: Explanation) -> list[Text]:
     """What to type next, never wrapped: a command that is broken in two cannot be copied."""
-    told = [each["command"] for each in commands(path, dump, explanation)]
-    first = next((each for each in told if "--fix" in each), told[0])
-    others = [told[0]] if first != told[0] else []
+    given = [each["command"] for each in commands(path, dump, explanation)]
+    first = next((each for each in given if "--fix" in each), given[0])
+    others = [given[0]] if first != given[0] else []
     lines = [Text(f"{'next:':<{MARGIN}}") + Text(printable(first), style="bold green")]
     return lines + [
         Text(f"{'':<{MARGIN}}{printable(each)}")
@@ -155,8 +155,8 @@ def _entries(dump: Dump, table: TableMap | None, columns: int, limit: int) -> li
         if entry["expected"] is not None or entry["state"]:
             facts.append(f"expected {right}")
         if entry["request"] is not None:
-            told = f" (id {entry['request_id']})" if entry["request_id"] else ""
-            facts.append(f"request {entry['request']}{told}")
+            request_id = f" (id {entry['request_id']})" if entry["request_id"] else ""
+            facts.append(f"request {entry['request']}{request_id}")
         if entry["owner"]:
             facts.append(f"page of {entry['owner']}")
         elif not outside and entry["state"]:
@@ -169,12 +169,12 @@ def _entries(dump: Dump, table: TableMap | None, columns: int, limit: int) -> li
 
 def _hands(dump: Dump, entries: list[dict[str, Any]], limit: int) -> list[Line]:
     """Who put the pages of these entries there, else what is known of the first page."""
-    told = list(dict.fromkeys(each["hand"] for each in entries if each["hand"]))
-    if not told:
-        told = [f"{p.name} {p.events[0].sentence()}" for p in dump.fault.pages if p.events]
-    if not told:
+    hands = list(dict.fromkeys(each["hand"] for each in entries if each["hand"]))
+    if not hands:
+        hands = [f"{p.name} {p.events[0].sentence()}" for p in dump.fault.pages if p.events]
+    if not hands:
         return [Line("hand", f"who put these there: {NOT_RECORDED}", "dim")]
-    return [Line("" if at else "hand", _short(text)) for at, text in enumerate(told[:limit])]
+    return [Line("" if at else "hand", _short(text)) for at, text in enumerate(hands[:limit])]
 
 
 def _drawing(table: TableMap, columns: int, rows: int) -> list[Text]:

@@ -154,9 +154,9 @@ def faulting(dump: Dump, table: TableMap | None, limit: int) -> list[dict[str, A
     named = {(v.row, v.column): v for v in dump.fault.violations if v.tensor == TABLE}
     found = [] if table is None else table.worst(limit, first=named)
     for entry in found:
-        told = named.get((entry["row"], entry["column"]))
-        if told is not None:
-            entry.update(low=told.low, high=told.high)
+        violation = named.get((entry["row"], entry["column"]))
+        if violation is not None:
+            entry.update(low=violation.low, high=violation.high)
         entry.update(tensor=TABLE, hand=hand_on(dump, entry["value"], entry["expected"]))
     others = [v for v in dump.fault.violations if v.tensor != TABLE or not found]
     for each in others[: limit - len(found)]:
@@ -239,9 +239,9 @@ def _different(ids: np.ndarray) -> int:
 
 def _timeline(dump: Dump, limit: int) -> dict[str, Any]:
     """The launches of the flight recorder, the first wrong one and the one that faulted."""
-    launches, told = moments(dump.history), faulted_sequence(dump)
+    launches, sequence = moments(dump.history), faulted_sequence(dump)
     first = next((at for at, each in enumerate(launches) if each.fresh), None)
-    fault = next((at for at, each in enumerate(launches) if each.sequence == told), None)
+    fault = next((at for at, each in enumerate(launches) if each.sequence == sequence), None)
     if fault is None and dump.launch is not None and dump.fault.invariant:
         same = dump.launch.launch_id
         fault = next((at for at, each in enumerate(launches) if each.check == same), None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from triage.report.facts import launch_pairs, told
+from triage.report.facts import launch_pairs, shown
 
 WIDTH = 1000
 AXIS_HEIGHT, TIME_HEIGHT = 95, 115
@@ -47,7 +47,7 @@ def drawn(dump: dict[str, Any]) -> dict[str, Any]:
 
 def _pairs(values: dict[str, Any]) -> list[tuple[str, str]]:
     """What another process recorded, in words; more than a page can hold is cut."""
-    return [(name, told(value)[:FACT_CHARS]) for name, value in list(values.items())[:MAX_FACTS]]
+    return [(name, shown(value)[:FACT_CHARS]) for name, value in list(values.items())[:MAX_FACTS]]
 
 
 def _tensors(launch: dict[str, Any] | None) -> list[dict[str, Any]]:
@@ -75,7 +75,7 @@ def _launch(launch: dict[str, Any] | None) -> list[tuple[str, str]]:
         return []
     backend = launch["backend"] or {}
     pairs = [*launch_pairs(launch), *((f"backend {k}", v) for k, v in backend.items())]
-    return [(name, told(value)[:FACT_CHARS]) for name, value in pairs]
+    return [(name, shown(value)[:FACT_CHARS]) for name, value in pairs]
 
 
 def _axis(ids: dict[str, Any]) -> dict[str, Any] | None:

@@ -63,7 +63,7 @@ def print_report(report: Report) -> None:
         console.print(line(note))
     if not report.explanations and report.observations:
         console.print(line(_without_a_launch(report), style="bold yellow"))
-    if not report.explanations and not report.observations and not _told(report):
+    if not report.explanations and not report.observations and not _has_problems(report):
         console.print(line("unknown: nothing in it is known here", style="bold yellow"))
     if plain and dump is not None:
         for path, explanation in report.explanations:
@@ -75,8 +75,8 @@ def print_report(report: Report) -> None:
 
 def _next(path: str, dump: Dump, explanation: Explanation) -> str:
     """The command that goes on from here: the fix tried, else the launch run again."""
-    told = [each["command"] for each in commands(path, dump, explanation)[1:]]
-    return next((each for each in told if "--fix" in each), told[0])
+    given = [each["command"] for each in commands(path, dump, explanation)[1:]]
+    return next((each for each in given if "--fix" in each), given[0])
 
 
 def _without_a_launch(report: Report) -> str:
@@ -87,7 +87,7 @@ def _without_a_launch(report: Report) -> str:
     return "cause unknown: no launch lies beside it"
 
 
-def _told(report: Report) -> bool:
+def _has_problems(report: Report) -> bool:
     return any(given.problem for given in report.inputs)
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 
-def told(value: Any) -> str:
+def shown(value: Any) -> str:
     """A value of a dump in words; what is None is "-"."""
     if isinstance(value, dict):
-        return ", ".join(f"{key} = {told(item)}" for key, item in value.items())
+        return ", ".join(f"{key} = {shown(item)}" for key, item in value.items())
     if isinstance(value, (list, tuple)):
-        return ", ".join(map(told, value))
+        return ", ".join(map(shown, value))
     return "-" if value is None else str(value)
 
 
@@ -20,7 +20,7 @@ def launch_pairs(launch: dict[str, Any]) -> list[tuple[str, Any]]:
     return [
         (
             "call",
-            f"{launch['api']} (launch {launch['launch_id']}, layer {told(launch['layer_id'])})",
+            f"{launch['api']} (launch {launch['launch_id']}, layer {shown(launch['layer_id'])})",
         ),
         ("window", "none" if window < 0 else f"{window + 1} keys (window_left {window})"),
         ("pages", f"{launch['num_pages']} of {launch['page_size']} tokens"),

@@ -44,26 +44,28 @@ def fixes(dump: Dump) -> list[dict[str, Any]]:
 def commands(path: str, dump: Dump, explanation: Explanation) -> list[dict[str, str]]:
     """The commands to go on with, the most useful first, each with what it is for."""
     file = shlex.quote(path)
-    told = [{"command": f"triage explain {file}", "what": "the evidence, and what would refute it"}]
+    steps = [
+        {"command": f"triage explain {file}", "what": "the evidence, and what would refute it"}
+    ]
     if dump.launch is not None and dump.tables is not None:
-        told.append({"command": f"triage replay {file}", "what": "run the launch again"})
+        steps.append({"command": f"triage replay {file}", "what": "run the launch again"})
         if any("state-swap" in cause.fix for cause in explanation.named):
             fixed = f"triage replay {file} --fix state-swap"
-            told.append({"command": fixed, "what": "the same with the fix"})
-        told.append(
+            steps.append({"command": fixed, "what": "the same with the fix"})
+        steps.append(
             {"command": f"triage minimise {file} -o small.msgpack", "what": "the smallest dump"}
         )
-        told.append(
+        steps.append(
             {
                 "command": f"triage export {file} --as pytest -o test_regression.py",
                 "what": "a regression test of it",
             }
         )
     if dump.history:
-        told.append(
+        steps.append(
             {"command": f"triage show {file} --history", "what": "the flight recorder's launches"}
         )
-    told.append(
+    steps.append(
         {"command": f"triage redact {file} -o redacted.msgpack", "what": "before you hand it over"}
     )
-    return told
+    return steps

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from triage.evidence import PageEvent
 from triage.files.text import console as make_console
-from triage.report.facts import launch_pairs, told
+from triage.report.facts import launch_pairs, shown
 from triage.report.text import line
 
 
@@ -70,7 +70,7 @@ def print_history(summary: dict[str, Any], title: str) -> None:
         place = (launch, each["step"], each["space"], each["layer_id"], each["role"])
         batch = (each["forward_mode"], each["graph"] or "eager", each["rows"], each["longest"])
         note = "torn" if each["torn"] else "stale SWA state" if each["stale"] else ""
-        cells = [told(value) for value in (*place, *batch, each["fresh"], note)]
+        cells = [shown(value) for value in (*place, *batch, each["fresh"], note)]
         table.add_row(*map(line, cells), style="bold red" if each["fresh"] else None)
     console.print(table)
 
@@ -110,7 +110,7 @@ def _pairs(title: str, pairs: Iterable[tuple[str, Any]]) -> Table:
     table.add_column(style="cyan", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in pairs:
-        table.add_row(line(f"  {name}"), line(told(value)))
+        table.add_row(line(f"  {name}"), line(shown(value)))
     return table
 
 
@@ -122,8 +122,8 @@ def _tensor_table(tensors: dict[str, dict[str, Any]]) -> Table:
         cells = (
             f"  {name}",
             facts["dtype"],
-            told(facts["shape"]),
-            told(facts["stride"]),
+            shown(facts["shape"]),
+            shown(facts["stride"]),
             str(facts["storage_offset"]),
             facts["device"],
         )
@@ -150,7 +150,7 @@ def _pool_table(pools: dict[str, Any]) -> Table:
             str(pool["size"]),
             str(pool["page_size"]),
             str(pool["num_pages"]),
-            told(pool["available"]),
+            shown(pool["available"]),
         )
         mismatch = pool["name"] == pools["read"] and pools["table_space"] not in ("", pools["read"])
         table.add_row(*map(line, cells), style="bold red" if mismatch else None)
@@ -186,7 +186,7 @@ def _row_table(rows: list[dict[str, Any]], total: int) -> Table:
 
 
 def _request(row: dict[str, Any]) -> str:
-    return f"{told(row['request'])} {row['request_id']}".rstrip()
+    return f"{shown(row['request'])} {row['request_id']}".rstrip()
 
 
 def _entry(entry: dict[str, Any]) -> Text:

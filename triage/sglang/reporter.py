@@ -18,7 +18,7 @@ from triage.device import capture
 from triage.dump.provenance import provenance
 from triage.dump.request_ids import (
     with_request_ids,
-    with_told_requests,
+    with_shown_ids,
     without_request_ids,
 )
 from triage.dump.sections import Dump
@@ -160,7 +160,7 @@ class Reporter(Verdicts):
         plain = self.store.identity
         pages = attempt(
             "page histories",
-            lambda: with_told_requests(self.histories_of(dump.fault), plain=plain),
+            lambda: with_shown_ids(self.histories_of(dump.fault), plain=plain),
             (),
         )
         return replace(dump, fault=replace(dump.fault, pages=pages))

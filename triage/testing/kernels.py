@@ -59,13 +59,13 @@ def assert_kernel_matches(
         timeout=timeout_s,
     )
     try:
-        told = json.loads(done.stdout)
+        report = json.loads(done.stdout)
     except ValueError:
         said = (done.stderr.strip() or "no reason given").splitlines()[-1]
         raise AssertionError(f"{_named(kernel)} could not be held to {like}: {said}") from None
-    if not told["counts"]["FAIL"] and told["counts"]["PASS"]:
-        return int(told["counts"]["PASS"])
-    raise AssertionError(_sentence(_named(kernel), like, told))
+    if not report["counts"]["FAIL"] and report["counts"]["PASS"]:
+        return int(report["counts"]["PASS"])
+    raise AssertionError(_sentence(_named(kernel), like, report))
 
 
 def _named(kernel: str | Callable[..., Any]) -> str:
@@ -81,11 +81,11 @@ def _named(kernel: str | Callable[..., Any]) -> str:
     return f"{module}:{name}"
 
 
-def _sentence(kernel: str, like: str, told: dict[str, Any]) -> str:
-    counts = ", ".join(f"{n} {outcome}" for outcome, n in told["counts"].items() if n)
+def _sentence(kernel: str, like: str, report: dict[str, Any]) -> str:
+    counts = ", ".join(f"{n} {outcome}" for outcome, n in report["counts"].items() if n)
     lines = [f"{kernel} is not what {like} is: {counts or 'nothing was run'}"]
-    for result in told["results"]:
-        if result["outcome"] == "FAIL" or not told["counts"]["PASS"]:
+    for result in report["results"]:
+        if result["outcome"] == "FAIL" or not report["counts"]["PASS"]:
             lines.append(f"  {result['check']} ({result['dtype']}): {result['worst']}")
             lines.append(f"    again: {result['repro']}")
     return "\n".join(lines[:12])

@@ -114,9 +114,9 @@ def _found_by_now(item: pytest.Item) -> list[Violation]:
 
 
 def _verdict(found: list[Violation]) -> str:
-    told = "\n".join(map(str, found))
+    sentences = "\n".join(map(str, found))
     count = "a violation" if len(found) == 1 else f"{len(found)} violations"
-    return f"the traps found {count}:\n{told}"
+    return f"the traps found {count}:\n{sentences}"
 
 
 @pytest.fixture(name="assert_kernel_matches")
@@ -169,8 +169,8 @@ def _tell(item: pytest.Item, report: Any, directory: Path) -> None:
             for each in found
         ],
     }
-    told = item.config.stash[_REPORTED]
-    told[:] = [each for each in told if each["test"] != item.nodeid] + [record]
+    records = item.config.stash[_REPORTED]
+    records[:] = [each for each in records if each["test"] != item.nodeid] + [record]
     # Written at once: a session that is killed has told what it found so far.
     known = [each for each in _index(target) if each["test"] != item.nodeid]
     (target / "index.json").write_text(json.dumps([*known, record], indent=2) + "\n")
@@ -189,12 +189,12 @@ def _explained(path: Path, found: Violation) -> str:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    told = config.stash.get(_REPORTED, [])
-    if not told:
+    records = config.stash.get(_REPORTED, [])
+    if not records:
         return
     target = config.getoption("--triage-report")
     terminalreporter.write_sep("-", "sglang-triage")
-    for record in told:
+    for record in records:
         first = record["violations"][0]
         terminalreporter.write_line(f"{record['test']}: {first['headline']}")
         terminalreporter.write_line(f"  cause: {first['cause']}; dump: {target / first['dump']}")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+from tests import prepared
 from triage.lab import bootstrap, versions
 from triage.lab.server import checkpoint, shapes
 
@@ -20,12 +19,7 @@ CHILD = Path(__file__).with_name("loader_child.py")
 def test_sglangs_own_loader_takes_every_tensor_and_misses_none(tmp_path, release):
     if release not in versions.available():
         pytest.skip(f"SGLang {release} is not unpacked here")
-    done = subprocess.run(
-        [sys.executable, str(CHILD), str(tmp_path), "E4B", "26B-A4B"],
-        env=versions.environment(release),
-        capture_output=True,
-        text=True,
-    )
+    done = prepared.python(CHILD, tmp_path, "E4B", "26B-A4B", version=release)
     assert done.returncode == 0, done.stderr[-2000:]
     found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     assert [one["model"] for one in found] == [

@@ -5,14 +5,13 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
+from tests import prepared
 from triage.errors import LabError
 from triage.lab import versions
 from triage.lab.server import defects, oracle
@@ -25,21 +24,15 @@ def loaded(folders: list[Path], control: Path, version: str = "0.5.14") -> dict[
     """What SGLang's loader makes of `folders`, which stand first on the path."""
     if version not in versions.available():
         pytest.skip(f"SGLang {version} is not unpacked beside the installed one")
-    env = versions.environment(version)
-    env["PYTHONPATH"] = os.pathsep.join([*map(str, folders), env["PYTHONPATH"]])
-    env |= {
+    path = versions.environment(version)["PYTHONPATH"]
+    env = {
+        "PYTHONPATH": os.pathsep.join([*map(str, folders), path]),
         "SGLANG_TRTLLM_MHA_DEBUG": "1",
         "SGLANG_TRTLLM_MHA_DEBUG_MODE": "contain",
         "SGLANG_TRTLLM_MHA_DEBUG_DIR": str(control.parent / "dumps"),
         "SGLANG_PLUGINS": "",
     }
-    done = subprocess.run(
-        [sys.executable, str(CHILD), str(control)],
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    done = prepared.python(CHILD, control, version=version, env=env)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
+from tests import prepared
 from triage.lab.server import inject
 
 CHILD = """
@@ -41,9 +40,7 @@ def test_an_error_a_step_leaves_the_same_launches_and_is_told_once(tmp_path):
     # GIVEN a run of SGLang's pools and backends with the traps armed
     out = tmp_path / "injected.jsonl"
     names = [str(out), str(tmp_path / "control"), str(tmp_path / "dumps")]
-    done = subprocess.run(
-        [sys.executable, "-c", CHILD, *names], capture_output=True, text=True, timeout=300
-    )
+    done = prepared.python("-c", CHILD, *names)
     plain, spoiled = json.loads(done.stdout.splitlines()[-1])
     # THEN the same with an error of ours in every step, each of another function
     assert spoiled == plain and plain[0] == "clean", done.stderr[-2000:]

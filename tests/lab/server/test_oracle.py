@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests import prepared
 from triage.lab import versions
 from triage.lab.server.late import Moments, Observer, Row, Step
 from triage.lab.server.oracle import Oracle, Read, Taken, judge, read_account
@@ -195,13 +194,7 @@ def test_rows_are_told_by_their_prompt():
 def played(directory: Path, defect: str, version: str = "0.5.14") -> dict[str, object]:
     if version not in versions.available():
         pytest.skip(f"SGLang {version} is not unpacked beside the installed one")
-    done = subprocess.run(
-        [sys.executable, str(CHILD), str(directory), defect],
-        env=versions.environment(version),
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    done = prepared.python(CHILD, directory, defect, version=version)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 
+from tests import prepared
 from triage.errors import LabError
 from triage.lab import versions
 from triage.lab.server import flags
@@ -85,10 +83,5 @@ def test_sglangs_own_parser_knows_every_flag(release):
         pytest.skip(f"SGLang {release} is not unpacked here")
     chosen = flags.choose((9, 0), mtp=True, draft_path="/d", small=False, sglang=release)
     line = flags.command_line(chosen, ["--model-path", "/m"])
-    done = subprocess.run(
-        [sys.executable, "-m", "triage.lab.server_flags", "--server", *line],
-        env=versions.environment(release),
-        capture_output=True,
-        text=True,
-    )
+    done = prepared.python("-m", "triage.lab.server_flags", "--server", *line, version=release)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -28,7 +28,7 @@ class Injector(Observer):
         self.lines, self.control = Lines(out), control
         self._spoiled: set[CodeType] = set()
         self._raised = ""
-        self._told = _Told()
+        self._logged = _InjectedErrors()
         self._enabled: frozenset[str] = frozenset()
 
     def begin(self, step: Step) -> None:
@@ -44,15 +44,15 @@ class Injector(Observer):
             self._note(installed, step.number)
         if not self._enabled:
             self._enabled = installed.traps.reporter.enabled
-            logging.getLogger("triage").addHandler(self._told)
+            logging.getLogger("triage").addHandler(self._logged)
         sys.settrace(self._trace)
 
     def _note(self, installed: Any, step: int) -> None:
         off = sorted(installed.shells.failures)
         self.lines.write(
-            "injected", step=step, function=self._raised, told=self._told.count, off=off
+            "injected", step=step, function=self._raised, told=self._logged.count, off=off
         )
-        self._raised, self._told.count = "", 0
+        self._raised, self._logged.count = "", 0
         rearm(installed.traps, self._enabled)
 
     def _trace(self, frame: FrameType, event: str, _: Any) -> None:
@@ -65,7 +65,7 @@ class Injector(Observer):
         raise Injected
 
 
-class _Told(logging.Handler):
+class _InjectedErrors(logging.Handler):
     """Counts the log's lines that bring an injected error with its traceback."""
 
     count = 0

@@ -46,7 +46,7 @@ from triage.lab.server.late import (
 DECODE = ("flashinfer.decode", "trtllm_batch_decode_with_kv_cache")
 CONTEXT = ("flashinfer.prefill", "trtllm_batch_context_with_kv_cache")
 COUNT_EVERY = 50
-TOLD = 300
+WRITTEN_OUT = 300
 """Wrong tables that are written out; a server that is left to go on has thousands."""
 
 
@@ -326,7 +326,7 @@ class Oracle(Observer):
         if alive and self.first is None:
             self.first = step.number
         self.wrong += 1
-        if self.wrong > TOLD:
+        if self.wrong > WRITTEN_OUT:
             return
         row, column, got, expected = (alive or wrong.entries)[0]
         self.lines.write(

@@ -62,8 +62,8 @@ def reason(text: str) -> str:
     exception is quoted by its last line that names a reason, else by its last line.
     """
     lines = [_PREFIX.sub("", line.rstrip()) for line in text.splitlines()]
-    told = next((at for at, line in enumerate(lines) if _CHILD_FAILED in line), len(lines))
-    for part in (lines[:told], lines):
+    first_death = next((at for at, line in enumerate(lines) if _CHILD_FAILED in line), len(lines))
+    for part in (lines[:first_death], lines):
         real = [one for one in _exceptions(part) if not one.startswith(_CONSEQUENCES)]
         if real:
             return real[-1]

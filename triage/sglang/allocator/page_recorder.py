@@ -32,7 +32,7 @@ PENDING = 64
 RECENT = 4096  # events kept whole, if their slots are few
 SLOTS_A_PAGE = 5  # of the recent events, four bytes each
 AT_LEAST = 16  # events that are kept whole whatever their size
-TOLD = 8
+EVENTS_SHOWN = 8
 """Events of one page that an error and its dump hold."""
 
 _SITE_BITS, _INDEX_BITS = 15, 20  # below the step: newer is larger
@@ -115,12 +115,12 @@ class PageRecorder:
             mark = int(newest[kind, page])
             if mark:
                 known.setdefault(mark, (kind, ""))
-        told: list[tuple[int, int, str]] = []
+        events: list[tuple[int, int, str]] = []
         for mark, (kind, request) in sorted(known.items(), reverse=True):
-            same = told and kind == ALLOCATED and _alike(told[-1], (mark, kind, request))
+            same = events and kind == ALLOCATED and _alike(events[-1], (mark, kind, request))
             if same:
-                told.pop()  # the page was gone on with: its first allocation is what counts
-            told.append((mark, kind, request))
+                events.pop()  # the page was gone on with: its first allocation is what counts
+            events.append((mark, kind, request))
         return tuple(
             PageEvent(
                 KINDS[kind],
@@ -128,7 +128,7 @@ class PageRecorder:
                 self.sites.frames(mark & _SITES),
                 request,
             )
-            for mark, kind, request in told[:TOLD]
+            for mark, kind, request in events[:EVENTS_SHOWN]
         )
 
     def _recent_of(self, wanted: set[int]) -> dict[int, dict[int, tuple[int, str]]]:
@@ -157,7 +157,7 @@ class PageRecorder:
         if not events:
             return
         device, sizes = self._newest.device, [len(event.pages) for event in events]
-        told = torch.tensor(
+        columns = torch.tensor(
             [
                 [event.mark for event in events],
                 [event.kind * self.num_pages for event in events],
@@ -166,8 +166,8 @@ class PageRecorder:
             dtype=torch.int64,
         )
         if self._newest.is_cuda:
-            told = told.pin_memory().to(device, non_blocking=True)
-        marks, bases, ends = told.unbind()
+            columns = columns.pin_memory().to(device, non_blocking=True)
+        marks, bases, ends = columns.unbind()
         event = torch.searchsorted(ends, torch.arange(sum(sizes), device=device), right=True)
         pages = torch.cat([each.pages.to(device, non_blocking=True) for each in events]).long()
         legal = (pages > 0) & (pages < self.num_pages)

@@ -140,7 +140,7 @@ class Publisher:
             family: Counter(family.name, family.documentation, (family.label, "rank"))
             for family in FAMILIES
         }
-        self._told: dict[tuple[Family, str], int] = {}
+        self._published: dict[tuple[Family, str], int] = {}
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sglang-triage-metrics", daemon=True)
 
@@ -156,9 +156,9 @@ class Publisher:
     def publish(self) -> None:
         for (family, label), value in self.metrics.values().items():
             counter = self._counters[family].labels(label, self.rank)  # made at 0
-            if (grown := value - self._told.get((family, label), 0)) > 0:
+            if (grown := value - self._published.get((family, label), 0)) > 0:
                 counter.inc(grown)
-                self._told[family, label] = value
+                self._published[family, label] = value
 
     def _run(self) -> None:
         try:

@@ -190,8 +190,8 @@ class Steps:
 
     def _less_excused(self, report: StepReport) -> StepReport:
         """Without the rows that the scheduler moved while the step was queued (`in_flight.py`)."""
-        told = self.in_flight.without_excused(report, self.watching.entries.page_size())
-        excused = report.total - told.total
+        left = self.in_flight.without_excused(report, self.watching.entries.page_size())
+        excused = report.total - left.total
         if excused and not self.reporter.counts["offenders of rows moved in flight"]:
             logger.info(
                 "sglang-triage: step %d: %d entries of rows that were given back or rewritten "
@@ -200,7 +200,7 @@ class Steps:
                 excused,
             )
         self.reporter.counts["offenders of rows moved in flight"] += excused
-        return told
+        return left
 
     def _evidence(
         self, watch: Watch, report: StepReport, only: Collection[str]
@@ -237,8 +237,8 @@ class Steps:
             )
             logger.error("sglang-triage: %s", printed(failure))
         elif seen & (seen - 1) == 0:
-            told = self.reporter.with_request_ids(Dump(fault=evidence), batch).fault
-            logger.error("sglang-triage: %d steps with: %s", seen, told.headline())
+            fault = self.reporter.with_request_ids(Dump(fault=evidence), batch).fault
+            logger.error("sglang-triage: %d steps with: %s", seen, fault.headline())
 
     def _failure(
         self,

@@ -130,9 +130,9 @@ def illegal_ids(subject: Subject) -> Iterator[Finding]:
         for row, illegal in enumerate((-1, experts, experts + 3)):
             args["topk_ids"][row, -1] = illegal
         weights, ids = subject.run(args)
-        told = weights[:3, -1]
-        make = passed if bool(told.isnan().all()) else failed
-        yield make(case.name, f"weights {told.tolist()} of ids -1, E and E + 3; allowed: NaN")
+        found = weights[:3, -1]
+        make = passed if bool(found.isnan().all()) else failed
+        yield make(case.name, f"weights {found.tolist()} of ids -1, E and E + 3; allowed: NaN")
         weights[:3, -1] = before[:3, -1]
         for name, mine, other in (("weights", weights, before), ("ids", ids, args["topk_ids"])):
             difference = same_bits(mine, other.to(mine.dtype))

@@ -293,18 +293,18 @@ class Rig:
         """The defect begins: the server must stop itself in the oracle's first wrong step."""
         self.provoke()
         figures: dict[str, Any] = {"oracle": self.account(), "death": self.death()}
-        told = figures["dumps"] = [explained(path).json() for path in self.dump_files()]
+        dumps = figures["dumps"] = [explained(path).json() for path in self.dump_files()]
         seen = oracle.read_account(self.oracle_path)
         complaints = []
         if not self.fell():
             complaints.append("the server lives: no alarm")
-        if not told:
+        if not dumps:
             complaints.append("no dump")
         if seen.first_wrong is None:
             complaints.append("the oracle saw nothing wrong")
         elif seen.raised != seen.first_wrong:
             complaints.append(f"first wrong in step {seen.first_wrong}, alarm in {seen.raised}")
-        named = [name for one in told for name in one["keys"]]
+        named = [name for one in dumps for name in one["keys"]]
         if cause and cause not in named:
             complaints.append(f"explained as {named or 'unknown'}, expected {cause}")
         return not complaints, "; ".join(complaints), figures
