@@ -57,6 +57,20 @@ def test_a_form_that_was_only_logged_is_named_without_its_launch(what):
     assert cause.key == "misread-table" and cause.confidence is Confidence.HIGH
 
 
+def test_a_ring_that_recorded_something_wrong_is_never_clean():
+    # GIVEN a snapshot whose shown launch is sound, of a run in which a check found something
+    sound = dumps.make_dump(dumps.SMALL, "right", role="target")
+    entry = {"sequence": 4, "checker_launch": 5, "step": 2, "offenders": 0}
+    before = replace(sound, fault=Evidence("", "a snapshot", "", facts={"kind": "snap"}))
+    assert explain(replace(before, history=(entry,))).status == "clean"
+    later = {"sequence": 5, "checker_launch": 6, "step": 3, "offenders": 2}
+    # WHEN it is explained
+    found = explain(replace(before, history=(entry, later)))
+    # THEN it is not called clean, and says since when
+    assert found.status == "unknown"
+    assert any("launch 6 (step 3)" in sentence for sentence in found.observed)
+
+
 def test_without_the_request_table_rows_of_dummy_pages_have_two_causes():
     # GIVEN the launch of a ring: what I2 demands is known, and no more
     dump = dumps.make_dump(dumps.SMALL, "right", role="target")

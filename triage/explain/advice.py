@@ -635,15 +635,14 @@ def _call(seen: Observation) -> Reading:
 def _trap(seen: Observation) -> Reading:
     dump = seen.values.get("dump")
     message = str(seen.values.get("message") or (seen.text[0] if seen.text else ""))
+    if dump:
+        return Reading("a trap of this tool fired", (message,), (), (f"triage explain {dump}",))
     checks = dict.fromkeys(_INVARIANT.findall(message))
     return Reading(
         "a trap of this tool fired",
         (message,),
-        () if dump else ("the dump that it wrote",),
-        (
-            f"triage explain {dump or '<the dump it wrote, in SGLANG_TRTLLM_MHA_DEBUG_DIR>'}",
-            *(f"triage explain {check}" for check in checks),
-        ),
+        ("the dump that it wrote, in SGLANG_TRTLLM_MHA_DEBUG_DIR",),
+        tuple(f"triage explain {check}" for check in checks),
     )
 
 
