@@ -45,6 +45,7 @@ from triage.explain.rules_space import (
     full_ids_for_another_reason,
     own_pool_draft_translated,
     slots_as_pages,
+    slots_by_their_values,
     stale_swa_state,
 )
 from triage.explain.weighing import weigh
@@ -57,6 +58,7 @@ RULES = (
     full_ids_for_another_reason,
     own_pool_draft_translated,
     slots_as_pages,
+    slots_by_their_values,
     divided_twice,
     freed_page,
     mapping_lost,
