@@ -5,10 +5,10 @@
     python -m tests.explain.confusion --keep DIR          keeps what was played, and goes on from it
 
 Played: every defect of the catalogue and of the second author's sets that an SGLang can show,
-in each release at hand with all traps raising, and in the installed one with traps that only
-log too (the dump of each kind of alarm, and the ring at the crash or the end); the texts of
+in each release at hand, with all traps raising and again with traps that only log (the dump of
+each kind of alarm, and the ring at the crash or the end); the texts of
 `tests/importers/texts.py` and `pasted.py`, alone and beside launches that they lead to and away
-from. Takes about ten minutes; `-v` lists what is right of every release and ring.
+from. Takes about twenty minutes; `-v` lists what is right of every release and ring.
 """
 
 from __future__ import annotations
@@ -166,10 +166,8 @@ def main() -> None:
         found = [
             *(
                 case
-                for release, what in (
-                    *((release, "traps") for release in available()),
-                    (installed, "rings"),
-                )
+                for what in ("traps", "rings")
+                for release in available()
                 for case in played(release, what, keep)
             ),
             *crashes(Path(scratch) / "crash"),

@@ -58,6 +58,8 @@ def rings(directory: Path) -> Iterator[dict[str, Any]]:
                 bug.play(bench)
         except TrapError as error:
             print(f"{bug.name}: raised in mode log: {error}", file=sys.stderr)
+        except SystemExit as error:  # how STRICT ends a start where launches cannot be checked
+            print(f"{bug.name}: the start was refused: {error}", file=sys.stderr)
         except (EmulatedFault, Exception) as error:
             history.leaving(error, "the lab's driver")
         else:

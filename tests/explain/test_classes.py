@@ -5,13 +5,17 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 import triage.explain
+from tests import dumps_fixture as dumps
 from triage.cli import main
-from triage.explain.classes import CLASSES, find
+from triage.dump.file import write_dump
+from triage.explain.classes import CLASSES, find, seen_by
 from triage.explain.rules_found import _MAPPING_MISSING, _MAPPING_OTHER, CLASS_OF
 from triage.invariants import catalogue
+from triage.invariants.catalogue import CATALOGUE
 
 
 def named_by_rules() -> set[str]:
@@ -50,3 +54,19 @@ def test_a_file_of_that_name_is_read_as_a_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("leak").write_text("nothing known\n")
     assert "nothing is known" in CliRunner().invoke(main, ["explain", "leak"]).output
+
+
+@pytest.mark.parametrize("row", [row for row in CATALOGUE if not row.unseen], ids=lambda r: r.name)
+def test_the_page_of_an_invariant_tells_how_it_comes_about_and_where_to_read_on(row):
+    page = CliRunner().invoke(main, ["explain", row.name]).output
+    assert row.example.replace("`", "") in page and "What to try:" in page
+    assert "How it comes about:" in page
+    for each in seen_by(row.name):
+        assert f"triage explain {each.key}" in page
+        assert all(link in page for link in each.links)
+
+
+def test_a_named_cause_leads_to_its_page(tmp_path):
+    path = write_dump(dumps.make_dump(), tmp_path, name="e4b.msgpack")
+    output = CliRunner().invoke(main, ["explain", str(path)]).output
+    assert "triage explain stale-swa-state" in output

@@ -14,7 +14,7 @@ from tests import dumps_fixture as dumps
 from triage.dump.observation import FACT, Failure, Form, Observation, as_fact
 from triage.dump.sections import Dump, Ragged
 from triage.evidence import Evidence, Violation
-from triage.explain import RULES, explain, rules_allocation, rules_form, rules_rows
+from triage.explain import RULES, explain, rules_allocation, rules_form, rules_rows, rules_space
 from triage.explain.cause import Confidence
 from triage.invariants.found import Found
 
@@ -151,9 +151,10 @@ def test_a_class_is_named_on_its_own_evidence(key):
 
 
 def test_every_rule_has_a_case():
-    # GIVEN that four rules name a class which another rule names as well
+    # GIVEN that five rules name a class which another rule names as well
     for_another = {rules_allocation.mapping_lost, rules_allocation.mapping_shares_a_page}
     for_another |= {rules_form.lengths_past_the_maximum, rules_rows.divided_to_nothing}
+    for_another |= {rules_space.slots_by_their_values}
     assert len(CASES) == len(set(RULES) - for_another)
 
 

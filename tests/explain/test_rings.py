@@ -57,6 +57,50 @@ def test_a_form_that_was_only_logged_is_named_without_its_launch(what):
     assert cause.key == "misread-table" and cause.confidence is Confidence.HIGH
 
 
+def test_a_ring_that_recorded_something_wrong_is_never_clean():
+    # GIVEN a snapshot whose shown launch is sound, of a run in which a check found something
+    sound = dumps.make_dump(dumps.SMALL, "right", role="target")
+    entry = {"sequence": 4, "checker_launch": 5, "step": 2, "offenders": 0}
+    before = replace(sound, fault=Evidence("", "a snapshot", "", facts={"kind": "snap"}))
+    assert explain(replace(before, history=(entry,))).status == "clean"
+    later = {"sequence": 5, "checker_launch": 6, "step": 3, "offenders": 2}
+    # WHEN it is explained
+    found = explain(replace(before, history=(entry, later)))
+    # THEN it is not called clean, and says since when
+    assert found.status == "unknown"
+    assert any("launch 6 (step 3)" in sentence for sentence in found.observed)
+
+
+@pytest.mark.parametrize("size", [16, 64])
+def test_slots_in_a_ring_are_known_by_their_values(size):
+    # GIVEN the launch of a ring, without the request table
+    dump = dumps.make_dump(dumps.SMALL, "right", role="target")
+    launch = replace(dump.launch, page_size=size, num_pages=31)
+    tables = replace(
+        dump.tables,
+        expected=None,
+        req_to_token=None,
+        req_to_token_exceptions=None,
+        mapping=None,
+        mapping_exceptions=None,
+    )
+
+    def of(values: np.ndarray) -> Dump:
+        held = replace(tables, page_table=Ragged(values, dump.tables.page_table.offsets))
+        facts = Evidence("", "a crash", "", facts={"kind": "crash"})
+        return replace(dump, launch=launch, tables=held, backend=None, fault=facts)
+
+    count = dump.tables.page_table.values.size
+    slots = np.arange(1, count + 1, dtype=np.int32) * size
+    # WHEN each id is a page's first slot, some past the cache
+    (cause,) = explain(of(slots)).named
+    assert (cause.key, cause.confidence) == ("slots-as-pages", Confidence.MEDIUM)
+    assert cause.not_recorded == ("the request table",)
+    # THEN ids that are no such slots between them are enough to say nothing
+    slots += np.arange(count, dtype=np.int32) % 2
+    assert explain(of(slots)).named == ()
+
+
 def test_without_the_request_table_rows_of_dummy_pages_have_two_causes():
     # GIVEN the launch of a ring: what I2 demands is known, and no more
     dump = dumps.make_dump(dumps.SMALL, "right", role="target")

@@ -34,9 +34,9 @@ def explain(anything: tuple[str, ...], as_json: bool) -> None:
     row = catalogue.find(anything[0].upper()) if len(anything) == 1 else None
     if row is not None and not Path(anything[0]).exists():
         echo(
-            report_json("explain-invariant", row.as_dict(), indent=2)
+            report_json("explain-invariant", classes.invariant_as_dict(row), indent=2)
             if as_json
-            else catalogue.page(row)
+            else classes.invariant_page(row)
         )
         return
     known = classes.find(anything[0]) if len(anything) == 1 else None

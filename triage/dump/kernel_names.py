@@ -56,12 +56,17 @@ class Kernel:
             return f"{short(self.name)}: a kernel that is not known here"
         kind = "attention" if self.attention else "not attention"
         whose = "one of sglang-triage's own" if self.ours else self.family
+        if self.family == TENSOR_OPERATION:
+            return f"{short(self.name)}: {kind}, {whose}; which tensor it was, its caller tells"
         return f"{short(self.name)}: {kind}, {whose}; it {_does(self.role)}"
 
 
 def _does(role: Role) -> str:
     return "is a kernel that " + role.value if role is Role.UNKNOWN else role.value
 
+
+TENSOR_OPERATION = "a tensor operation"
+"""Of PyTorch: a gather, a copy, an index. It may be of any tensor, the request table too."""
 
 OURS_CHECKS = frozenset({"check_table_kernel", "check_writes_kernel", "record_kernel"})
 OURS_FUSED = frozenset(
@@ -189,7 +194,7 @@ _PATTERNS: tuple[tuple[str, str, Role, bool], ...] = (
         r"at::native|elementwise|vectorized_gather|index_(?:elementwise|select|put|fill|copy)"
         r"|indexSelect|IndexKernel|gather|scatter|cub::|thrust|CatArray|copy_kernel|fill_kernel"
         r"|memcpy|memset|reduce_kernel|embedding|Embedding|ScatterGather|radix_?sort|indexer",
-        "tensor operation",
+        TENSOR_OPERATION,
         Role.OTHER,
         False,
     ),

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from triage.dump.history import CRASH, since
+from triage.dump.history import CRASH, moments, since
 from triage.dump.request_ids import ids_of, sentences
 from triage.dump.sections import Dump
 from triage.evidence import PageHistory
@@ -45,6 +45,7 @@ from triage.explain.rules_space import (
     full_ids_for_another_reason,
     own_pool_draft_translated,
     slots_as_pages,
+    slots_by_their_values,
     stale_swa_state,
 )
 from triage.explain.weighing import weigh
@@ -57,6 +58,7 @@ RULES = (
     full_ids_for_another_reason,
     own_pool_draft_translated,
     slots_as_pages,
+    slots_by_their_values,
     divided_twice,
     freed_page,
     mapping_lost,
@@ -189,6 +191,8 @@ def _observed(dump: Dump, case: LaunchCase | None) -> tuple[str, ...]:
         seen = (f"{dump.fault.invariant}: {dump.fault.summary}",)
     elif not seen and dump.fault.facts.get("kind") == CRASH:
         seen = (f"a crash: {dump.fault.summary}; the launch that is shown reads no wrong page",)
+    elif not seen and any(moment.fresh for moment in moments(dump.history)):
+        seen = ("a check found something wrong; the launch that is shown reads no wrong page",)
     return (*seen, *((*context, *unread) if seen or _absent(dump) else ()))
 
 

@@ -8,8 +8,9 @@ Long because it is one list: a function per kind of text, each with its commands
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from triage.dump.kernel_names import Kernel, Role, kernel_of, short, trtllm_gen_name
 from triage.dump.observation import DEVICE_FAULTS, Access, Failure, Form, Observation
@@ -65,7 +66,22 @@ class Reading:
 
 def read(seen: Observation) -> Reading:
     """The reading of one observation."""
-    return _BY_FORM.get(seen.form, _unknown)(seen)
+    reading = _BY_FORM.get(seen.form, _unknown)(seen)
+    server = seen.values.get("server")
+    return reading if not server else _elsewhere(reading, str(server))
+
+
+def _elsewhere(reading: Reading, server: str) -> Reading:
+    """The same in another server's log, where no trap of ours stands."""
+    commands = tuple(each for each in reading.next if "SGLANG_" not in each)
+    if not any(map(_of_the_table, reading.families)):
+        return replace(reading, next=commands, families=())
+    says = f"a log of {server}: the traps of this tool stand in SGLang and see nothing of it"
+    return replace(reading, says=(*reading.says, says), next=(LEVEL_10, *commands), families=())
+
+
+def _of_the_table(family: str) -> bool:
+    return family in ("reads", "writes", "geometry")
 
 
 _NOT_COVERED = (
@@ -101,7 +117,8 @@ def _device(seen: Observation) -> Reading:
     else:
         says.append(kernel.sentence())
         says += _of_the_name(seen)
-    if kernel is not None and kernel.attention and not kernel.covered:
+    runs_on = seen.failure in _NO_EXCEPTION
+    if kernel is not None and kernel.attention and not kernel.covered and not runs_on:
         says.append(_NOT_COVERED)
     if seen.values.get("mixed"):
         says.append(_MIXED)
@@ -110,18 +127,40 @@ def _device(seen: Observation) -> Reading:
     says.append(_access(seen))
     if seen.space in ("shared", "local"):
         says.append(f"{seen.space} memory is the kernel's own: no page id leads there")
-    if seen.address is None:
+    if seen.address is None and not runs_on:
         missing.append("the faulting address")
     says += _nearest(seen)
+    if runs_on:
+        return Reading(
+            f"{_NO_EXCEPTION[seen.failure]} in {_kernel_name(seen)}",
+            tuple(filter(None, (*says, *(text.lstrip("= ") for text in seen.text[:1])))),
+            tuple(missing),
+            (),
+            (),
+            **_kernel_facts(kernel),
+        )
     commands = _get_it(seen, kernel)
     return Reading(
-        f"{seen.failure.value} in {short(seen.kernel) if seen.kernel else 'a kernel not named'}",
+        f"{seen.failure.value} in {_kernel_name(seen)}",
         tuple(filter(None, says)),
         tuple(missing) + (("read or write",) if seen.access is Access.UNKNOWN else ()),
         commands,
         _families(seen, kernel),
         **_kernel_facts(kernel),
     )
+
+
+_NO_EXCEPTION = {
+    Failure.UNINITIALISED: "read of uninitialised memory",
+    Failure.RACE: "race on shared memory",
+    Failure.BARRIER: "a barrier that threads wait at wrongly",
+    Failure.UNKNOWN: "a report of a kind that is not known here,",
+}
+"""What compute-sanitizer's other tools tell of a kernel that runs on: no address ends it."""
+
+
+def _kernel_name(seen: Observation) -> str:
+    return short(seen.kernel) if seen.kernel else "a kernel not named"
 
 
 def _of_the_name(seen: Observation) -> list[str]:
@@ -158,6 +197,9 @@ def _nearest(seen: Observation) -> list[str]:
     size = f" of {near['bytes']:,} bytes" if near.get("bytes") else ""
     base = f" at {near['address']:#x}" if near.get("address") else ""
     distance = f"{near['distance']:,} bytes " if near.get("distance") else ""
+    past = _past_the_end(seen)
+    if past:
+        return [f"it begins inside the allocation{base}{size} and ends {past:,} bytes past its end"]
     text = f"{distance}{near.get('side', 'near')} the nearest allocation{base}{size}"
     found = [text]
     if near.get("bytes"):
@@ -165,6 +207,16 @@ def _nearest(seen: Observation) -> list[str]:
             "with a dump of the same process that size tells whether it is a KV cache of the launch"
         )
     return found
+
+
+def _past_the_end(seen: Observation) -> int:
+    """How many bytes of an access that begins inside an allocation lie behind it."""
+    near = seen.nearest or {}
+    start, size = near.get("address"), near.get("bytes")
+    if seen.address is None or not seen.access_bytes or start is None or not size:
+        return 0
+    inside = start <= seen.address < start + size
+    return max(seen.address + seen.access_bytes - start - size, 0) if inside else 0
 
 
 def _families(seen: Observation, kernel: Kernel | None) -> tuple[str, ...]:
@@ -209,10 +261,9 @@ def _xid(seen: Observation) -> Reading:
         process = seen.values.get("process")
         if process:
             says = (*says, f"of process {process} (pid {seen.values.get('pid')})")
+        kind = "a page" if seen.access is Access.UNKNOWN else seen.access.value
         return Reading(
-            f"Xid 31, {seen.access.value} fault of the GPU at {seen.values.get('pci')}"
-            if seen.access is not Access.UNKNOWN
-            else f"Xid 31, a page fault of the GPU at {seen.values.get('pci')}",
+            f"Xid 31, {kind} fault{_of_gpu(seen)}",
             says,
             reading.missing,
             (*_write_or_read(seen), *reading.next),
@@ -221,7 +272,7 @@ def _xid(seen: Observation) -> Reading:
     means = seen.values.get("means") or "a kind that is not known here"
     if number == 13:
         return Reading(
-            f"Xid 13 of the GPU at {seen.values.get('pci')}",
+            f"Xid 13{_of_gpu(seen)}",
             (
                 f"Xid 13: {means}",
                 "it tells that a kernel raised an exception on that GPU, and on which of its units",
@@ -233,11 +284,16 @@ def _xid(seen: Observation) -> Reading:
             ("reads", "writes"),
         )
     return Reading(
-        f"Xid {number} of the GPU at {seen.values.get('pci')}",
+        f"Xid {number}{_of_gpu(seen)}",
         (f"Xid {number}: {means}",),
         ("which kernel ran",),
         ("nvidia-smi -q -d ECC,PAGE_RETIREMENT; dmesg for the Xid before it",),
     )
+
+
+def _of_gpu(seen: Observation) -> str:
+    pci = seen.values.get("pci")
+    return f" of the GPU at {pci}" if pci else ""
 
 
 def _write_or_read(seen: Observation) -> tuple[str, ...]:
@@ -285,6 +341,8 @@ def _host(seen: Observation) -> Reading:
             commands = (ARM.format(checks="allocator,lifecycle"), CORE, BLOCKING)
         if values.get("asynchronous") is None and values.get("frames"):
             missing = ("whether CUDA_LAUNCH_BLOCKING=1 was set", *missing)
+    elif seen.failure is Failure.REFUSED:
+        return _refused(seen, tuple(says))
     elif seen.failure is Failure.OUT_OF_MEMORY:
         commands = ("triage pools  (work out the pools), or a smaller --mem-fraction-static",)
     return Reading(
@@ -297,17 +355,48 @@ def _host(seen: Observation) -> Reading:
     )
 
 
+def _refused(seen: Observation, says: tuple[str, ...]) -> Reading:
+    """A call that never ran: nothing was read or written."""
+    values = seen.values
+    message = values.get("message") or (seen.text[0] if seen.text else "")
+    missing: tuple[str, ...] = ()
+    commands: tuple[str, ...] = ()
+    if "TRTLLM-GEN" in message:
+        headline = "FlashInfer has no trtllm-gen kernel for this call"
+        told = ", ".join(f"{name}={value}" for name, value in _NUMBERS.findall(message))
+        says = (*says, f"asked for: {told}") if told else says
+        commands = (LEVEL_10, "triage kernels resolve DUMP  (which kernel a recorded call selects)")
+    elif "shared memory" in message and "OutOfResources" in f"{values.get('type')} {message}":
+        headline = "Triton refused a launch: it needs more shared memory than the GPU has"
+    else:
+        headline = "a launch or a call was refused: no kernel ran"
+        missing = ("which call was refused",)
+        commands = (BLOCKING,)
+    return Reading(
+        headline,
+        (*says, message, "nothing was read or written: it is no fault of a page table"),
+        missing,
+        commands,
+    )
+
+
+_NUMBERS = re.compile(r"\b(headDim\w{0,12}|numTokensPerPage|kernelType|maskType)=(\d{1,6})")
+
+
 def _assert(seen: Observation) -> Reading:
     kernel = kernel_of(seen.kernel, seen.kernel_at)
     what = seen.values.get("asserted", "")
-    says = [kernel.sentence() if kernel else "", f"asserted: {what}", f"at {seen.kernel_at}"]
+    at = f"at {seen.kernel_at}" if seen.kernel_at else ""
+    says = [kernel.sentence() if kernel else "", f"asserted: {what}", at]
     bounds = any(word in str(what) for word in ("bounds", "< ", "index", "ind >=", "out of range"))
+    if kernel is None:
+        says.append("a kernel that torch.compile made: TORCH_LOGS=output_code prints its source")
     if bounds:
         says.append(
             "an index tensor of that operation is out of range: which tensor, its caller tells"
         )
     return Reading(
-        f"device-side assert in {short(seen.kernel)}",
+        f"device-side assert in {_kernel_name(seen)}",
         tuple(filter(None, says)),
         ("which call made it: the host hears of it later",),
         (BLOCKING, ARM.format(checks="graph,lifecycle,allocator")),
@@ -333,7 +422,7 @@ def _exception(seen: Observation) -> Reading:
             (),
             (CONTAIN,),
         )
-    if seen.failure in DEVICE_FAULTS or seen.failure is Failure.OUT_OF_MEMORY:
+    if seen.failure in (*DEVICE_FAULTS, Failure.OUT_OF_MEMORY, Failure.REFUSED):
         return _host(seen)
     values = seen.values
     says = [f"{values.get('type')}: {values.get('message') or '(no text)'}"]
@@ -347,6 +436,19 @@ def _exception(seen: Observation) -> Reading:
             (ARM.format(checks="tree,lifecycle"),),
             ("tree", "lifecycle"),
         )  # fmt: skip
+    if seen.failure is Failure.POOL_FULL:
+        return Reading(
+            "SGLang's KV pool had no page left to hand out",
+            (*says, "either the load is more than was planned for, or pages were lost, or the "
+             "tree holds pages that nobody evicts: the sums of the pools tell which"),
+            ("the sums of the pools",),
+            (
+                "SGLANG_ENABLE_STRICT_MEM_CHECK_DURING_BUSY=1 <the same server command>",
+                ARM.format(checks="lifecycle,allocator,tree"),
+                "triage pools  (work out the pools)",
+            ),
+            ("lifecycle", "allocator", "tree"),
+        )  # fmt: skip
     return Reading(
         f"an exception that is not known here: {values.get('type')}",
         tuple(says),
@@ -357,14 +459,14 @@ def _exception(seen: Observation) -> Reading:
 
 def _leak(seen: Observation) -> Reading:
     values = seen.values
-    pool = values.get("pool") or "KV"
+    pool = str(values.get("pool") or "KV")
     armed = (ARM.format(checks="I4,I5,I6,I7"), ARM.format(checks="lifecycle,allocator,tree"))
     families = ("lifecycle", "allocator")
     if seen.failure is Failure.ROW_LEAK:
         terms = values.get("terms") or {}
         balance = ", ".join(f"{name}={number}" for name, number in terms.items())
         return Reading(
-            "rows of req_to_token are lost, or counted twice",
+            _rows_lost(terms),
             (balance,),
             (),
             (ARM.format(checks="I14,I17"),),
@@ -392,9 +494,16 @@ def _leak(seen: Observation) -> Reading:
     if seen.failure is Failure.BALANCED:
         return Reading(
             f"the {pool} pool adds up",
-            (f"{balance}: nothing is lost in it",),
+            (f"{_in_its_unit(balance, pool)}: nothing is lost in it",),
         )
     short_of = seen.failure is Failure.LEAK
+    if pool.startswith("mamba"):
+        return Reading(
+            f"{tokens:,} state{'s' if tokens != 1 else ''} of the {pool} pool "
+            f"{'lost' if short_of else 'counted twice'}",
+            (_in_its_unit(balance, pool), "no check of this tool looks at that pool"),
+            ("which call lost them" if short_of else "which states are in two parts",),
+        )
     what = "lost (in no part of the balance)" if short_of else "counted twice (an over-count)"
     if values.get("busy"):
         more = "counted while requests run, so a request between two states can be what it is"
@@ -407,6 +516,19 @@ def _leak(seen: Observation) -> Reading:
         armed,
         families,
     )
+
+
+def _in_its_unit(balance: str, pool: str) -> str:
+    return balance.replace("tokens", "states") if pool.startswith("mamba") else balance
+
+
+def _rows_lost(terms: dict[str, int]) -> str:
+    total, free = terms.get("total_size"), terms.get("available_size")
+    if total is None or free is None or total == free + terms.get("session_held", 0):
+        return "rows of req_to_token are lost, or counted twice"
+    short_of = total - free - terms.get("session_held", 0)
+    what = "lost" if short_of > 0 else "counted twice"
+    return f"{abs(short_of):,} of {total:,} rows of req_to_token {what}"
 
 
 def _pages(values: dict[str, object]) -> str:
@@ -512,12 +634,19 @@ def _call(seen: Observation) -> Reading:
 
 def _trap(seen: Observation) -> Reading:
     dump = seen.values.get("dump")
+    message = str(seen.values.get("message") or (seen.text[0] if seen.text else ""))
+    if dump:
+        return Reading("a trap of this tool fired", (message,), (), (f"triage explain {dump}",))
+    checks = dict.fromkeys(_INVARIANT.findall(message))
     return Reading(
         "a trap of this tool fired",
-        (seen.values.get("message") or (seen.text[0] if seen.text else ""),),
-        (),
-        (f"triage explain {dump}",) if dump else (),
+        (message,),
+        ("the dump that it wrote, in SGLANG_TRTLLM_MHA_DEBUG_DIR",),
+        tuple(f"triage explain {check}" for check in checks),
     )
+
+
+_INVARIANT = re.compile(r"\bI(?:[1-9]|[12]\d)\b")
 
 
 def _peer(seen: Observation) -> Reading:

@@ -10,6 +10,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from triage.invariants import catalogue
+from triage.invariants.catalogue import Invariant
+
 _SGLANG = "https://github.com/sgl-project/sglang"
 _FLASHINFER = "https://github.com/flashinfer-ai/flashinfer"
 
@@ -420,6 +423,35 @@ CLASSES: dict[str, DefectClass] = {
 def find(name: str) -> DefectClass | None:
     """The class of that key, whatever its case; None if there is none."""
     return CLASSES.get(name.strip().lower().replace("_", "-").replace(" ", "-"))
+
+
+def seen_by(invariant: str) -> tuple[DefectClass, ...]:
+    """The classes that `invariant` sees: how its alarm comes about."""
+    return tuple(each for each in CLASSES.values() if invariant in each.seen_by)
+
+
+def invariant_page(row: Invariant) -> str:
+    """The page of an invariant: what it means, and the classes that break it."""
+    lines = [catalogue.page(row)]
+    causes = seen_by(row.name)
+    for index, each in enumerate(causes):
+        label = "How it comes about:" if index == 0 else ""
+        lines.append(
+            f"{label}\n" * bool(label) + f"  {each.comes_about}  (triage explain {each.key})"
+        )
+    links = dict.fromkeys(link for each in causes for link in each.links)
+    lines += [f"{'See:' if index == 0 else '':<16}{link}" for index, link in enumerate(links)]
+    return "\n".join(lines)
+
+
+def invariant_as_dict(row: Invariant) -> dict[str, Any]:
+    """The same for JSON."""
+    causes = seen_by(row.name)
+    return {
+        **row.as_dict(),
+        "classes": [{"key": each.key, "comes_about": each.comes_about} for each in causes],
+        "links": list(dict.fromkeys(link for each in causes for link in each.links)),
+    }
 
 
 def page(found: DefectClass) -> str:

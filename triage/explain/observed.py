@@ -108,7 +108,8 @@ def relate(dump: Dump, seen: Observation) -> Related:
     if seen.failure not in DEVICE_FAULTS:
         if seen.failure in HARMLESS:
             return Related(seen, Relation.NOT_A_FAULT, ())
-        text = f"{seen.failure.value}: the page table of this launch tells nothing of it"
+        what = seen.values.get("type") or seen.failure.value
+        text = f"{what}: the page table of this launch tells nothing of it"
         return Related(seen, Relation.NOT_A_FAULT, (text,))
     kernel = kernel_of(seen.kernel, seen.kernel_at)
     other = _other_kernel(dump, seen)

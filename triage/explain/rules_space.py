@@ -131,6 +131,35 @@ def slots_as_pages(case: LaunchCase) -> Cause | None:
     return None
 
 
+def slots_by_their_values(case: LaunchCase) -> Cause | None:
+    """The same without the request table: ids past the cache, each a multiple of the page size.
+
+    A page's first slot is such a multiple; of ids that are not slots one in `page_size` is.
+    """
+    size = case.launch.page_size
+    outside = case.outside()
+    if case.ids is not None or case.misread or size < MANY or not outside.any():
+        return None
+    values = case.table[case.seen & (case.table != 0)]
+    if len(np.unique(values)) < MANY or (values < 0).any() or (values % size).any():
+        return None
+    return Cause(
+        key="slots-as-pages",
+        name="token slots used as page ids",
+        confidence=Confidence.MEDIUM,
+        evidence=(
+            f"{len(values)} of {len(values)} visible ids are multiples of the page size {size}, as "
+            f"the first slots of pages are; {int(outside.sum())} of them are beyond the "
+            f"{case.launch.num_pages} pages of the cache",
+        ),
+        rows=case.cite(outside),
+        refuted_by=("a request table whose slots are not these",),
+        fix="divide once by the page size where the table is built",
+        links=(f"{_SGLANG}/issues/38187",),
+        not_recorded=("the request table",),
+    )
+
+
 def divided_twice(case: LaunchCase) -> Cause | None:
     """The page ids were divided by the page size once more."""
     if case.ids is None or case.launch.page_size == 1:

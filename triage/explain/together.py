@@ -257,5 +257,6 @@ def _of_process(dump: Dump, observations: tuple[Observation, ...]) -> tuple[Obse
     return tuple(
         each
         for each in observations
-        if pid is not None and (each.values.get("pid") == pid or each.rank == f"pid {pid}")
+        if pid is not None
+        and (each.values.get("pid") == pid or f" {each.rank}".endswith(f" pid {pid}"))
     )

@@ -17,7 +17,8 @@ HEAD = re.compile(
     r"CUDA [Ww]arning: |CUDA [Ee]rror:?\s{0,2}(?:\((?P<file>[^\s:()]{1,300}:\d{1,7})\):?)?"
     r"|CUDA_ERROR_(?P<name>[A-Z_]{4,60})|Cuda failure\s(?P<nccl>.{1,120})"
     r"|Triton Error \[CUDA\]|CUDA [Dd]river error|CUBLAS_STATUS_\w{1,40}"
-    r"|\bcudaError(?P<short>[A-Z]\w{3,60})|CUDA out of memory"
+    r"|\bcudaError(?P<short>[A-Z]\w{3,60})|CUDA out of memory|OutOfResources: out of resource"
+    r"|Missing TRTLLM-GEN kernel"
 )
 _KINDS: tuple[tuple[re.Pattern[str], Failure], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), failure)
@@ -30,8 +31,10 @@ _KINDS: tuple[tuple[re.Pattern[str], Failure], ...] = tuple(
          Failure.ILLEGAL_INSTRUCTION),
         (r"hardware stack|HARDWARE_STACK", Failure.HARDWARE_STACK),
         (r"out of memory|OUT_OF_MEMORY|MemoryAllocation", Failure.OUT_OF_MEMORY),
-        (r"launch fail|LAUNCH_FAILED|LaunchFailure|EXECUTION_FAILED|out of resources"
-         r"|LAUNCH_OUT_OF_RESOURCES|too many resources", Failure.LAUNCH_FAILED),
+        (r"out of resource|LAUNCH_OUT_OF_RESOURCES|too many resources|LaunchOutOfResources"
+         r"|invalid (?:argument|configuration|device function)|INVALID_VALUE|InvalidConfiguration"
+         r"|no kernel image|NO_BINARY_FOR_GPU|Missing TRTLLM-GEN kernel", Failure.REFUSED),
+        (r"launch fail|LAUNCH_FAILED|LaunchFailure|EXECUTION_FAILED", Failure.LAUNCH_FAILED),
     )
 )  # fmt: skip
 _FILE = re.compile(
@@ -121,6 +124,10 @@ def parse_assert(passage: Passage, source: str) -> Observation | None:
     if found is None:
         return None
     function = found["function"].strip()
+    if function == "unknown":  # a kernel of torch.compile says neither its name nor its file
+        function, found_at = "", ""
+    else:
+        found_at = f"{found['file']}:{found['line']}"
     return Observation(
         Form.DEVICE_ASSERT,
         Failure.ASSERT,
@@ -129,20 +136,35 @@ def parse_assert(passage: Passage, source: str) -> Observation | None:
         passage.head.rank,
         passage.head.time,
         kernel=function,
-        kernel_at=f"{found['file']}:{found['line']}",
+        kernel_at=found_at,
         values={"asserted": found["what"].strip()[:300], "block": found["block"]},
         text=shown([passage.head]),
     )
 
 
-TMA_HEAD = re.compile(r"TMA Desc Addr|TMA descriptor")
+TMA_HEAD = re.compile(r"TMA Desc Addr|TMA descriptor|[Ff]ailed to encode tensor ?map")
 _TMA_FIELD = re.compile(
     r"\b(?P<name>format|dim|gmem_address|globalDim|globalStrides|boxDim|elementStrides|interleave"
     r"|swizzle|l2Promotion|oobFill)\s{1,12}(?P<value>0x[0-9a-fA-F]{1,20}|\([\d,\s]{1,120}\)|\d{1,12})"
 )
 _TMA_ERROR = re.compile(
-    r"(?:Failed to (?:initialize|encode)|Error[: ]).{0,80}?TMA descriptor\D{0,40}(?P<code>\d{1,4})?"
+    r"(?:[Ff]ailed to (?:initialize|encode)|Error[: ]).{0,80}?(?:TMA descriptor|tensor ?map)"
+    r"\D{0,40}(?P<code>\d{1,4})?"
 )
+
+
+EARLIER = frozenset({700, 716, 717, 719})
+"""CUDA's numbers of faults of a kernel: pending when something else is tried."""
+
+
+def descriptor_failure(code: int | None) -> Failure:
+    return Failure.ILLEGAL_ADDRESS if code in EARLIER else Failure.DESCRIPTOR
+
+
+def tma_code(text: str) -> int | None:
+    """The error with which a descriptor was refused; None where the text is of something else."""
+    told = _TMA_ERROR.search(text)
+    return int(told["code"]) if told is not None and told["code"] else None
 
 
 def parse_tma(passage: Passage, source: str) -> tuple[Observation, int]:
@@ -165,8 +187,7 @@ def parse_tma(passage: Passage, source: str) -> tuple[Observation, int]:
     return (
         Observation(
             Form.TMA,
-            Failure.ILLEGAL_ADDRESS if values.get("error") in (700, 716, 717, 719)
-            else Failure.DESCRIPTOR,
+            descriptor_failure(values.get("error")),
             source,
             passage.head.number,
             passage.rank,

@@ -53,14 +53,22 @@ _ADDRESS = re.compile(
 )
 _PC = re.compile(r"triggered at PC\s{1,4}(?P<pc>0x[0-9a-fA-F]{4,20})\s{0,8}(?P<rest>.{0,600})$")
 _IN_KERNEL = re.compile(r"triggered in kernel (?P<name>[^\s(]{1,400})")
-_FRAME = re.compile(r"^(?:#\d{1,3}\s{1,4})?(?:0x[0-9a-fA-F]{4,20} in )?(?P<name>\S.{0,600}?)<<<")
+_FRAME = re.compile(
+    r"^(?:#\d{1,3}\s{1,4})?(?:0x[0-9a-fA-F]{4,20} in )?(?P<name>(?:[a-z_]{1,12} )?[\w:~]{1,400}"
+    r"(?:[<(][^\n`]{0,600}?)?)<<<"
+)
+_NAMED = re.compile(
+    r"(?:[Ff]aulting|[Ff]ailing) kernel(?: was| is)?:?\s{0,4}"
+    r"(?:`(?P<name>[^`]{3,400})`|(?P<bare>\w{0,200}(?:_|[Kk]ernel)\w{0,200})|$)"
+)
+"""How people tell it: the name in marks of code, on that line or the next that is not empty."""
 _FRAME_0 = re.compile(r"^#0\s{1,4}(?:0x[0-9a-fA-F]{4,20} in )?(?P<name>[^\s(<][^(<]{0,400})\s?\(")
 _AT = re.compile(r"(?:^|\s)at (?P<at>[^\s:()]{1,300}:\d{1,7})\b")
 _INSTRUCTION = re.compile(r"\b(?P<op>[A-Z]{2,8}(?:\.[A-Z0-9_]{1,12}){0,8})\s")
 _WRITES = ("ST", "STG", "RED", "ATOM", "ATOMG", "UTMASTG", "UBLKRED", "UTMAREDG", "STL", "STS")
 _READS = ("LD", "LDG", "LDGSTS", "UTMALDG", "UBLKCP", "LDS", "LDL", "LDGDEPBAR", "LDSM")
 _SHARED = ("STS", "LDS", "ATOMS", "LDSM")
-_MARKED = re.compile(r"(?:=>|\*>|Faulting instruction)")
+_MARKED = re.compile(r"(?:=>|\*>|Faulting instruction|\$errorpc)")
 
 
 def parse(passage: Passage, source: str) -> tuple[Observation, int]:
@@ -82,7 +90,8 @@ def parse(passage: Passage, source: str) -> tuple[Observation, int]:
     found: dict[str, Any] = {}
     for position, line in enumerate(lines):
         after = lines[position + 1].text if position + 1 < len(lines) else ""
-        _look(line.text, after, found)
+        later = next((each.text for each in lines[position + 1 :] if each.text.strip()), "")
+        _look(line.text, after, later, found)
     space = found.get("space", "")
     failure = _failure(head)
     if failure is Failure.DEVICE_EXCEPTION and "address" in found:
@@ -127,7 +136,8 @@ def _failure(head: re.Match[str]) -> Failure:
     return Failure.DEVICE_EXCEPTION
 
 
-def _look(text: str, after: str, found: dict[str, Any]) -> None:
+def _look(text: str, after: str, later: str, found: dict[str, Any]) -> None:
+    """after: the next line; later: the next that is not empty."""
     if (pc := _PC.search(text)) and "pc" not in found:
         found["pc"] = pc["pc"]
         rest = pc["rest"].strip(" ()")
@@ -137,6 +147,10 @@ def _look(text: str, after: str, found: dict[str, Any]) -> None:
             found.setdefault("kernel", name)
         elif name:
             found.setdefault("at", name)
+    if named := _NAMED.search(text):
+        told = named["name"] or named["bare"] or _code(later)
+        if told:
+            found.setdefault("kernel", told.strip())
     for pattern in (_IN_KERNEL, _FRAME, _FRAME_0):
         if (frame := pattern.search(text)) and "frame" not in found:
             found["frame"] = frame["name"].strip()
@@ -151,9 +165,16 @@ def _look(text: str, after: str, found: dict[str, Any]) -> None:
         if kind:
             found["access"] = Access.READ if kind in ("load", "read") else Access.WRITE
     if _MARKED.search(text):
-        for match in _INSTRUCTION.finditer(text):
+        marked = text if _INSTRUCTION.search(text) else later
+        for match in _INSTRUCTION.finditer(marked):
             op = match["op"].split(".")[0]
             if op in _WRITES or op in _READS:
                 found.setdefault("access", Access.WRITE if op in _WRITES else Access.READ)
                 if op in _SHARED:
                     found.setdefault("space", "shared")
+
+
+def _code(text: str) -> str:
+    """What stands in marks of code; empty where that is not one name."""
+    told = re.fullmatch(r"`([^`]{3,400})`", text.strip())
+    return told[1].strip() if told is not None else ""

@@ -13,8 +13,11 @@ from triage.importers.passage import Passage, shown
 
 HEAD = re.compile(
     r"Xid\s{0,2}\((?:PCI:)?(?P<pci>[0-9a-fA-F:.]{4,20})\)\s{0,2}:?\s{0,2}(?P<xid>\d{1,3})\b,?"
+    r"|\bXid:?\s{1,3}(?P<listed>\d{1,3})\b,?(?=.{0,120}(?:ACCESS_TYPE_|PCI:[0-9a-fA-F]{4}))"
+    r"(?:.{0,12}PCI:(?P<at>[0-9a-fA-F:.]{4,20}))?"
 )
-_FAULT = re.compile(r"faulted @ (?P<address>0x[0-9a-fA-F_]{2,20})")
+"""The driver's own line, or one of a list that somebody made of several."""
+_FAULT = re.compile(r"(?:faulted )?@ (?P<address>0x[0-9a-fA-F_]{2,20})")
 _ACCESS = re.compile(r"ACCESS_TYPE_\w{0,8}?(?P<access>READ|WRITE|ATOMIC)")
 _TYPE = re.compile(r"Fault is of type (?P<type>\w{3,40})")
 _PROCESS = re.compile(r"pid='?(?P<pid>\d{1,10})'?(?:,\s{0,2}name=(?P<name>[^,\s]{1,64}))?")
@@ -51,13 +54,14 @@ def parse(passage: Passage, source: str) -> Observation:
     text = passage.head.text
     head = HEAD.search(text)
     assert head is not None
-    number = int(head["xid"])
+    number = int(head["xid"] or head["listed"])
+    pci = (head["pci"] or head["at"] or "").lower()
     if number == 31 and "ACCESS_TYPE" not in text:
         text = passage.joined(4, until=HEAD)
     fault, access, process = _FAULT.search(text), _ACCESS.search(text), _PROCESS.search(text)
     kind = _TYPE.search(text)
-    values = {"xid": number, "pci": head["pci"].lower(), "means": MEANING.get(number, "")}
-    rank = f"GPU {head['pci'].lower()}"
+    values = {"xid": number, "pci": pci, "means": MEANING.get(number, "")}
+    rank = f"GPU {pci}" if pci else ""
     if process is not None:
         values |= {"pid": int(process["pid"]), "process": process["name"] or ""}
         rank = f"pid {process['pid']}"

@@ -23,6 +23,9 @@ _ESCAPES = re.compile(
 _BLANKS = dict.fromkeys(map(ord, "\u00a0\u2007\u2009\u202f\u3000"), " ")
 """Spaces of a web page or a chat, which no tool writes."""
 
+_ENTITIES = {"&lt;": "<", "&gt;": ">", "&quot;": '"', "&#39;": "'", "&nbsp;": " ", "&amp;": "&"}
+"""What a web page's source writes for characters of a report; the last one last."""
+
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ufeff\u200b]")
 
 _RANKS = r"(?:[A-Z_]{1,12}\d{1,5})(?: [A-Z_]{1,12}\d{1,5}){0,7}"
@@ -106,12 +109,14 @@ class Reader:
 
     def line(self, number: int, raw: str) -> Line:
         text = self._uncounted(clean(_of_json(raw)))
-        rank, time, header = "", None, False
+        rank, time, header, finer = "", None, False, False
         for _ in range(5):
             found = _SGLANG.match(text)
             if found is not None:
                 rank = found["rank"] or rank
-                time, header = _seconds(found["time"]), True
+                header = True
+                if not finer:
+                    time = _seconds(found["time"])
                 text = text[found.end() :]
                 continue
             taken = _prefix(text)
@@ -120,6 +125,7 @@ class Reader:
             text, its_rank, its_time = taken
             rank = its_rank or rank
             time = time if its_time is None else its_time
+            finer = finer or (its_time is not None and not its_time.is_integer())
         if header or rank:
             # A logger's record without a rank ends the one before it.
             self._rank = rank or ("" if header else self._rank)
@@ -147,6 +153,9 @@ def clean(raw: str) -> str:
     text = raw[:MAX_LINE]
     if "\x1b" in text:
         text = _ESCAPES.sub("", text)
+    if "&" in text and ";" in text:
+        for entity, character in _ENTITIES.items():
+            text = text.replace(entity, character)
     if not text.isprintable():
         text = text.translate(_BLANKS).replace("\t", "    ")
         text = _CONTROL.sub("", text.rpartition("\r")[2] or text)
@@ -176,6 +185,8 @@ def _prefix(text: str) -> tuple[str, str, float | None] | None:
             rank = f"rank {int(given['torch'])}"
         elif given.get("rank"):
             rank = given["rank"].strip()
+            if given.get("pid") and not re.search(r"\d", rank):  # many workers have one name
+                rank = f"{rank} pid {int(given['pid'])}"
         elif given.get("pid"):
             rank = f"pid {int(given['pid'])}"
         time = _seconds(given["time"]) if given.get("time") else None

@@ -35,7 +35,7 @@ class Log:
     @property
     def forms(self) -> tuple[str, ...]:
         """Whose text it holds, most telling first."""
-        return tuple(dict.fromkeys(each.form.value for each in self.observations))
+        return tuple(dict.fromkeys(map(_whose, self.observations)))
 
 
 def read_log(stream: Readable, source: str) -> Log:
@@ -44,8 +44,22 @@ def read_log(stream: Readable, source: str) -> Log:
     reader = Reader()
     lines = [reader.line(number, raw) for number, raw in scanned.lines]
     found = _merged(_all(lines, source))
+    server = _server(lines)
+    if server:
+        found = [replace(each, values={**each.values, "server": server}) for each in found]
     left_out = max(len(found) - MAX_OBSERVATIONS, 0)
     return Log(scanned, tuple(found[:MAX_OBSERVATIONS]), left_out)
+
+
+def _server(lines: list[Line]) -> str:
+    """Whose log it is, where that is another server than SGLang; empty where it is not told."""
+    if any("sglang" in line.text for line in lines):
+        return ""
+    return "vLLM" if any("vllm/" in line.text or "vllm." in line.text for line in lines) else ""
+
+
+def _whose(seen: Observation) -> str:
+    return seen.form.value.replace("SGLang", str(seen.values.get("server") or "SGLang"))
 
 
 def _all(lines: list[Line], source: str) -> list[Observation]:
@@ -64,6 +78,8 @@ def _at(passage: Passage, source: str) -> tuple[list[Observation], int]:
     if canary.HEAD.search(text) and "{" not in text:
         return _one(canary.parse(passage, source)), here
     if sanitizer.is_head(text):
+        return [sanitizer.parse(passage, source)], here
+    if sanitizer.is_new(passage):
         return [sanitizer.parse(passage, source)], here
     if sanitizer.is_rest(passage):
         return [sanitizer.parse_rest(passage, source)], here

@@ -31,9 +31,11 @@ _KINDS: tuple[tuple[re.Pattern[str], Failure, str], ...] = tuple(
         (r"hardware stack|stack overflow|user stack", Failure.HARDWARE_STACK, ""),
         (r"race reported|race condition|hazard", Failure.RACE, "shared"),
         (r"uninitialized (?:__global__ )?memory read", Failure.UNINITIALISED, "global"),
+        (r"barrier error", Failure.BARRIER, ""),
         (r"device.side assert|\bassert", Failure.ASSERT, ""),
     )
 )
+_SIZE = re.compile(r"memory read of size (?P<size>\d{1,6})")
 _LEVEL = re.compile(r"^(?:Error|Warning|Info): (?=Race|Warp|Potential|Uninit)")
 _API = re.compile(
     r"Program hit (?P<name>\w{1,64}) \(error (?P<code>\d{1,4})\)"
@@ -66,6 +68,19 @@ def is_head(text: str) -> bool:
     if _INVALID.match(body) or _API.match(body):
         return True
     return bool(barred) and any(pattern.match(body) for pattern, _, _ in _KINDS)
+
+
+def is_new(passage: Passage) -> bool:
+    """A report of a kind that is not listed here: a sentence, then the kernel it was seen in."""
+    text = passage.head.text
+    bar = _BAR.match(text)
+    if bar is None or not re.match(r"[A-Z][a-z]", text[bar.end() :]) or _END.search(text):
+        return False
+    _, after = next(passage.following(), (0, None))
+    inner = after is not None and _BAR.match(after.text)
+    return bool(
+        after and inner and re.match(r"at .+\+0x[0-9a-f]", after.text[inner.end() :].strip())
+    )
 
 
 def _body(text: str) -> str:
@@ -181,7 +196,9 @@ def _kind(head: str) -> tuple[Failure, Access, str, int | None]:
         return failure, access, space, int(found["size"]) if found["size"] else None
     for pattern, failure, space in _KINDS:
         if pattern.match(head):
-            return failure, Access.UNKNOWN, space, None
+            size = _SIZE.search(head)
+            read = Access.READ if failure is Failure.UNINITIALISED else Access.UNKNOWN
+            return failure, read, space, int(size["size"]) if size else None
     return Failure.UNKNOWN, Access.UNKNOWN, "", None
 
 

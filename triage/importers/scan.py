@@ -65,6 +65,8 @@ WORDS: tuple[bytes, ...] = (
     b"atchdog ",
     b"remote p",
     b"NCCL WARN",
+    b"OutOfResources",
+    b"TRTLLM-GEN",
 )
 """In the order of how much they tell: where too much is kept, the last ones go."""
 

@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from triage.dump.observation import Failure, Form, Observation
-from triage.importers.cuda_error import failure_of, library_of
+from triage.importers.cuda_error import descriptor_failure, failure_of, library_of, tma_code
 from triage.importers.passage import Passage, shown
 
 LEAK_HEAD = re.compile(r"[Ll]eak [Dd]etected|use-after-free|Mem Check \((?:BUSY|IDLE)\)")
 _SUM = re.compile(r"\[(?P<pool>[a-z][\w-]{0,30})\]\s{0,3}(?P<terms>total=\d[^\[\n]{0,300})")
 _TERM = re.compile(r"\b(?:self\.)?(?P<name>[a-z_]{3,40})\s?=\s?(?P<value>-?\d{1,15})\b")
+_FORMATTED = re.compile(r"\{[a-z_]")  # a field of a source line; a set of pages has digits
 _PARTS = {
     "available": "available",
     "available_size": "available",
@@ -32,9 +34,22 @@ _PARTS = {
     "uncached": "uncached",
 }
 _TOTALS = ("total", "max_total_num_tokens", "total_size", "full_num_used")
+_PER_POOL = re.compile(
+    r"\b(?:\w{1,40}\.){0,3}(?P<pool>full|swa|mamba)_(?P<part>available|evictable|protected)_size"
+    r"(?:\(\))?=(?P<value>\d{1,15})\b"
+)
+_PER_POOL_TOTAL = re.compile(
+    r"\b(?:self\.)?(?:(?P<layer>full|swa)_tokens_per_layer|(?:\w{1,40}\.){0,2}(?P<mamba>mamba)_pool"
+    r"\.size|token_to_kv_pool_allocator\.size)=(?P<value>\d{1,15})\b"
+)
+"""SGLang before 0.5.12 wrote one line for a pool, each term with the pool's name in it."""
 _PAGES = re.compile(r"sample pages=\[(?P<pages>[\d,\s]{0,200})\]")
 _REFS = re.compile(r"use-after-free: (?P<count>\d{1,12})")
 
+_OF_CUDA = re.compile(r"CUDA|cuda|Triton Error|CUBLAS|OutOfResources|Missing TRTLLM-GEN")
+_POOL_FULL = re.compile(
+    r"(?:Prefill|Decode) out of memory|KV cache is full|[Bb]ug in memory estimation"
+)
 TRACE_HEAD = re.compile(r"Traceback \(most recent call last\)")
 _FRAME = re.compile(
     r'^\s{1,8}File "(?P<file>[^"]{1,300})", line (?P<line>\d{1,7}), in (?P<name>\S{1,120})'
@@ -48,7 +63,7 @@ _ENTRY = re.compile(
 
 def is_leak(text: str) -> bool:
     """A message, not the source line of a traceback that made it."""
-    return bool(LEAK_HEAD.search(text)) and "{" not in text
+    return bool(LEAK_HEAD.search(text)) and not _FORMATTED.search(text)
 
 
 def parse_sums(passage: Passage, source: str) -> tuple[list[Observation], int]:
@@ -83,7 +98,9 @@ def parse_sums(passage: Passage, source: str) -> tuple[list[Observation], int]:
         _balance(match["pool"], _terms(match["terms"]), busy, common)
         for match in _SUM.finditer(text)
     ]
-    if not found and "req_to_token_pool" in text:
+    if not found:
+        found = list(_each_pool(text, busy, common))
+    if not found and "req_to_token_pool memory leak" in text:
         terms = _terms(text)
         found = [Observation(Form.LEAK, Failure.ROW_LEAK, values={"terms": terms}, **common)]
     elif not found:
@@ -91,6 +108,20 @@ def parse_sums(passage: Passage, source: str) -> tuple[list[Observation], int]:
         pool = "swa" if "swa" in text.lower() else "full" if terms else ""
         found = [_balance(pool, terms, busy, common)]
     return [each for each in found if each is not None], last
+
+
+def _each_pool(text: str, busy: bool, common: dict[str, Any]) -> Iterator[Observation]:
+    """The balances of a report whose terms name their pools."""
+    pools: dict[str, dict[str, int]] = {}
+    for part in _PER_POOL.finditer(text):
+        pools.setdefault(part["pool"], {})[part["part"]] = int(part["value"])
+    for total in _PER_POOL_TOTAL.finditer(text):
+        pool = total["layer"] or total["mamba"] or "full"
+        if pool in pools:
+            pools[pool]["total"] = int(total["value"])
+    for pool, terms in pools.items():
+        if "total" in terms and len(terms) > 1:
+            yield _balance(pool, terms, busy, common)
 
 
 def _terms(text: str) -> dict[str, int]:
@@ -144,7 +175,12 @@ def parse_exception(passage: Passage, source: str) -> tuple[Observation | None, 
     if any("asynchronously reported" in line.text for _, line in passage.following(116)):
         values["asynchronous"] = True
     form, failure = Form.EXCEPTION, Failure.EXCEPTION
-    if re.search(r"CUDA|cuda|Triton Error|CUBLAS", f"{kind} {text}"):
+    if _POOL_FULL.search(text):
+        failure = Failure.POOL_FULL
+    elif (code := tma_code(text)) is not None:
+        form, failure = Form.TMA, descriptor_failure(code)
+        values["error"] = code
+    elif _OF_CUDA.search(f"{kind} {text}"):
         failure = failure_of(text)
     elif "out of memory" in text or kind == "OutOfMemoryError":
         failure = Failure.OUT_OF_MEMORY
@@ -154,7 +190,8 @@ def parse_exception(passage: Passage, source: str) -> tuple[Observation | None, 
         failure = Failure.TREE if tree else Failure.EXCEPTION
     elif kind in _TRAPS or "sglang-triage" in text:
         form, failure = Form.TRAP, Failure.TRAPPED
-        dump = _dump_named(passage, last)
+        on_its_line = _DUMP_ANYWHERE.search(text)
+        dump = on_its_line["path"] if on_its_line is not None else _dump_named(passage, last)
         if dump:
             values["dump"] = dump
     plugin = _PLUGIN.search(passage.lines[passage.at - 1].text) if passage.at else None

@@ -193,7 +193,7 @@ def _print_cause(console: Console, cause: Cause) -> None:
         ("refuted by", cause.refuted_by),
         ("not known", tuple(f"{each}: not recorded" for each in cause.not_recorded)),
         ("try", (cause.fix,)),
-        ("see", cause.links),
+        ("see", (*cause.links, f"triage explain {cause.key}")),
     ):
         for index, text in enumerate(texts):
             console.print(line(f"  {label if index == 0 else '':<11}{text}"))
