@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from triage.errors import ConfigError, did_you_mean
-from triage.invariants.catalogue import BY_NAME, CHEAP_FAMILIES, FAMILIES, of_family
+from triage.invariants.catalogue import BY_DEFAULT, BY_NAME, DEFAULT, FAMILIES, of_family
 
 DEBUG = "SGLANG_TRTLLM_MHA_DEBUG"
 DIRECTORY = "SGLANG_TRTLLM_MHA_DEBUG_DIR"
@@ -69,7 +69,7 @@ class Config:
     debug: bool = False
     directory: Path = DEFAULT_DIRECTORY
     mode: str = "raise"
-    checks: tuple[str, ...] = CHEAP_FAMILIES
+    checks: tuple[str, ...] = (DEFAULT,)
     kv: str = "none"
     every: int = 1
     max_dumps: int = 32
@@ -147,8 +147,16 @@ def one_letter_away(name: str, other: str) -> bool:
 
 
 def invariants_of(checks: tuple[str, ...]) -> frozenset[str]:
-    """The invariants that families and single names stand for."""
-    return frozenset(name for check in checks for name in (of_family(check) or (check,)))
+    """The invariants that families, single names and `default` stand for."""
+    by_default = BY_DEFAULT if DEFAULT in checks else frozenset()
+    return by_default | asked_as_a_whole(checks)
+
+
+def asked_as_a_whole(checks: tuple[str, ...]) -> frozenset[str]:
+    """Those that are asked for by family or by name, with all that they cost."""
+    return frozenset(
+        name for check in checks if check != DEFAULT for name in (of_family(check) or (check,))
+    )
 
 
 def _refuse_unknown(env: Mapping[str, str]) -> None:
@@ -188,9 +196,9 @@ def _count(env: Mapping[str, str], name: str, default: int) -> int:
 
 
 def _checks(env: Mapping[str, str]) -> tuple[str, ...]:
-    """Families and invariants; `all` is every family."""
-    found = _list(env, CHECKS, known=(EVERY_FAMILY, *FAMILIES), also=tuple(BY_NAME))
-    return tuple(FAMILIES) if EVERY_FAMILY in found else found or CHEAP_FAMILIES
+    """Families and invariants; `all` is every family, `default` what is on without the variable."""
+    found = _list(env, CHECKS, known=(DEFAULT, EVERY_FAMILY, *FAMILIES), also=tuple(BY_NAME))
+    return tuple(FAMILIES) if EVERY_FAMILY in found else found or (DEFAULT,)
 
 
 def _list(

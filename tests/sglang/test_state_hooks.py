@@ -5,6 +5,7 @@ Long because it follows the list of hooks: each is shown loud and silent.
 
 from __future__ import annotations
 
+import copy
 import functools
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -60,8 +61,7 @@ def allocation(runtime, traps):
     handing = AllocationChecks(traps.reporter, books)
     allocator = runtime.token_to_kv_pool_allocator
     allocator.clear()
-    books.around_row_alloc(lambda table: None, runtime.req_to_token_pool)
-    books._rows_of(runtime.req_to_token_pool)
+    handing.around_row_alloc(lambda table: None, runtime.req_to_token_pool)
 
     def extend(tokens):
         zero, length, none = torch.tensor([0]), torch.tensor([tokens]), torch.tensor([-1])
@@ -114,7 +114,8 @@ def test_a_table_with_too_few_rows_is_named_with_the_row(runtime, traps):
         return [rows - 1]
 
     assert handing.around_row_alloc(given, pool, [request]) == [rows - 1]
-    short = SimpleNamespace(req_to_token=pool.req_to_token[:-1])
+    short = copy.copy(pool)
+    short.req_to_token = pool.req_to_token[:-1]
     with fires("I14"):
         handing.around_row_alloc(given, short, [request])
 

@@ -31,7 +31,12 @@ FAMILIES = {
 """Switched on together by name, in the order of the documentation."""
 
 CHEAP_FAMILIES = ("reads", "writes", "allocator", "graph")
-"""On by default: no walk over all requests, nothing that grows with the pool."""
+"""On by default as a whole: no walk over all requests, nothing that grows with the pool."""
+
+DEFAULT = "default"
+"""What is on if nothing is asked for: these families, and of others what waits for nothing."""
+
+WHOLE = "all of it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,8 @@ class Invariant:
     checked_on_device: the check kernel judges it, in every mode and inside CUDA graphs.
     eager_only: it has no place to stand once a graph is replayed: no Python runs there.
     containment: what mode `contain` does about an offender; "" if it only tells.
+    default_part: of a row whose family is not on by default, the part that is on all the same,
+        in every mode, because it never waits for the device: WHOLE, or a few words.
     shown_by: what a replay of the launch alone shows of it.
     unseen: why no hook can see it; "" if one does.
     """
@@ -75,13 +82,22 @@ class Invariant:
     checked_on_device: bool = False
     eager_only: bool = False
     containment: str = ""
+    default_part: str = ""
     shown_by: Literal["", "addresses", "ids"] = ""
     unseen: str = ""
 
     @property
     def default(self) -> bool:
         """Is it on if nothing else is asked for?"""
-        return self.family in CHEAP_FAMILIES
+        return self.family in CHEAP_FAMILIES or bool(self.default_part)
+
+    @property
+    def when(self) -> str:
+        """Whether it is on by default, in a few words."""
+        if not self.default:
+            return "off unless asked for"
+        whole = self.family in CHEAP_FAMILIES or self.default_part == WHOLE
+        return "on by default" if whole else f"on by default: {self.default_part}"
 
     @property
     def modes(self) -> str:
@@ -91,7 +107,8 @@ class Invariant:
         replays = ", not in a graph's replay" if self.eager_only else ""
         if self.raise_only:
             return f"all, but {self.raise_only} in `raise` alone"
-        return ("`raise`" if self.reads_device else "all") + replays
+        part = f"; all: {self.default_part}" if self.reads_device and self.default_part else ""
+        return ("`raise`" if self.reads_device else "all") + replays + part
 
     def as_dict(self) -> dict[str, object]:
         """The row for JSON, the exception by its name."""
@@ -196,6 +213,7 @@ CATALOGUE: tuple[Invariant, ...] = (
         "are freed whole (releases up to 0.5.13.post1).",
         reads_device=True,
         ledger=True,
+        default_part="pages that are freed while they are free, told some steps late",
     ),
     Invariant(
         "I7",
@@ -290,6 +308,7 @@ CATALOGUE: tuple[Invariant, ...] = (
         "145 pages into a table of 144 columns.",
         "Size the buffer for the longest context plus the tokens of a last speculative step.",
         rank=5,
+        default_part="from the lengths that SGLang has on the host",
     ),
     Invariant(
         "I14",
@@ -301,6 +320,7 @@ CATALOGUE: tuple[Invariant, ...] = (
         "is allocated for it.",
         "9,224 tokens in a row of 9,220 columns.",
         "Size req_to_token for the context plus the slack of the last step.",
+        default_part=WHOLE,
     ),
     Invariant(
         "I15",
@@ -313,6 +333,7 @@ CATALOGUE: tuple[Invariant, ...] = (
         "swa_evicted_seqlen = 640, the next query's window starts at 590.",
         "Compute the frontier from the oldest query in flight, not from the newest length.",
         walks=True,
+        default_part="eviction and retraction, from the request's own numbers",
     ),
     Invariant(
         "I16",
@@ -340,6 +361,7 @@ CATALOGUE: tuple[Invariant, ...] = (
         "Look at what an abort or a retraction frees while the step that reads it is queued.",
         reads_device=True,
         ledger=True,
+        default_part="rows given out or released twice",
     ),
     Invariant(
         "I18",
@@ -364,6 +386,7 @@ CATALOGUE: tuple[Invariant, ...] = (
         "handed out.",
         "4,160 rows for an allocator of 554,048 slots.",
         "Give the draft's pool the size of the target's full pool.",
+        default_part=WHOLE,
     ),
     Invariant(
         "I20",
@@ -390,6 +413,7 @@ CATALOGUE: tuple[Invariant, ...] = (
         "kernels compute with.",
         "slot 2,200,000 times stride 1,024 in int32.",
         "Shrink the pool, or compute the offset in 64 bits.",
+        default_part=WHOLE,
     ),
     Invariant(
         "I22",
@@ -414,6 +438,7 @@ CATALOGUE: tuple[Invariant, ...] = (
         "as before once the view is left, also by an exception.",
         "draft_attn_backend._swa_kv_pool is another object after the view.",
         "Restore in a finally block, and all attributes that move together.",
+        default_part=WHOLE,
     ),
     Invariant(
         "I24",
@@ -424,6 +449,7 @@ CATALOGUE: tuple[Invariant, ...] = (
         "The index lists of a transfer between two pools are of equal length.",
         "128 source indices, 64 destination indices.",
         "Count both in the same unit, pages or tokens.",
+        default_part=WHOLE,
     ),
     Invariant(
         "I25",
@@ -496,6 +522,12 @@ def of_family(family: str) -> tuple[str, ...]:
     return tuple(row.name for row in CATALOGUE if row.family == family)
 
 
+BY_DEFAULT = frozenset(row.name for row in CATALOGUE if row.default)
+IN_PART = frozenset(
+    row.name for row in CATALOGUE if row.default_part not in ("", WHOLE)
+)
+"""On by default in part: the rest of it is on where it, or its family, is asked for."""
+
 READS_DEVICE = frozenset(row.name for row in CATALOGUE if row.reads_device)
 """Checked on the host with a wait: left out where nothing may wait for the device."""
 
@@ -540,9 +572,8 @@ def markdown_table() -> str:
 def page(row: Invariant) -> str:
     """What `triage explain I12` prints: meaning, example, what to try."""
     seen = ", ".join(row.seen_at) if row.seen_at else f"nowhere: {row.unseen}"
-    default = "on by default" if row.default else "off unless asked for"
     text = (
-        f"{row.name}: {row.title} (family {row.family}, {default})\n\n"
+        f"{row.name}: {row.title} (family {row.family}, {row.when})\n\n"
         f"{row.meaning}\n\n"
         f"The alarm says: {row.sentence}.\n"
         f"Example:        {row.example}\n"

@@ -32,14 +32,14 @@ class LabProcess:
         self.directory = config.DEFAULT_DIRECTORY
         self.installed: Any = None
         self._held: AbstractContextManager[None] | None = None
-        self._enabled: frozenset[str] = frozenset()
+        self._checks: tuple[str, ...] = ()
         StandInFlashInfer(lambda call: self.gpu.launch(call)).install()
 
     def bind(
         self, traps: bool, fixes: Sequence[str], directory: Path, checks: str, mode: str
     ) -> None:
         self.installed = _load_plugins(traps, fixes, directory, checks, mode)
-        self._enabled = self.traps.reporter.enabled if self.traps is not None else frozenset()
+        self._checks = self.installed.config.checks if self.traps is not None else ()
 
     def put_back(self, defect: str) -> None:
         """Restore a historical defect for the rest of this process."""
@@ -76,9 +76,7 @@ class LabProcess:
         if self.traps is not None:
             self.traps.restart(directory)
             self.traps.armed = traps
-            self.traps.reporter.enabled = (
-                config.invariants_of(tuple(checks)) if checks else self._enabled
-            )
+            self.traps.reporter.ask(tuple(checks) or self._checks)
             self.installed.state_hooks.restart()
         for name, fix in self.fixes.items():
             fix.armed = name in fixes

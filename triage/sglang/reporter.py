@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from triage.config import invariants_of
+from triage.config import asked_as_a_whole, invariants_of
 from triage.device import capture
 from triage.dump.provenance import provenance
 from triage.dump.request_ids import (
@@ -26,7 +26,9 @@ from triage.dump.store import DumpStore
 from triage.errors import TrapError
 from triage.evidence import Evidence, PageHistory
 from triage.invariants.catalogue import (
-    CHEAP_FAMILIES,
+    DEFAULT,
+    IN_PART,
+    READS_DEVICE,
     RESTS_ON_LEDGER,
     RESTS_ON_METADATA,
     error_of,
@@ -41,6 +43,7 @@ logger = logging.getLogger("triage")
 LAUNCHES, WRITES, SNAPSHOTS = "checks of launches and steps", "checks of writes", "snapshots"
 LEDGER_KEPT, METADATA = "ledger of pages and rows", "checks of metadata"
 PAGE_HISTORIES = "page histories"
+LATE_LEDGER = "ledger of pages, told late"
 """Groups of hooks that share state, as `Shells` names them; any other hook is a group alone."""
 
 RESTS_ON = {LEDGER_KEPT: RESTS_ON_LEDGER, METADATA: RESTS_ON_METADATA}
@@ -53,7 +56,8 @@ class Reporter(Verdicts):
     Attributes:
         armed: False makes every hook go straight on.
         serving: has the scheduler's loop begun? From then on nothing of ours ends the process.
-        enabled: the invariants that are asked for.
+        enabled: the invariants that are on.
+        in_part: those of them that are on only in the part that never waits for the device.
         reads_device: does any check wait for the device? Only where raising before the
             launch was asked for.
         counts: what was checked, skipped and found.
@@ -65,7 +69,7 @@ class Reporter(Verdicts):
     """
 
     def __init__(
-        self, store: DumpStore, checks: tuple[str, ...] = CHEAP_FAMILIES, mode: str = "raise"
+        self, store: DumpStore, checks: tuple[str, ...] = (DEFAULT,), mode: str = "raise"
     ) -> None:
         self.store = store
         self.mode = mode
@@ -78,7 +82,7 @@ class Reporter(Verdicts):
         self.launch_shell = self.shells.of(LAUNCHES, lambda: self.disarm())
         self.write_shell = self.shells.of(WRITES)
         self.reads_device = mode == "raise"
-        self.enabled = invariants_of(checks)
+        self.ask(checks)
         self.holders = Holders()
         self._counts: Counter[str] = Counter()
         self.violations: Counter[str] = Counter()
@@ -103,6 +107,18 @@ class Reporter(Verdicts):
     @property
     def counted_here(self) -> Counter[str]:
         return self._counts
+
+    def ask(self, checks: tuple[str, ...]) -> None:
+        """Have these on: families, invariants, `default`."""
+        self.enabled = invariants_of(checks)
+        whole = asked_as_a_whole(checks)
+        if not self.reads_device:
+            whole -= READS_DEVICE
+        self.in_part = (self.enabled & IN_PART) - whole
+
+    def whole(self, invariant: str) -> bool:
+        """Is it on with all that it costs, not only in the part that is free?"""
+        return invariant in self.enabled and invariant not in self.in_part
 
     @property
     def may_wait(self) -> bool:

@@ -22,6 +22,7 @@ from triage.invariants.spec import check_restored
 from triage.sglang.allocator.allocation_checks import AllocationChecks
 from triage.sglang.allocator.frontier import BATCH, COMMON, RETRACT, Frontier
 from triage.sglang.allocator.last_loc_checks import RowsWritten
+from triage.sglang.allocator.late_ledger import LateLedger
 from triage.sglang.allocator.ledger_hooks import LedgerHooks
 from triage.sglang.allocator.page_histories import PageHistories
 from triage.sglang.allocator.tree import CACHES, OPERATIONS, TreeTrap
@@ -34,7 +35,7 @@ from triage.sglang.launch.graph_inputs import BUFFERS, REGISTRY, GraphInputs
 from triage.sglang.launch.metadata import Metadata
 from triage.sglang.launch.pools import is_hybrid
 from triage.sglang.launch.writes import WriteTrap
-from triage.sglang.reporter import LEDGER_KEPT, METADATA, WRITES
+from triage.sglang.reporter import LATE_LEDGER, LEDGER_KEPT, METADATA, WRITES
 from triage.sglang.scheduler.admission import BUDGET, HOST_CACHE, Admission, pairing_targets
 from triage.sglang.traps import Traps
 
@@ -82,6 +83,9 @@ class StateHooks:
         if page_history:
             self.histories = PageHistories(lambda: traps.steps.current)
         self.books = LedgerHooks(self.reporter.fire_event, every)
+        self.late = LateLedger(
+            self.reporter.fire_event, lambda: traps.steps.current, self.entries.name_of
+        )
         self.writes = WriteTrap(traps.launches)
         self.trees = TreeTrap(self.reporter, self.books, every)
         self.metadata = Metadata(traps.launches, every)
@@ -94,6 +98,8 @@ class StateHooks:
 
     def restart(self) -> None:
         self.books.restart()
+        self.late.restart()
+        self.allocation_checks.restart()
         self.writes.restart()
         if self.histories is not None:
             self.histories.restart()
@@ -106,12 +112,16 @@ class StateHooks:
             row.name: row.unseen for row in CATALOGUE if row.unseen and row.name in enabled
         }
         if not self.reporter.reads_device:
-            for name in sorted(enabled & READS_DEVICE):
+            in_part = self.reporter.in_part
+            for name in sorted(enabled & READS_DEVICE - in_part):
                 self.absent[name] = f"mode {self.reporter.mode} reads nothing back, {name} would"
-            enabled = enabled - READS_DEVICE
+            enabled = enabled - (READS_DEVICE - in_part)
+        tracked = (enabled - self.reporter.in_part) & PAGES_TRACKED
         found: list[Hook] = []
-        if enabled & PAGES_TRACKED:
+        if tracked:
             found += self._ledger_hooks()
+        elif enabled & PAGES_TRACKED:
+            found += self._late_ledger_hooks()
         if "I7" in enabled:
             found += self._swa_hooks(
                 ALLOCS,
@@ -124,7 +134,7 @@ class StateHooks:
                 "slots a fused store writes (I3)",
                 captured=True,
             )
-        if "I16" in enabled or enabled & PAGES_TRACKED:
+        if "I16" in enabled or tracked:
             for cache in CACHES:
                 for name in OPERATIONS:
                     found += self._present(
@@ -178,7 +188,8 @@ class StateHooks:
             found += self._swa_hooks(
                 ALLOCS, self.allocation_checks.around_alloc, "what was handed out (I8, I14)"
             )
-        if "I20" in enabled and enabled & PAGES_TRACKED:  # a host read a call: not by default
+        # A host read a call: not by default.
+        if "I20" in enabled and (enabled - self.reporter.in_part) & PAGES_TRACKED:
             found += self._present(
                 f"{ROWS}.write", self.rows_written.around_write, "what is written into a row (I20)"
             )
@@ -259,6 +270,19 @@ class StateHooks:
             "ledger: step boundary of a graph's replay (I4, I5, I17)",
         )
 
+    def _late_ledger_hooks(self) -> list[Hook]:
+        """What of the ledger waits for nothing: pages some steps late, rows at once."""
+        late, found = self.late, []
+        arounds = {
+            **dict.fromkeys(PAGES_OUT, late.around_alloc),
+            **dict.fromkeys((*PAGES_BACK, "free_group_end"), late.around_free),
+            **dict.fromkeys(("clear", "restore_state"), late.around_reset),
+        }
+        for owner in sub_allocator_paths():
+            found += self._any_of(_at(owner, arounds), "ledger of pages, told late (I6)")
+        found += self._present(f"{ROWS}.alloc", self.books.around_row_alloc, "rows out (I17)")
+        return found + self._present(f"{ROWS}.free", self.books.around_row_free, "rows back (I17)")
+
     def _swa_hooks(self, names: tuple[str, ...], around: Any, why: str) -> list[Hook]:
         owner, found = swa_allocator_path(), []
         for name in names:
@@ -294,6 +318,7 @@ class StateHooks:
             return LEDGER_KEPT
         kept = (
             (self.books, LEDGER_KEPT),
+            (self.late, LATE_LEDGER),
             (self.trees, LEDGER_KEPT),
             (self.metadata, METADATA),
             (self.writes, WRITES),
@@ -336,6 +361,7 @@ class StateHooks:
             if capture.capturing():
                 self.reporter.counts["hooks passed over under capture"] += 1
                 self.books.forget()
+                self.late.forget()
                 return original(*args, **kwargs)
             return around(original, *args, **kwargs)
 

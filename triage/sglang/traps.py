@@ -11,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 from triage.dump.store import DumpStore
-from triage.invariants.catalogue import CHEAP_FAMILIES
+from triage.invariants.catalogue import DEFAULT
 from triage.sglang.allocator.slot_checks import SlotChecks
 from triage.sglang.launch.guard import LaunchGuard
 from triage.sglang.reporter import Reporter
@@ -31,7 +31,7 @@ class Traps:
     def __init__(
         self,
         store: DumpStore,
-        checks: tuple[str, ...] = CHEAP_FAMILIES,
+        checks: tuple[str, ...] = (DEFAULT,),
         mode: str = "raise",
         strict: bool = True,
         kv: str = "none",

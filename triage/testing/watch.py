@@ -70,16 +70,17 @@ def armed(directory: Path, checks: str = "", mode: str = "raise") -> Iterator[No
             yield
             return
         reporter = here.traps.reporter
-        enabled = reporter.enabled
+        enabled, in_part = reporter.enabled, reporter.in_part
         here.traps.restart(directory)
         here.state_hooks.restart()
         if checks:
-            reporter.enabled = config.invariants_of(tuple(checks.split(",")))
+            reporter.ask(tuple(checks.split(",")))
         here.traps.armed = True
         try:
             yield
         finally:
-            here.traps.armed, reporter.enabled = before, enabled
+            here.traps.armed = before
+            reporter.enabled, reporter.in_part = enabled, in_part
 
 
 def _bound_here() -> tuple[Any, bool]:

@@ -5,13 +5,16 @@ request is given more tokens than its row of the request table has columns. Both
 wrong the moment the allocator returns, so that is where this stands.
 
 I8 compares with what the SWA side returned inside the same call; not for the ring and
-the pure SWA allocator, which have no mapping of their own. I14 costs host integers.
+the pure SWA allocator, which have no mapping of their own. I14 costs host integers, and
+looks at lengths that SGLang has on the host already.
 """
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from typing import Any
+from weakref import WeakSet
 
 import torch
 
@@ -27,10 +30,18 @@ class AllocationChecks:
     def __init__(self, reporter: Reporter, books: LedgerHooks) -> None:
         self.reporter = reporter
         self.books = books
+        self._tables: WeakSet[Any] = WeakSet()
+        self._width: int | None = None  # columns of the request table, if all agree
+        self._places: dict[str, int] = {}  # where an alloc call has the lengths on the host
+
+    def restart(self) -> None:
+        """As in a new process."""
+        self._tables.clear()
+        self._width = None
 
     def around_alloc(self, original: Any, allocator: Any, *args: Any, **kwargs: Any) -> Any:
         if "I14" in self.reporter.enabled:
-            self._fits_its_row(original, allocator, args, kwargs)
+            self._fits_its_row(original, args, kwargs)
         judged = "I8" in self.reporter.enabled and self.reporter.may_wait
         if not judged or not has_mapping(allocator):
             return original(allocator, *args, **kwargs)
@@ -51,28 +62,53 @@ class AllocationChecks:
             )
         return slots
 
-    def _fits_its_row(self, original: Any, allocator: Any, args: Any, kwargs: Any) -> None:
+    def _fits_its_row(self, original: Any, args: Any, kwargs: Any) -> None:
         """Before the call: no request may hold more tokens than its row has columns."""
-        width = self.books.row_width()
-        given = inspect.signature(original).bind(allocator, *args, **kwargs).arguments
-        lengths = given.get("seq_lens_cpu")
-        if width is None or lengths is None or not len(lengths):
+        lengths = kwargs.get("seq_lens_cpu")
+        if lengths is None:
+            lengths = self._lengths(original, args)
+        if self._width is None or lengths is None or not len(lengths):
+            return
+        if isinstance(lengths, torch.Tensor) and lengths.device.type != "cpu":
+            return
+        if int(max(lengths) if isinstance(lengths, list) else lengths.max()) <= self._width:
             return
         longest = torch.as_tensor(lengths)
         self.reporter.fire_findings(
-            check_request_rows(torch.ones_like(longest), longest, num_rows=2, row_width=width),
+            check_request_rows(
+                torch.ones_like(longest), longest, num_rows=2, row_width=self._width
+            ),
             "I14",
             "a request is to hold more tokens than its row of the request table has columns",
             "full",
             original.__name__,
         )
 
+    def _lengths(self, original: Any, args: Sequence[Any]) -> Any:
+        """`seq_lens_cpu` where it is passed by position; `args` without the allocator."""
+        name = original.__name__
+        if name not in self._places:
+            names = [each for each in inspect.signature(original).parameters if each != "self"]
+            self._places[name] = names.index("seq_lens_cpu") if "seq_lens_cpu" in names else -1
+        place = self._places[name]
+        return args[place] if 0 <= place < len(args) else None
+
+    def _note(self, table: Any) -> None:
+        if table not in self._tables:
+            self._tables.add(table)
+            widths = {int(each.req_to_token.shape[1]) for each in self._tables}
+            self._width = widths.pop() if len(widths) == 1 else None
+
     def around_row_alloc(self, original: Any, table: Any, *args: Any, **kwargs: Any) -> Any:
         """Every table that is indexed by request has a row for the ones handed out."""
         rows = original(table, *args, **kwargs)
+        self._note(table)
         if rows and "I14" in self.reporter.enabled:
-            given = torch.tensor([int(row) for row in rows])
+            lowest, highest = int(min(rows)), int(max(rows))
             for name, each in tables_by_request(table).items():
+                if 0 < lowest and highest < len(each):
+                    continue
+                given = torch.tensor([int(row) for row in rows])
                 self.reporter.fire_findings(
                     check_request_rows(
                         given,

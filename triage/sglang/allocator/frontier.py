@@ -25,6 +25,8 @@ COMMON = "sglang.srt.mem_cache.common.free_swa_out_of_window_slots"
 BATCH = "sglang.srt.managers.schedule_batch.ScheduleBatch._evict_swa"
 RETRACT = "sglang.srt.managers.schedule_batch.Req.reset_for_retract"
 
+_NUMBERS = {"sliding_window_size", "page_size"}
+
 
 class Frontier:
     """Stands around SGLang's eviction from the window and its retraction."""
@@ -34,7 +36,10 @@ class Frontier:
 
     def around_function(self, original: Any, *args: Any, **kwargs: Any) -> Any:
         """0.5.14 on; its callers in SGLang took it by name before this hook was bound."""
-        given = inspect.signature(original).bind(*args, **kwargs).arguments
+        if len(args) == 2 and _NUMBERS <= kwargs.keys():  # as every release read calls it
+            given = {**kwargs, "req": args[0], "pre_len": args[1]}
+        else:
+            given = inspect.signature(original).bind(*args, **kwargs).arguments
         if getattr(given.get("component_type"), "name", "SWA") != "SWA":
             return original(*args, **kwargs)
         return self._evict(
@@ -67,6 +72,8 @@ class Frontier:
         protected = max(before, _of(req, "cache_protected_len"), _of(req, "swa_evict_floor"))
         protected = -(-protected // page) * page
         oldest = min(pre_len, known_tokens(req, pre_len))
+        if 0 <= after <= max(oldest - window, protected, 0) and after % page == 0:
+            return result
         numbers = (after, max(oldest, protected), max(oldest, protected), oldest, protected)
         evicted, committed, allocated, query, shielded = (torch.tensor([n]) for n in numbers)
         self.reporter.fire_findings(

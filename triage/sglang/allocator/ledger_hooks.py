@@ -30,6 +30,7 @@ from triage.invariants.findings import Findings, read_together
 from triage.invariants.found import Found
 from triage.invariants.ledger import DEFERRED, FREE, HELD, PageLedger, RequestLedger
 from triage.invariants.mapping import check_cleared, check_left_alone, check_mapping
+from triage.sglang.holders import row_of
 
 Report = Callable[[Evidence], None]
 """Takes one finding, and normally raises."""
@@ -61,6 +62,7 @@ class LedgerHooks:
         self.agreed = 0  # free lists that said what the ledger says
         self._subs: WeakKeyDictionary[Any, PoolLedger] = WeakKeyDictionary()
         self._rows: WeakKeyDictionary[Any, RequestLedger] = WeakKeyDictionary()
+        self._listed: WeakKeyDictionary[Any, int] = WeakKeyDictionary()  # free rows, as left
         self._trees = 0
         self.given: WeakKeyDictionary[Any, Tensor] = WeakKeyDictionary()
         self._kept: WeakKeyDictionary[Any, list[tuple[Tensor, Tensor]]] = WeakKeyDictionary()
@@ -206,32 +208,36 @@ class LedgerHooks:
     # -- rows of req_to_token ---------------------------------------------------------------
 
     def around_row_alloc(self, original: Any, table: Any, *args: Any, **kwargs: Any) -> Any:
-        free, rows = set(table.free_slots), self._rows_of(table)
+        """A request that has a row, as one that comes in chunks, is given it again."""
+        rows, before = self._rows_of(table), len(table.free_slots)
+        requests = args[0] if args else next(iter(kwargs.values()), ())
+        had = {row_of(each) for each in requests} if isinstance(requests, list) else set()
         given = original(table, *args, **kwargs)
-        for row in given or ():
-            if row in free:
+        self._listed[table] = len(table.free_slots)
+        for row in given if given and len(table.free_slots) < before else ():
+            if row not in had:
                 self._tell(rows.acquire(int(row), where="ReqToTokenPool.alloc"))
         return given
 
     def around_row_free(self, original: Any, table: Any, *args: Any, **kwargs: Any) -> Any:
         request = args[0] if args else next(iter(kwargs.values()))
-        row = getattr(getattr(request, "kv", None), "req_pool_idx", None)
-        row = getattr(request, "req_pool_idx", None) if row is None else row
+        row = row_of(request)
         if row is not None:
             rows = self._rows_of(table)
-            self._tell(rows.release(int(row), where="ReqToTokenPool.free"))
-            self._leaked(int(row))
-        return original(table, *args, **kwargs)
-
-    def row_width(self) -> int | None:
-        """Columns of the request table; None before it was seen, or where there are several."""
-        widths = {int(table.req_to_token.shape[1]) for table in list(self._rows)}
-        return widths.pop() if len(widths) == 1 else None
+            self._tell(rows.release(row, where="ReqToTokenPool.free"))
+            self._leaked(row)
+        result = original(table, *args, **kwargs)
+        self._listed[table] = len(table.free_slots)
+        return result
 
     def _rows_of(self, table: Any) -> RequestLedger:
-        """Rows that are not free when the table is first seen were given out before."""
+        """Rows that are not free when the table is first seen were given out before.
+
+        Sessions and beam search put rows back without `free`: where the list is longer or
+        shorter than it was left, it is believed, and the ledger begins anew from it.
+        """
         rows = self._rows.get(table)
-        if rows is None:
+        if rows is None or self._listed.get(table) != len(table.free_slots):
             taken = set(range(1, len(table.req_to_token))) - set(table.free_slots)
             rows = self._rows[table] = RequestLedger(taken)
         return rows
@@ -356,6 +362,7 @@ class LedgerHooks:
         """Something moved unseen: the ledgers are made anew from what is free by then."""
         self._subs.clear()
         self._rows.clear()
+        self._listed.clear()
         self._kept.clear()
         self.given.clear()
 

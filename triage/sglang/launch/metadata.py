@@ -42,8 +42,9 @@ class Metadata:
         if backend.forward_metadata is before and before is not None:
             return result  # nothing was built: what is there still serves whom it served
         self.freshness.built_for(backend, forward_batch)
-        turn = self.freshness.builds % self.every == 0
-        if self.reporter.may_wait and turn and forward_batch.batch_size:
+        reads = self.reporter.whole("I22") or self.reporter.whole("I15")
+        turn = reads and self.freshness.builds % self.every == 0
+        if turn and self.reporter.may_wait and forward_batch.batch_size:
             self._look(backend, forward_batch)
         return result
 
@@ -69,7 +70,8 @@ class Metadata:
         if not hasattr(backend, "_fill_page_table_device"):
             return  # gathered on the host, as wide as the longest row
         columns = getattr(backend, "max_num_pages", None)
-        longest = _longest(forward_batch, self.reporter.may_wait)
+        may_wait = self.reporter.may_wait and self.reporter.whole("I13")
+        longest = _longest(forward_batch, may_wait)
         if columns is None or longest is None:
             return
         mode = forward_batch.forward_mode
@@ -113,7 +115,7 @@ class Metadata:
             for name, table, mapping in _tables(metadata, pool):
                 if table is not None and len(table) == len(lengths):
                     self._granular(backend, pool, name, table, mapping, requests, lengths)
-        if "I15" in enabled and is_hybrid(pool):
+        if self.reporter.whole("I15") and is_hybrid(pool):
             self._window(backend, forward_batch, pool, requests, lengths)
 
     def _granular(
