@@ -63,7 +63,9 @@ def _does(role: Role) -> str:
     return "is a kernel that " + role.value if role is Role.UNKNOWN else role.value
 
 
-OURS_CHECKS = frozenset({"check_table_kernel", "check_writes_kernel", "record_kernel"})
+OURS_CHECKS = frozenset(
+    {"check_table_kernel", "check_writes_kernel", "check_stream_kernel", "record_kernel"}
+)
 OURS_FUSED = frozenset(
     {
         "_dual_rmsnorm_kernel",

@@ -290,6 +290,7 @@ CATALOGUE: tuple[Invariant, ...] = (
         "145 pages into a table of 144 columns.",
         "Size the buffer for the longest context plus the tokens of a last speculative step.",
         rank=5,
+        checked_on_device=True,
     ),
     Invariant(
         "I14",
