@@ -41,7 +41,7 @@ WRITES = {
     "BLOCK": 1024,
 }
 STREAM = {
-    "ENDS": True,
+    "ENDS": 1,
     "REQUEST": True,
     "IDENTITY": True,
     "MAPPED": True,

@@ -54,6 +54,7 @@ def random_stream(seed: int) -> tuple[dict, dict]:
         "ends": ends if given_ends else None,
         "ahead": ahead if given_ends else 0,
         "window": window,
+        "counted": bool(draw(4, 1)),
         "req_pool_indices": requests if int(draw(4, 1)) else None,
         "req_to_token": table if int(draw(4, 1)) else None,
         "full_to_swa": mapping if windowed else None,
@@ -107,7 +108,7 @@ def test_a_form_that_is_not_known_is_refused_before_anything_is_launched():
     subject = DeviceChecker(DEVICE)
     offsets = torch.tensor([0, 3], dtype=torch.int32, device=DEVICE)
     slots = torch.zeros(3, device=DEVICE)
-    with pytest.raises(CheckRefused, match="kv_indices is torch.float32"):
+    with pytest.raises(CheckRefused, match=r"kv_indices is torch\.float32"):
         subject.check_stream(offsets, slots, IndexSpace("full", PAGE, PAGES))
 
 

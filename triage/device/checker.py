@@ -392,6 +392,7 @@ class DeviceChecker:
         ends: Tensor | None = None,
         ahead: int = 0,
         window: int = -1,
+        counted: bool = True,
         req_pool_indices: Tensor | None = None,
         req_to_token: Tensor | None = None,
         full_to_swa: Tensor | None = None,
@@ -408,6 +409,8 @@ class DeviceChecker:
                 row then ends where its offsets say, its length is not judged, and without a
                 window its slots still are.
             window: positions that a row holds at most, the newest; -1 for all.
+            counted: do `ends` and `window` say how many slots a row has? Else as many as its
+                offsets say, before its end.
             safe: live slots outside the pool are overwritten by slot 0, in `kv_indices` itself.
         Returns, raises and costs as `check_table`.
         """
@@ -437,6 +440,7 @@ class DeviceChecker:
                 ends=ends,
                 ahead=ahead,
                 window=window,
+                counted=counted,
                 req_pool_indices=req_pool_indices,
                 req_to_token=req_to_token if slots is not self._none else None,
                 full_to_swa=mapping,
@@ -465,7 +469,7 @@ class DeviceChecker:
                 tag,
             ),
             constants={
-                "ENDS": ends is not None,
+                "ENDS": 0 if ends is None else 1 if counted else 2,
                 "REQUEST": req_pool_indices is not None,
                 "IDENTITY": slots is not self._none,
                 "MAPPED": mapping is not None,

@@ -131,6 +131,7 @@ def check_stream(
     ends: Tensor | None,
     ahead: int,
     window: int,
+    counted: bool,
     req_pool_indices: Tensor | None,
     req_to_token: Tensor | None,
     full_to_swa: Tensor | None,
@@ -146,7 +147,9 @@ def check_stream(
     """
     count = kv_indptr.to(torch.int64).diff()
     end = count if ends is None else ends.to(torch.int64) + ahead
-    tokens = end if window < 0 or ends is None else end.clamp(max=window)
+    tokens = count
+    if ends is not None and counted:
+        tokens = end if window < 0 else end.clamp(max=window)
     found = streams.check_slot_stream(
         kv_indptr,
         kv_indices,

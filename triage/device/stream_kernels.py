@@ -53,7 +53,7 @@ def check_stream_kernel(
     slots_stride,
     mapping_len,
     tag,
-    ENDS: tl.constexpr,  # 0: a row ends where its offsets say; 1: at end_ptr + ahead
+    ENDS: tl.constexpr,  # 0: a row begins at 0; 1: it ends at end_ptr + ahead; 2: so, of any length
     REQUEST: tl.constexpr,
     IDENTITY: tl.constexpr,
     MAPPED: tl.constexpr,
@@ -81,11 +81,12 @@ def check_stream_kernel(
         real = request != 0
     wanted = count
     start = row * 0
-    if ENDS:
+    if ENDS > 0:
         end = tl.load(end_ptr + row).to(tl.int64) + ahead
-        wanted = end
-        if window >= 0:
-            wanted = tl.minimum(end, window)
+        if ENDS == 1:
+            wanted = end
+            if window >= 0:
+                wanted = tl.minimum(end, window)
         start = end - wanted
     stranger = row < 0
     known_request = real
@@ -96,18 +97,17 @@ def check_stream_kernel(
     last = row == tl.num_programs(0) // PARTS - 1
     odd = (real & (count != wanted)) | ((row == 0) & (first != 0))
     over = last & (stop > capacity)
-    if part == 0:
-        if odd | over | stranger:
-            lane = tl.arange(0, 1) == 0
-            _keep(
+    if (part == 0) & (odd | over | stranger):
+        lane = tl.arange(0, 1) == 0
+        _keep(
                 state_ptr, lane & odd, row, 0, count, _UNKNOWN, wanted, wanted + 1,
                 _UNKNOWN, _UNKNOWN, launch, tag, _I12, OFFSETS, CAPACITY,
             )  # fmt: skip
-            _keep(
+        _keep(
                 state_ptr, lane & over, row, 0, stop, _UNKNOWN, 0, capacity + 1,
                 _UNKNOWN, _UNKNOWN, launch, tag, _I13, OFFSETS, CAPACITY,
             )  # fmt: skip
-            _keep(
+        _keep(
                 state_ptr, lane & stranger, row, 0, request, _UNKNOWN, 1, requests,
                 _UNKNOWN, _UNKNOWN, launch, tag, _I2, _REQUEST, CAPACITY,
             )  # fmt: skip

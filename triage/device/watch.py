@@ -38,6 +38,7 @@ from triage.errors import TriageError, log_own_error, type_and_place
 from triage.evidence import Evidence
 from triage.invariants.catalogue import BY_NAME, first_of, sentence
 from triage.invariants.reads import IndexSpace
+from triage.invariants.streams import SLOT_SENTENCES
 
 logger = logging.getLogger("triage")
 
@@ -344,10 +345,11 @@ class Watch:
         done = BY_NAME[first].containment if self.mode == "contain" else ""
         rows = {(o.launch, o.violation.row) for o in offenders}
         total = sum(counts.values())
+        wrong = SLOT_SENTENCES.get(first) if facts.get("stream") else None
         return Evidence(
             invariant=first,
-            summary=f"{sentence(first)}; {total} in the step, {done or 'left as they were'}; "
-            "this step's output is invalid",
+            summary=f"{wrong or sentence(first)}; {total} in the step, "
+            f"{done or 'left as they were'}; this step's output is invalid",
             where=f"step {report.step}, checked launch {launch}",
             pool=str(facts.get("space", "")),
             layer_id=facts.get("layer_id"),

@@ -19,6 +19,13 @@ from triage.invariants.findings import Fault, Findings
 from triage.invariants.found import Found
 from triage.invariants.reads import IndexSpace
 
+SLOT_SENTENCES = {
+    "I1": "a slot that the launch reads is outside the pool",
+    "I2": "a slot that the launch reads is not the one that req_to_token names",
+    "I12": "a row has another number of slots than tokens",
+}
+"""What is wrong, said of slots; of the other invariants the catalogue says it."""
+
 
 def check_slot_stream(
     kv_indptr: Tensor,
@@ -154,7 +161,12 @@ def _expected(
     requests, context = req_to_token.shape
     row = request.clamp(0, requests - 1)[:, None]
     slot = req_to_token[row, position.clamp(0, context - 1)].to(torch.int64)
-    known = (position >= 0) & (position < context) & ((request > 0) & (request < requests))[:, None] & (slot >= 0)
+    known = (
+        (position >= 0)
+        & (position < context)
+        & ((request > 0) & (request < requests))[:, None]
+        & (slot >= 0)
+    )
     if full_to_swa is None:
         return slot, known
     known = known & (slot < len(full_to_swa))

@@ -29,6 +29,7 @@ class Installed:
     state_hooks: Any = None
     scheduling: Any = None
     attention: Any = None
+    streams: Any = None
     fixes: dict[str, Any] = field(default_factory=dict)
     skipped: dict[str, Any] = field(default_factory=dict)
     fused: Any = None
@@ -54,7 +55,7 @@ class Installed:
         if self.config.kv != "none" and self.config.mode != "raise":
             refused["KV pages in dumps"] = f"mode {self.config.mode} reads nothing back"
         absent = self.attention.absent | self.state_hooks.absent | self.scheduling.absent
-        return {**absent, **refused, **self.shells.failures}
+        return {**absent, **self.streams.not_covered, **refused, **self.shells.failures}
 
     @property
     def active(self) -> bool:
@@ -150,16 +151,19 @@ def _trap_hooks(made: Installed) -> tuple[list[Hook], list[Patch]]:
     from triage.sglang.launch.attention import AttentionHooks
     from triage.sglang.scheduler.scheduling import Scheduling
     from triage.sglang.state_hooks import StateHooks
+    from triage.sglang.streams.hooks import StreamHooks
 
     scheduling = made.scheduling = Scheduling(traps.steps, traps.history, traps.launches.hot)
     state_hooks = made.state_hooks = StateHooks(traps, config.every, config.page_history)
     allocator = swa_allocator_path()
     attention = made.attention = AttentionHooks(traps.launches)
+    streams = made.streams = StreamHooks(traps.streams)
     reporter, slots = traps.reporter, traps.slots
     before, behind = state_hooks.history_hooks()
     hooks = [
         *before,
         *inside(reporter.launch_shell, attention.hooks()),
+        *inside(reporter.launch_shell, streams.hooks()),
         *inside(
             reporter.group("slots handed out (I20)"),
             [
@@ -176,7 +180,12 @@ def _trap_hooks(made: Installed) -> tuple[list[Hook], list[Patch]]:
         *inside(reporter.launch_shell, scheduling.hooks()),
         *inside(reporter.shells.of(SNAPSHOTS), scheduling.loop_hooks()),
     ]
-    return hooks, [*attention.patches(), *state_hooks.patches(), *scheduling.patches()]
+    return hooks, [
+        *attention.patches(),
+        *streams.patches(),
+        *state_hooks.patches(),
+        *scheduling.patches(),
+    ]
 
 
 def _report(made: Installed, version: str) -> None:

@@ -119,7 +119,7 @@ def _tables(call: AttentionCall, entry: Entry | None, read: PoolView) -> Tables:
     broken = live & (slots != page_start + offset)
     rows, positions = np.nonzero(broken)
     exceptions = np.stack([rows, positions, slots[broken]], axis=1)
-    mapping, mapping_exceptions = _mapping(_known_mapping(entry, read), starts, slots[live], page)
+    mapping, mapping_exceptions = mapping_of(_known_mapping(entry, read), starts, slots[live], page)
     return Tables(
         page_table=kept,
         cache_seqlens=lengths.numpy(),
@@ -141,7 +141,7 @@ def _known_mapping(entry: Entry, read: PoolView) -> Tensor | None:
     return None
 
 
-def _mapping(
+def mapping_of(
     mapping: Tensor | None, starts: Ragged, live_slots: np.ndarray, page: int
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
     if mapping is None:

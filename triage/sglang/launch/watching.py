@@ -121,8 +121,10 @@ class Watching:
 
     # -- arming ------------------------------------------------------------------------
 
-    def prepare(self, backend: Any) -> None:
+    def prepare(self, backend: Any, slots: Tensor | None = None, page: int = 0) -> None:
         """Take all memory, at the first backend's construction; later backends share it.
+
+        slots, page: `req_to_token` and tokens per page, for a backend that does not hold them.
 
         Raises InstallError where the form of `backend` is not known and `strict` is
         set; else every launch is counted as not covered.
@@ -131,7 +133,14 @@ class Watching:
             return
         window = self.entries.origin_of(backend).sliding_window
         try:
-            self.watch = watch_for(backend, window, self.mode, self.heartbeat)
+            self.watch = watch_for(
+                backend.req_to_token if slots is None else slots,
+                page or int(backend.page_size),
+                int(getattr(backend, "speculative_num_draft_tokens", None) or 1),
+                window,
+                self.mode,
+                self.heartbeat,
+            )
         except CheckRefused as refusal:
             if self.strict:
                 raise InstallError(f"launches cannot be checked: {refusal}") from refusal
@@ -162,6 +171,10 @@ class Watching:
             self._expected.add(id(backend))
         if self._hot.newest is not None:
             self._forget()
+
+    def expect(self, backend: Any) -> None:
+        """A check of a launch of `backend` is in the work of this step: its mark is to be sent."""
+        self._expected.add(id(backend))
 
     def checked_by_host(self, backend: Any) -> None:
         """Mode `raise` read a table before its launch: none of the device is to follow.
