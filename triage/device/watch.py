@@ -130,6 +130,7 @@ class Watch:
         self._facts: dict[int, dict[str, Any]] = {}
         self._tags: dict[tuple[tuple[str, Any], ...], int] = {}
         self.refused: Counter[str] = Counter()
+        self._told_room = False
         self.launches = 0  # watched, checked or seen before
         self.checks = 0
 
@@ -204,7 +205,7 @@ class Watch:
         }
         read, check = (block_tables, cache_seqlens), None
         try:
-            if self._contain is None:
+            if self._contain is None or not self._room(block_tables):
                 check = self.checker.check_table(
                     block_tables, cache_seqlens, space, **options, **expected
                 )
@@ -288,6 +289,18 @@ class Watch:
         return self._facts.get(tag, {})
 
     # -- helpers ----------------------------------------------------------------------------
+
+    def _room(self, table: Tensor) -> bool:
+        """False for a table of pages of one token, as wide as a row: it is told, not redirected."""
+        if self._contain is None or table.dim() != 2 or self._contain.has_room(*table.shape):
+            return True
+        if not self._told_room:
+            self._told_room = True
+            logger.warning(
+                "sglang-triage: a table of %d x %d is checked as it is: no copy has room for it",
+                *table.shape,
+            )
+        return False
 
     def _record(
         self, lane: str, table: Tensor, lengths: Tensor, *, checked: bool, **options: Any

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from triage.errors import LabError, did_you_mean
 from triage.lab.geometry import Geometry
 
-BACKENDS = ("trtllm_mha", "triton", "fa3")
+BACKENDS = ("trtllm_mha", "triton", "fa3", "flashinfer")
 """Attention backends of SGLang whose metadata the lab builds."""
 
 
@@ -176,6 +176,11 @@ def with_backend(scenario: Scenario, backend: str, reinject: str | None = None) 
         raise LabError(
             "fa3 with a frozen-KV draft is served by no SGLang (Gemma-4 takes trtllm_mha or "
             "triton); choose a scenario with an EAGLE draft or none: smoke-eagle, smoke-plain"
+        )
+    if backend == "flashinfer" and scenario.draft != "none":
+        raise LabError(
+            "the lab drives flashinfer without a draft: its verification takes SGLang's own "
+            "EagleVerifyInput; choose smoke-plain"
         )
     if reinject == "full-ids-in-window" and backend == "trtllm_mha":
         raise LabError(

@@ -54,8 +54,13 @@ class Installed:
         }
         if self.config.kv != "none" and self.config.mode != "raise":
             refused["KV pages in dumps"] = f"mode {self.config.mode} reads nothing back"
+        flash = self.traps.flash
+        refused |= {why: f"{n} launches" for why, n in flash.not_covered.items()}
+        unidentified = self.traps.launches.watching.unidentified
+        refused |= {f"identity: {why}": f"{n} launches" for why, n in unidentified.items()}
         absent = self.attention.absent | self.state_hooks.absent | self.scheduling.absent
-        return {**absent, **self.streams.not_covered, **refused, **self.shells.failures}
+        absent |= flash.absent | self.streams.not_covered
+        return {**absent, **refused, **self.shells.failures}
 
     @property
     def active(self) -> bool:
@@ -164,6 +169,7 @@ def _trap_hooks(made: Installed) -> tuple[list[Hook], list[Patch]]:
         *before,
         *inside(reporter.launch_shell, attention.hooks()),
         *inside(reporter.launch_shell, streams.hooks()),
+        *inside(reporter.launch_shell, traps.flash.hooks()),
         *inside(
             reporter.group("slots handed out (I20)"),
             [
@@ -183,6 +189,7 @@ def _trap_hooks(made: Installed) -> tuple[list[Hook], list[Patch]]:
     return hooks, [
         *attention.patches(),
         *streams.patches(),
+        *traps.flash.patches(),
         *state_hooks.patches(),
         *scheduling.patches(),
     ]

@@ -13,6 +13,7 @@ from pathlib import Path
 from triage.dump.store import DumpStore
 from triage.invariants.catalogue import CHEAP_FAMILIES
 from triage.sglang.allocator.slot_checks import SlotChecks
+from triage.sglang.launch.flash_attention import FlashTables
 from triage.sglang.launch.guard import LaunchGuard
 from triage.sglang.reporter import Reporter
 from triage.sglang.scheduler.history import History
@@ -40,6 +41,7 @@ class Traps:
         self.reporter = Reporter(store, checks, mode)
         self.launches = LaunchGuard(self.reporter, strict=strict, with_kv=kv == "touched")
         self.streams = StreamWatching(self.launches)
+        self.flash = FlashTables(self.launches)
         self.slots = SlotChecks(self.reporter, self.launches.entries)
         self.history = History(self.reporter, self.launches.watching)
         self.steps = Steps(self.reporter, self.launches.watching, self.history)
@@ -49,6 +51,7 @@ class Traps:
         self.reporter.restart(directory)
         self.launches.restart()
         self.streams.restart()
+        self.flash.restart()
         self.history.restart()
         self.steps.restart()
 

@@ -104,7 +104,7 @@ class Entry:
         Not for a synthetic batch (context parallelism doubles the rows,
         encoder-only verify gives every token a row).
         """
-        indices = self.req_pool_indices
+        indices = self.req_pool_indices if call.rows_are_requests else None
         return indices is not None and indices.shape[0] == call.block_tables.shape[0]
 
 

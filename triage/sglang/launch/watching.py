@@ -17,6 +17,7 @@ Long because arming, the first launch and the repeated one share the bound launc
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -96,6 +97,8 @@ class Watching:
         self._hot = entries.hot
         self._hot.on_capture_change = self._capture_changed
         self._bound: dict[str, BoundLaunch] = {}  # of each index space, the newest
+        self.unidentified: Counter[str] = Counter()
+        """Why launches were not compared with their requests (I2), and how many."""
         self.graph = 0
         self._captures = 0
         self._expected: set[int] = set()  # backends
@@ -108,6 +111,7 @@ class Watching:
         self._hot.forget()
         self._bound.clear()
         self.graph = self._captures = 0
+        self.unidentified.clear()
         self._expected.clear()
         self.of_graph.clear()
 
@@ -171,6 +175,22 @@ class Watching:
             self._expected.add(id(backend))
         if self._hot.newest is not None:
             self._forget()
+
+    def not_identified(self, reason: str) -> None:
+        """A launch is checked, but not for whose pages it reads. The first of a kind is logged."""
+        if "I2" not in self.reporter.enabled:
+            return
+        if reason not in self.unidentified:
+            logger.warning("sglang-triage: a launch is not covered for identity: %s", reason)
+        self.unidentified[reason] += 1
+        self.reporter.counts["launches not covered for identity"] += 1
+
+    def note_rows(self, call: AttentionCall, entry: Entry | None) -> None:
+        """Count a launch whose rows cannot be compared with requests, unless its caller did."""
+        if entry is None:
+            self.not_identified("a call from outside the backends that are known")
+        elif call.rows_are_requests and not entry.rows_match(call):
+            self.not_identified("rows that are not the batch's requests")
 
     def expect(self, backend: Any) -> None:
         """A check of a launch of `backend` is in the work of this step: its mark is to be sent."""
@@ -328,6 +348,7 @@ class Watching:
             forward.fresh = True
         if "I26" in self.reporter.enabled:
             self._check_form(call, read)
+        self.note_rows(call, entry)
         refused, checks = sum(watch.refused.values()), watch.checks
         given = self._launch(watch, call, entry, read, graph)
         refused_now = sum(watch.refused.values()) > refused
@@ -391,6 +412,7 @@ class Watching:
             call.cache_seqlens,
             page_size=call.page_size,
             device_of_kernel=call.query.device,
+            any_stride=call.any_stride,
             where=f"launch {self.reporter.counts['launches']}, {read.space.name} pool",
         )
         if form:
@@ -404,6 +426,7 @@ def _facts(
     facts: dict[str, int | str] = {
         "space": read.space.name,
         "kind": "decode" if "decode" in call.api else "context",
+        "api": call.api,
         "graph": graph,
         "window_left": call.window_left,
         "num_pages": read.space.num_pages,

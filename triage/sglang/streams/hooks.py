@@ -50,12 +50,8 @@ class StreamHooks:
     @property
     def not_covered(self) -> dict[str, str]:
         """What of these launches is not judged, and why; grows while the server runs."""
-        watching = self.watching
-        return {
-            **self.absent,
-            **{why: f"{n} launches" for why, n in watching.not_covered.items()},
-            **{f"identity ({why})": f"{n} launches" for why, n in watching.not_identified.items()},
-        }
+        covered = self.watching.not_covered.items()
+        return {**self.absent, **{why: f"{n} launches" for why, n in covered}}
 
     def hooks(self) -> list[Hook]:
         found = []

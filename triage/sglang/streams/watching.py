@@ -18,7 +18,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from typing import Any
-from weakref import WeakKeyDictionary, WeakSet, ref
+from weakref import WeakKeyDictionary, WeakSet
 
 from triage.device import capture
 from triage.device.checker import CheckRefused, DeviceChecker, StepReport
@@ -28,6 +28,7 @@ from triage.invariants.streams import SLOT_SENTENCES
 from triage.sglang.binding.shell import attempt
 from triage.sglang.binding.verdicts import trap_error
 from triage.sglang.launch.guard import LaunchGuard
+from triage.sglang.launch.newest import NewestForward
 from triage.sglang.streams.dump import collect_stream
 from triage.sglang.streams.reading import NotCovered, SlotStream, fa2_stream, triton_stream
 
@@ -41,7 +42,6 @@ class StreamWatching:
 
     Attributes:
         not_covered: reasons, and how many forwards had each.
-        not_identified: the same of launches whose slots were not compared with their request's.
     """
 
     def __init__(self, launches: LaunchGuard) -> None:
@@ -53,19 +53,10 @@ class StreamWatching:
     def restart(self) -> None:
         """As in a new process."""
         self.not_covered: Counter[str] = Counter()
-        self.not_identified: Counter[str] = Counter()
         self._covered: WeakSet[Any] = WeakSet()
         self._of_graph: WeakSet[Any] = WeakSet()  # whose newest metadata is a graph's
         self._now: DeviceChecker | None = None
-        self._forget()
-
-    def _forget(self) -> None:
-        self._backend: Any = None
-        self._metadata: Any = lambda: None
-        self._batch: Any = lambda: None
-        self._pool: Any = None
-        self._graph = 0
-        self._seen: set[bool] = set()
+        self._newest = NewestForward()
 
     # -- what is told ----------------------------------------------------------------------
 
@@ -78,7 +69,7 @@ class StreamWatching:
 
         launches: attention is to follow.
         """
-        self._forget()
+        self._newest.forget()
         (self._of_graph.add if graph else self._of_graph.discard)(backend)
         waits = self.reporter.reads_device and not graph
         if launches and not waits and backend in self._covered:
@@ -93,13 +84,11 @@ class StreamWatching:
         """
         slides = (getattr(layer, "sliding_window_size", None) or -1) > -1
         graph = self.launches.watching.graph_now() if capture.capturing() else 0
-        if not self._same_forward(backend, batch, graph):
-            self._begin(backend, batch, graph)
-        elif slides in self._seen:
-            self.reporter.counted_here["launches"] += 1
+        checked = self._newest.checked(backend, batch, graph)
+        self.reporter.counted_here["launches"] += 1
+        if slides in checked:
             return
-        self._seen.add(slides)
-        self.reporter.counts["launches"] += 1
+        checked[slides] = True
         try:
             stream = READERS[kernel](backend, layer, batch, self._steps.get(backend))
         except NotCovered as reason:
@@ -108,33 +97,14 @@ class StreamWatching:
         if stream is None:  # this launch reads no cache
             return
         if stream.why_not:
-            self._tell(self.not_identified, stream.why_not, "is not covered for identity")
-            self.reporter.counts["launches not covered for identity"] += 1
+            self.launches.watching.not_identified(stream.why_not)
         self._check(stream, backend, layer, batch, graph)
 
-    def _same_forward(self, backend: Any, batch: Any, graph: int) -> bool:
-        return (
-            backend is self._backend
-            and graph == self._graph
-            and batch is self._batch()
-            and backend.forward_metadata is self._metadata()
-            and getattr(backend, "token_to_kv_pool", None) is self._pool
-        )
-
-    def _begin(self, backend: Any, batch: Any, graph: int) -> None:
-        self._backend, self._graph, self._seen = backend, graph, set()
-        self._pool = getattr(backend, "token_to_kv_pool", None)
-        self._metadata, self._batch = ref(backend.forward_metadata), ref(batch)
-
     def _leave_out(self, reason: str) -> None:
-        self._tell(self.not_covered, reason, "is not covered")
+        if reason not in self.not_covered:
+            logger.warning("sglang-triage: a launch is not covered: %s", reason)
+        self.not_covered[reason] += 1
         self.reporter.counts["launches not covered"] += 1
-
-    @staticmethod
-    def _tell(counted: Counter[str], reason: str, what: str) -> None:
-        if reason not in counted:
-            logger.warning("sglang-triage: a launch %s: %s", what, reason)
-        counted[reason] += 1
 
     def _check(self, stream: SlotStream, backend: Any, layer: Any, batch: Any, graph: int) -> None:
         watching = self.launches.watching
@@ -219,7 +189,12 @@ class StreamWatching:
                 total=sum(counts.values()),
                 rows_affected=len({v.row for v in offenders}),
                 violations=tuple(offenders),
-                facts={"counts": counts, "kernel": stream.kernel, "stream": stream.name},
+                facts={
+                    "counts": counts,
+                    "kernel": stream.kernel,
+                    "stream": stream.name,
+                    **({"identity": f"not asked: {stream.why_not}"} if stream.why_not else {}),
+                },
             )
             self.reporter.note_violation(first)
             launches = self.reporter.counts["launches"]
