@@ -184,7 +184,7 @@ def with_backend(scenario: Scenario, backend: str, reinject: str | None = None) 
         )
     if reinject == "full-ids-in-window" and backend == "trtllm_mha":
         raise LabError(
-            "full-ids-in-window is a defect of the Triton and FA3 builders; add "
+            "full-ids-in-window is a defect of the Triton, FA3 and FlashInfer builders; add "
             "--backend triton or fa3, or put stale-swa-state back"
         )
     return replace(scenario, backend=backend)

@@ -154,6 +154,7 @@ def _trap_hooks(made: Installed) -> tuple[list[Hook], list[Patch]]:
     traps = made.traps = Traps(store, config.checks, config.mode, config.strict, config.kv)
 
     from triage.sglang.launch.attention import AttentionHooks
+    from triage.sglang.launch.whole_tables import WholeTables
     from triage.sglang.scheduler.scheduling import Scheduling
     from triage.sglang.state_hooks import StateHooks
     from triage.sglang.streams.hooks import StreamHooks
@@ -188,6 +189,7 @@ def _trap_hooks(made: Installed) -> tuple[list[Hook], list[Patch]]:
     ]
     return hooks, [
         *attention.patches(),
+        *WholeTables(traps.launches).patches(),
         *streams.patches(),
         *traps.flash.patches(),
         *state_hooks.patches(),

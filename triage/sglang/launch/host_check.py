@@ -134,7 +134,7 @@ class HostTableCheck:
             forward.keep(checked_of(call, read))
 
     def _check(self, call: AttentionCall, entry: Entry | None, read: PoolView) -> Findings:
-        known = entry is not None and entry.rows_match(call)
+        requests = None if entry is None else entry.requests_of(call)
         return check_table(
             call.block_tables,
             call.cache_seqlens,
@@ -142,8 +142,8 @@ class HostTableCheck:
             window_left=call.window_left,
             q_len=max(call.q_len_per_req, 1),
             cum_seq_lens_q=call.cum_seq_lens_q,
-            req_pool_indices=entry.req_pool_indices if known and entry else None,
-            req_to_token=entry.req_to_token if known and entry else None,
+            req_pool_indices=requests,
+            req_to_token=None if entry is None or requests is None else entry.req_to_token,
             full_to_swa=read.full_to_swa,
         )
 
@@ -195,7 +195,7 @@ class HostTableCheck:
         seen = [v for v in violations if v.invariant in counts]
         seen.sort(key=lambda v: (v.invariant != first, v.row, v.column))
         facts: dict[str, object] = {"counts": counts}
-        if entry is None or not entry.rows_match(call):
+        if entry is None or entry.requests_of(call) is None:
             facts["identity"] = "not asked: rows are not known to be the batch's requests"
         table = None if entry is None else entry.req_to_token
         if first == "I20" and table is not None and seen:

@@ -189,7 +189,7 @@ class Watching:
         """Count a launch whose rows cannot be compared with requests, unless its caller did."""
         if entry is None:
             self.not_identified("a call from outside the backends that are known")
-        elif call.rows_are_requests and not entry.rows_match(call):
+        elif call.rows_are_requests and entry.requests_of(call) is None:
             self.not_identified("rows that are not the batch's requests")
 
     def expect(self, backend: Any) -> None:
@@ -363,7 +363,8 @@ class Watching:
             return safe
         checked = checked_of(call, read, safe)
         forward.keep(checked)
-        if not refused_now and watch.checks > checks:
+        whole = entry.rows_match(call) or entry.requests_of(call) is None
+        if not refused_now and watch.checks > checks and whole:
             self._bind(watch, forward, checked, entry, read, call)
         return safe
 
@@ -390,8 +391,8 @@ class Watching:
     def _launch(
         self, watch: Watch, call: AttentionCall, entry: Entry | None, read: PoolView, graph: int
     ) -> tuple[Tensor, Tensor]:
-        rows = entry if entry is not None and entry.rows_match(call) else None
-        identity = rows is not None and "I2" in self.reporter.enabled
+        requests = None if entry is None else entry.requests_of(call)
+        identity = requests is not None and "I2" in self.reporter.enabled
         return watch.launch(
             read.space.name,
             call.block_tables,
@@ -401,8 +402,8 @@ class Watching:
             window_left=call.window_left,
             q_len=max(call.q_len_per_req, 1),
             cum_seq_lens_q=call.cum_seq_lens_q,
-            req_pool_indices=None if rows is None else rows.req_pool_indices,
-            req_to_token=rows.req_to_token if identity and rows is not None else None,
+            req_pool_indices=requests,
+            req_to_token=entry.req_to_token if identity and entry is not None else None,
             full_to_swa=read.full_to_swa,
         )
 
