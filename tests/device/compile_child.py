@@ -17,7 +17,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from triage.device import checker_kernels, recorder_kernels
+from triage.device import checker_kernels, recorder_kernels, stream_kernels
 
 TABLE = {
     "PAGE": 64,
@@ -40,6 +40,18 @@ WRITES = {
     "CAPACITY": 256,
     "BLOCK": 1024,
 }
+STREAM = {
+    "ENDS": 1,
+    "REQUEST": True,
+    "IDENTITY": True,
+    "MAPPED": True,
+    "SAFE": True,
+    "OFFSETS": 8,
+    "INDICES": 9,
+    "PARTS": 8,
+    "CAPACITY": 64,
+    "BLOCK": 1024,
+}
 RECORD = {
     "PAGE": 64,
     "QUERIES": 2,
@@ -53,7 +65,7 @@ RECORD = {
     "BLOCK": 512,
 }
 WIDE = ("state", "mapping", "request", "loc", "swa_loc", "cursor", "sequence", "checked")
-WIDE = (*WIDE, "offenders", "header")
+WIDE = (*WIDE, "offenders", "header", "index", "end")
 
 
 def compiled(kernel: Any, constants: dict[str, Any], capability: int) -> Any:
@@ -88,6 +100,7 @@ def main() -> None:
         for name, kernel, constants in (
             ("check_table", checker_kernels.check_table_kernel, TABLE),
             ("check_writes", checker_kernels.check_writes_kernel, WRITES),
+            ("check_stream", stream_kernels.check_stream_kernel, STREAM),
             ("record changes", recorder_kernels.record_kernel, {**RECORD, "COLUMNS": 0}),
             ("record window", recorder_kernels.record_kernel, {**RECORD, "COLUMNS": 10}),
         ):

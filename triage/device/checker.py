@@ -41,7 +41,7 @@ from triage.device.checker_kernels import (
     TENSORS,
     UNKNOWN,
 )
-from triage.device.launches import TableLaunch, WriteLaunch
+from triage.device.launches import StreamLaunch, TableLaunch, WriteLaunch
 from triage.errors import TriageError
 from triage.evidence import Violation
 from triage.invariants.found import Found
@@ -50,6 +50,8 @@ from triage.invariants.reads import IndexSpace
 INTEGERS = (torch.int32, torch.int64)
 COLUMNS_PER_BLOCK = 1024
 TOKENS_PER_BLOCK = 1024
+PARTS_OF_A_ROW = 8
+"""Programs that share a row of a slot stream on a GPU."""
 
 
 FOUND_BY_RECORD = {
@@ -64,6 +66,16 @@ FOUND_BY_RECORD = {
     ("I12", "cache_seqlens"): Found.ILLEGAL_LENGTH,
     ("I12", "q_len"): Found.ILLEGAL_QUERIES,
     ("I26", "cache_seqlens"): Found.TABLE_TOO_NARROW,
+    **{
+        (invariant, f"{name}_{tensor}"): found
+        for name in ("kv", "window_kv")
+        for invariant, tensor, found in (
+            ("I1", "indices", Found.PAGE_OUTSIDE_POOL),
+            ("I2", "indices", Found.WRONG_SLOT),
+            ("I12", "indptr", Found.SLOTS_OF_ANOTHER_LENGTH),
+            ("I13", "indptr", Found.BUFFER_TOO_SMALL),
+        )
+    },
 }
 """What a record of the device is: it holds an invariant and a tensor, which tell it."""
 
@@ -374,6 +386,107 @@ class DeviceChecker:
             },
         )
         launch(out_cache_loc, swa_loc, req_pool_indices)
+        return launch
+
+    def check_stream(
+        self,
+        kv_indptr: Tensor,
+        kv_indices: Tensor,
+        space: IndexSpace,
+        *,
+        ends: Tensor | None = None,
+        ahead: int = 0,
+        window: int = -1,
+        counted: bool = True,
+        req_pool_indices: Tensor | None = None,
+        req_to_token: Tensor | None = None,
+        full_to_swa: Tensor | None = None,
+        name: str = "kv",
+        safe: bool = False,
+        tag: int = 0,
+    ) -> StreamLaunch | None:
+        """Launch `invariants.streams.check_slot_stream` for one launch.
+
+        Args: as there; besides,
+            kv_indptr: `(rows + 1,)`; kv_indices: `(capacity,)`, slots of `space`. Both int32 or
+                int64, stride 1.
+            ends: `(rows,)`, positions; `ahead` is added to each. None where nobody knows: a
+                row then ends where its offsets say, its length is not judged, and without a
+                window its slots still are.
+            window: positions that a row holds at most, the newest; -1 for all.
+            counted: do `ends` and `window` say how many slots a row has? Else as many as its
+                offsets say, before its end.
+            safe: live slots outside the pool are overwritten by slot 0, in `kv_indices` itself.
+        Returns, raises and costs as `check_table`.
+        """
+        rows = kv_indptr.numel() - 1
+        self._refuse_vector(f"{name}_indptr", kv_indptr, max(rows, 0) + 1)
+        self._refuse_vector(f"{name}_indices", kv_indices, kv_indices.numel())
+        if ends is not None:
+            self._refuse_vector("ends", ends, rows)
+        if req_pool_indices is not None:
+            self._refuse_vector("req_pool_indices", req_pool_indices, rows)
+        slots, mapping = self._none, None
+        if req_to_token is not None and req_pool_indices is not None:
+            if ends is None and window >= 0:
+                raise CheckRefused("the slots of a window are judged where the row's end is known")
+            slots, mapping = req_to_token, full_to_swa
+            self._refuse_identity(slots, mapping)
+        if rows < 1:
+            self._count_empty_launch()
+            return None
+        if self._eager:
+            checker_eager.check_stream(
+                self.state,
+                self.capacity,
+                kv_indptr,
+                kv_indices,
+                space,
+                ends=ends,
+                ahead=ahead,
+                window=window,
+                counted=counted,
+                req_pool_indices=req_pool_indices,
+                req_to_token=req_to_token if slots is not self._none else None,
+                full_to_swa=mapping,
+                name=name,
+                safe=safe,
+                tag=tag,
+            )
+            return None
+        parts = PARTS_OF_A_ROW if self.on_cuda else 2
+        launch = StreamLaunch(
+            programs=rows * parts,
+            state=self.state,
+            none=self._none,
+            rest=(
+                slots,
+                self._none if mapping is None else mapping,
+                kv_indices.numel(),
+                max(space.page_size, 1),
+                space.num_pages * space.page_size,
+                ahead,
+                window,
+                slots.shape[0],
+                slots.shape[-1],
+                slots.stride(0),
+                0 if mapping is None else mapping.shape[0],
+                tag,
+            ),
+            constants={
+                "ENDS": 0 if ends is None else 1 if counted else 2,
+                "REQUEST": req_pool_indices is not None,
+                "IDENTITY": slots is not self._none,
+                "MAPPED": mapping is not None,
+                "SAFE": safe,
+                "OFFSETS": TENSORS.index(f"{name}_indptr"),
+                "INDICES": TENSORS.index(f"{name}_indices"),
+                "PARTS": parts,
+                "CAPACITY": self.capacity,
+                "BLOCK": TOKENS_PER_BLOCK if self.on_cuda else 16,
+            },
+        )
+        launch(kv_indptr, kv_indices, ends, req_pool_indices)
         return launch
 
     def mark(self, step: int) -> bool:

@@ -22,7 +22,7 @@ from triage.device.checker_kernels import (
     UNKNOWN,
 )
 from triage.evidence import Violation
-from triage.invariants import graph, reads, writes
+from triage.invariants import graph, reads, streams, writes
 from triage.invariants.findings import Findings
 from triage.invariants.reads import IndexSpace
 
@@ -119,6 +119,60 @@ def check_writes(
         num_real_tokens=num_real_tokens,
     )
     _keep(state, capacity, [found], tag)
+
+
+def check_stream(
+    state: Tensor,
+    capacity: int,
+    kv_indptr: Tensor,
+    kv_indices: Tensor,
+    space: IndexSpace,
+    *,
+    ends: Tensor | None,
+    ahead: int,
+    window: int,
+    counted: bool,
+    req_pool_indices: Tensor | None,
+    req_to_token: Tensor | None,
+    full_to_swa: Tensor | None,
+    name: str,
+    safe: bool,
+    tag: int,
+) -> None:
+    """Twin of `check_stream_kernel`: `streams.check_slot_stream`, kept in `state` likewise.
+
+    Args: as `DeviceChecker.check_stream` hands them on; `state`, `capacity` and `tag` as in
+        `check_table`. `kv_indices` is mutated where `safe` is set.
+    Cost: as `check_table`.
+    """
+    count = kv_indptr.to(torch.int64).diff()
+    end = count if ends is None else ends.to(torch.int64) + ahead
+    tokens = count
+    if ends is not None and counted:
+        tokens = end if window < 0 else end.clamp(max=window)
+    found = streams.check_slot_stream(
+        kv_indptr,
+        kv_indices,
+        space,
+        ends=end,
+        tokens=tokens,
+        width=min(int(count.max()), len(kv_indices)),
+        req_pool_indices=req_pool_indices,
+        req_to_token=req_to_token,
+        full_to_swa=full_to_swa,
+        name=name,
+    )
+    if safe:
+        _make_safe(kv_indptr, kv_indices, found)
+    _keep(state, capacity, [found], tag)
+
+
+def _make_safe(kv_indptr: Tensor, kv_indices: Tensor, found: Findings) -> None:
+    """Live slots outside the pool become slot 0, in place."""
+    for fault in found.faults:
+        if fault.invariant == "I1" and bool(fault.mask.any()):
+            rows, columns = fault.mask.nonzero(as_tuple=True)
+            kv_indices[kv_indptr.to(torch.int64)[rows] + columns] = 0
 
 
 def _write_safe_copy(

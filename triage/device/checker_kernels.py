@@ -30,7 +30,18 @@ import triton.language as tl
 from triage.invariants.catalogue import CHECKED_ON_DEVICE
 
 INVARIANTS = CHECKED_ON_DEVICE
-TENSORS = ("block_tables", "cache_seqlens", "q_len", "req_pool_indices", "out_cache_loc", "swa_loc")
+TENSORS = (
+    "block_tables",
+    "cache_seqlens",
+    "q_len",
+    "req_pool_indices",
+    "out_cache_loc",
+    "swa_loc",
+    "kv_indptr",  # these four of `stream_kernels.py`
+    "kv_indices",
+    "window_kv_indptr",
+    "window_kv_indices",
+)
 
 LAUNCHES, DONE, CURSOR, FLOOR, COUNTS = 0, 1, 2, 3, 4
 HEADER = 16
@@ -48,10 +59,8 @@ _HEADER = tl.constexpr(HEADER)
 _RECORD = tl.constexpr(RECORD)
 _UNKNOWN = tl.constexpr(UNKNOWN)
 
-_I1, _I2, _I3, _I10, _I12, _I26 = (tl.constexpr(code) for code in range(len(INVARIANTS)))
-_TABLE, _LENGTH, _QUERIES, _REQUEST, _LOC, _SWA_LOC = (
-    tl.constexpr(code) for code in range(len(TENSORS))
-)
+_I1, _I2, _I3, _I10, _I12, _I13, _I26 = (tl.constexpr(code) for code in range(len(INVARIANTS)))
+_TABLE, _LENGTH, _QUERIES, _REQUEST, _LOC, _SWA_LOC = (tl.constexpr(code) for code in range(6))
 
 
 @triton.jit

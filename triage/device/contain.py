@@ -85,11 +85,15 @@ class Containment:
         )
         return safe.table, safe.lengths
 
+    def has_room(self, rows: int, columns: int) -> bool:
+        """Is the buffer large enough for a table of this size?"""
+        return rows <= self._max_rows and rows * columns <= self._max_cells
+
     def _view(self, name: str, rows: int, width: int) -> SafeCopy:
         buffer = self._buffers.get(name)
         if buffer is None:
             raise CheckRefused(f"no buffer for {name!r}; there are {sorted(self._buffers)}")
-        if rows > self._max_rows or rows * width > self._max_cells:
+        if not self.has_room(rows, width):
             room = f"{self._max_rows} rows and {self._max_cells} cells"
             raise CheckRefused(f"a table of {rows} x {width} exceeds {room}")
         table, lengths = buffer.split([self._max_cells, self._max_rows])

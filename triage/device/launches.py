@@ -17,6 +17,7 @@ from torch import Tensor
 
 from triage.device.checker_kernels import check_table_kernel, check_writes_kernel
 from triage.device.recorder_kernels import record_kernel
+from triage.device.stream_kernels import check_stream_kernel
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,4 +105,29 @@ class WriteLaunch:
             self.mapping,
             none if requests is None else requests,
             *self._behind,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StreamLaunch:
+    """`check_stream_kernel` of `programs` programs; fields as in `TableLaunch`."""
+
+    programs: int
+    state: Tensor
+    none: Tensor
+    rest: tuple[Any, ...]
+    constants: Mapping[str, Any]
+
+    def __call__(
+        self, offsets: Tensor, indices: Tensor, ends: Tensor | None, requests: Tensor | None
+    ) -> None:
+        none = self.none
+        check_stream_kernel[(self.programs,)](
+            self.state,
+            offsets,
+            indices,
+            none if ends is None else ends,
+            none if requests is None else requests,
+            *self.rest,
+            *self.constants.values(),
         )

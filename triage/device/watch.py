@@ -38,6 +38,7 @@ from triage.errors import TriageError, log_own_error, type_and_place
 from triage.evidence import Evidence
 from triage.invariants.catalogue import BY_NAME, first_of, sentence
 from triage.invariants.reads import IndexSpace
+from triage.invariants.streams import SLOT_SENTENCES
 
 logger = logging.getLogger("triage")
 
@@ -129,6 +130,7 @@ class Watch:
         self._facts: dict[int, dict[str, Any]] = {}
         self._tags: dict[tuple[tuple[str, Any], ...], int] = {}
         self.refused: Counter[str] = Counter()
+        self._told_room = False
         self.launches = 0  # watched, checked or seen before
         self.checks = 0
 
@@ -203,7 +205,7 @@ class Watch:
         }
         read, check = (block_tables, cache_seqlens), None
         try:
-            if self._contain is None:
+            if self._contain is None or not self._room(block_tables):
                 check = self.checker.check_table(
                     block_tables, cache_seqlens, space, **options, **expected
                 )
@@ -288,6 +290,18 @@ class Watch:
 
     # -- helpers ----------------------------------------------------------------------------
 
+    def _room(self, table: Tensor) -> bool:
+        """False for a table of pages of one token, as wide as a row: it is told, not redirected."""
+        if self._contain is None or table.dim() != 2 or self._contain.has_room(*table.shape):
+            return True
+        if not self._told_room:
+            self._told_room = True
+            logger.warning(
+                "sglang-triage: a table of %d x %d is checked as it is: no copy has room for it",
+                *table.shape,
+            )
+        return False
+
     def _record(
         self, lane: str, table: Tensor, lengths: Tensor, *, checked: bool, **options: Any
     ) -> RecordLaunch | None:
@@ -344,10 +358,11 @@ class Watch:
         done = BY_NAME[first].containment if self.mode == "contain" else ""
         rows = {(o.launch, o.violation.row) for o in offenders}
         total = sum(counts.values())
+        wrong = SLOT_SENTENCES.get(first) if facts.get("stream") else None
         return Evidence(
             invariant=first,
-            summary=f"{sentence(first)}; {total} in the step, {done or 'left as they were'}; "
-            "this step's output is invalid",
+            summary=f"{wrong or sentence(first)}; {total} in the step, "
+            f"{done or 'left as they were'}; this step's output is invalid",
             where=f"step {report.step}, checked launch {launch}",
             pool=str(facts.get("space", "")),
             layer_id=facts.get("layer_id"),

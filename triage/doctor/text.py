@@ -135,7 +135,7 @@ def _launches(found: Examined) -> Iterator[str]:
         if those:
             yield f"  {title}: {_by_backend(those)}"
     if any(not each.seen for each in served.launches):
-        yield "    of these the page table is not checked; writes (I3), allocator and books are"
+        yield "    of these what they read is not checked; writes (I3), allocator and books are"
 
 
 def _by_backend(launches: list[Launches]) -> str:

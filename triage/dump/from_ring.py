@@ -115,7 +115,7 @@ def _launch(entry: dict[str, Any]) -> Launch:
     ragged = entry["kind"] == "context" or bool(entry["ragged"])
     rows, width = len(queries), int(entry["width"])
     return Launch(
-        api=CONTEXT if entry["kind"] == "context" else DECODE,
+        api=str(entry.get("api") or (CONTEXT if entry["kind"] == "context" else DECODE)),
         launch_id=int(entry["checker_launch"] or 0),
         layer_id=entry.get("layer_id"),
         page_size=int(entry["page_size"]),

@@ -309,6 +309,7 @@ CATALOGUE: tuple[Invariant, ...] = (
         "Size the buffer for the longest context plus the tokens of a last speculative step.",
         rank=5,
         default_part="from the lengths that SGLang has on the host",
+        checked_on_device=True,
     ),
     Invariant(
         "I14",

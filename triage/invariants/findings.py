@@ -37,6 +37,7 @@ class Fault:
     in_window: whether a query of the launch can see the entry, same shape.
     request: `(rows,)`, `req_pool_indices` of the row.
     kind: what these entries are, as a value.
+    first_column: `(rows,)`, what column 0 of the mask is called; 0 where it is not given.
     """
 
     invariant: str
@@ -50,6 +51,7 @@ class Fault:
     in_window: Tensor | None = None
     request: Tensor | None = None
     kind: Found | Literal[""] = ""
+    first_column: Tensor | None = None
 
     def first(self, limit: int) -> tuple[Violation, ...]:
         """The first `limit` offenders in row-major order. Synchronises."""
@@ -67,7 +69,7 @@ class Fault:
             invariant=self.invariant,
             tensor=self.tensor,
             row=spot[0],
-            column=spot[1] if len(spot) > 1 else 0,
+            column=self._column(spot),
             value=int(self.value[spot]),
             low=at(self.low),
             high=at(self.high),
@@ -76,6 +78,11 @@ class Fault:
             in_window=None if self.in_window is None else bool(self.in_window[spot]),
             kind=str(self.kind),
         )
+
+    def _column(self, spot: tuple[int, ...]) -> int:
+        if len(spot) < 2:
+            return 0
+        return spot[1] + (0 if self.first_column is None else int(self.first_column[spot[0]]))
 
 
 class Findings:

@@ -45,6 +45,7 @@ def check_form(
     page_size: int,
     device_of_kernel: torch.device,
     where: str = "attention entry",
+    any_stride: bool = False,
 ) -> tuple[Evidence, ...]:
     """I26 as far as the host knows: forms that trtllm-gen would misread rather than refuse.
 
@@ -55,6 +56,7 @@ def check_form(
         block_tables: should be `(rows, width)`, int32, row stride == width.
         cache_seqlens: should be `(rows,)`, int32, contiguous. Unit: tokens.
         page_size: tokens per page, as the kernel is told.
+        any_stride: the kernel is told the row stride too (FlashAttention), and so takes any.
     Returns: one Evidence per fault, empty if the form is right. Whether the
         width covers the lengths needs their values: `check_table` says that.
     Cost: host integers only; no kernel, no sync, legal under capture.
@@ -71,7 +73,8 @@ def check_form(
     elif block_tables.numel() > 0:
         rows, width = block_tables.shape
         row_stride, column_stride = block_tables.stride()
-        if (rows > 1 and row_stride != width) or (width > 1 and column_stride != 1):
+        packed = any_stride or rows == 1 or row_stride == width
+        if not packed or (width > 1 and column_stride != 1):
             strides = f"({row_stride}, {column_stride})"
             text = f"block_tables has strides {strides}, the kernel assumes ({width}, 1)"
             add("block_tables", text)

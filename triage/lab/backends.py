@@ -118,9 +118,22 @@ def _add_index_translator(runner: Any) -> None:
     )
 
 
+_released: dict[str, Any] = {}
+
+
+def released_names() -> dict[str, Any]:
+    """SGLang's own index updaters of FlashInfer, which trtllm_mha's stand-ins have replaced."""
+    from sglang.srt.layers.attention import flashinfer_backend
+
+    for name in ("FlashInferIndicesUpdaterPrefill", "FlashInferIndicesUpdaterDecode"):
+        _released.setdefault(name, getattr(flashinfer_backend, name))
+    return _released
+
+
 def _replace_what_needs_a_gpu() -> None:
     from sglang.srt.layers.attention import flashinfer_backend, trtllm_mla_backend
 
+    released_names()
     for name in _WRAPPERS:
         setattr(flashinfer_backend, name, _Inert)
     flashinfer_backend.should_use_tensor_core = lambda *_, **__: False

@@ -1,4 +1,4 @@
-"""SGLang's Triton and FA3 backends on a CPU: real constructors and metadata, kernels replaced.
+"""SGLang's Triton, FA3 and FlashInfer backends on a CPU: constructors and metadata, no kernels.
 
 What runs is SGLang's: `__init__`, `init_forward_metadata`, the write of keys and
 values, and `forward_decode` / `forward_extend` down to the kernel they call. That
@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import sys
 import types
-from collections.abc import Callable
-from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
 from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from triage.lab.fa2 import fa2
+from triage.lab.kernel_reads import PageTableRead, Sink, SlotRead
 
 REPLACED = {
     "triton": (
@@ -33,31 +35,15 @@ REPLACED = {
         "EagleVerifyInput, EagleDraftInput: a namespace with the attributes the builder reads",
         "scheduler loop, Req and sampling: driven by hand in triage/lab/drivers/pools.py",
     ),
+    "flashinfer": (
+        "FlashInfer's decode and paged prefill wrappers: keep what they were planned with, and "
+        "their runs are read by the lab",
+        "FlashInfer's ragged prefill wrapper, merge_state: not needed, None",
+        "torch.empty in the backend's module: a device named cuda is the CPU",
+        "ModelRunner: a namespace with the attributes the backends read",
+        "scheduler loop, Req and sampling: driven by hand in triage/lab/drivers/pools.py",
+    ),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class SlotRead:
-    """What a Triton kernel was passed. `window` tells which of the two streams it is."""
-
-    k_buffer: Tensor
-    kv_indptr: Tensor
-    kv_indices: Tensor
-    window: bool
-
-
-@dataclass(frozen=True, slots=True)
-class PageTableRead:
-    """What FA3 was passed: a table of page ids. `window_left` is negative without a window."""
-
-    k_buffer: Tensor
-    page_table: Tensor
-    cache_seqlens: Tensor
-    cu_seqlens_q: Tensor
-    window_left: int
-
-
-Sink = Callable[[SlotRead | PageTableRead], None]
 
 
 def attention(kind: str, runner: Any, sink: Sink) -> Any:
@@ -68,6 +54,8 @@ def attention(kind: str, runner: Any, sink: Sink) -> Any:
         from sglang.srt.layers.attention.triton_backend import TritonAttnBackend
 
         return _triton_kernels(TritonAttnBackend(runner), sink)
+    if kind == "flashinfer":
+        return fa2(runner, sink)
     stand_in_sgl_kernel()
     from sglang.srt.layers.attention.flashattention_backend import FlashAttentionBackend
 
@@ -154,6 +142,7 @@ def stand_in_sgl_kernel() -> None:
     root = types.ModuleType("sgl_kernel", stand_in_sgl_kernel.__doc__)
     flash = types.ModuleType("sgl_kernel.flash_attn", stand_in_sgl_kernel.__doc__)
     root.__path__ = []
+    root.__spec__ = ModuleSpec("sgl_kernel", None, is_package=True)  # who asks whether it is here
     root.merge_state_v2 = unused  # type: ignore[attr-defined]
     root.flash_attn = flash  # type: ignore[attr-defined]
     flash.flash_attn_with_kvcache = unused  # type: ignore[attr-defined]

@@ -41,7 +41,9 @@ class Combination(NamedTuple):
 
 
 def combinations(version: str, *, swa_radix: bool) -> tuple[Combination, ...]:
-    """Every combination this SGLang plays. trtllm_mha has no pages of one; FA3 no frozen-KV draft.
+    """Every combination this SGLang plays: trtllm_mha has no pages of one, FA3 no frozen-KV draft.
+
+    FlashInfer's verification is not driven.
 
     swa_radix: whether the release has SWARadixCache (up to 0.5.18).
     """
@@ -50,8 +52,10 @@ def combinations(version: str, *, swa_radix: bool) -> tuple[Combination, ...]:
         kinds.append("swa-radix")
     found = []
     for kind in kinds:
-        for backend in ("trtllm_mha", "triton", "fa3"):
+        for backend in ("trtllm_mha", "triton", "fa3", "flashinfer"):
             if kind == "frozen" and backend == "fa3":
+                continue
+            if kind in ("frozen", "eagle") and backend == "flashinfer":
                 continue
             if kind == "eagle" and backend == "trtllm_mha" and version == "0.5.12.post1":
                 continue

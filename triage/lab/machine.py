@@ -159,7 +159,7 @@ class Lifecycles(RuleBasedStateMachine):
             cache=combination.cache,
             backend=combination.backend,
             graphs=graphs and pads(combination, _process.version),
-            queued=queued and combination.backend == "trtllm_mha",
+            queued=queued,
             keeps_rejected=keeps or _process.version in TOKEN_WISE,
         )
         self.bench = Bench(

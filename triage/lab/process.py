@@ -25,8 +25,10 @@ class LabProcess:
     """Get it with `start`. `gpu` receives every FlashInfer call; replace it before each run."""
 
     def __init__(self, version: str) -> None:
+        from triage.lab.builders import stand_in_sgl_kernel
         from triage.lab.flashinfer_stub import StandInFlashInfer
 
+        stand_in_sgl_kernel()  # before the hooks look for FlashAttention's backend
         self.version = version
         self.gpu: Any = None
         self.directory = config.DEFAULT_DIRECTORY

@@ -55,11 +55,12 @@ def stale_swa_state() -> Iterator[None]:
 
 @contextmanager
 def full_ids_in_window() -> Iterator[None]:
-    """Triton and FA3: the window's indices keep full-pool ids, as if nothing had translated them.
+    """Triton, FA3, FlashInfer: the window's indices keep full-pool ids, untranslated.
 
     The original defect of FA3 and of the Triton backend before hybrid pools; no listed
     wheel has it. What is put in is the builder's own full stream or table.
     """
+    from triage.lab.backends import released_names
     from triage.lab.builders import stand_in_sgl_kernel
 
     stand_in_sgl_kernel()
@@ -77,9 +78,17 @@ def full_ids_in_window() -> Iterator[None]:
 
         return init_forward_metadata
 
+    def planned(original: Any) -> Any:
+        def call_begin_forward(*args: Any, **kwargs: Any) -> Any:
+            return original(*args, **{**kwargs, "use_sliding_window_kv_pool": False})
+
+        return call_begin_forward
+
     with ExitStack() as stack:
         for owner in (FlashAttentionBackend, TritonAttnBackend):
             stack.enter_context(replaced(owner, "init_forward_metadata", untranslated))
+        for updater in released_names().values():
+            stack.enter_context(replaced(updater, "call_begin_forward", planned))
         yield
 
 

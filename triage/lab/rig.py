@@ -46,7 +46,7 @@ class Bench:
 
     def _equip(self, seed: int, *, overlap: bool, audit: bool) -> None:
         process, scenario = self.process, self.scenario
-        self.gpu: EmulatedGpu = self._gpu(process)
+        self.gpu: EmulatedGpu = self._gpu()
         process.gpu = self.gpu
         self.audit = Audit(self.runtime.token_to_kv_pool_allocator)
         if audit and not scenario.cache:  # a tree frees at the sub-allocators, below the oracle
@@ -72,16 +72,11 @@ class Bench:
         if traps is not None:
             traps.reporter.holders.note(self.driver)
 
-    def _gpu(self, process: LabProcess) -> EmulatedGpu:
+    def _gpu(self) -> EmulatedGpu:
         """What receives the launches: FlashInfer's calls, or the reads of the other backends."""
         if self.scenario.backend == "trtllm_mha":
             return EmulatedGpu(self.runtime)
-        traps = process.traps
-
-        def enabled() -> frozenset[str]:
-            return traps.reporter.enabled if traps is not None and traps.armed else frozenset()
-
-        gpu = BuilderGpu(self.runtime, enabled)
+        gpu = BuilderGpu(self.runtime)
         self.runtime.reads = gpu.read
         return gpu
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from triage.errors import LabError, did_you_mean
 from triage.lab.geometry import Geometry
 
-BACKENDS = ("trtllm_mha", "triton", "fa3")
+BACKENDS = ("trtllm_mha", "triton", "fa3", "flashinfer")
 """Attention backends of SGLang whose metadata the lab builds."""
 
 
@@ -177,9 +177,14 @@ def with_backend(scenario: Scenario, backend: str, reinject: str | None = None) 
             "fa3 with a frozen-KV draft is served by no SGLang (Gemma-4 takes trtllm_mha or "
             "triton); choose a scenario with an EAGLE draft or none: smoke-eagle, smoke-plain"
         )
+    if backend == "flashinfer" and scenario.draft != "none":
+        raise LabError(
+            "the lab drives flashinfer without a draft: its verification takes SGLang's own "
+            "EagleVerifyInput; choose smoke-plain"
+        )
     if reinject == "full-ids-in-window" and backend == "trtllm_mha":
         raise LabError(
-            "full-ids-in-window is a defect of the Triton and FA3 builders; add "
+            "full-ids-in-window is a defect of the Triton, FA3 and FlashInfer builders; add "
             "--backend triton or fa3, or put stale-swa-state back"
         )
     return replace(scenario, backend=backend)

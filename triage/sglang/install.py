@@ -29,6 +29,7 @@ class Installed:
     state_hooks: Any = None
     scheduling: Any = None
     attention: Any = None
+    streams: Any = None
     fixes: dict[str, Any] = field(default_factory=dict)
     skipped: dict[str, Any] = field(default_factory=dict)
     fused: Any = None
@@ -53,7 +54,12 @@ class Installed:
         }
         if self.config.kv != "none" and self.config.mode != "raise":
             refused["KV pages in dumps"] = f"mode {self.config.mode} reads nothing back"
+        flash = self.traps.flash
+        refused |= {why: f"{n} launches" for why, n in flash.not_covered.items()}
+        unidentified = self.traps.launches.watching.unidentified
+        refused |= {f"identity: {why}": f"{n} launches" for why, n in unidentified.items()}
         absent = self.attention.absent | self.state_hooks.absent | self.scheduling.absent
+        absent |= flash.absent | self.streams.not_covered
         return {**absent, **refused, **self.shells.failures}
 
     @property
@@ -148,18 +154,23 @@ def _trap_hooks(made: Installed) -> tuple[list[Hook], list[Patch]]:
     traps = made.traps = Traps(store, config.checks, config.mode, config.strict, config.kv)
 
     from triage.sglang.launch.attention import AttentionHooks
+    from triage.sglang.launch.whole_tables import WholeTables
     from triage.sglang.scheduler.scheduling import Scheduling
     from triage.sglang.state_hooks import StateHooks
+    from triage.sglang.streams.hooks import StreamHooks
 
     scheduling = made.scheduling = Scheduling(traps.steps, traps.history, traps.launches.hot)
     state_hooks = made.state_hooks = StateHooks(traps, config.every, config.page_history)
     allocator = swa_allocator_path()
     attention = made.attention = AttentionHooks(traps.launches)
+    streams = made.streams = StreamHooks(traps.streams)
     reporter, slots = traps.reporter, traps.slots
     before, behind = state_hooks.history_hooks()
     hooks = [
         *before,
         *inside(reporter.launch_shell, attention.hooks()),
+        *inside(reporter.launch_shell, streams.hooks()),
+        *inside(reporter.launch_shell, traps.flash.hooks()),
         *inside(
             reporter.group("slots handed out (I20)"),
             [
@@ -176,7 +187,14 @@ def _trap_hooks(made: Installed) -> tuple[list[Hook], list[Patch]]:
         *inside(reporter.launch_shell, scheduling.hooks()),
         *inside(reporter.shells.of(SNAPSHOTS), scheduling.loop_hooks()),
     ]
-    return hooks, [*attention.patches(), *state_hooks.patches(), *scheduling.patches()]
+    return hooks, [
+        *attention.patches(),
+        *WholeTables(traps.launches).patches(),
+        *streams.patches(),
+        *traps.flash.patches(),
+        *state_hooks.patches(),
+        *scheduling.patches(),
+    ]
 
 
 def _report(made: Installed, version: str) -> None:

@@ -13,10 +13,12 @@ from pathlib import Path
 from triage.dump.store import DumpStore
 from triage.invariants.catalogue import DEFAULT
 from triage.sglang.allocator.slot_checks import SlotChecks
+from triage.sglang.launch.flash_attention import FlashTables
 from triage.sglang.launch.guard import LaunchGuard
 from triage.sglang.reporter import Reporter
 from triage.sglang.scheduler.history import History
 from triage.sglang.scheduler.steps import Steps
+from triage.sglang.streams.watching import StreamWatching
 
 
 class Traps:
@@ -38,6 +40,8 @@ class Traps:
     ) -> None:
         self.reporter = Reporter(store, checks, mode)
         self.launches = LaunchGuard(self.reporter, strict=strict, with_kv=kv == "touched")
+        self.streams = StreamWatching(self.launches)
+        self.flash = FlashTables(self.launches)
         self.slots = SlotChecks(self.reporter, self.launches.entries)
         self.history = History(self.reporter, self.launches.watching)
         self.steps = Steps(self.reporter, self.launches.watching, self.history)
@@ -46,6 +50,8 @@ class Traps:
         """Forget every backend, table and count, as in a new process; dumps go to `directory`."""
         self.reporter.restart(directory)
         self.launches.restart()
+        self.streams.restart()
+        self.flash.restart()
         self.history.restart()
         self.steps.restart()
 

@@ -1,4 +1,4 @@
-"""One FlashInfer attention call, decode or context, seen through one set of names.
+"""One attention call over a page table, FlashInfer's or FlashAttention's, under one set of names.
 
 The two functions name the same things differently and their lists grow with
 every release, so everything is taken by name and what is missing gets
@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from triage.dump.flashinfer_api import CONTEXT, DECODE
+from triage.dump.flashinfer_api import CONTEXT, DECODE, FLASH_ATTENTION
 
 _POSITIONAL = {
     DECODE: ("query", "kv_cache", "workspace_buffer", "block_tables", "seq_lens", "max_seq_len"),
@@ -75,6 +75,16 @@ class AttentionCall:
     @property
     def layout(self) -> str:
         return str(self.arguments.get("kv_layout") or "HND")
+
+    @property
+    def any_stride(self) -> bool:
+        """Is the kernel told the table's row stride, rather than that it is the width?"""
+        return self.api == FLASH_ATTENTION
+
+    @property
+    def rows_are_requests(self) -> bool:
+        """May row r be compared with the batch's request r? Not where the caller says no."""
+        return bool(self.arguments.get("rows_are_requests", True))
 
     @property
     def num_pages(self) -> int:

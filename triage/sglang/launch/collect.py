@@ -105,11 +105,11 @@ def _tables(call: AttentionCall, entry: Entry | None, read: PoolView) -> Tables:
     reach = (lengths.clamp(min=0) + KERNEL_TILE_TOKENS - 1) // KERNEL_TILE_TOKENS
     columns = ((reach * KERNEL_TILE_TOKENS + page - 1) // page).clamp(max=table.shape[1])
     kept = Ragged.of(table.numpy(), columns.numpy())
-    if entry is None or entry.req_to_token is None or not entry.rows_match(call):
+    indices = None if entry is None else entry.requests_of(call)
+    if entry is None or entry.req_to_token is None or indices is None:
         return Tables(page_table=kept, cache_seqlens=lengths.numpy())
-    assert entry.req_pool_indices is not None
-    requests = entry.req_pool_indices.detach().cpu().to(torch.int64)
-    legal = entry.req_pool_indices.to(torch.int64).clamp(0, entry.req_to_token.shape[0] - 1)
+    requests = indices.detach().cpu().to(torch.int64)
+    legal = indices.to(torch.int64).clamp(0, entry.req_to_token.shape[0] - 1)
     slots = entry.req_to_token[legal].detach().cpu().to(torch.int64).numpy()
     width = slots.shape[1]
     starts = Ragged.of(slots[:, ::page], columns.numpy())
@@ -119,7 +119,7 @@ def _tables(call: AttentionCall, entry: Entry | None, read: PoolView) -> Tables:
     broken = live & (slots != page_start + offset)
     rows, positions = np.nonzero(broken)
     exceptions = np.stack([rows, positions, slots[broken]], axis=1)
-    mapping, mapping_exceptions = _mapping(_known_mapping(entry, read), starts, slots[live], page)
+    mapping, mapping_exceptions = mapping_of(_known_mapping(entry, read), starts, slots[live], page)
     return Tables(
         page_table=kept,
         cache_seqlens=lengths.numpy(),
@@ -141,7 +141,7 @@ def _known_mapping(entry: Entry, read: PoolView) -> Tensor | None:
     return None
 
 
-def _mapping(
+def mapping_of(
     mapping: Tensor | None, starts: Ragged, live_slots: np.ndarray, page: int
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
     if mapping is None:

@@ -1,9 +1,10 @@
 """Which launches the page-table checks see, and which checks hold inside CUDA graphs.
 
-The checks of tables stand at FlashInfer's two trtllm calls. A launch that SGLang routes
-through another attention backend does not pass them; which those are follows from the
-server's flags, and without flags from what this GPU lets SGLang choose. Pure: no SGLang
-and no torch, so that the answer is there where neither can be imported.
+The checks stand at FlashInfer's trtllm calls, and where Triton's, FlashAttention's and
+FlashInfer's own backend are entered. A launch that SGLang routes through any other does not
+pass them; which those are follows from the server's flags, and without flags from what this
+GPU lets SGLang choose. Pure: no SGLang and no torch, so that the answer is there where
+neither can be imported.
 
 Sources: SGLang's `HybridAttnBackend._select_backend` (decode by the decode backend, target
 verify by `--speculative-attention-mode`, all else by the prefill backend),
@@ -20,7 +21,9 @@ from typing import Any
 
 from triage.invariants.catalogue import EAGER_ONLY
 
-SEEN = "trtllm_mha"
+TRTLLM_MHA = "trtllm_mha"
+SEEN = frozenset({TRTLLM_MHA, "triton", "flashinfer", "fa3", "fa4"})
+"""SGLang's names of the backends whose launches are checked, eager and in CUDA graphs."""
 
 _PREFILLS = ("sm_100", "sm_103")
 _DECODES = (*_PREFILLS, "sm_90", "sm_120", "sm_121")
@@ -28,14 +31,14 @@ _DECODES = (*_PREFILLS, "sm_90", "sm_120", "sm_121")
 
 @dataclass(frozen=True, slots=True)
 class Launches:
-    """One kind of launch: who serves it, and whether the page-table checks see it."""
+    """One kind of launch: who serves it, and whether what it reads is checked."""
 
     kind: str
     backend: str
 
     @property
     def seen(self) -> bool:
-        return self.backend == SEEN
+        return self.backend in SEEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +56,9 @@ class Served:
         served = {each.kind: each.backend for each in self.launches}
         known = self.arch.startswith("sm_")
         for kind, archs in (("prefill", _PREFILLS), ("decode", _DECODES)):
-            if known and served[kind] == SEEN and self.arch not in archs:
-                return (
-                    f"SGLang refuses {SEEN} for {kind} on {self.arch}; --{kind}-attention-backend"
-                )
+            if known and served[kind] == TRTLLM_MHA and self.arch not in archs:
+                refused = f"SGLang refuses {TRTLLM_MHA} for {kind} on {self.arch}"
+                return f"{refused}; --{kind}-attention-backend"
         return ""
 
 
@@ -95,8 +97,8 @@ def served_by(given: Any, arch: str, *, drafts: bool | None = None) -> Served:
     prefill = flag["prefill_attention_backend"] or chosen
     decode = flag["decode_attention_backend"] or chosen
     assumed = not (prefill and decode)
-    prefill = prefill or (SEEN if arch in _PREFILLS else "triton")
-    decode = decode or (SEEN if arch in _DECODES else "triton")
+    prefill = prefill or (TRTLLM_MHA if arch in _PREFILLS else "triton")
+    decode = decode or (TRTLLM_MHA if arch in _DECODES else "triton")
     verify = decode if flag["speculative_attention_mode"] == "decode" else prefill
     launches = [Launches("prefill", prefill), Launches("decode", decode)]
     if bool(flag["speculative_algorithm"]) if drafts is None else drafts:
@@ -118,7 +120,7 @@ def uncovered(
     Args: as `not_checked`.
     """
     found = [
-        f"{each.kind} launches: {each.backend} serves them, the checks of tables stand at {SEEN}"
+        f"{each.kind} launches: {each.backend} serves them; seen are {', '.join(sorted(SEEN))}"
         for each in server.launches
         if not each.seen
     ]

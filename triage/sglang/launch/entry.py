@@ -104,8 +104,42 @@ class Entry:
         Not for a synthetic batch (context parallelism doubles the rows,
         encoder-only verify gives every token a row).
         """
-        indices = self.req_pool_indices
+        indices = self.req_pool_indices if call.rows_are_requests else None
         return indices is not None and indices.shape[0] == call.block_tables.shape[0]
+
+    def requests_of(self, call: AttentionCall) -> Tensor | None:
+        """The request of each of the table's rows; None where they are not known.
+
+        A launch over some of the metadata's rows (an extend that is cut, 0.5.23) has those
+        requests. Host work: addresses and shapes.
+        """
+        if self.rows_match(call):
+            return self.req_pool_indices
+        first, indices = self._first_row(call.block_tables), self.req_pool_indices
+        rows = call.block_tables.shape[0]
+        if first is None or indices is None or not call.rows_are_requests:
+            return None
+        return indices[first : first + rows] if first + rows <= len(indices) else None
+
+    def _first_row(self, table: Tensor) -> int | None:
+        """Where a slice of the metadata's rows begins; None for any other table."""
+        for whole in (
+            getattr(self.metadata, name, None) for name in ("page_table", "swa_page_table")
+        ):
+            if (
+                not isinstance(whole, Tensor)
+                or whole.dim() != 2
+                or table.dim() != 2
+                or whole.dtype != table.dtype
+                or whole.stride() != table.stride()
+                or whole.shape[1] != table.shape[1]
+            ):
+                continue
+            row = whole.stride(0) * whole.element_size()
+            first, rest = divmod(table.data_ptr() - whole.data_ptr(), max(row, 1))
+            if not rest and first >= 0 and first + table.shape[0] <= whole.shape[0]:
+                return int(first)
+        return None
 
 
 class Entries:

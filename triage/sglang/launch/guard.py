@@ -43,7 +43,7 @@ class LaunchGuard:
             strict=strict,
         )
         self.host_check = HostTableCheck(
-            reporter, self.entries, self.freshness, self.watching.checked_by_host, with_kv
+            reporter, self.entries, self.freshness, self.watching, with_kv
         )
 
     def _disarm(self) -> None:

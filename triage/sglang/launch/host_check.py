@@ -10,7 +10,6 @@ host objects. Modes `contain` and `log`, and every launch recorded into a CUDA g
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -40,6 +39,7 @@ from triage.sglang.launch.pools import (
     pool_view,
     stale_state,
 )
+from triage.sglang.launch.watching import Watching
 from triage.sglang.reporter import Reporter
 
 logger = logging.getLogger("triage")
@@ -50,7 +50,7 @@ class HostTableCheck:
 
     Args:
         with_kv: does a dump hold the pages that the launch reads?
-        on_checked: told the backend whose table was read, None outside one.
+        watching: told what was read, so that none of the device is to follow.
     """
 
     def __init__(
@@ -58,13 +58,13 @@ class HostTableCheck:
         reporter: Reporter,
         entries: Entries,
         freshness: Freshness,
-        on_checked: Callable[[Any], None],
+        watching: Watching,
         with_kv: bool,
     ) -> None:
         self.reporter = reporter
         self.entries = entries
         self.freshness = freshness
-        self.on_checked = on_checked
+        self.watching = watching
         self.with_kv = with_kv
 
     def before_launch(self, call: AttentionCall) -> None:
@@ -93,6 +93,7 @@ class HostTableCheck:
             call.cache_seqlens,
             page_size=call.page_size,
             device_of_kernel=call.query.device,
+            any_stride=call.any_stride,
             where=self._where(call),
         )
         if form and "I26" in self.reporter.enabled:
@@ -110,7 +111,8 @@ class HostTableCheck:
         read_together([mine, *companions, *([sibling[1]] if sibling else [])])
         self.reporter.counts["tables"] += 1
         self.reporter.counts["host reads"] += 1
-        self.on_checked(None if entry is None else entry.backend)
+        self.watching.checked_by_host(None if entry is None else entry.backend)
+        self.watching.note_rows(call, entry)
         for found, state in (*((each, None) for each in companions), (mine, stale)):
             if wrong := self.reporter.wrong(found):
                 raise trap_error(
@@ -132,7 +134,7 @@ class HostTableCheck:
             forward.keep(checked_of(call, read))
 
     def _check(self, call: AttentionCall, entry: Entry | None, read: PoolView) -> Findings:
-        known = entry is not None and entry.rows_match(call)
+        requests = None if entry is None else entry.requests_of(call)
         return check_table(
             call.block_tables,
             call.cache_seqlens,
@@ -140,8 +142,8 @@ class HostTableCheck:
             window_left=call.window_left,
             q_len=max(call.q_len_per_req, 1),
             cum_seq_lens_q=call.cum_seq_lens_q,
-            req_pool_indices=entry.req_pool_indices if known and entry else None,
-            req_to_token=entry.req_to_token if known and entry else None,
+            req_pool_indices=requests,
+            req_to_token=None if entry is None or requests is None else entry.req_to_token,
             full_to_swa=read.full_to_swa,
         )
 
@@ -193,6 +195,8 @@ class HostTableCheck:
         seen = [v for v in violations if v.invariant in counts]
         seen.sort(key=lambda v: (v.invariant != first, v.row, v.column))
         facts: dict[str, object] = {"counts": counts}
+        if entry is None or entry.requests_of(call) is None:
+            facts["identity"] = "not asked: rows are not known to be the batch's requests"
         table = None if entry is None else entry.req_to_token
         if first == "I20" and table is not None and seen:
             facts["rows_with_that_page"] = attempt(

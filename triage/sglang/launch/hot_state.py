@@ -209,6 +209,15 @@ class HotState:
             self.repeated = self.relaunched = 0
 
     @contextmanager
+    def passing(self) -> Iterator[None]:
+        """Calls inside read what was checked as a whole: they go straight on."""
+        before, self.armed = self.armed, False
+        try:
+            yield
+        finally:
+            self.armed = before
+
+    @contextmanager
     def entered(self, backend: Any, layer: Any, forward_batch: Any) -> Iterator[None]:
         """Calls to FlashInfer inside belong to this layer of this backend."""
         before = self.current_call, self.forward

@@ -11,7 +11,7 @@ rows of `req_to_token`, C columns of the page table and K = 256 offenders kept:
 
 from __future__ import annotations
 
-from typing import Any
+from torch import Tensor
 
 from triage.device.checker import INTEGERS, CheckRefused
 from triage.device.recorder import LaneSpec, window_columns
@@ -25,22 +25,27 @@ MAX_RECORDED_ROWS = 1024
 UNKNOWN_WINDOW_COLUMNS = 16
 
 
-def watch_for(backend: Any, window: int | None, mode: Mode, heartbeat: int) -> Watch:
-    """Sized for `backend`: rows and context of its `req_to_token`, its page size.
+SMALLEST_PAGE = 16
+"""Below it no table is recorded or copied: SGLang packs slots, and a table is as wide as a row."""
+
+
+def watch_for(
+    slots: Tensor, page: int, queries: int, window: int | None, mode: Mode, heartbeat: int
+) -> Watch:
+    """Sized for the rows and the context of `req_to_token`, in pages.
 
     Args:
+        slots: `req_to_token`. page: tokens per page. queries: tokens a row of a verification.
         window: tokens a sliding layer sees beside the current one, None for a model without.
     Raises:
         CheckRefused: page size or `req_to_token` have a form that is not known.
     """
-    slots, page = backend.req_to_token, int(backend.page_size)
     if page < 1 or page & (page - 1):
         raise CheckRefused(f"page size {page} is not a power of two")
     if slots.dim() != 2 or slots.dtype not in INTEGERS or slots.numel() == 0:
         raise CheckRefused(f"req_to_token is {slots.dtype} of shape {tuple(slots.shape)}")
     rows, context = slots.shape
-    columns = -(-context // page)
-    queries = int(getattr(backend, "speculative_num_draft_tokens", None) or 1)
+    columns = -(-context // page) if page >= SMALLEST_PAGE else 1
     lanes = lanes_of(rows, columns, page, window, queries)
     return Watch(
         slots.device,

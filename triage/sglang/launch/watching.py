@@ -17,6 +17,7 @@ Long because arming, the first launch and the repeated one share the bound launc
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -96,6 +97,8 @@ class Watching:
         self._hot = entries.hot
         self._hot.on_capture_change = self._capture_changed
         self._bound: dict[str, BoundLaunch] = {}  # of each index space, the newest
+        self.unidentified: Counter[str] = Counter()
+        """Why launches were not compared with their requests (I2), and how many."""
         self.graph = 0
         self._captures = 0
         self._expected: set[int] = set()  # backends
@@ -108,6 +111,7 @@ class Watching:
         self._hot.forget()
         self._bound.clear()
         self.graph = self._captures = 0
+        self.unidentified.clear()
         self._expected.clear()
         self.of_graph.clear()
 
@@ -121,8 +125,10 @@ class Watching:
 
     # -- arming ------------------------------------------------------------------------
 
-    def prepare(self, backend: Any) -> None:
+    def prepare(self, backend: Any, slots: Tensor | None = None, page: int = 0) -> None:
         """Take all memory, at the first backend's construction; later backends share it.
+
+        slots, page: `req_to_token` and tokens per page, for a backend that does not hold them.
 
         Raises InstallError where the form of `backend` is not known and `strict` is
         set; else every launch is counted as not covered.
@@ -131,7 +137,14 @@ class Watching:
             return
         window = self.entries.origin_of(backend).sliding_window
         try:
-            self.watch = watch_for(backend, window, self.mode, self.heartbeat)
+            self.watch = watch_for(
+                backend.req_to_token if slots is None else slots,
+                page or int(backend.page_size),
+                int(getattr(backend, "speculative_num_draft_tokens", None) or 1),
+                window,
+                self.mode,
+                self.heartbeat,
+            )
         except CheckRefused as refusal:
             if self.strict:
                 raise InstallError(f"launches cannot be checked: {refusal}") from refusal
@@ -162,6 +175,26 @@ class Watching:
             self._expected.add(id(backend))
         if self._hot.newest is not None:
             self._forget()
+
+    def not_identified(self, reason: str) -> None:
+        """A launch is checked, but not for whose pages it reads. The first of a kind is logged."""
+        if "I2" not in self.reporter.enabled:
+            return
+        if reason not in self.unidentified:
+            logger.warning("sglang-triage: a launch is not covered for identity: %s", reason)
+        self.unidentified[reason] += 1
+        self.reporter.counts["launches not covered for identity"] += 1
+
+    def note_rows(self, call: AttentionCall, entry: Entry | None) -> None:
+        """Count a launch whose rows cannot be compared with requests, unless its caller did."""
+        if entry is None:
+            self.not_identified("a call from outside the backends that are known")
+        elif call.rows_are_requests and entry.requests_of(call) is None:
+            self.not_identified("rows that are not the batch's requests")
+
+    def expect(self, backend: Any) -> None:
+        """A check of a launch of `backend` is in the work of this step: its mark is to be sent."""
+        self._expected.add(id(backend))
 
     def checked_by_host(self, backend: Any) -> None:
         """Mode `raise` read a table before its launch: none of the device is to follow.
@@ -315,6 +348,7 @@ class Watching:
             forward.fresh = True
         if "I26" in self.reporter.enabled:
             self._check_form(call, read)
+        self.note_rows(call, entry)
         refused, checks = sum(watch.refused.values()), watch.checks
         given = self._launch(watch, call, entry, read, graph)
         refused_now = sum(watch.refused.values()) > refused
@@ -329,7 +363,8 @@ class Watching:
             return safe
         checked = checked_of(call, read, safe)
         forward.keep(checked)
-        if not refused_now and watch.checks > checks:
+        whole = entry.rows_match(call) or entry.requests_of(call) is None
+        if not refused_now and watch.checks > checks and whole:
             self._bind(watch, forward, checked, entry, read, call)
         return safe
 
@@ -356,8 +391,8 @@ class Watching:
     def _launch(
         self, watch: Watch, call: AttentionCall, entry: Entry | None, read: PoolView, graph: int
     ) -> tuple[Tensor, Tensor]:
-        rows = entry if entry is not None and entry.rows_match(call) else None
-        identity = rows is not None and "I2" in self.reporter.enabled
+        requests = None if entry is None else entry.requests_of(call)
+        identity = requests is not None and "I2" in self.reporter.enabled
         return watch.launch(
             read.space.name,
             call.block_tables,
@@ -367,8 +402,8 @@ class Watching:
             window_left=call.window_left,
             q_len=max(call.q_len_per_req, 1),
             cum_seq_lens_q=call.cum_seq_lens_q,
-            req_pool_indices=None if rows is None else rows.req_pool_indices,
-            req_to_token=rows.req_to_token if identity and rows is not None else None,
+            req_pool_indices=requests,
+            req_to_token=entry.req_to_token if identity and entry is not None else None,
             full_to_swa=read.full_to_swa,
         )
 
@@ -378,6 +413,7 @@ class Watching:
             call.cache_seqlens,
             page_size=call.page_size,
             device_of_kernel=call.query.device,
+            any_stride=call.any_stride,
             where=f"launch {self.reporter.counts['launches']}, {read.space.name} pool",
         )
         if form:
@@ -391,6 +427,7 @@ def _facts(
     facts: dict[str, int | str] = {
         "space": read.space.name,
         "kind": "decode" if "decode" in call.api else "context",
+        "api": call.api,
         "graph": graph,
         "window_left": call.window_left,
         "num_pages": read.space.num_pages,

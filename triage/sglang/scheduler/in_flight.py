@@ -90,15 +90,20 @@ class InFlight:
         if self._released.get(row, -1) >= step:
             return True
         span = self._rewritten.get(row)
-        if span is None or span.step < step or seen.tensor != "block_tables":
+        if span is None or span.step < step or seen.tensor not in _IDS:
             return False
-        return span.start <= seen.column * max(page_size, 1) < span.stop
+        tokens = max(page_size, 1) if seen.tensor == "block_tables" else 1
+        return span.start <= seen.column * tokens < span.stop
+
+
+_IDS = frozenset({"block_tables", "kv_indices", "window_kv_indices"})
+"""What a launch reads its pages, or its slots, from; the column of a slot is its position."""
 
 
 def _in_the_pool(seen: Violation) -> bool:
     """Is the value one that a row taken back, or a cleared mapping, leads to?"""
     if seen.tensor == "swa_loc":
         return 0 <= seen.value < seen.high
-    if seen.tensor != "block_tables":
+    if seen.tensor not in _IDS:
         return False
     return seen.invariant == "I2" or (seen.invariant == "I1" and seen.value == 0)

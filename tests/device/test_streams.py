@@ -1,0 +1,127 @@
+"""The kernel over packed slots against the host's check: same counts, offenders, repaired slots."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from triage.device.checker import CheckRefused, DeviceChecker
+from triage.device.syncs import count_syncs
+from triage.invariants.reads import IndexSpace
+
+CUDA = torch.cuda.is_available()
+DEVICE = "cuda" if CUDA else "cpu"
+PAGE, PAGES, CONTEXT = 4, 9, 40
+
+
+def random_stream(seed: int) -> tuple[dict, dict]:
+    """A launch as SGLang builds it, then spoilt in places; arguments and options."""
+    random = torch.Generator().manual_seed(seed)
+
+    def draw(high: int, *shape: int) -> torch.Tensor:
+        return torch.randint(0, high, shape, generator=random)
+
+    rows = int(draw(5, 1)) + 1
+    table = draw(PAGE * (PAGES - 1), rows + 2, CONTEXT) + PAGE
+    mapping = torch.cat([torch.zeros(PAGE, dtype=torch.int64), PAGE + draw(32, 32), draw(1, 1) - 1])
+    windowed = bool(draw(2, 1))
+    window = 6 if windowed else -1
+    ends = draw(CONTEXT - 2, rows) + 1
+    ahead = int(draw(2, 1))
+    tokens = (ends + ahead).clamp(max=window) if windowed else ends + ahead
+    requests = torch.randperm(rows + 1, generator=random)[:rows] + 1
+    pieces = [
+        table[r, e - t : e]
+        for r, e, t in zip(requests, (ends + ahead).tolist(), tokens.tolist(), strict=True)
+    ]
+    stream = torch.cat(pieces)
+    if windowed:
+        stream = mapping[stream]
+    stream = torch.cat([stream, draw(99, int(draw(4, 1)))])
+    offsets = torch.cat([torch.zeros(1, dtype=torch.int64), tokens.cumsum(0)])
+    requests[draw(rows, 1)] *= int(draw(3, 1)) > 0  # a padded row, or a request that is not there
+    requests[draw(rows, 1)] += 50 * (int(draw(6, 1)) == 0)
+    for _ in range(int(draw(3, 1))):
+        stream[draw(len(stream), 1)] = draw(60, 1) - 9
+    if int(draw(4, 1)) == 0:
+        offsets[draw(rows + 1, 1)] += draw(9, 1) - 4
+    if int(draw(6, 1)) == 0:
+        stream = stream[: len(stream) // 2 + 1]
+    given_ends = windowed or bool(draw(3, 1))
+    options = {
+        "ends": ends if given_ends else None,
+        "ahead": ahead if given_ends else 0,
+        "window": window,
+        "counted": bool(draw(4, 1)),
+        "req_pool_indices": requests if int(draw(4, 1)) else None,
+        "req_to_token": table if int(draw(4, 1)) else None,
+        "full_to_swa": mapping if windowed else None,
+        "name": "window_kv" if windowed else "kv",
+    }
+    return {"kv_indptr": offsets.to(torch.int32), "kv_indices": stream}, options
+
+
+def judged(interpret: bool, arguments: dict, options: dict, safe: bool) -> tuple:
+    """Counts, offenders and what the slots are afterwards."""
+    subject = DeviceChecker(DEVICE, capacity=4096, interpret=interpret)
+    moved = {n: v.clone().to(DEVICE) for n, v in arguments.items()}
+    given_options = {
+        n: v.to(DEVICE) if isinstance(v, torch.Tensor) else v for n, v in options.items()
+    }
+    space = IndexSpace("full", PAGE, PAGES)
+    subject.check_stream(**moved, space=space, **given_options, safe=safe, tag=3)
+    subject.mark(step=1)
+    (report,) = subject.poll(wait=True)
+    found = {offender.violation for offender in report.offenders}
+    return report.counts, found, moved["kv_indices"].tolist()
+
+
+@settings(max_examples=120, deadline=None)
+@given(seed=st.integers(0, 2**31), safe=st.booleans())
+def test_the_kernel_and_the_host_say_the_same_of_any_stream(seed, safe):
+    # GIVEN packed slots, sound or spoilt: slots, offsets, requests, a buffer that is too short
+    arguments, options = random_stream(seed)
+    # WHEN the kernel and the host's check judge them
+    kernel = judged(True, arguments, options, safe)
+    host = judged(False, arguments, options, safe)
+    # THEN counts, offenders and the repaired slots are the same
+    assert kernel == host
+    # AND nothing is repaired that was not asked for
+    assert safe or kernel[2] == arguments["kv_indices"].tolist()
+
+
+def test_an_id_outside_the_pool_is_told_and_becomes_the_dummy_slot():
+    arguments = {
+        "kv_indptr": torch.tensor([0, 3], dtype=torch.int32),
+        "kv_indices": torch.tensor([4, PAGE * PAGES, 6]),
+    }
+    options = {"ends": torch.tensor([3]), "req_pool_indices": torch.tensor([1])}
+    counts, found, slots = judged(True, arguments, options, safe=True)
+    assert counts == {"I1": 1} and slots == [4, 0, 6]
+    (violation,) = found
+    assert (violation.tensor, violation.column, violation.value) == ("kv_indices", 1, 36)
+
+
+def test_a_form_that_is_not_known_is_refused_before_anything_is_launched():
+    subject = DeviceChecker(DEVICE)
+    offsets = torch.tensor([0, 3], dtype=torch.int32, device=DEVICE)
+    slots = torch.zeros(3, device=DEVICE)
+    with pytest.raises(CheckRefused, match=r"kv_indices is torch\.float32"):
+        subject.check_stream(offsets, slots, IndexSpace("full", PAGE, PAGES))
+
+
+@pytest.mark.skipif(CUDA, reason="the GPU tests count syncs with CUDA's own debug mode")
+def test_a_check_is_one_launch_and_reads_nothing_back(monkeypatch):
+    arguments, options = random_stream(4)
+    subject = DeviceChecker(DEVICE, interpret=True)
+    with count_syncs(forbid=True) as counts:
+
+        class Launcher:
+            def __getitem__(self, grid):
+                return lambda *args, **kwargs: counts.launched("check")
+
+        monkeypatch.setattr("triage.device.launches.check_stream_kernel", Launcher())
+        subject.check_stream(**arguments, space=IndexSpace("full", PAGE, PAGES), **options)
+    assert counts.launches == {"check": 1}
