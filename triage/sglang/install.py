@@ -10,7 +10,7 @@ import logging
 from dataclasses import dataclass, field
 from typing import Any
 
-from triage.config import DIRECTORY, Config
+from triage.config import DIRECTORY, WITNESS, Config
 from triage.errors import InstallError, UnsupportedSGLang, log_own_error, type_and_place
 from triage.sglang.binding.hooks import Binding, Hook, inside, register
 from triage.sglang.binding.names import swa_allocator_path
@@ -54,7 +54,12 @@ class Installed:
         if self.config.kv != "none" and self.config.mode != "raise":
             refused["KV pages in dumps"] = f"mode {self.config.mode} reads nothing back"
         absent = self.attention.absent | self.state_hooks.absent | self.scheduling.absent
-        return {**absent, **refused, **self.shells.failures}
+        witness = self.traps.witness
+        if witness is not None:
+            refused |= {f"output witness, {why}": str(n) for why, n in witness.left_out.items()}
+        elif "I28" in self.traps.reporter.enabled:
+            refused["I28"] = f"{WITNESS} says how often; it is not set"
+        return {**absent, **self.traps.replays.absent, **refused, **self.shells.failures}
 
     @property
     def active(self) -> bool:
@@ -145,7 +150,9 @@ def _trap_hooks(made: Installed) -> tuple[list[Hook], list[Patch]]:
         if config.strict:
             raise InstallError(f"{problem}; {DIRECTORY} names another one")
         logger.error("sglang-triage: %s; a fault will be reported without a dump", problem)
-    traps = made.traps = Traps(store, config.checks, config.mode, config.strict, config.kv)
+    traps = made.traps = Traps(
+        store, config.checks, config.mode, config.strict, config.kv, config.witness
+    )
 
     from triage.sglang.launch.attention import AttentionHooks
     from triage.sglang.scheduler.scheduling import Scheduling
@@ -154,7 +161,7 @@ def _trap_hooks(made: Installed) -> tuple[list[Hook], list[Patch]]:
     scheduling = made.scheduling = Scheduling(traps.steps, traps.history, traps.launches.hot)
     state_hooks = made.state_hooks = StateHooks(traps, config.every, config.page_history)
     allocator = swa_allocator_path()
-    attention = made.attention = AttentionHooks(traps.launches)
+    attention = made.attention = AttentionHooks(traps.launches, traps.witness, traps.order)
     reporter, slots = traps.reporter, traps.slots
     before, behind = state_hooks.history_hooks()
     hooks = [
@@ -176,7 +183,8 @@ def _trap_hooks(made: Installed) -> tuple[list[Hook], list[Patch]]:
         *inside(reporter.launch_shell, scheduling.hooks()),
         *inside(reporter.shells.of(SNAPSHOTS), scheduling.loop_hooks()),
     ]
-    return hooks, [*attention.patches(), *state_hooks.patches(), *scheduling.patches()]
+    patches = [*attention.patches(), *state_hooks.patches(), *scheduling.patches()]
+    return hooks, [*patches, *traps.replays.patches()]
 
 
 def _report(made: Installed, version: str) -> None:

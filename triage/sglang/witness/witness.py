@@ -1,0 +1,417 @@
+"""I28: every Nth step, the outputs of a few launches are computed again from what they read.
+
+The failure: the table is right and the output is wrong, and every check of tables says clean
+(flashinfer-ai/flashinfer#4382, #3864). A table's check and this one split the blame: a wrong
+table whose output is right for it is the table's, an output that is wrong for the very pages
+that were read is the kernel's.
+
+    begin      a step begins: is it one that is looked at?
+    observe    behind a launch of such a step: copies are queued (`sample.py`)
+    release    before the step's tokens leave: compared (`judge.py`), if its tables were sound
+
+Under a capture nothing is read: the chosen queries and outputs are copied by the graph itself,
+into buffers that nobody else writes to, and in a step that is looked at the table, lengths and
+pages are copied behind the replay, on its stream. Rows 0 to 3 and the first launch of each
+kind are what a graph tells.
+
+An error of ours switches the witness off and changes nothing else. The comparison runs on a
+stream of its own and waits for that one alone.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Collection, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from triage.device import capture
+from triage.dump.provenance import provenance
+from triage.dump.sections import Backend, Dump, Launch, Pools, Ragged, Tables
+from triage.errors import WrongOutput
+from triage.evidence import Evidence
+from triage.invariants.catalogue import sentence
+from triage.invariants.found import Found
+from triage.sglang.binding.shell import attempt
+from triage.sglang.binding.verdicts import printed, trap_error
+from triage.sglang.launch.call import AttentionCall
+from triage.sglang.launch.collect import backend_section, launch_section, pools_section
+from triage.sglang.launch.entry import Entries, Entry
+from triage.sglang.launch.graph_replays import GraphRecord
+from triage.sglang.launch.pools import active_pool, pool_view
+from triage.sglang.reporter import Reporter
+from triage.sglang.witness.judge import Judgement, Wrong, judge
+from triage.sglang.witness.sample import (
+    SLACK_TOKENS,
+    Chosen,
+    Queries,
+    Sample,
+    choose,
+    queries_of,
+    take,
+    why_not,
+)
+
+logger = logging.getLogger("triage")
+
+GROUP = "output witness (I28)"
+MAX_LAUNCHES = 4
+"""Of one step, and of one graph."""
+WITH_LAUNCH, AFTER_REPLAY = "with the launch", "after the replay"
+NOT_RECORDED = "replays of graphs that were captured without the witness"
+NO_MEMORY = "launches for whose copies there was no memory"
+UNSOUND = "launches of steps whose tables were wrong"
+
+Kind = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the host knows of a launch, for the words of a finding and its dump."""
+
+    launch: Launch
+    pools: Pools
+    backend: Backend | None
+    layer_id: int | None
+    forward_mode: str
+    pool: str
+    checked: bool
+    """Were the page ids compared with the request's?"""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pending:
+    """A launch of `step` that is to be compared."""
+
+    step: int
+    seen: Seen
+    sample: Sample
+    read: str
+    ready: torch.cuda.Event | None
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A launch inside a graph: what the graph copies at each replay, and where the rest lies.
+
+    call: without queries and output, which are the graph's own.
+    """
+
+    seen: Seen
+    call: AttentionCall
+    chosen: Chosen
+    queries: Queries
+    requests: Tensor | None
+
+
+class Witness:
+    """The sampled launches of one process; a `Listener` of its graphs.
+
+    Attributes:
+        every: steps from one that is looked at to the next.
+        looking: is a launch now to be observed? In such a step, and under a capture.
+        left_out: why launches or rows were not compared -> how many.
+        rows, launches: how many were. nearest: the largest difference of a right element, as
+            a share of what is allowed.
+    """
+
+    def __init__(self, reporter: Reporter, entries: Entries, every: int) -> None:
+        self.reporter = reporter
+        self.entries = entries
+        self.every = every
+        self.shell = reporter.shells.of(GROUP, self._switched_off)
+        self.restart()
+
+    def restart(self) -> None:
+        """As in a new process."""
+        self.looking = False
+        self.step = self.turn = 0
+        self.rows = self.launches = 0
+        self.nearest = 0.0
+        self.left_out: Counter[str] = Counter()
+        self.longest = 0
+        self._due = False
+        self._graph: GraphRecord | None = None
+        self._pending: list[Pending] = []
+        self._taken = 0  # launches of this step
+        self._kinds: Counter[Kind] = Counter()  # launches of each kind in this step
+        self._before: Counter[Kind] = Counter()  # and in the last one that was looked at
+        self._side: torch.cuda.Stream | None = None
+
+    def _switched_off(self) -> None:
+        self.looking = False
+        self._pending.clear()
+
+    # -- the steps ---------------------------------------------------------------------------
+
+    def begin(self, step: int) -> None:
+        """A step is about to be launched."""
+        if not self.shell.on:
+            return
+        self.step = step
+        self._due = self.looking = step % self.every == 0
+        if self._due:
+            self.turn += 1
+            self._before, self._kinds, self._taken = self._kinds, Counter(), 0
+            self._pending = [each for each in self._pending if each.step >= step - 2]
+
+    def end(self) -> None:
+        """Everything of the step is queued."""
+        self._due = self.looking = False
+
+    def batch(self, forward_batch: Any) -> None:
+        """The target's forward is about to run: how long its rows are, where the host knows."""
+        if self._due:
+            self.longest = _longest(forward_batch)
+
+    def release(self, step: int | None, unsound: Collection[int] = ()) -> None:
+        """Compare what was copied in the steps up to `step`, all of them for None.
+
+        unsound: steps whose tables were found wrong. Raises WrongOutput, or logs it.
+        """
+        if not self._pending or not self.shell.on or capture.capturing():
+            return
+        mine = [each for each in self._pending if step is None or each.step <= step]
+        self._pending = [each for each in self._pending if each not in mine]
+        for pending in mine:
+            if pending.step in unsound:
+                self.left_out[UNSOUND] += 1
+                continue
+            judged = self.shell.part(partial(self._judge, pending), None)
+            if judged is not None and judged.wrong is not None:
+                self._tell(pending, judged, judged.wrong)
+
+    # -- launches ----------------------------------------------------------------------------
+
+    def observe(self, api: str, arguments: Mapping[str, Any], result: Any) -> None:
+        """A launch was queued, with these arguments, and answered `result`. Never raises."""
+        if self.shell.on:
+            self.shell.part(lambda: self._observe(AttentionCall(api, arguments), result), None)
+
+    def _observe(self, call: AttentionCall, result: Any) -> None:
+        entry = self.entries.current
+        if entry is None:
+            self.left_out["launches from outside a backend"] += 1
+            return
+        output = result[0] if isinstance(result, (tuple, list)) and result else result
+        kind = id(entry.backend), call.api, call.window_left >= 0, call.q_len_per_req
+        if capture.capturing():
+            self._record(call, output, entry, kind)
+            return
+        turn = self._kinds[kind]
+        self._kinds[kind] += 1
+        if self._taken >= MAX_LAUNCHES or turn != self.turn % max(self._before[kind], 1):
+            return
+        refused = why_not(call, output)
+        longest = _longest(entry.forward_batch) if entry.rows_match(call) else 0
+        held = int(call.block_tables.shape[1]) * call.page_size if not refused else 0
+        chosen = refused or choose(call, self.turn, min(longest or held, held))
+        if isinstance(chosen, str):
+            self.left_out[f"launches: {chosen}"] += 1
+            return
+        seen = self._seen(call, entry)
+        self._keep(call, chosen, None, output, entry.req_pool_indices, seen, WITH_LAUNCH)
+
+    def _keep(
+        self,
+        call: AttentionCall,
+        chosen: Chosen,
+        queries: Queries | None,
+        output: Any,
+        requests: Tensor | None,
+        seen: Seen,
+        read: str,
+    ) -> None:
+        """Queue the copies of a launch."""
+        try:
+            if queries is None:
+                queries = queries_of(call, output, chosen)
+            sample = take(call, chosen, queries, requests)
+        except torch.OutOfMemoryError:
+            self.left_out[NO_MEMORY] += 1
+            return
+        ready = None
+        if sample.keys.is_cuda:
+            ready = torch.cuda.Event()
+            ready.record()
+        self._taken += 1
+        self._pending.append(Pending(self.step, seen, sample, read, ready))
+
+    def _seen(self, call: AttentionCall, entry: Entry) -> Seen:
+        read = pool_view(call, active_pool(entry.backend, entry.forward_batch), entry.layer_id)
+        return Seen(
+            launch=launch_section(call, entry, self.reporter.counts["launches"], read=False),
+            pools=pools_section(call, entry, read),
+            backend=backend_section(entry),
+            layer_id=entry.layer_id,
+            forward_mode=entry.forward_mode,
+            pool=read.space.name,
+            checked="I2" in self.reporter.enabled and entry.rows_match(call),
+        )
+
+    # -- graphs ------------------------------------------------------------------------------
+
+    def capturing(self, record: GraphRecord | None) -> None:
+        """A capture has begun, or with None ended."""
+        self._graph = record
+        self.looking = self.shell.on and (record is not None or self._due)
+
+    def _record(self, call: AttentionCall, output: Any, entry: Entry, kind: Kind) -> None:
+        """Let the graph copy what it will not hold behind its replay. Launches only."""
+        graph = self._graph
+        if graph is None:
+            return
+        kept: dict[Kind, Recorded] = graph.kept.setdefault(GROUP, {})
+        if kind in kept or len(kept) >= MAX_LAUNCHES:
+            return
+        refused = why_not(call, output)
+        if refused:
+            self.left_out[f"launches: {refused}"] += 1
+            return
+        rows = min(int(call.block_tables.shape[0]), 4)
+        chosen = Chosen(0, rows, graph.number % call.num_kv_heads, 0)
+        rest = {n: v for n, v in call.arguments.items() if n not in ("query", "out")}
+        kept[kind] = Recorded(
+            seen=self._seen(call, entry),
+            call=AttentionCall(call.api, rest),
+            chosen=chosen,
+            queries=queries_of(call, output, chosen),
+            requests=entry.req_pool_indices if entry.rows_match(call) else None,
+        )
+
+    def replayed(self, record: GraphRecord) -> None:
+        """A graph was queued: what its launches read is copied behind it, in such a step."""
+        if self._due and self.shell.on and not capture.capturing():
+            self.shell.part(lambda: self._replayed(record), None)
+
+    def _replayed(self, record: GraphRecord) -> None:
+        kept: dict[Kind, Recorded] = record.kept.get(GROUP, {})
+        if not kept:
+            self.left_out[NOT_RECORDED] += 1
+        for each in kept.values():
+            if self._taken >= MAX_LAUNCHES:
+                return
+            held = int(each.call.block_tables.shape[1]) * each.call.page_size
+            fits = choose(each.call, 0, min(self.longest or held, held))
+            if isinstance(fits, str):
+                self.left_out[f"launches: {fits}"] += 1
+                continue
+            rows = min(fits.rows, each.chosen.rows)
+            chosen = replace(each.chosen, rows=rows, columns=fits.columns)
+            parts = (each.queries.query, each.queries.output, each.queries.counts)
+            queries = Queries(*(part[:rows].clone() for part in parts))
+            self._keep(each.call, chosen, queries, None, each.requests, each.seen, AFTER_REPLAY)
+
+    # -- the verdict -------------------------------------------------------------------------
+
+    def _judge(self, pending: Pending) -> Judgement:
+        with self._aside(pending):
+            found = judge(pending.sample)
+        self.left_out += found.left_out
+        self.rows += found.rows
+        self.launches += 1
+        self.nearest = max(self.nearest, found.nearest)
+        self.reporter.counts["outputs computed again"] += found.rows
+        return found
+
+    def _aside(self, pending: Pending) -> Any:
+        """A stream of our own, behind the copies."""
+        if pending.ready is None:
+            return nullcontext()
+        if self._side is None:
+            self._side = torch.cuda.Stream(pending.sample.keys.device)
+        self._side.wait_event(pending.ready)
+        return torch.cuda.stream(self._side)
+
+    def _tell(self, pending: Pending, judged: Judgement, wrong: Wrong) -> None:
+        """Raise what was found, or log it; the launch goes into the dump."""
+
+        def build() -> WrongOutput:
+            self.reporter.note_violation("I28")
+            fault = self._evidence(pending, judged, wrong)
+            dump = attempt(
+                "collecting the launch", lambda: _dump(fault, pending), Dump(fault=fault)
+            )
+            error = self.reporter.failure(WrongOutput, dump)
+            assert isinstance(error, WrongOutput)
+            return error
+
+        error = trap_error(build, "I28")
+        if self.reporter.mode != "log":
+            raise error
+        logger.error("sglang-triage: %s", printed(error))
+
+    def _evidence(self, pending: Pending, judged: Judgement, wrong: Wrong) -> Evidence:
+        seen = pending.seen
+        newest = "" if not wrong.query else f", {wrong.query} before its newest query"
+        facts: dict[str, object] = {
+            "row": wrong.row,
+            "query_before_newest": wrong.query,
+            "head": wrong.head,
+            "dim": wrong.dim,
+            "value": wrong.value,
+            "reference": wrong.reference,
+            "allowed": wrong.allowed,
+            "elements_compared": judged.elements,
+            "rows_wrong": list(wrong.rows),
+            "table": "sound" if seen.checked else "sound as far as its form goes",
+            "read": pending.read,
+            "types": [str(each).removeprefix("torch.") for each in pending.sample.numbers],
+        }
+        if self.reporter.mode != "log":
+            facts["output"] = "the output of this step is invalid"
+        return Evidence(
+            invariant="I28",
+            summary=(
+                f"{sentence('I28')}: out[row {wrong.row}{newest}, head {wrong.head}, {wrong.dim}] "
+                f"= {wrong.value:.6g}, the pages give {wrong.reference:.6g}, allowed difference "
+                f"{wrong.allowed:.2g}; {wrong.elements} of {judged.elements} compared elements"
+            ),
+            where=f"launch {seen.launch.launch_id} of step {pending.step}",
+            pool=seen.pool,
+            layer_id=seen.layer_id,
+            forward_mode=seen.forward_mode,
+            total=wrong.elements,
+            rows_affected=len(wrong.rows),
+            facts=facts,
+            kind=Found.OUTPUT_WRONG,
+        )
+
+
+def _longest(forward_batch: Any) -> int:
+    """Tokens of its longest row with all that a mode may add; 0 where the host does not know."""
+    lengths = getattr(forward_batch, "seq_lens_cpu", None)
+    if not isinstance(lengths, Tensor) or lengths.is_cuda or not lengths.numel():
+        return 0
+    return int(lengths.max()) + SLACK_TOKENS
+
+
+def _dump(fault: Evidence, pending: Pending) -> Dump:
+    """The launch, and its table and lengths as they were; who held the rows is not repeated."""
+    sample, seen = pending.sample, pending.seen
+    lengths = sample.all_lengths.cpu().long()
+    table = sample.table.cpu()
+    columns = (-(-lengths.clamp(min=0) // sample.page_size)).clamp(max=table.shape[1])
+    offsets = None if sample.offsets is None else sample.offsets.cpu().long().numpy()
+    requests = None if sample.requests is None else sample.requests.cpu().long().numpy()
+    if requests is not None and len(requests) != len(lengths):
+        requests = None
+    return Dump(
+        fault=fault,
+        launch=replace(seen.launch, cum_seq_lens_q=offsets),
+        tables=Tables(
+            page_table=Ragged.of(table.numpy(), columns.numpy().astype(np.int64)),
+            cache_seqlens=lengths.numpy(),
+            req_pool_indices=requests,
+        ),
+        pools=seen.pools,
+        backend=seen.backend,
+        provenance=attempt("provenance", provenance, {}),
+    )
