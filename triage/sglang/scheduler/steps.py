@@ -194,9 +194,9 @@ class Steps:
     def _judge(self, watch: Watch, report: StepReport, batch: Any) -> None:
         self.history.note_step(report.step, *report.launches)
         if report.counts:
-            self._unsound.add(report.step)
             report = self._less_excused(report)
         if report.counts:
+            self._unsound.add(report.step)
             # Containment is never silent: what it changed is told, whichever was asked for.
             only = self.reporter.enabled | (CONTAINED if watch.mode == "contain" else set())
             if any(name in only for name in report.counts):

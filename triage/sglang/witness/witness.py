@@ -37,7 +37,6 @@ from triage.dump.provenance import provenance
 from triage.dump.sections import Backend, Dump, Launch, Pools, Ragged, Tables
 from triage.errors import WrongOutput
 from triage.evidence import Evidence
-from triage.invariants.catalogue import sentence
 from triage.invariants.found import Found
 from triage.sglang.binding.shell import attempt
 from triage.sglang.binding.verdicts import printed, trap_error
@@ -350,9 +349,9 @@ class Witness:
 
     def _evidence(self, pending: Pending, judged: Judgement, wrong: Wrong) -> Evidence:
         seen = pending.seen
-        newest = "" if not wrong.query else f", {wrong.query} before its newest query"
+        newest = "" if not wrong.query else f", newest query but {wrong.query}"
         facts: dict[str, object] = {
-            "row": wrong.row,
+            "table_row": wrong.row,
             "query_before_newest": wrong.query,
             "head": wrong.head,
             "dim": wrong.dim,
@@ -365,14 +364,17 @@ class Witness:
             "read": pending.read,
             "types": [str(each).removeprefix("torch.") for each in pending.sample.numbers],
         }
+        requests = pending.sample.requests
+        if requests is not None and len(requests) == len(pending.sample.table):
+            facts["request"] = int(requests[wrong.row])
         if self.reporter.mode != "log":
             facts["output"] = "the output of this step is invalid"
         return Evidence(
             invariant="I28",
             summary=(
-                f"{sentence('I28')}: out[row {wrong.row}{newest}, head {wrong.head}, {wrong.dim}] "
-                f"= {wrong.value:.6g}, the pages give {wrong.reference:.6g}, allowed difference "
-                f"{wrong.allowed:.2g}; {wrong.elements} of {judged.elements} compared elements"
+                f"wrong output: out[row {wrong.row}{newest}, head {wrong.head}, {wrong.dim}] = "
+                f"{wrong.value:.6g}, the pages give {wrong.reference:.6g} (allowed difference "
+                f"{wrong.allowed:.2g}); {wrong.elements} of {judged.elements} elements"
             ),
             where=f"launch {seen.launch.launch_id} of step {pending.step}",
             pool=seen.pool,
