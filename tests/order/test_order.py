@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from triage.invariants.found import Found
 from triage.lab.pretended_streams import PretendedStreams
 from triage.sglang.binding.shell import Shells
@@ -86,7 +84,7 @@ def test_a_refill_without_a_wait_is_told_with_both_sides():
     assert found.facts["graph"] == 1 and found.facts["backend"] == "Backend"
     assert found.facts["replay_stream"] == "0x1" and found.facts["refill_stream"] == "0x2"
     assert found.facts["refill_step"] == found.facts["replay_step"] + 1
-    assert found.facts["early_us"] == pytest.approx(REPLAY_US, abs=REPLAY_US)
+    assert 0 < found.facts["early_us"] <= 2 * REPLAY_US
     assert f"before replay {found.facts['replay']} of graph 1 ended" in found.summary
 
 

@@ -1,4 +1,4 @@
-"""The witness on SGLang's real classes: silent over mixed loads, and it splits table from kernel."""
+"""The witness on SGLang's real classes: silent over mixed loads; it splits table from kernel."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ def wrong_tables(run):
 
 def test_a_right_kernel_over_mixed_loads_is_silent_and_was_looked_at(played):
     _, found = played
-    assert len(found["healthy"]) >= 4
+    assert len(found["healthy"]) >= 2
     for name, run in found["healthy"].items():
         assert run["error"] == "" and run["logged"] == [] and run["failures"] == {}, name
         # THEN every third step was looked at, and all that was looked at could be compared
-        assert run["rows"] >= 40 and run["left_out"] == {}, name
+        assert run["rows"] >= 20 and run["left_out"] == {}, name
         # AND the nearest difference of a right kernel is a part of what is allowed, not nothing
         assert 0.01 < run["nearest"] < 1, name
 

@@ -2,6 +2,8 @@
 
 Thin: each notes where it stands, asks the traps, and goes on. What every layer calls is
 patched by ourselves (`patches.py`), the rest goes through SGLang's registry.
+
+Long because the source of each wrapper stands beside what it calls.
 """
 
 from __future__ import annotations

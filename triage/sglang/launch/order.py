@@ -38,6 +38,10 @@ KEPT = 16
 """Moves of rows, and pairs on their way."""
 
 
+CLOCK_US = 1.0
+"""What two time stamps of a device may differ by without meaning it; CUDA resolves 0.5 us."""
+
+
 @dataclass(slots=True, eq=False)
 class Replay:
     """One replay. `event` lies behind it; None while all was on one stream."""
@@ -159,7 +163,7 @@ class Order:
                 waiting.append(refill)
                 continue
             early = -1000 * event.elapsed_time(refill.event)
-            if early > 0:
+            if early > CLOCK_US:
                 found = _evidence(refill, early)
         self._refills.extendleft(reversed(waiting))
         return found

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from triage.replay.output_bound import Numbers
+from triage.replay.output_bound import FP8, Numbers
 from triage.sglang.launch.call import AttentionCall
 
 MAX_BYTES = 64 << 20
@@ -185,8 +185,8 @@ def take(call: AttentionCall, chosen: Chosen, queries: Queries, requests: Tensor
         (part[:, chosen.kv_head] if call.layout == "HND" else part[:, :, chosen.kv_head])
         for part in call.kv
     ]
-    keys, values = (cache[pages].flatten(0, 1).unsqueeze(1) for cache in caches)
-    group = int(call.query.shape[-2]) // call.num_kv_heads
+    keys, values = (_gathered(cache, pages).flatten(0, 1).unsqueeze(1) for cache in caches)
+    group = int(queries.query.shape[2])
     sinks = call.arguments.get("sinks")
     if isinstance(sinks, (list, tuple)):
         sinks = sinks[0] if sinks else None
@@ -212,6 +212,13 @@ def take(call: AttentionCall, chosen: Chosen, queries: Queries, requests: Tensor
         window_left=call.window_left,
         group=group,
     )
+
+
+def _gathered(cache: Tensor, pages: Tensor) -> Tensor:
+    """`cache[pages]`; of an fp8 cache by its bytes, which every torch can index."""
+    if cache.dtype not in FP8:
+        return cache[pages]
+    return cache.view(torch.uint8)[pages].view(cache.dtype)
 
 
 def _kept(arguments: Mapping[str, Any], name: str) -> Any:

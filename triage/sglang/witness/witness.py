@@ -9,10 +9,10 @@ that were read is the kernel's.
     observe    behind a launch of such a step: copies are queued (`sample.py`)
     release    before the step's tokens leave: compared (`judge.py`), if its tables were sound
 
-Under a capture nothing is read: the chosen queries and outputs are copied by the graph itself,
-into buffers that nobody else writes to, and in a step that is looked at the table, lengths and
-pages are copied behind the replay, on its stream. Rows 0 to 3 and the first launch of each
-kind are what a graph tells.
+Under a capture nothing is read: the graph itself copies queries, outputs, lengths and ids of rows
+0 to 3, of the first launch of each kind, into buffers that nobody else writes to. In a step that
+is looked at the pages are copied behind the replay, on its stream: that nobody writes to those
+keys between the launch and the end of its graph is taken for granted, and said in a finding.
 
 An error of ours switches the witness off and changes nothing else. The comparison runs on a
 stream of its own and waits for that one alone.
@@ -24,34 +24,35 @@ import logging
 from collections import Counter
 from collections.abc import Collection, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from triage.device import capture
-from triage.dump.provenance import provenance
-from triage.dump.sections import Backend, Dump, Launch, Pools, Ragged, Tables
+from triage.dump.sections import Dump
 from triage.errors import WrongOutput
-from triage.evidence import Evidence
-from triage.invariants.found import Found
 from triage.sglang.binding.shell import attempt
 from triage.sglang.binding.verdicts import printed, trap_error
 from triage.sglang.launch.call import AttentionCall
-from triage.sglang.launch.collect import backend_section, launch_section, pools_section
 from triage.sglang.launch.entry import Entries, Entry
 from triage.sglang.launch.graph_replays import GraphRecord
-from triage.sglang.launch.pools import active_pool, pool_view
 from triage.sglang.reporter import Reporter
+from triage.sglang.witness.finding import (
+    AFTER_REPLAY,
+    WITH_LAUNCH,
+    Pending,
+    Seen,
+    dump_of,
+    evidence_of,
+)
 from triage.sglang.witness.judge import Judgement, Wrong, judge
+from triage.sglang.witness.recorded import Recorded, record_in_graph
 from triage.sglang.witness.sample import (
     SLACK_TOKENS,
     Chosen,
     Queries,
-    Sample,
     choose,
     queries_of,
     take,
@@ -63,51 +64,11 @@ logger = logging.getLogger("triage")
 GROUP = "output witness (I28)"
 MAX_LAUNCHES = 4
 """Of one step, and of one graph."""
-WITH_LAUNCH, AFTER_REPLAY = "with the launch", "after the replay"
 NOT_RECORDED = "replays of graphs that were captured without the witness"
 NO_MEMORY = "launches for whose copies there was no memory"
 UNSOUND = "launches of steps whose tables were wrong"
 
 Kind = tuple[Any, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What the host knows of a launch, for the words of a finding and its dump."""
-
-    launch: Launch
-    pools: Pools
-    backend: Backend | None
-    layer_id: int | None
-    forward_mode: str
-    pool: str
-    checked: bool
-    """Were the page ids compared with the request's?"""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Pending:
-    """A launch of `step` that is to be compared."""
-
-    step: int
-    seen: Seen
-    sample: Sample
-    read: str
-    ready: torch.cuda.Event | None
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """A launch inside a graph: what the graph copies at each replay, and where the rest lies.
-
-    call: without queries and output, which are the graph's own.
-    """
-
-    seen: Seen
-    call: AttentionCall
-    chosen: Chosen
-    queries: Queries
-    requests: Tensor | None
 
 
 class Witness:
@@ -244,16 +205,8 @@ class Witness:
         self._pending.append(Pending(self.step, seen, sample, read, ready))
 
     def _seen(self, call: AttentionCall, entry: Entry) -> Seen:
-        read = pool_view(call, active_pool(entry.backend, entry.forward_batch), entry.layer_id)
-        return Seen(
-            launch=launch_section(call, entry, self.reporter.counts["launches"], read=False),
-            pools=pools_section(call, entry, read),
-            backend=backend_section(entry),
-            layer_id=entry.layer_id,
-            forward_mode=entry.forward_mode,
-            pool=read.space.name,
-            checked="I2" in self.reporter.enabled and entry.rows_match(call),
-        )
+        launch, checked = self.reporter.counts["launches"], "I2" in self.reporter.enabled
+        return Seen.of(call, entry, launch, checked=checked)
 
     # -- graphs ------------------------------------------------------------------------------
 
@@ -270,20 +223,17 @@ class Witness:
         kept: dict[Kind, Recorded] = graph.kept.setdefault(GROUP, {})
         if kind in kept or len(kept) >= MAX_LAUNCHES:
             return
-        refused = why_not(call, output)
-        if refused:
-            self.left_out[f"launches: {refused}"] += 1
-            return
-        rows = min(int(call.block_tables.shape[0]), 4)
-        chosen = Chosen(0, rows, graph.number % call.num_kv_heads, 0)
-        rest = {n: v for n, v in call.arguments.items() if n not in ("query", "out")}
-        kept[kind] = Recorded(
-            seen=self._seen(call, entry),
-            call=AttentionCall(call.api, rest),
-            chosen=chosen,
-            queries=queries_of(call, output, chosen),
-            requests=entry.req_pool_indices if entry.rows_match(call) else None,
+        made = record_in_graph(
+            call,
+            output,
+            self._seen(call, entry),
+            entry.req_pool_indices if entry.rows_match(call) else None,
+            head=graph.number,
         )
+        if isinstance(made, str):
+            self.left_out[f"launches: {made}"] += 1
+        else:
+            kept[kind] = made
 
     def replayed(self, record: GraphRecord) -> None:
         """A graph was queued: what its launches read is copied behind it, in such a step."""
@@ -297,15 +247,11 @@ class Witness:
         for each in kept.values():
             if self._taken >= MAX_LAUNCHES:
                 return
-            held = int(each.call.block_tables.shape[1]) * each.call.page_size
-            fits = choose(each.call, 0, min(self.longest or held, held))
+            fits = each.fitted(self.longest)
             if isinstance(fits, str):
                 self.left_out[f"launches: {fits}"] += 1
                 continue
-            rows = min(fits.rows, each.chosen.rows)
-            chosen = replace(each.chosen, rows=rows, columns=fits.columns)
-            parts = (each.queries.query, each.queries.output, each.queries.counts)
-            queries = Queries(*(part[:rows].clone() for part in parts))
+            chosen, queries = fits
             self._keep(each.call, chosen, queries, None, each.requests, each.seen, AFTER_REPLAY)
 
     # -- the verdict -------------------------------------------------------------------------
@@ -318,7 +264,17 @@ class Witness:
         self.launches += 1
         self.nearest = max(self.nearest, found.nearest)
         self.reporter.counts["outputs computed again"] += found.rows
+        if self.launches & (self.launches - 1) == 0:
+            logger.info("sglang-triage: output witness: %s", self.sentence())
         return found
+
+    def sentence(self) -> str:
+        """What was compared so far, and what was not."""
+        left = "; ".join(f"{why}: {n}" for why, n in self.left_out.items()) or "nothing"
+        return (
+            f"{self.rows} rows of {self.launches} launches computed again, nearest difference "
+            f"{self.nearest:.2f} of what is allowed; left out: {left}"
+        )
 
     def _aside(self, pending: Pending) -> Any:
         """A stream of our own, behind the copies."""
@@ -334,9 +290,9 @@ class Witness:
 
         def build() -> WrongOutput:
             self.reporter.note_violation("I28")
-            fault = self._evidence(pending, judged, wrong)
+            fault = evidence_of(pending, judged, wrong, invalid=self.reporter.mode != "log")
             dump = attempt(
-                "collecting the launch", lambda: _dump(fault, pending), Dump(fault=fault)
+                "collecting the launch", lambda: dump_of(fault, pending), Dump(fault=fault)
             )
             error = self.reporter.failure(WrongOutput, dump)
             assert isinstance(error, WrongOutput)
@@ -347,45 +303,6 @@ class Witness:
             raise error
         logger.error("sglang-triage: %s", printed(error))
 
-    def _evidence(self, pending: Pending, judged: Judgement, wrong: Wrong) -> Evidence:
-        seen = pending.seen
-        newest = "" if not wrong.query else f", newest query but {wrong.query}"
-        facts: dict[str, object] = {
-            "table_row": wrong.row,
-            "query_before_newest": wrong.query,
-            "head": wrong.head,
-            "dim": wrong.dim,
-            "value": wrong.value,
-            "reference": wrong.reference,
-            "allowed": wrong.allowed,
-            "elements_compared": judged.elements,
-            "rows_wrong": list(wrong.rows),
-            "table": "sound" if seen.checked else "sound as far as its form goes",
-            "read": pending.read,
-            "types": [str(each).removeprefix("torch.") for each in pending.sample.numbers],
-        }
-        requests = pending.sample.requests
-        if requests is not None and len(requests) == len(pending.sample.table):
-            facts["request"] = int(requests[wrong.row])
-        if self.reporter.mode != "log":
-            facts["output"] = "the output of this step is invalid"
-        return Evidence(
-            invariant="I28",
-            summary=(
-                f"wrong output: out[row {wrong.row}{newest}, head {wrong.head}, {wrong.dim}] = "
-                f"{wrong.value:.6g}, the pages give {wrong.reference:.6g} (allowed difference "
-                f"{wrong.allowed:.2g}); {wrong.elements} of {judged.elements} elements"
-            ),
-            where=f"launch {seen.launch.launch_id} of step {pending.step}",
-            pool=seen.pool,
-            layer_id=seen.layer_id,
-            forward_mode=seen.forward_mode,
-            total=wrong.elements,
-            rows_affected=len(wrong.rows),
-            facts=facts,
-            kind=Found.OUTPUT_WRONG,
-        )
-
 
 def _longest(forward_batch: Any) -> int:
     """Tokens of its longest row with all that a mode may add; 0 where the host does not know."""
@@ -393,27 +310,3 @@ def _longest(forward_batch: Any) -> int:
     if not isinstance(lengths, Tensor) or lengths.is_cuda or not lengths.numel():
         return 0
     return int(lengths.max()) + SLACK_TOKENS
-
-
-def _dump(fault: Evidence, pending: Pending) -> Dump:
-    """The launch, and its table and lengths as they were; who held the rows is not repeated."""
-    sample, seen = pending.sample, pending.seen
-    lengths = sample.all_lengths.cpu().long()
-    table = sample.table.cpu()
-    columns = (-(-lengths.clamp(min=0) // sample.page_size)).clamp(max=table.shape[1])
-    offsets = None if sample.offsets is None else sample.offsets.cpu().long().numpy()
-    requests = None if sample.requests is None else sample.requests.cpu().long().numpy()
-    if requests is not None and len(requests) != len(lengths):
-        requests = None
-    return Dump(
-        fault=fault,
-        launch=replace(seen.launch, cum_seq_lens_q=offsets),
-        tables=Tables(
-            page_table=Ragged.of(table.numpy(), columns.numpy().astype(np.int64)),
-            cache_seqlens=lengths.numpy(),
-            req_pool_indices=requests,
-        ),
-        pools=seen.pools,
-        backend=seen.backend,
-        provenance=attempt("provenance", provenance, {}),
-    )
