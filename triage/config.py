@@ -30,6 +30,7 @@ EVERY = "SGLANG_TRTLLM_MHA_DEBUG_EVERY"
 STRICT = "SGLANG_TRTLLM_MHA_DEBUG_STRICT"
 IDENTITY = "SGLANG_TRTLLM_MHA_DEBUG_IDENTITY"
 PAGE_HISTORY = "SGLANG_TRTLLM_MHA_DEBUG_PAGE_HISTORY"
+WITNESS = "SGLANG_TRTLLM_MHA_DEBUG_WITNESS"
 FIXES = "SGLANG_TRIAGE_FIXES"
 FUSED = "SGLANG_TRIAGE_FUSED"
 MM_GRAPHS = "SGLANG_ENABLE_PIECEWISE_CUDA_GRAPH_FOR_MM"
@@ -49,6 +50,7 @@ _FOR_USERS = (
     STRICT,
     IDENTITY,
     PAGE_HISTORY,
+    WITNESS,
     FIXES,
     FUSED,
     MM_GRAPHS,
@@ -77,6 +79,7 @@ class Config:
     strict: bool = True
     identity: bool = False
     page_history: bool = True
+    witness: int = 0
     fixes: tuple[str, ...] = ()
     fused: tuple[str, ...] = ()
     mm_graphs: bool = False
@@ -108,6 +111,7 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Config:
         strict=_flag(env, STRICT, True),
         identity=_flag(env, IDENTITY, False),
         page_history=_flag(env, PAGE_HISTORY, mode == "raise"),
+        witness=_count(env, WITNESS, 0, least=0),
         fixes=_list(env, FIXES),
         fused=_list(env, FUSED),
         mm_graphs=_flag(env, MM_GRAPHS, False),
@@ -186,12 +190,12 @@ def _choice(env: Mapping[str, str], name: str, default: str, known: tuple[str, .
     return text
 
 
-def _count(env: Mapping[str, str], name: str, default: int) -> int:
+def _count(env: Mapping[str, str], name: str, default: int, least: int = 1) -> int:
     text = env.get(name, "").strip()
     if not text:
         return default
-    if not text.isdecimal() or int(text) < 1:
-        raise ConfigError(f"{name}={env[name]!r} is not a whole number of at least 1")
+    if not text.isdecimal() or int(text) < least:
+        raise ConfigError(f"{name}={env[name]!r} is not a whole number of at least {least}")
     return int(text)
 
 

@@ -9,6 +9,7 @@ TriageError
 │   ├── WrongIndexSpace   an index belongs to another pool              (I2)
 │   ├── TableForm         a table or lengths the kernel would misread   (I12, I26)
 │   ├── StaleSWAState     a backend's SWA state is not its pool's
+│   ├── WrongOutput       a kernel's output is not that of what it read (I28)
 │   └── BrokenLifecycle   a page, row or state moved as it must not     (all others)
 ├── DumpError             a file is not a dump we can read, or cannot be written
 ├── ReplayError           a replay was asked for something it does not know
@@ -72,6 +73,10 @@ class TableForm(TrapError):
 
 class StaleSWAState(TrapError):
     """A backend's cached SWA state is not that of the pool it is about to read."""
+
+
+class WrongOutput(TrapError):
+    """A kernel's output is not what the pages that it read give (I28)."""
 
 
 class BrokenLifecycle(TrapError):

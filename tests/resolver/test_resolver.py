@@ -101,6 +101,26 @@ def test_issue_3511_head_dim_512_with_sixteen_draft_tokens():
     assert "tileSizeQ=128" in found.missing and "headDimPerCtaV=512" in found.missing
 
 
+@pytest.mark.parametrize(
+    ("change", "exposed"),
+    [
+        ({}, True),
+        ({"max_q_len": 4}, False),
+        ({"batch_size": 1}, False),
+        ({"head_dim": 256}, False),
+        ({"version": (0, 6, 18)}, False),
+    ],
+    ids=["as published", "four queries", "one row", "head_dim 256", "the release with the fix"],
+)
+def test_pull_4382_wrong_rows_of_a_verify_over_a_sound_table(change, exposed):
+    # GIVEN Gemma-4 31B's global layers, verified with 5 drafts on FlashInfer 0.6.17
+    published = {"version": (0, 6, 17), "max_q_len": 6, "batch_size": 4}
+    call = replace(GEMMA_GLOBAL, **{**published, **change})
+    # THEN the call is exposed under exactly the published conditions
+    links = {defect.link for defect in defects_of(call, resolve(call))}
+    assert any("4382" in link for link in links) is exposed
+
+
 def test_issue_4094_one_head_a_group_on_pages_of_128():
     call = replace(
         DECODE, version=(0, 6, 15), num_q_heads=64, num_kv_heads=64, head_dim=128,
@@ -152,6 +172,7 @@ def test_every_defect_applies_to_some_call_and_not_to_a_plain_one():
         replace(GEMMA_GLOBAL, max_q_len=6),
         replace(DECODE, version=(0, 6, 12), num_q_heads=8, num_kv_heads=8, page_size=128),
         replace(DECODE, batch_size=1, window_left=-1),
+        replace(GEMMA_GLOBAL, version=(0, 6, 17), max_q_len=6, batch_size=2),
     ]
     seen = {defect.link for call in calls for defect in defects_of(call, resolve(call))}
 

@@ -38,7 +38,7 @@ from triage.explain.rules_fault import (
 from triage.explain.rules_form import lengths_past_the_maximum, misread_table, narrow_table
 from triage.explain.rules_found import found_by_a_check
 from triage.explain.rules_history import stale_state_on_record
-from triage.explain.rules_kernel import known_kernel_defect
+from triage.explain.rules_kernel import known_kernel_defect, wrong_output
 from triage.explain.rules_rows import divided_to_nothing, other_requests_row, padded_row
 from triage.explain.rules_space import (
     divided_twice,
@@ -80,6 +80,7 @@ FAULT_RULES = (
     leads_to_a_foreign_write,
     freed_by_two,
     found_by_a_check,
+    wrong_output,
     stale_state_on_record,
 )
 """Rules that go by the recorded fault and the history alone: the launch may be absent."""

@@ -416,6 +416,24 @@ CLASSES: dict[str, DefectClass] = {
             "Try another FlashInfer release, or another backend for the layer.",
             seen_by="",
         ),
+        _class(
+            "kernel-wrong-output",
+            "The kernel answered something else than the pages that it read give.",
+            "Head dimension 512 and six queries a row: every row but the first gets another's.",
+            "The kernel is wrong, or was given a workspace or an output that others write to.",
+            "Try another FlashInfer release, or another backend for the layer.",
+            seen_by="I28",
+            links=(f"{_FLASHINFER}/pull/4382", f"{_FLASHINFER}/issues/3864"),
+        ),
+        _class(
+            "unordered-refill",
+            "A graph's table or lengths are written while the graph that reads them runs.",
+            "The next step's plan refills on a stream of its own, 200 us before the replay ends.",
+            "Metadata are prepared on another stream that does not wait for the last replay.",
+            "Let that stream wait for the event behind the replay, or prepare on the replay's own.",
+            seen_by="I18",
+            links=(f"{_SGLANG}/issues/31023",),
+        ),
     )
 }
 

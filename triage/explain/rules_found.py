@@ -220,6 +220,13 @@ _METADATA = FoundClass(
     "build metadata for every forward, also where the batch looks the same",
     (f"{_SGLANG}/pull/25889",),
 )
+_UNORDERED = FoundClass(
+    "unordered-refill",
+    "a graph's metadata are refilled while the graph that reads them still runs",
+    "a refill that another graph's replay reads, and not this one's",
+    "let the stream that refills wait for the event behind the graph's last replay",
+    (f"{_SGLANG}/issues/31023",),
+)
 _NARROW = FoundClass(
     "narrow-table",
     "the page table has fewer columns than a row needs",
@@ -321,6 +328,7 @@ _TWICE = FoundClass(
 )
 
 CLASS_OF: dict[str, FoundClass] = {
+    Found.REFILLED_WHILE_READ: _UNORDERED,
     Found.LEAKED_BY_FAILED_ALLOC: _FAILED_ALLOC,
     Found.LEAKED_BY_REQUEST: _LEFT_WITH_A_REQUEST,
     Found.MISSING_FROM_FREE_LIST: _NOT_COME_BACK,
@@ -403,6 +411,7 @@ JUDGED_ELSEWHERE = frozenset(
         Found.ROW_LEAVES_ITS_PAGE,
         Found.ROW_NOT_AS_WRITTEN,
         Found.MAPPING_NOT_OF_ALLOCATION,
+        Found.OUTPUT_WRONG,
     }
 )
 """Kinds whose class takes more than the kind: the launch (`RULES`) or `rules_fault` tell it."""

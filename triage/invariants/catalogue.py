@@ -16,7 +16,14 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from triage.errors import BrokenLifecycle, OutOfBounds, TableForm, TrapError, WrongIndexSpace
+from triage.errors import (
+    BrokenLifecycle,
+    OutOfBounds,
+    TableForm,
+    TrapError,
+    WrongIndexSpace,
+    WrongOutput,
+)
 
 FAMILIES = {
     "reads": "what an attention launch is about to read: table, lengths, form",
@@ -27,6 +34,7 @@ FAMILIES = {
     "graph": "what a replayed CUDA graph is fed",
     "spec": "what speculative decoding changes and must restore",
     "geometry": "sizes: pools, integers, budgets, transfers, the workspace",
+    "output": "what the kernel answers, on a sample, where the variable for it is set",
 }
 """Switched on together by name, in the order of the documentation."""
 
@@ -368,14 +376,12 @@ CATALOGUE: tuple[Invariant, ...] = (
         "I18",
         "graph",
         "work in stream order",
-        "the scheduler wrote what a running forward still reads",
-        (),
-        "What the scheduler writes into req_to_token and the mapping comes after the reads of the "
-        "forward before.",
-        "a radix deduplication on its own stream moves a row under a running forward.",
-        "Let the writing stream wait for the forward's event.",
-        unseen="the order of work on two streams is not visible to a plugin; its effect shows as "
-        "I2",
+        "the metadata of a graph were refilled while the graph still ran",
+        ("a graph's replay", "the refill of its metadata"),
+        "What refills the metadata of a captured graph ends behind the last replay that reads "
+        "them. On one stream it does; on two it needs a wait.",
+        "refilled in step 41 on stream 0x7f10, 210 us before replay 812 of graph 3 ended.",
+        "Let the refilling stream wait for the event behind the replay.",
     ),
     Invariant(
         "I19",
@@ -491,6 +497,21 @@ CATALOGUE: tuple[Invariant, ...] = (
         "Zero the workspace after it was lent to another kernel.",
         reads_device=True,
         eager_only=True,
+    ),
+    Invariant(
+        "I28",
+        "output",
+        "output is that of the pages",
+        "the kernel computed another output than the pages that it read give",
+        _LAUNCH,
+        "Computed again by the eager reference from the table, lengths and pages that the launch "
+        "read, every element of its output lies within the rounding error of a right kernel. "
+        "Looked at on a sample: SGLANG_TRTLLM_MHA_DEBUG_WITNESS says how often.",
+        "out[row 3, head 5, 17] = 0.81, the pages give 0.03, allowed difference 0.004.",
+        "The table is not to blame. Try another FlashInfer release or another attention backend, "
+        "and `triage kernels resolve` for the kernel and its published defects.",
+        error=WrongOutput,
+        rank=90,
     ),
 )
 

@@ -91,6 +91,10 @@ class Found(StrEnum):
     METADATA_OF_ANOTHER_FORWARD = "metadata of another forward"
     METADATA_OF_ANOTHER_SIZE = "metadata for another number of rows"
 
+    # Order on streams, and what a kernel answers: I18, I28
+    REFILLED_WHILE_READ = "refilled while the graph that reads it ran"
+    OUTPUT_WRONG = "output that the pages that were read do not give"
+
     # Requests and windows: I14, I15
     NO_SUCH_ROW = "row outside the request table"
     ROW_TOO_SHORT = "more tokens than the row has columns"

@@ -65,6 +65,18 @@ class Forwards:
         self.seconds: defaultdict[str, float] = defaultdict(float)
         g = runtime.geometry
         self._rows = torch.zeros(widest, g.num_heads, g.head_dim, dtype=torch.float16)
+        self._drawn: torch.Generator | None = None
+
+    def draw(self, seed: int) -> None:
+        """Queries, keys and values are drawn from here on; they are zeros otherwise."""
+        self._drawn = torch.Generator().manual_seed(seed)
+
+    def _values(self, tokens: int) -> torch.Tensor:
+        """What a layer is given as queries, keys and values of `tokens`."""
+        if self._drawn is None:
+            return self._rows[:tokens]
+        shape = (tokens, *self._rows.shape[1:])
+        return torch.randn(shape, generator=self._drawn).to(self._rows.dtype)
 
     # -- the target --------------------------------------------------------------------
 
@@ -92,7 +104,7 @@ class Forwards:
         self._launch("target", fb, batch, self.runtime.layers, self._target)
 
     def _target(self, fb: Any, layer: Any, index: int) -> None:
-        rows = self._rows[: fb.input_ids.shape[0]]
+        rows = self._values(fb.input_ids.shape[0])
         kv = rows if index < self.runtime.geometry.own_kv_layers else None
         backend = self.runtime.target_backend
         forward = backend.forward_decode if fb.forward_mode.is_decode() else backend.forward_extend
@@ -160,7 +172,7 @@ class Forwards:
                 for layer in self.runtime.draft_attention:
                     self.landing()
                     self.watch.layer = layer
-                    rows = self._rows[: len(batch)]
+                    rows = self._values(len(batch))
                     backend.forward_decode(rows, None, None, layer, fb, save_kv_cache=False)
 
     def _eagle(self, batch: Sequence[LabRequest | Row], slots: torch.Tensor) -> None:
@@ -182,7 +194,7 @@ class Forwards:
             fb.attn_backend = backend
             fb.out_cache_loc = slots[:, step]
             self.watch.forward("draft", fb, batch, own_pool=True, ahead=step + 1)
-            rows = self._rows[: len(batch)]
+            rows = self._values(len(batch))
             with self.timed("launches"):
                 for layer in self.runtime.draft_attention:
                     self.landing()
@@ -191,7 +203,7 @@ class Forwards:
 
     def _draft_extend(self, fb: Any, batch: Sequence[LabRequest | Row]) -> None:
         def forward(fb: Any, layer: Any, index: int) -> None:
-            rows = self._rows[: fb.input_ids.shape[0]]
+            rows = self._values(fb.input_ids.shape[0])
             self.runtime.draft_extend_backend.forward_extend(rows, rows, rows, layer, fb)
 
         self._launch("draft", fb, batch, self.runtime.draft_attention, forward)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from triage.lab.audit import Audit
+from triage.lab.computing_gpu import ComputingGpu
 from triage.lab.drivers.overlap import OverlapScheduler
 from triage.lab.drivers.pools import Driver
 from triage.lab.drivers.schedule_batch import Scheduler
@@ -18,6 +19,7 @@ class Bench:
     """Fresh pools and backends for one run in `process`. `close()` it before the next.
 
     audit: check the allocator's books after every call as well (slow; small pools only).
+    computes: keys and values are drawn, and launches answer attention (`computing_gpu.py`).
     """
 
     def __init__(
@@ -28,8 +30,10 @@ class Bench:
         seed: int = 0,
         overlap: bool = True,
         audit: bool = False,
+        computes: bool = False,
     ) -> None:
         self.process = process
+        self.computes = computes
         self.scenario = scenario
         self.runtime = Runtime(
             scenario.geometry,
@@ -69,13 +73,15 @@ class Bench:
                 scenario, self.runtime, self.gpu, seed, overlap, guard, lands_inside=inside
             )
 
+        if self.computes:
+            self.driver.forwards.draw(seed)
         if traps is not None:
             traps.reporter.holders.note(self.driver)
 
     def _gpu(self) -> EmulatedGpu:
         """What receives the launches: FlashInfer's calls, or the reads of the other backends."""
         if self.scenario.backend == "trtllm_mha":
-            return EmulatedGpu(self.runtime)
+            return ComputingGpu(self.runtime) if self.computes else EmulatedGpu(self.runtime)
         gpu = BuilderGpu(self.runtime)
         self.runtime.reads = gpu.read
         return gpu

@@ -59,6 +59,19 @@ DEFECTS = (
         ),
     ),
     Defect(
+        f"{_FLASHINFER}/pull/4382",
+        "head_dim 512, 5 or more query tokens a row, several rows: the reduction mis-indexes the "
+        "output, and every row but the first gets a wrong one over a sound table (fixed in 0.6.18)",
+        lambda call, resolution: (
+            call.version < (0, 6, 18)
+            and not call.context
+            and call.head_dim == 512
+            and call.max_q_len >= 5
+            and call.batch_size > 1
+            and bool(resolution.candidates)
+        ),
+    ),
+    Defect(
         f"{_FLASHINFER}/issues/4094",
         "pages of 128 and more with one query head per KV head have no kernel before 0.6.16",
         lambda call, resolution: (

@@ -10,7 +10,7 @@ import logging
 from dataclasses import dataclass, field
 from typing import Any
 
-from triage.config import DIRECTORY, Config
+from triage.config import DIRECTORY, WITNESS, Config
 from triage.errors import InstallError, UnsupportedSGLang, log_own_error, type_and_place
 from triage.sglang.binding.hooks import Binding, Hook, inside, register
 from triage.sglang.binding.names import swa_allocator_path
@@ -60,7 +60,12 @@ class Installed:
         refused |= {f"identity: {why}": f"{n} launches" for why, n in unidentified.items()}
         absent = self.attention.absent | self.state_hooks.absent | self.scheduling.absent
         absent |= flash.absent | self.streams.not_covered
-        return {**absent, **refused, **self.shells.failures}
+        witness = self.traps.witness
+        if witness is not None:
+            refused |= {f"output witness, {why}": str(n) for why, n in witness.left_out.items()}
+        elif "I28" in self.traps.reporter.enabled:
+            refused["I28"] = f"{WITNESS} says how often; it is not set"
+        return {**absent, **self.traps.replays.absent, **refused, **self.shells.failures}
 
     @property
     def active(self) -> bool:
@@ -151,7 +156,9 @@ def _trap_hooks(made: Installed) -> tuple[list[Hook], list[Patch]]:
         if config.strict:
             raise InstallError(f"{problem}; {DIRECTORY} names another one")
         logger.error("sglang-triage: %s; a fault will be reported without a dump", problem)
-    traps = made.traps = Traps(store, config.checks, config.mode, config.strict, config.kv)
+    traps = made.traps = Traps(
+        store, config.checks, config.mode, config.strict, config.kv, config.witness
+    )
 
     from triage.sglang.launch.attention import AttentionHooks
     from triage.sglang.launch.whole_tables import WholeTables
@@ -162,7 +169,7 @@ def _trap_hooks(made: Installed) -> tuple[list[Hook], list[Patch]]:
     scheduling = made.scheduling = Scheduling(traps.steps, traps.history, traps.launches.hot)
     state_hooks = made.state_hooks = StateHooks(traps, config.every, config.page_history)
     allocator = swa_allocator_path()
-    attention = made.attention = AttentionHooks(traps.launches)
+    attention = made.attention = AttentionHooks(traps.launches, traps.witness, traps.order)
     streams = made.streams = StreamHooks(traps.streams)
     reporter, slots = traps.reporter, traps.slots
     before, behind = state_hooks.history_hooks()
@@ -194,6 +201,7 @@ def _trap_hooks(made: Installed) -> tuple[list[Hook], list[Patch]]:
         *traps.flash.patches(),
         *state_hooks.patches(),
         *scheduling.patches(),
+        *traps.replays.patches(),
     ]
 
 

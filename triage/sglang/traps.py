@@ -14,11 +14,16 @@ from triage.dump.store import DumpStore
 from triage.invariants.catalogue import DEFAULT
 from triage.sglang.allocator.slot_checks import SlotChecks
 from triage.sglang.launch.flash_attention import FlashTables
+from triage.sglang.launch.graph_replays import GraphReplays
 from triage.sglang.launch.guard import LaunchGuard
+from triage.sglang.launch.order import Order
 from triage.sglang.reporter import Reporter
 from triage.sglang.scheduler.history import History
 from triage.sglang.scheduler.steps import Steps
 from triage.sglang.streams.watching import StreamWatching
+from triage.sglang.witness.witness import Witness
+
+REPLAYS = "replays of graphs"
 
 
 class Traps:
@@ -28,6 +33,7 @@ class Traps:
         checks: families or invariants. mode: `raise`, `contain` or `log`.
         strict: refuse to start where no launch could be checked.
         kv: "touched" to store the pages that a launch reads.
+        witness: steps from one whose outputs are computed again to the next; 0 for none.
     """
 
     def __init__(
@@ -37,6 +43,7 @@ class Traps:
         mode: str = "raise",
         strict: bool = True,
         kv: str = "none",
+        witness: int = 0,
     ) -> None:
         self.reporter = Reporter(store, checks, mode)
         self.launches = LaunchGuard(self.reporter, strict=strict, with_kv=kv == "touched")
@@ -45,6 +52,17 @@ class Traps:
         self.slots = SlotChecks(self.reporter, self.launches.entries)
         self.history = History(self.reporter, self.launches.watching)
         self.steps = Steps(self.reporter, self.launches.watching, self.history)
+        hot, entries = self.launches.hot, self.launches.entries
+        self.replays = GraphReplays(hot, self.reporter.shells.of(REPLAYS))
+        self.order: Order | None = None
+        if "I18" in self.reporter.enabled:
+            self.order = self.steps.order = Order(lambda: self.steps.current)
+            self.replays.listeners.append(self.order)
+        self.witness: Witness | None = None
+        if witness:
+            self.witness = self.steps.witness = Witness(self.reporter, entries, witness)
+            self.replays.listeners.append(self.witness)
+        self.launches.watching.on_recorded = self.replays.note_backend
 
     def restart(self, directory: Path) -> None:
         """Forget every backend, table and count, as in a new process; dumps go to `directory`."""
@@ -54,6 +72,11 @@ class Traps:
         self.flash.restart()
         self.history.restart()
         self.steps.restart()
+        self.replays.restart()
+        if self.order is not None:
+            self.order.restart()
+        if self.witness is not None:
+            self.witness.restart()
 
     @property
     def counts(self) -> Counter[str]:

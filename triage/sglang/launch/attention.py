@@ -2,16 +2,19 @@
 
 Thin: each notes where it stands, asks the traps, and goes on. What every layer calls is
 patched by ourselves (`patches.py`), the rest goes through SGLang's registry.
+
+Long because the source of each wrapper stands beside what it calls.
 """
 
 from __future__ import annotations
 
 import importlib
 import textwrap
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
 
 from triage.device import capture
+from triage.device.streams import streams_of
 from triage.dump.flashinfer_api import CONTEXT, DECODE
 from triage.errors import InstallError, TrapError
 from triage.sglang.binding.hooks import Hook
@@ -25,6 +28,7 @@ from triage.sglang.launch.hot_state import (
     Replacement,
     first_extent,
 )
+from triage.sglang.launch.order import Order
 from triage.sglang.launch.watching import FORM
 
 BACKEND = "sglang.srt.layers.attention.trtllm_mha_backend.TRTLLMHAAttnBackend"
@@ -47,11 +51,28 @@ _LOOKED_AT = {
 """What `SAME_LAUNCH_SRC` looks at, and what stands for it where FlashInfer has no such name."""
 
 
+class Observer(Protocol):
+    """Looks at what launches answer. `triage/sglang/witness/witness.py` is one."""
+
+    looking: bool
+
+    def observe(self, api: str, arguments: Mapping[str, Any], result: Any) -> None:
+        """A launch was queued. Must not raise, nor wait."""
+
+
 class AttentionHooks:
     """The hooks of one process. Disarmed, each costs one attribute test."""
 
-    def __init__(self, launches: LaunchGuard) -> None:
+    def __init__(
+        self, launches: LaunchGuard, witness: Observer | None = None, order: Order | None = None
+    ) -> None:
+        """Args:
+        witness: is shown what a launch answered, while it is `looking`; None for none.
+        order: is told of refills; None where nobody asks for their order.
+        """
         self.launches = launches
+        self.witness = witness
+        self.order = order
         self.hot = launches.hot
         self.absent: dict[str, str] = {}  # what this SGLang cannot be watched at -> why
 
@@ -117,7 +138,7 @@ except Exception as _problem:
     _given = failed(_problem)
 if _given is not None:
     block_tables, seq_lens = _given
-return original(PASSED)
+{self._call(api, passed)}
 """
 
             def ask(arguments: dict[str, Any]) -> Replacement | None:
@@ -136,15 +157,30 @@ return original(PASSED)
                 failed=self.launches.reporter.launch_shell.failed,
                 TrapError=TrapError,
                 api=api,
+                witness=self.witness,
             )
 
         return around
+
+    def _call(self, api: str, arguments: str) -> str:
+        """Source of the call of FlashInfer itself; with a witness what it answers is shown it."""
+        if self.witness is None:
+            return "return original(PASSED)"
+        return f"""
+_result = original(PASSED)
+if witness.looking:
+    witness.observe(api, {arguments}, _result)
+return _result
+""".strip("\n")
 
     def _launch_by_keyword(self, api: str, original: Function) -> Function:
         """For an original without parameters of its own, such as another plugin's wrapper."""
         parameters = Parameters("*args, **kwargs", "*args, **kwargs", (), {})
         names = {name: f"_named.get({name!r}, {value})" for name, value in _LOOKED_AT.items()}
         form = ", ".join(f"_named.get({name!r}, {_LOOKED_AT.get(name)})" for name in FORM)
+        watched = ""
+        if self.witness is not None:
+            watched = "if witness.looking: witness.observe(api, _named, _result)"
         body = f"""
 if not hot.armed:
     return original(PASSED)
@@ -159,10 +195,11 @@ except TrapError:
     raise
 except Exception as _problem:
     _given = failed(_problem)
-if _given is None:
-    return original(PASSED)
-_named["block_tables"], _named["seq_lens"] = _given
-return original(**_named)
+if _given is not None:
+    _named["block_tables"], _named["seq_lens"] = _given
+_result = original(PASSED) if _given is None else original(**_named)
+{watched}
+return _result
 """
 
         def by_name(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -183,6 +220,7 @@ return original(**_named)
             failed=self.launches.reporter.launch_shell.failed,
             TrapError=TrapError,
             api=api,
+            witness=self.witness,
         )
 
     def entered(self, original: Function) -> Function:
@@ -235,6 +273,7 @@ finally:
         if self.hot.armed:
             try:
                 self.launches.watching.prepare(backend)
+                self._see_streams()
             except InstallError as error:  # with STRICT alone, which may end what serves nobody
                 if self.launches.reporter.serving:
                     raise
@@ -252,7 +291,16 @@ finally:
     def graph_metadata(self, original: Any, backend: Any, *args: Any, **kwargs: Any) -> Any:
         if self.hot.armed:
             self.launches.forget_tables(backend, graph=True)
-        return original(backend, *args, **kwargs)
+        result = original(backend, *args, **kwargs)
+        if self.order is not None and self.hot.armed:
+            self.order.refilled(backend)
+        return result
+
+    def _see_streams(self) -> None:
+        """The device is known with the first backend."""
+        watch = self.launches.watching.watch
+        if self.order is not None and self.order.streams is None and watch is not None:
+            self.order.streams = streams_of(watch.checker.device)
 
 
 def entry_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any, Any]:

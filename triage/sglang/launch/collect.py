@@ -47,11 +47,11 @@ def collect(
     tables = _tables(call, entry, read)
     return Dump(
         fault=fault,
-        launch=_launch(call, entry, launch_id),
+        launch=launch_section(call, entry, launch_id),
         tables=tables,
         kv=touched_kv(call, tables, fault) if with_kv else None,
-        pools=_pools(call, entry, read),
-        backend=_backend(entry),
+        pools=pools_section(call, entry, read),
+        backend=backend_section(entry),
         provenance=attempt("provenance", provenance, {}),
     )
 
@@ -68,7 +68,10 @@ def tensor_facts(tensor: Tensor) -> TensorFacts:
     )
 
 
-def _launch(call: AttentionCall, entry: Entry | None, launch_id: int) -> Launch:
+def launch_section(
+    call: AttentionCall, entry: Entry | None, launch_id: int, *, read: bool = True
+) -> Launch:
+    """The arguments as passed. read: with the values of the offsets, which waits for the device."""
     key, value = call.kv
     tensors = {"k_cache": key, "v_cache": value}
     scalars: dict[str, Any] = {}
@@ -93,8 +96,8 @@ def _launch(call: AttentionCall, entry: Entry | None, launch_id: int) -> Launch:
         separate_kv=key.data_ptr() != value.data_ptr(),
         arguments=scalars,
         tensors={name: tensor_facts(tensor) for name, tensor in tensors.items()},
-        cum_seq_lens_q=_host(call.cum_seq_lens_q),
-        cum_seq_lens_kv=_host(call.arguments.get("cum_seq_lens_kv")),
+        cum_seq_lens_q=_host(call.cum_seq_lens_q) if read else None,
+        cum_seq_lens_kv=_host(call.arguments.get("cum_seq_lens_kv")) if read else None,
     )
 
 
@@ -162,7 +165,7 @@ def mapping_of(
     )
 
 
-def _pools(call: AttentionCall, entry: Entry | None, read: PoolView) -> Pools:
+def pools_section(call: AttentionCall, entry: Entry | None, read: PoolView) -> Pools:
     key, value = call.kv
     known: list[Pool] = []
     owner = sglang_pools.owner_of(entry, read)
@@ -194,7 +197,8 @@ def _extents(key: Tensor, value: Tensor) -> tuple[tuple[int, int], ...]:
     return tuple((t.data_ptr(), t.numel() * t.element_size()) for t in (key, value))
 
 
-def _backend(entry: Entry | None) -> Backend | None:
+def backend_section(entry: Entry | None) -> Backend | None:
+    """Who called, by attributes of the host alone."""
     if entry is None:
         return None
     pool = sglang_pools.active_pool(entry.backend, entry.forward_batch)

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -99,6 +99,7 @@ class Watching:
         self._bound: dict[str, BoundLaunch] = {}  # of each index space, the newest
         self.unidentified: Counter[str] = Counter()
         """Why launches were not compared with their requests (I2), and how many."""
+        self.on_recorded: Callable[[Any], None] = lambda backend: None
         self.graph = 0
         self._captures = 0
         self._expected: set[int] = set()  # backends
@@ -273,6 +274,7 @@ class Watching:
         hot.relaunched += 1
         if self.graph:
             self.reporter.counts["tables under capture"] += 1
+            self.on_recorded(backend)
         return checked
 
     def _form(
@@ -356,6 +358,8 @@ class Watching:
             counts["launches not covered"] += 1
         counts["tables"] += 1
         counts["tables under capture"] += graph > 0
+        if graph and entry is not None:
+            self.on_recorded(entry.backend)
         safe = None if given[0] is call.block_tables else given
         self._bound.pop(read.space.name, None)
         if entry is None or forward is None:  # it took the space's buffer

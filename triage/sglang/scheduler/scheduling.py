@@ -95,6 +95,8 @@ class Scheduling:
             row = row_of(request)
             if row is not None:
                 self.steps.in_flight.released(row, self.steps.current)
+                if self.steps.order is not None:
+                    self.steps.order.moved("given back", row)
         return original(rows, request, *args, **kwargs)
 
     def row_written(self, original: Function) -> Function:
@@ -130,10 +132,15 @@ return original(PASSED)
             steps = self.steps
             start, stop = int(tokens.start or 0), int(tokens.stop)
             steps.in_flight.rewritten(row, start, stop, steps.current)
+            if steps.order is not None:
+                steps.order.moved("rewritten", row)
 
     # -- the steps -----------------------------------------------------------------------------
 
     def forward(self, original: Any, runner: Any, *args: Any, **kwargs: Any) -> Any:
+        witness = self.steps.witness
+        if witness is not None and witness.looking and self.hot.armed:
+            witness.batch(args[0] if args else kwargs.get("forward_batch"))
         output = original(runner, *args, **kwargs)
         if self.hot.armed and not runner.is_draft_worker:
             self.steps.forward_done()

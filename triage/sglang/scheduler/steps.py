@@ -22,7 +22,7 @@ import logging
 from collections import Counter, deque
 from collections.abc import Collection
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -48,6 +48,10 @@ from triage.sglang.reporter import Reporter
 from triage.sglang.scheduler.history import History
 from triage.sglang.scheduler.in_flight import InFlight
 
+if TYPE_CHECKING:
+    from triage.sglang.launch.order import Order
+    from triage.sglang.witness.witness import Witness
+
 logger = logging.getLogger("triage")
 
 _BY_IDS = SHOWN_BY_ADDRESSES | SHOWN_BY_IDS  # what stale SWA state leads to
@@ -55,12 +59,17 @@ INVALID = "the output of this step is invalid"
 
 
 class Steps:
-    """The steps of one scheduler. One thread."""
+    """The steps of one scheduler. One thread.
+
+    order: of replays and refills (I18), witness: of outputs (I28); None where not asked for.
+    """
 
     def __init__(self, reporter: Reporter, watching: Watching, history: History) -> None:
         self.reporter = reporter
         self.watching = watching
         self.history = history
+        self.order: Order | None = None
+        self.witness: Witness | None = None
         self.restart()
 
     def restart(self) -> None:
@@ -71,6 +80,7 @@ class Steps:
         self._device_lost = False
         self._stream: torch.cuda.Stream | None = None  # of the newest forward
         self._queued = False  # a forward that no mark has followed
+        self._unsound: set[int] = set()  # steps whose tables were found wrong
         self.in_flight = InFlight()
 
     # -- what the scheduler does -----------------------------------------------------------
@@ -80,6 +90,8 @@ class Steps:
         if self.current == 0:
             self._absorb_warm_up()
         self.current += 1
+        if self.witness is not None:
+            self.witness.begin(self.current)
         return self.current
 
     def forward_done(self) -> None:
@@ -98,6 +110,8 @@ class Steps:
         Cost: one async copy and one event, on the forward's stream; a wait only if eight
         marks are on their way, SGLang has two at most.
         """
+        if self.witness is not None:
+            self.witness.end()
         watch = self.watching.watch
         if watch is None or not self._queued or capture.capturing() or self._device_lost:
             return
@@ -128,9 +142,21 @@ class Steps:
 
         batch: the ScheduleBatch of `step`, which tells whose its rows are.
         """
-        watch = self.watching.watch
-        if watch is None or capture.capturing():
+        if capture.capturing():
             return
+        watch = self.watching.watch
+        if watch is not None:
+            self._release(watch, step, batch)
+        if self.order is not None and not self._device_lost:
+            broken = self.order.broken()
+            if broken is not None:
+                self.reporter.fire_event(broken)
+        if self.witness is not None and not self._device_lost:
+            self.witness.release(step, self._unsound)
+        self._unsound.clear()
+
+    def _release(self, watch: Watch, step: int | None, batch: Any) -> None:
+        """What the device checker found."""
         self.end()  # where the end of its launch could not be seen
         reports = self._reports
         if not self._device_lost:
@@ -170,6 +196,7 @@ class Steps:
         if report.counts:
             report = self._less_excused(report)
         if report.counts:
+            self._unsound.add(report.step)
             # Containment is never silent: what it changed is told, whichever was asked for.
             only = self.reporter.enabled | (CONTAINED if watch.mode == "contain" else set())
             if any(name in only for name in report.counts):
@@ -212,6 +239,9 @@ class Steps:
             _bare_evidence(report, only),
         )
         self.reporter.note_violation(evidence.invariant)
+        order = [] if self.order is None else self.order.sentences(report.step)
+        if order:
+            evidence.facts["order"] = order
         stale = str(evidence.facts.get("stale") or "") if evidence.invariant in _BY_IDS else ""
         if stale:
             _, _, counted = evidence.summary.partition("; ")

@@ -1,0 +1,208 @@
+"""I18: the metadata of a graph are refilled while the graph that reads them still runs.
+
+The failure: a refill on another stream without a wait. The graph reads half of one step's
+table and half of the next, every id is in range, and nothing shows it again. The rule: a
+refill ends behind the last replay of every graph that reads what it writes.
+
+What is asked is the device's clock, not who waited for whom: waits may be made in C++, by
+NCCL or by the host, and none of that is visible here. Behind a replay and behind a refill on
+another stream lies an event each; where the refill's came first, it wrote while the graph
+ran, whatever was meant. So a wait that no one sees raises no alarm, and a missing wait is told
+when it has had its effect, not before: a refill that happened to come late enough is silent.
+
+Nothing is recorded as long as all is on one stream, which orders it: then a replay costs a
+look at the current stream. Whose metadata a graph reads was noted at its capture
+(`graph_replays.py`). Rows that the scheduler gives back or rewrites from another stream while
+a replay runs are no defect by themselves (`scheduler/in_flight.py`): they are kept, and told
+beside whatever else is found.
+
+Not covered: refills by others than the backend's own entries (the inputs' buffers, in-place
+writes of a plugin), graphs that C++ launches, and work that a replay leaves on a third stream.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from triage.device import capture
+from triage.device.streams import Event, Streams
+from triage.evidence import Evidence
+from triage.invariants.catalogue import sentence
+from triage.invariants.found import Found
+from triage.sglang.launch.graph_replays import GraphRecord
+
+KEPT = 16
+"""Moves of rows, and pairs on their way."""
+
+
+CLOCK_US = 1.0
+"""What two time stamps of a device may differ by without meaning it; CUDA resolves 0.5 us."""
+
+
+@dataclass(slots=True, eq=False)
+class Replay:
+    """One replay. `event` lies behind it; None while all was on one stream."""
+
+    number: int
+    graph: int
+    step: int
+    stream: int
+    event: Event | None
+
+    def running(self) -> bool | None:
+        """Has the device not passed it? None: nobody can tell."""
+        return None if self.event is None else not self.event.query()
+
+
+@dataclass(slots=True, eq=False)
+class Refill:
+    """A refill of `backend`'s metadata, on another stream than `replay`, which read them."""
+
+    replay: Replay
+    backend: str
+    step: int
+    stream: int
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """The scheduler gave back or rewrote a row from another stream, while `replay` ran."""
+
+    what: str
+    row: int
+    step: int
+    stream: int
+    replay: int
+
+
+class Order:
+    """The replays and refills of one process; a `Listener` of its graphs.
+
+    Attributes:
+        streams: of the device, None until a backend is there and where it has none.
+        crossing: has anything come from another stream than the replays? From then on
+            replays get an event.
+        replays: how many there were. crossed: refills from another stream.
+    """
+
+    def __init__(self, step: Callable[[], int]) -> None:
+        self.step = step
+        self.streams: Streams | None = None
+        self.restart()
+
+    def restart(self) -> None:
+        """As in a new process."""
+        self.crossing = False
+        self.replays = self.crossed = 0
+        self.last: Replay | None = None
+        self._reads: dict[int, Replay] = {}  # of each backend, the newest replay that read it
+        self._refills: deque[Refill] = deque(maxlen=KEPT)
+        self._moves: deque[Move] = deque(maxlen=KEPT)
+
+    # -- what happens ------------------------------------------------------------------------
+
+    def capturing(self, record: GraphRecord | None) -> None:
+        """Nothing is known of a graph before its first replay."""
+
+    def replayed(self, record: GraphRecord) -> None:
+        """Cost: a look at the current stream; an event once anything came from another one."""
+        streams = self.streams
+        if streams is None:
+            return
+        self.replays += 1
+        event = streams.record() if self.crossing else None
+        replay = Replay(self.replays, record.number, self.step(), streams.current(), event)
+        self.last = replay
+        for backend in record.backends:
+            self._reads[backend] = replay
+
+    def refilled(self, backend: Any) -> None:
+        """The metadata of `backend` were refilled on the current stream."""
+        streams, replay = self.streams, self._reads.get(id(backend))
+        if streams is None or replay is None or capture.capturing():
+            return
+        stream = streams.current()
+        if stream == replay.stream:
+            return
+        self.crossed += 1
+        self.crossing = True
+        if replay.event is not None:
+            kind = type(backend).__name__
+            self._refills.append(Refill(replay, kind, self.step(), stream, streams.record()))
+
+    def moved(self, what: str, row: int) -> None:
+        """The scheduler is about to give back or rewrite a row."""
+        streams, replay = self.streams, self.last
+        if streams is None or replay is None or capture.capturing():
+            return
+        stream = streams.current()
+        if stream == replay.stream:
+            return
+        self.crossing = True
+        if replay.running():
+            self._moves.append(Move(what, row, self.step(), stream, replay.number))
+
+    # -- what it means -----------------------------------------------------------------------
+
+    def broken(self) -> Evidence | None:
+        """A refill that ended before a replay that reads it; None if none has been seen.
+
+        Asks events, waits for none. Each pair is told once.
+        """
+        waiting: list[Refill] = []
+        found = None
+        while self._refills and found is None:
+            refill = self._refills.popleft()
+            event = refill.replay.event
+            assert event is not None
+            if not (refill.event.query() and event.query()):
+                waiting.append(refill)
+                continue
+            early = -1000 * event.elapsed_time(refill.event)
+            if early > CLOCK_US:
+                found = _evidence(refill, early)
+        self._refills.extendleft(reversed(waiting))
+        return found
+
+    def sentences(self, step: int) -> list[str]:
+        """What was seen of the order around `step`, newest first; for the facts of a finding."""
+        told = [
+            f"row {move.row} was {move.what} in step {move.step} on stream {move.stream:#x} "
+            f"while replay {move.replay} ran"
+            for move in reversed(self._moves)
+            if step - 1 <= move.step <= step + 1
+        ]
+        last = self.last
+        if last is not None:
+            told.append(
+                f"replay {last.number} of graph {last.graph} was queued in step {last.step} on "
+                f"stream {last.stream:#x}"
+            )
+        return told
+
+
+def _evidence(refill: Refill, early: float) -> Evidence:
+    replay = refill.replay
+    return Evidence(
+        "I18",
+        f"{sentence('I18')}: refilled in step {refill.step} on stream {refill.stream:#x}, "
+        f"{early:.0f} us before replay {replay.number} of graph {replay.graph} ended, queued in "
+        f"step {replay.step} on stream {replay.stream:#x}",
+        f"refill of {refill.backend}'s metadata",
+        total=1,
+        kind=Found.REFILLED_WHILE_READ,
+        facts={
+            "replay": replay.number,
+            "graph": replay.graph,
+            "replay_step": replay.step,
+            "replay_stream": f"{replay.stream:#x}",
+            "refill_step": refill.step,
+            "refill_stream": f"{refill.stream:#x}",
+            "backend": refill.backend,
+            "early_us": round(early, 1),
+        },
+    )
