@@ -15,7 +15,7 @@ import torch
 
 from triage.dump.flashinfer_api import DECODE
 from triage.dump.store import DumpStore
-from triage.invariants.catalogue import CHEAP_FAMILIES
+from triage.invariants.catalogue import DEFAULT
 from triage.lab.decode_step import WINDOW, Step
 from triage.sglang.launch.attention import AttentionHooks
 from triage.sglang.launch.writes import WriteTrap
@@ -28,7 +28,7 @@ def armed(
     step: Step,
     directory: Any,
     mode: str = "contain",
-    checks: tuple[str, ...] = CHEAP_FAMILIES,
+    checks: tuple[str, ...] = (DEFAULT,),
 ) -> Traps:
     """Traps in `mode`, for `checks`, that know the backend of `step`."""
     traps = Traps(DumpStore(directory), checks, mode)

@@ -106,7 +106,7 @@ class AllocationChecks:
         if rows and "I14" in self.reporter.enabled:
             lowest, highest = int(min(rows)), int(max(rows))
             for name, each in tables_by_request(table).items():
-                if 0 < lowest and highest < len(each):
+                if lowest > 0 and highest < len(each):
                     continue
                 given = torch.tensor([int(row) for row in rows])
                 self.reporter.fire_findings(
