@@ -88,8 +88,8 @@ def resolve(
             "defects": [{"link": each.link, "what": each.what} for each in defects_of(call, found)],
         }
     if as_json:
-        installed = None if here is None else here._asdict()
-        echo(report_json("resolve", [each | {"installed": installed} for each in answers], indent=2))
+        beside = None if here is None else here._asdict()
+        echo(report_json("resolve", [each | {"installed": beside} for each in answers], indent=2))
         return
     for _, alike in groupby(answers, key=lambda each: {**each, "flashinfer": ""}):
         _print(list(alike))
