@@ -305,6 +305,26 @@ def test_more_slots_than_a_graphs_buffer_holds_are_seen_before_the_replay(forwar
     assert made.metadata.freshness.stale(made.backend, made.batch()) is None
 
 
+def test_a_draft_brings_the_slots_of_all_its_steps_and_metadata_of_one(forwards):
+    # GIVEN frozen-KV MTP's batch of three steps, over a graph of one token, as 0.5.14 replays it
+    made = forwards(80)
+    runner = SimpleNamespace(sliding_window_size=47, is_draft_worker=True)
+    made.traps.launches.note_backend(made.backend, runner)
+    batch = made.batch()
+    metadata = SimpleNamespace(swa_out_cache_loc=made.slots[-1:])
+    view = SimpleNamespace(
+        forward_mode=batch.forward_mode, spec_info=None, out_cache_loc=made.slots[-3:]
+    )
+    # THEN it is no buffer that is too small
+    with mock.patch.object(made.backend, "forward_metadata", metadata):
+        made.metadata._graph_fits(made.backend, view)
+        # AND for the same batch of a target it is
+        runner.is_draft_worker = False
+        made.traps.launches.note_backend(made.backend, runner)
+        with fires("I13"):
+            made.metadata._graph_fits(made.backend, view)
+
+
 def test_a_replay_is_a_step_boundary_for_the_ledger_and_a_capture_is_not(forwards, runtime, traps):
     # GIVEN a captured graph, and a request whose first page was freed behind the scheduler
     from triage.sglang.state_hooks import StateHooks
