@@ -27,7 +27,7 @@ from triage.lab.matrix import EVERYTHING
 from triage.lab.pretended_capture import pretended_capture
 from triage.lab.process import LabProcess, start
 from triage.lab.rig import Bench
-from triage.lab.scenarios import Scenario, find
+from triage.lab.scenarios import Scenario, find, with_backend
 
 reached: Counter[str] = Counter()
 """Target -> how often it was entered under the capture."""
@@ -70,11 +70,17 @@ def listen() -> None:
 
 
 def scenarios() -> list[Scenario]:
-    """Small ones of every draft and every prefix cache, one with the inputs of a padded graph."""
+    """Small ones of every draft, prefix cache and backend, one with a padded graph's inputs."""
     plain = find("smoke-plain")
     caches = [dataclasses.replace(plain, cache=cache) for cache in CACHES]
     padded = dataclasses.replace(plain, graphs=True)
-    return [find("smoke"), find("smoke-eagle"), padded, *caches]
+    others = [
+        with_backend(find("smoke"), "triton"),
+        with_backend(find("smoke-eagle"), "triton"),
+        with_backend(find("smoke-eagle"), "fa3"),
+        with_backend(plain, "flashinfer"),
+    ]
+    return [find("smoke"), find("smoke-eagle"), padded, *caches, *others]
 
 
 def play(
@@ -125,7 +131,7 @@ def main() -> None:
     process = start(traps=True, fixes=(), directory=directory, checks=EVERYTHING, mode=mode)
     played = {}
     for scenario in scenarios():
-        name = f"{scenario.draft} {scenario.cache}".strip()
+        name = " ".join(filter(None, (scenario.backend, scenario.draft, scenario.cache)))
         played[name] = play(process, scenario, directory)
     for family in FAMILIES:
         played[family] = play(process, find("smoke"), directory, (family,), ticks=3)

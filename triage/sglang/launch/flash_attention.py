@@ -104,7 +104,7 @@ class FlashTables:
         return [Patch(f"{BACKEND}.{name}", self.entered, "the table of a launch") for name in names]
 
     def constructed(
-        self, original: Any, backend: Any, model_runner: Any, *args: Any, **kwargs: Any
+        self, original: Any, backend: Any, model_runner: Any = None, *args: Any, **kwargs: Any
     ) -> Any:
         result = original(backend, model_runner, *args, **kwargs)
         if self.launches.hot.armed:

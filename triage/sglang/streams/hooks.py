@@ -101,7 +101,7 @@ class StreamHooks:
         return around
 
     def constructed(
-        self, original: Any, backend: Any, model_runner: Any, *args: Any, **kwargs: Any
+        self, original: Any, backend: Any, model_runner: Any = None, *args: Any, **kwargs: Any
     ) -> Any:
         """Takes the checker's memory, unless trtllm_mha, which builds on FlashInfer's, did."""
         result = original(backend, model_runner, *args, **kwargs)
