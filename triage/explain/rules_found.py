@@ -44,6 +44,13 @@ _LEFT_WITH_A_REQUEST = FoundClass(
     "free the request's row up to what was allocated, not to what was committed",
     (f"{_SGLANG}/pull/12224",),
 )
+_HELD_BY_NOBODY = FoundClass(
+    "leak",
+    "pages are held that no request and no tree names (leak)",
+    "a transfer or a host cache that holds those pages",
+    "free a request's row up to what was allocated; where a row is clamped, look at its width",
+    (f"{_SGLANG}/pull/33581",),
+)
 _NOT_COME_BACK = FoundClass(
     "leak",
     "a page was freed and never came back to the free list",
@@ -109,6 +116,13 @@ _ROW_USES_FREED = FoundClass(
     "a page is used by a request after it was freed (use after free)",
     "an allocation of the page after that free",
     "find who freed it while a row still named it: the evidence names the call",
+)
+_FREED_UNDER = FoundClass(
+    "freed-page",
+    "a page is freed while the row of another request still names it (use after free to come)",
+    "a row whose request has ended, and that is only not cleared",
+    "do not free what a lock protects: look at what the call took from the tree",
+    (f"{_SGLANG}/pull/29352",),
 )
 _ROW_USES_UNKNOWN = FoundClass(
     "page-of-nobody",
@@ -267,6 +281,18 @@ _LOCKS = FoundClass(
     "a request that is between its two locks",
     "pair every inc_lock_ref with one dec_lock_ref of the same node",
 )
+_LOCK_MISSING = FoundClass(
+    "lock-imbalance",
+    "a node of the tree has fewer locks than requests that hold it: it may be evicted under them",
+    "a request that has released its lock and keeps its row",
+    "find the dec_lock_ref that was called twice, or of another node",
+)
+_LOCK_LEFT = FoundClass(
+    "lock-imbalance",
+    "a node of the tree keeps a lock that no request holds: it is never evicted",
+    "a host cache, a transfer or a session that holds it",
+    "find the path that ends a request and does not call dec_lock_ref",
+)
 _DRAFT_POOL = FoundClass(
     "draft-pool-too-small",
     "a draft's pool has fewer rows than its allocator hands out",
@@ -323,6 +349,7 @@ _TWICE = FoundClass(
 CLASS_OF: dict[str, FoundClass] = {
     Found.LEAKED_BY_FAILED_ALLOC: _FAILED_ALLOC,
     Found.LEAKED_BY_REQUEST: _LEFT_WITH_A_REQUEST,
+    Found.HELD_BY_NOBODY: _HELD_BY_NOBODY,
     Found.MISSING_FROM_FREE_LIST: _NOT_COME_BACK,
     Found.LEFT_MAPPED: _OUTLIVES,
     Found.UNMAPPED_HELD_PAGE: _MAPPING_LOST,
@@ -337,6 +364,7 @@ CLASS_OF: dict[str, FoundClass] = {
     Found.NEVER_ALLOCATED: _NEVER_ALLOCATED,
     Found.FREED_TWICE: _FREED_TWICE,
     Found.USED_AFTER_FREE: _ROW_USES_FREED,
+    Found.FREED_UNDER_A_REQUEST: _FREED_UNDER,
     Found.USED_NEVER_ALLOCATED: _ROW_USES_UNKNOWN,
     Found.USED_ILLEGAL: _ROW_USES_UNKNOWN,
     Found.ALIASED_POSITIONS: _ALIAS,
@@ -372,6 +400,9 @@ CLASS_OF: dict[str, FoundClass] = {
     Found.LOCK_NEGATIVE: _LOCKS,
     Found.LOCK_SWA_ABOVE_FULL: _LOCKS,
     Found.LOCK_BELOW_CHILDREN: _LOCKS,
+    Found.LOCK_BELOW_HOLDERS: _LOCK_MISSING,
+    Found.HOLDER_OUTSIDE_TREE: _LOCK_MISSING,
+    Found.LOCK_ABOVE_HOLDERS: _LOCK_LEFT,
     Found.POOL_TOO_SMALL: _DRAFT_POOL,
     Found.OFFSET_OVERFLOW: _OVERFLOW,
     Found.TRANSFER_UNEQUAL: _TRANSFER,

@@ -341,12 +341,12 @@ CATALOGUE: tuple[Invariant, ...] = (
         "tree",
         "radix tree is live",
         "locks of the tree do not add up",
-        ("operations of the SWA radix cache",),
-        "Tokens of a live node are mapped, those of a tombstone are not, and every lock that was "
-        "taken is given back.",
-        "swa_lock_ref[4] = 2 where the full lock of the node is 1.",
+        ("operations of the SWA radix cache", "`Scheduler.run_batch`"),
+        "Tokens of a live node are mapped, those of a tombstone are not, and a node is locked by "
+        "as many as hold it: requests that run, and nobody else.",
+        "swa_lock_ref[4] = 2, one request holds the node.",
         "Find the release of a lock that the insert or the eviction did not take.",
-        reads_device=True,
+        raise_only="the comparison with the mapping",
         walks=True,
         rests_on="ledger",
     ),

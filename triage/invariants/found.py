@@ -69,6 +69,8 @@ class Found(StrEnum):
     LISTED_ILLEGAL = "free list names a page that the pool does not have"
     LEAKED_BY_REQUEST = "released without its pages"
     LEAKED_BY_FAILED_ALLOC = "failed allocation that kept pages"
+    HELD_BY_NOBODY = "held, and named by no request and no tree"
+    FREED_UNDER_A_REQUEST = "freed while the row of another request names it"
     GROUP_KEPT_A_VIEW = "free group that kept a view"
 
     # Rows over time: I17
@@ -106,6 +108,9 @@ class Found(StrEnum):
     LOCK_NEGATIVE = "lock count below 0"
     LOCK_SWA_ABOVE_FULL = "SWA lock count above the full one"
     LOCK_BELOW_CHILDREN = "lock count that is not the sum of its children and requests"
+    LOCK_BELOW_HOLDERS = "lock count below the requests that hold it"
+    LOCK_ABOVE_HOLDERS = "lock count above the requests that hold it"
+    HOLDER_OUTSIDE_TREE = "request whose last node is not in the tree"
 
     # Sizes, transfers, state: I19, I21, I23, I24, I25, I27
     POOL_TOO_SMALL = "pool smaller than its allocator"

@@ -106,3 +106,47 @@ def check_locks(
             ),
         ]
     )
+
+
+def check_lock_holders(
+    parent: Tensor,
+    full_lock: Tensor,
+    swa_lock: Tensor,
+    *,
+    full_held: Tensor,
+    swa_held: Tensor,
+    complete: bool,
+    swa_exact: bool,
+) -> Findings:
+    """I16: what a node's lock counts say is what the requests that hold it say.
+
+    A request locks the path from its last node to the root on the full side, and as far up as
+    its receipt says on the SWA side. Fewer locks than holders: the node may be evicted under
+    them. More: it is never evicted again.
+
+    Args:
+        parent: `(nodes,)`, int64, the parent's index; -1 for the root, which is not judged.
+        full_lock, swa_lock: `(nodes,)`, integer, the counts of the tree.
+        full_held, swa_held: `(nodes,)`, integer, requests whose lock covers the node.
+        complete: is every holder among them? Else only too few locks are told.
+        swa_exact: does the SWA side lock every node of the path? Where it passes over
+            tombstones, too few there are not told.
+    Returns: I16 faults, row = node; `expected` is the number of holders.
+    Cost: about 16 small launches, on the host if the arguments are; no sync until `read()`.
+    """
+    real = parent >= 0
+    faults = []
+    sides = (
+        ("full_lock_ref", full_lock, full_held, True),
+        ("swa_lock_ref", swa_lock, swa_held, swa_exact),
+    )
+    for name, locks, holders, exact in sides:
+        count, wanted = locks.to(torch.int64), holders.to(torch.int64)
+        too_few, too_many = real & (count < wanted), real & (count > wanted)
+        judged = [(Found.LOCK_BELOW_HOLDERS, too_few)] if exact else []
+        judged += [(Found.LOCK_ABOVE_HOLDERS, too_many)] if complete else []
+        faults += [
+            Fault("I16", name, mask, count, 0, 2**31, expected=wanted, kind=kind)
+            for kind, mask in judged
+        ]
+    return Findings(faults)

@@ -24,7 +24,7 @@ class LabRequest:
     output_tokens: int
     length: int = 0
     reported: int = 0
-    allocated: int = 0
+    _allocated: int = 0
     _row: int | None = None
     is_chunked: int = 0
     kv_committed_len: int = 0
@@ -42,6 +42,21 @@ class LabRequest:
     @req_pool_idx.setter
     def req_pool_idx(self, row: int | None) -> None:
         self._row = row
+
+    @property
+    def allocated(self) -> int:
+        """Tokens that its row of req_to_token holds; SGLang keeps the number on the KV record."""
+        return self._allocated
+
+    @allocated.setter
+    def allocated(self, tokens: int) -> None:
+        self._allocated = tokens
+        if hasattr(self.kv, "kv_allocated_len"):
+            self.kv.kv_allocated_len = tokens
+
+    @property
+    def kv_allocated_len(self) -> int:
+        return self._allocated
 
     @property
     def final_tokens(self) -> int:

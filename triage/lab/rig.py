@@ -52,7 +52,8 @@ class Bench:
         if audit and not scenario.cache:  # a tree frees at the sub-allocators, below the oracle
             self.audit.attach()
         traps = process.traps if process.traps is not None and process.traps.armed else None
-        guard = ShelledSteps(traps.steps) if traps else NoSteps()
+        books = getattr(process.installed, "state_hooks", None)
+        guard = ShelledSteps(traps.steps, books.step_books) if traps and books else NoSteps()
         self.gpu.on_wrong = lambda moment: self.note(str(moment))
         self.audit.on_wrong = self.note
         self.wrong: tuple[int, str] | None = None
@@ -97,6 +98,7 @@ class Bench:
         traps = self.process.traps
         if lifecycle is not None and traps.armed and traps.reporter.reads_device:
             lifecycle.books.boundary(self.runtime.token_to_kv_pool_allocator)
+            lifecycle.step_books.hooked_step()
 
     def close(self) -> None:
         self.process.gpu = None

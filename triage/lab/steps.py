@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from triage.sglang.allocator.step_books import StepBooks
     from triage.sglang.scheduler.steps import Steps
 
 
@@ -26,13 +27,17 @@ class StepGuard(Protocol):
 
 
 class ShelledSteps:
-    """`steps`, each call inside the shell that the hooks on SGLang's scheduler have."""
+    """`steps`, each call inside the shell that the hooks on SGLang's scheduler have.
 
-    def __init__(self, steps: Steps) -> None:
-        self.steps = steps
+    `books` are asked first, as their hook on `Scheduler.run_batch` does.
+    """
+
+    def __init__(self, steps: Steps, books: StepBooks) -> None:
+        self.steps, self.books = steps, books
         self._around = steps.reporter.launch_shell.around
 
     def begin(self) -> int:
+        self.books.hooked_step()
         return int(self._call(self.steps.begin))
 
     def forward_done(self) -> None:

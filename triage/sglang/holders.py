@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 BATCHES = ("cur_batch", "last_batch", "running_batch")
+CHUNKED = ("chunked_req",)
+"""A request between two chunks: it may be in no batch, and up to 0.5.14 has no row then."""
 
 
 def row_of(request: Any) -> int | None:
@@ -27,6 +29,16 @@ def row_of(request: Any) -> int | None:
     row = getattr(getattr(request, "kv", None), "req_pool_idx", None)
     row = getattr(request, "req_pool_idx", None) if row is None else row
     return None if row is None else int(row)
+
+
+def kept_by(request: Any, name: str) -> int:
+    """A number that lies on the request or, in newer releases, on its KV record; 0 if nowhere."""
+    record = getattr(request, "kv", None)
+    for holder in (record, request):
+        value = getattr(holder, name, None)
+        if isinstance(value, int):
+            return value
+    return 0
 
 
 def rids_of_forward(forward_batch: Any, rows: int) -> tuple[str, ...]:
@@ -67,8 +79,27 @@ class Holders:
                     disputed.add(row)
         return {row: rid for row, rid in found.items() if row not in disputed}
 
+    @property
+    def scheduler(self) -> Any:
+        """The scheduler of this process; None before it was seen."""
+        return None if self._scheduler is None else self._scheduler()
+
+    def requests(self, batch: Any = None) -> list[Any]:
+        """Every request that has a row or goes on in chunks, once each; those of `batch` too.
+
+        Those that ended are left out by their row, which they have given back. Host work only.
+        """
+        scheduler = self.scheduler
+        chunked = [getattr(scheduler, name, None) for name in CHUNKED]
+        found = {id(each): each for each in chunked if each is not None}
+        for each in (batch, *self._batches()):
+            for request in list(getattr(each, "reqs", None) or ()):
+                if row_of(request) is not None:
+                    found.setdefault(id(request), request)
+        return list(found.values())
+
     def _batches(self) -> Iterator[Any]:
-        scheduler = None if self._scheduler is None else self._scheduler()
+        scheduler = self.scheduler
         if scheduler is None:
             return
         for name in BATCHES:

@@ -25,17 +25,23 @@ from triage.sglang.allocator.last_loc_checks import RowsWritten
 from triage.sglang.allocator.late_ledger import LateLedger
 from triage.sglang.allocator.ledger_hooks import LedgerHooks
 from triage.sglang.allocator.page_histories import PageHistories
+from triage.sglang.allocator.step_books import SCHEDULER_STEP, StepBooks
 from triage.sglang.allocator.tree import CACHES, OPERATIONS, TreeTrap
 from triage.sglang.binding.hooks import Hook
 from triage.sglang.binding.hooks import inside as within
-from triage.sglang.binding.names import REQUEST_ROWS, sub_allocator_paths, swa_allocator_path
+from triage.sglang.binding.names import (
+    REQUEST_ROWS,
+    request_rows,
+    sub_allocator_paths,
+    swa_allocator_path,
+)
 from triage.sglang.binding.patches import Patch
 from triage.sglang.launch.attention import GRAPH_ENTRIES
 from triage.sglang.launch.graph_inputs import BUFFERS, REGISTRY, GraphInputs
 from triage.sglang.launch.metadata import Metadata
 from triage.sglang.launch.pools import is_hybrid
 from triage.sglang.launch.writes import WriteTrap
-from triage.sglang.reporter import LATE_LEDGER, LEDGER_KEPT, METADATA, WRITES
+from triage.sglang.reporter import LATE_LEDGER, LEDGER_KEPT, METADATA, STEP_BOOKS, WRITES
 from triage.sglang.scheduler.admission import BUDGET, HOST_CACHE, Admission, pairing_targets
 from triage.sglang.traps import Traps
 
@@ -82,7 +88,8 @@ class StateHooks:
         self.histories: PageHistories | None = None
         if page_history:
             self.histories = PageHistories(lambda: traps.steps.current)
-        self.books = LedgerHooks(self.reporter.fire_event, every)
+        self.books = LedgerHooks(self.reporter.fire_event, every, self.reporter.holders.requests)
+        self.step_books = StepBooks(self.reporter, self.books, every)
         self.late = LateLedger(
             self.reporter.fire_event, lambda: traps.steps.current, self.entries.name_of
         )
@@ -100,6 +107,7 @@ class StateHooks:
         self.books.restart()
         self.late.restart()
         self.allocation_checks.restart()
+        self.step_books.restart()
         self.writes.restart()
         if self.histories is not None:
             self.histories.restart()
@@ -134,7 +142,8 @@ class StateHooks:
                 "slots a fused store writes (I3)",
                 captured=True,
             )
-        if "I16" in enabled or tracked:
+        found += self._step_hooks(enabled)
+        if self.reporter.reads_device and ("I16" in enabled or tracked):
             for cache in CACHES:
                 for name in OPERATIONS:
                     found += self._present(
@@ -246,6 +255,29 @@ class StateHooks:
 
     # -- which hooks ---------------------------------------------------------------------
 
+    def _step_hooks(self, enabled: frozenset[str]) -> list[Hook]:
+        """What must balance between two steps, of what is asked for as a whole."""
+        step, found = self.step_books, []
+        whole = enabled - self.reporter.in_part
+        step.keeps_ledger = bool(whole & PAGES_TRACKED)
+        if whole & {"I14", "I15", "I16"} or step.keeps_ledger:
+            why = "books between two steps (I7, I14, I15, I16)"
+            found += self._present(SCHEDULER_STEP, step.around_step, why)
+            if not enabled & PAGES_TRACKED:  # a ledger of pages hooks the rows anyway
+                found += self._present(
+                    f"{ROWS}.alloc", self.books.around_row_alloc, "rows of the table (I14)"
+                )
+        if "I14" in whole:
+            for rows in request_rows():
+                found += self._present(
+                    f"{rows}.write", step.around_write, "a write past the row (I14)", captured=True
+                )
+        if step.keeps_ledger:
+            found += self._swa_hooks(
+                ALLOCS, step.around_failed_alloc, "what a full pool is held by (I7)"
+            )
+        return found
+
     def _ledger_hooks(self) -> list[Hook]:
         books, found = self.books, []
         for owner in sub_allocator_paths():
@@ -304,7 +336,7 @@ class StateHooks:
         """
         try:
             pkgutil.resolve_name(target)
-        except (AttributeError, ModuleNotFoundError):
+        except (AttributeError, ImportError):  # the scheduler's needs a server's dependencies
             self.absent[target] = f"{why}: this SGLang has no {target.rpartition('.')[2]} there"
             return []
         group = self._group_of(around, why)
@@ -320,6 +352,7 @@ class StateHooks:
             (self.books, LEDGER_KEPT),
             (self.late, LATE_LEDGER),
             (self.trees, LEDGER_KEPT),
+            (self.step_books, STEP_BOOKS),
             (self.metadata, METADATA),
             (self.writes, WRITES),
         )

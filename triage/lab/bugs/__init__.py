@@ -7,6 +7,7 @@
     state       speculative state, sizes, workspace
     inputs      padding, metadata, transfers
     room        request table, integer types, budgets, trees
+    step_books  what only shows between two steps: leaks, locks, rows that spill
 
     second_author, second_author_allocation, second_author_tree
                 written by someone who knew the traps and the rules of explain only
@@ -31,9 +32,10 @@ from triage.lab.bugs.capacity import ROOM
 from triage.lab.bugs.inputs import INPUTS
 from triage.lab.bugs.released import RELEASED
 from triage.lab.bugs.state import STATE
+from triage.lab.bugs.step_books import STEP_BOOKS
 from triage.lab.bugs.tables import TABLES
 
-_OURS = (*RELEASED, *TABLES, *ALLOCATION, *STATE, *INPUTS, *ROOM)
+_OURS = (*RELEASED, *TABLES, *ALLOCATION, *STATE, *INPUTS, *ROOM, *STEP_BOOKS)
 SECOND = (*SECOND_AUTHOR, *SECOND_AUTHOR_ALLOCATION, *SECOND_AUTHOR_TREE)
 """Defects whose author did not know the traps that must see them."""
 

@@ -183,6 +183,6 @@ SECOND_AUTHOR_TREE = (
         scenario=_PRESSED,
         applies=_has_the_swa_tree,
         cause="freed-page",
-        also=("page-owned-twice",),
+        also=("page-owned-twice", "lock-imbalance"),
     ),
 )

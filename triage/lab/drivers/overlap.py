@@ -143,6 +143,7 @@ class OverlapScheduler(Scheduler):
         counts = (list(batch.prefix_lens), list(batch.extend_lens)) if extend else (None, None)
         self.watch.step = self.step
         self.watch.moved.clear()
+        self.cur_batch = batch
         rows = dict(zip(batch.reqs, batch.req_pool_indices.tolist(), strict=True))
         queued = Queued(self.guard.begin(), list(batch.reqs), rows, extend)
         queued.run = self.forwards.from_schedule_batch(batch, *counts)

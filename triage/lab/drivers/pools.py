@@ -62,6 +62,8 @@ class Driver:
         self.finished = 0
         self.step = 0
 
+    tree_cache = None  # SGLang's name: there is no prefix cache
+
     @property
     def running_batch(self) -> Any:
         """As the attribute of SGLang's scheduler: what has rows now, by `reqs`."""

@@ -97,6 +97,7 @@ class Scheduler:
         self.shared = self.rng.integers(1, 1000, scenario.prompt_tokens).tolist()
         self.waiting: deque[Any] = deque(self._requests())
         self.running: Any = None
+        self.cur_batch: Any = None  # SGLang's name: what is queued now
         self.chunked: Any = None
         self.finished = self.step = 0
 
@@ -104,6 +105,11 @@ class Scheduler:
     def running_batch(self) -> Any:
         """As the attribute of SGLang's scheduler."""
         return self.running
+
+    @property
+    def chunked_req(self) -> Any:
+        """The same: the request between two chunks."""
+        return self.chunked
 
     def _requests(self) -> Iterator[Any]:
         """Prompts that share a prefix, so that the tree has something to match."""
@@ -273,6 +279,7 @@ class Scheduler:
             self.running = None
 
     def _forward(self, batch: Any, starts: Any, counts: Any) -> None:
+        self.cur_batch = batch
         step = self.guard.begin()
         self.forwards.from_schedule_batch(batch, starts, counts)()
         self.guard.end()

@@ -19,6 +19,7 @@ import torch
 from triage.evidence import Evidence
 from triage.invariants.found import Found
 from triage.invariants.lifecycle import check_frontier
+from triage.sglang.holders import kept_by
 from triage.sglang.reporter import Reporter
 
 COMMON = "sglang.srt.mem_cache.common.free_swa_out_of_window_slots"
@@ -69,7 +70,9 @@ class Frontier:
         after = frontier_of(req)
         if after <= before:
             return result
-        protected = max(before, _of(req, "cache_protected_len"), _of(req, "swa_evict_floor"))
+        protected = max(
+            before, kept_by(req, "cache_protected_len"), kept_by(req, "swa_evict_floor")
+        )
         protected = -(-protected // page) * page
         oldest = min(pre_len, known_tokens(req, pre_len))
         if 0 <= after <= max(oldest - window, protected, 0) and after % page == 0:
@@ -117,7 +120,7 @@ def frontier_of(req: Any) -> int:
     """Tokens of `req` whose SWA side was evicted; 0 where it holds none."""
     windows = getattr(getattr(req, "kv", None), "component_evicted_seqlens", None)
     if windows is None:
-        return _of(req, "swa_evicted_seqlen")
+        return kept_by(req, "swa_evicted_seqlen")
     return sum(int(tokens) for kind, tokens in windows.items() if kind.name == "SWA")
 
 
@@ -126,14 +129,4 @@ def known_tokens(req: Any, otherwise: int) -> int:
     seqlen = getattr(req, "seqlen", None)
     if seqlen is None:
         return otherwise
-    return max(int(seqlen) - 1, _of(req, "kv_committed_len"))
-
-
-def _of(req: Any, name: str) -> int:
-    """A number that lies on the request or, in newer releases, on its KV record."""
-    record = getattr(req, "kv", None)
-    for holder in (record, req):
-        value = getattr(holder, name, None)
-        if isinstance(value, int):
-            return value
-    return 0
+    return max(int(seqlen) - 1, kept_by(req, "kv_committed_len"))

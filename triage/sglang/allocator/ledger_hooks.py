@@ -16,9 +16,10 @@ Long because every way into an allocator is one method here, and all move one le
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import numpy as np
 import torch
@@ -30,10 +31,13 @@ from triage.invariants.findings import Findings, read_together
 from triage.invariants.found import Found
 from triage.invariants.ledger import DEFERRED, FREE, HELD, PageLedger, RequestLedger
 from triage.invariants.mapping import check_cleared, check_left_alone, check_mapping
-from triage.sglang.holders import row_of
+from triage.sglang.holders import kept_by, row_of
 
 Report = Callable[[Evidence], None]
 """Takes one finding, and normally raises."""
+
+Requests = Callable[[], Iterable[Any]]
+"""The requests that hold a row now, as far as the scheduler has them at hand."""
 
 
 class PoolLedger:
@@ -44,20 +48,29 @@ class PoolLedger:
         pages = int(allocator.size) // page + 1
         self.ledger = PageLedger("pool", pages, page)
         self.depth = 0
+        self._taken = np.zeros(pages, dtype=bool)
         listed = free_pages(allocator)
         if listed is not None:
-            taken = np.ones(pages, dtype=bool)
-            taken[0] = False
+            taken = self._taken
+            taken[1:] = True
             taken[listed[(listed > 0) & (listed < pages)]] = False
             self.ledger.alloc(np.flatnonzero(taken) * page, where="before the hooks")
+
+    @property
+    def from_before(self) -> np.ndarray:
+        """`(pages,)`, bool: taken before the ledger listened and not given back since."""
+        return self._taken & (self.ledger.generation == 1)
 
 
 class LedgerHooks:
     """The ledgers of a process. `report` gets every finding; `every` steps a full audit."""
 
-    def __init__(self, report: Report, every: int = 1) -> None:
+    def __init__(self, report: Report, every: int = 1, requests: Requests = lambda: ()) -> None:
         self.report = report
         self.every = every
+        self.requests = requests
+        self._hybrids: WeakSet[Any] = WeakSet()
+        self._acts_for: list[Any] = []  # requests that the tree works for, the innermost last
         self.boundaries = 0
         self.agreed = 0  # free lists that said what the ledger says
         self._subs: WeakKeyDictionary[Any, PoolLedger] = WeakKeyDictionary()
@@ -76,6 +89,20 @@ class LedgerHooks:
     def tree_seen(self) -> None:
         """A radix tree holds pages beside the requests from now on."""
         self._trees += 1
+
+    @contextmanager
+    def tree_acts(self, request: Any) -> Iterator[None]:
+        """What is freed inside is the tree's doing, for `request` or, if None, for nobody."""
+        self._acts_for.append(request)
+        try:
+            yield
+        finally:
+            self._acts_for.pop()
+
+    def full_sides(self) -> list[Any]:
+        """The allocators whose slots rows and trees name: not the SWA sides."""
+        swa = [getattr(each, "swa_attn_allocator", None) for each in list(self._hybrids)]
+        return [sub for sub in list(self._subs) if not any(sub is each for each in swa)]
 
     # -- one pool: around the sub-allocators' own methods --------------------------------
 
@@ -101,6 +128,8 @@ class LedgerHooks:
             slots = _host(free_index)
             if original.__name__ == "free_page_ids":
                 slots = slots * books.ledger.page_size
+            if self._acts_for and any(sub is each for each in self.full_sides()):
+                self._freed_under(slots, books.ledger.page_size, original.__name__)
             self._freed(books, slots, original.__name__, grouping(sub))
         return nested(books, original, sub, args, kwargs)
 
@@ -140,6 +169,7 @@ class LedgerHooks:
 
     def around_swa_alloc(self, original: Any, allocator: Any, *args: Any, **kwargs: Any) -> Any:
         """I7: an allocation that says no must leave both pools as they were. Host integers."""
+        self._hybrids.add(allocator)
         before = _available(allocator)
         slots = original(allocator, *args, **kwargs)
         if slots is None:
@@ -156,6 +186,8 @@ class LedgerHooks:
         self._name(allocator)
         free_index = args[0] if args else next(iter(kwargs.values()))
         slots = free_index.to(torch.int64).clone()  # the caller may pass a view of its table
+        if self._acts_for and grouping(allocator) and "swa" not in original.__name__:
+            self._freed_under(_host(slots), int(allocator.page_size), original.__name__)
         mapped = None
         if len(slots) and has_mapping(allocator) and not grouping(allocator):
             mapped = allocator.full_to_swa_index_mapping != 0
@@ -201,7 +233,43 @@ class LedgerHooks:
                 )
         return original(allocator)
 
+    def _freed_under(self, slots: np.ndarray, page: int, where: str) -> None:
+        """I17: what the tree gives back for one request is in the row of no other."""
+        table = self.only_table()
+        others = [
+            (int(row), kept_by(request, "kv_allocated_len"))
+            for request in self.requests()
+            if request is not self._acts_for[-1] and (row := row_of(request)) is not None
+        ]
+        if table is None or not others or not len(slots):
+            return
+        freed = np.unique(slots // page)
+        width = min(max(length for _, length in others), table.req_to_token.shape[1])
+        named = _host(table.req_to_token[[row for row, _ in others], :width]) // page
+        for (row, length), pages in zip(others, named, strict=True):
+            taken = np.intersect1d(freed[freed > 0], pages[:length])
+            if len(taken):
+                column = int(np.flatnonzero(pages[:length] == taken[0])[0])
+                facts: dict[str, object] = {
+                    "request": row,
+                    "position": column,
+                    "pages": taken[:8].tolist(),
+                }
+                self.report(
+                    Evidence(
+                        "I17",
+                        f"page {taken[0]} is freed by the tree, and token {column} of request "
+                        f"{row} still has it",
+                        where,
+                        pool="full",
+                        total=len(taken),
+                        facts=facts,
+                        kind=Found.FREED_UNDER_A_REQUEST,
+                    )
+                )
+
     def _name(self, allocator: Any) -> None:
+        self._hybrids.add(allocator)
         for pool in ("full", "swa"):
             self.of(getattr(allocator, f"{pool}_attn_allocator")).ledger.pool = pool
 
@@ -229,6 +297,12 @@ class LedgerHooks:
         result = original(table, *args, **kwargs)
         self._listed[table] = len(table.free_slots)
         return result
+
+    def only_table(self) -> Any:
+        """The request table that was seen; None before, or where there are several."""
+        tables = list(self._rows)
+        return tables[0] if len(tables) == 1 else None
+
 
     def _rows_of(self, table: Any) -> RequestLedger:
         """Rows that are not free when the table is first seen were given out before.
@@ -365,6 +439,7 @@ class LedgerHooks:
         self._listed.clear()
         self._kept.clear()
         self.given.clear()
+        self._acts_for.clear()
 
     def restart(self) -> None:
         self.forget()

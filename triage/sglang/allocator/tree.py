@@ -28,8 +28,12 @@ CACHES = (
     "sglang.srt.mem_cache.swa_radix_cache.SWARadixCache",
     "sglang.srt.mem_cache.unified_radix_cache.UnifiedRadixCache",
 )
+TREES = ("SWARadixCache", "UnifiedRadixCache", "RadixCache")
+"""Classes whose nodes are read here, those very ones: a subclass may keep more elsewhere."""
+
 DISAGREE = "a tree node and the mapping disagree"
-OPERATIONS = ("match_prefix", "cache_finished_req", "cache_unfinished_req", "evict")
+CACHING = ("cache_finished_req", "cache_unfinished_req", "checkpoint")  # the last from 0.5.23
+OPERATIONS = ("match_prefix", *CACHING, "evict")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,10 @@ class TreeTrap:
         if capture.capturing():
             self.books.forget()
             return original(cache, *args, **kwargs)
-        result = original(cache, *args, **kwargs)
+        caching = original.__name__ in CACHING
+        acts_for = (args[0] if args else kwargs.get("req")) if caching else None
+        with self.books.tree_acts(acts_for):
+            result = original(cache, *args, **kwargs)
         self._operations += 1
         if self._operations % self.every:
             return result
@@ -110,15 +117,10 @@ class TreeTrap:
 
 def flatten(cache: Any) -> Flat | None:
     """The tree under `cache`; None where its root is out of reach (the compiled core)."""
-    try:
-        root = getattr(cache, "root_node", None)
-        if root is None:
-            root = getattr(getattr(cache, "tree_core", None), "root_node", None)
-    except NotImplementedError:  # 0.5.23's Rust core
-        return None
+    root = root_of(cache)
     if root is None:
         return None
-    nodes = list(_walk(root))
+    nodes = list(walk(root))
     number = {id(node): index for index, node in enumerate(nodes)}
     slots, owners, marks, locks = [], [], [], []
     for index, node in enumerate(nodes):
@@ -140,7 +142,43 @@ def flatten(cache: Any) -> Flat | None:
     )
 
 
-def _walk(root: Any) -> Iterator[Any]:
+def root_of(cache: Any) -> Any:
+    """The root of the tree under `cache`; None where it is out of reach."""
+    try:
+        root = getattr(cache, "root_node", None)
+        return root if root is not None else getattr(cache.tree_core, "root_node", None)
+    except (NotImplementedError, AttributeError):  # 0.5.23's Rust core; a cache without a tree
+        return None
+
+
+def tree_slots(cache: Any) -> Tensor | None:
+    """Full slots of all nodes, on the device; None where the tree is out of reach.
+
+    A tree that is switched off holds none; 0.5.23's Rust core lists its own.
+    """
+    if getattr(cache, "disable", False):
+        return torch.zeros(0, dtype=torch.int64)
+    root = root_of(cache)
+    if root is None:
+        listed = getattr(cache, "all_values_flatten", None)
+        return None if listed is None else listed().to(torch.int64)
+    values = [value_of(node) for node in walk(root) if node is not root]
+    found = [value.to(torch.int64) for value in values if value is not None and len(value)]
+    return torch.cat(found) if found else torch.zeros(0, dtype=torch.int64)
+
+
+def value_of(node: Any) -> Tensor | None:
+    """Full slots of a node of any of TREES; None where they are evicted."""
+    components = getattr(node, "component_data", None)
+    if components is not None:
+        kinds = {kind.name: components[kind] for kind in kinds_of(node)}
+        value = kinds["FULL"].value
+    else:
+        value = node.value
+    return value if isinstance(value, Tensor) else None
+
+
+def walk(root: Any) -> Iterator[Any]:
     pending = [root]
     while pending:
         node = pending.pop()
@@ -154,11 +192,11 @@ def _node(node: Any) -> tuple[Tensor | None, bool, int, int]:
     if components is None:
         value = node.value if isinstance(node.value, Tensor) else None
         return value, bool(node.swa_tombstone), int(node.full_lock_ref), int(node.swa_lock_ref)
-    kinds = {kind.name: components[kind] for kind in _kinds(node)}
+    kinds = {kind.name: components[kind] for kind in kinds_of(node)}
     full, swa = kinds["FULL"], kinds.get("SWA")
     gone = swa is None or swa.value is None
     return full.value, gone, int(full.lock_ref), 0 if swa is None else int(swa.lock_ref)
 
 
-def _kinds(node: Any) -> Any:
+def kinds_of(node: Any) -> Any:
     return getattr(node, "component_types", None) or node.tree_components
