@@ -218,12 +218,16 @@ CATALOGUE: tuple[Invariant, ...] = (
     Invariant(
         "I7",
         "allocator",
-        "failed calls keep nothing",
-        "an allocation failed and kept pages",
-        ("`alloc` and its kin of the SWA allocator",),
-        "A call that answers None has taken nothing from either side of the pool.",
-        "free 61 before the failed alloc_extend, 57 after it.",
-        "Give back what the first side took before None is returned.",
+        "nothing is lost",
+        "pages are held that nobody names, or a failed allocation kept them",
+        ("`alloc` and its kin of the SWA allocator", "`Scheduler.run_batch`"),
+        "A call that answers None has taken nothing from either side of the pool; and between two "
+        "steps, as when a pool is full, each page that is held is named by a live request's row or "
+        "by the prefix cache.",
+        "3 pages are held by nobody: free 8 + requests 6 + tree 23 = 37, the pool has 40.",
+        "Give back what the first side took before None is returned; free a row up to what was "
+        "allocated for it.",
+        raise_only="pages that nobody names (with the family lifecycle)",
         ledger=True,
     ),
     Invariant(
@@ -316,9 +320,9 @@ CATALOGUE: tuple[Invariant, ...] = (
         "lifecycle",
         "request rows are wide enough",
         "a request has more tokens than its row has columns, or a row that is not there",
-        ("`alloc` and its kin", "`ReqToTokenPool.alloc`"),
+        ("`alloc` and its kin", "`ReqToTokenPool.alloc`, `write`", "`Scheduler.run_batch`"),
         "A request's row exists, is not the reserved row 0, and has a column for every token that "
-        "is allocated for it.",
+        "is allocated for it, at any page size; what is written into a row stays in it.",
         "9,224 tokens in a row of 9,220 columns.",
         "Size req_to_token for the context plus the slack of the last step.",
         default_part=WHOLE,
@@ -355,9 +359,9 @@ CATALOGUE: tuple[Invariant, ...] = (
         "lifecycle",
         "released once, after use",
         "a page or row is used after its release, or released twice",
-        ("`ReqToTokenPool.alloc`, `free`", "a target's metadata"),
-        "A request's row is given out once and released once, and no forward reads a page that was "
-        "released.",
+        ("`ReqToTokenPool.alloc`, `free`", "a target's metadata", "frees of a prefix cache"),
+        "A request's row is given out once and released once, no forward reads a page that was "
+        "released, and a prefix cache frees nothing that another request's row names.",
         "page 88 is read by request 7 after it was freed by request 4.",
         "Look at what an abort or a retraction frees while the step that reads it is queued.",
         reads_device=True,
