@@ -69,7 +69,9 @@ class LateCopies(Generic[T]):
             too small is made anew, which a driver may wait for: sizes settle with the first
             prompts.
         """
-        flat = ids[0].reshape(-1) if len(ids) == 1 else torch.cat([each.reshape(-1) for each in ids])
+        flat = (
+            ids[0].reshape(-1) if len(ids) == 1 else torch.cat([each.reshape(-1) for each in ids])
+        )
         count = flat.numel()
         buffer = self._buffer(count)
         buffer.host[:count].copy_(flat, non_blocking=True)

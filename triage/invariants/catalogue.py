@@ -528,9 +528,7 @@ def of_family(family: str) -> tuple[str, ...]:
 
 
 BY_DEFAULT = frozenset(row.name for row in CATALOGUE if row.default)
-IN_PART = frozenset(
-    row.name for row in CATALOGUE if row.default_part not in ("", WHOLE)
-)
+IN_PART = frozenset(row.name for row in CATALOGUE if row.default_part not in ("", WHOLE))
 """On by default in part: the rest of it is on where it, or its family, is asked for."""
 
 READS_DEVICE = frozenset(row.name for row in CATALOGUE if row.reads_device)

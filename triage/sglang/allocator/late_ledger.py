@@ -78,9 +78,7 @@ class LateLedger:
         name: of an allocator, for messages: "full", "swa", or "pool".
     """
 
-    def __init__(
-        self, report: Report, step: Callable[[], int], name: Callable[[Any], str]
-    ) -> None:
+    def __init__(self, report: Report, step: Callable[[], int], name: Callable[[Any], str]) -> None:
         self.report = report
         self.step = step
         self.name = name

@@ -303,7 +303,6 @@ class LedgerHooks:
         tables = list(self._rows)
         return tables[0] if len(tables) == 1 else None
 
-
     def _rows_of(self, table: Any) -> RequestLedger:
         """Rows that are not free when the table is first seen were given out before.
 

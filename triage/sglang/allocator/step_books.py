@@ -247,7 +247,9 @@ def _named_slots(table: Any, requests: list[Any]) -> np.ndarray:
     known = {row_of(request): request for request in requests}
     for row, slots in zip(rows, named, strict=True):
         if row in known:
-            held = max(kept_by(known[row], name) for name in ("kv_allocated_len", "kv_committed_len"))
+            held = max(
+                kept_by(known[row], name) for name in ("kv_allocated_len", "kv_committed_len")
+            )
             slots[held:] = 0
     return named
 
