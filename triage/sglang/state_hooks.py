@@ -256,17 +256,18 @@ class StateHooks:
     # -- which hooks ---------------------------------------------------------------------
 
     def _step_hooks(self, enabled: frozenset[str]) -> list[Hook]:
-        """What must balance between two steps."""
+        """What must balance between two steps, of what is asked for as a whole."""
         step, found = self.step_books, []
-        step.keeps_ledger = bool(enabled & PAGES_TRACKED)
-        if enabled & {"I14", "I15", "I16"} or step.keeps_ledger:
+        whole = enabled - self.reporter.in_part
+        step.keeps_ledger = bool(whole & PAGES_TRACKED)
+        if whole & {"I14", "I15", "I16"} or step.keeps_ledger:
             why = "books between two steps (I7, I14, I15, I16)"
             found += self._present(SCHEDULER_STEP, step.around_step, why)
-            if not step.keeps_ledger:  # which needs the table's width, and hooks it anyway
+            if not enabled & PAGES_TRACKED:  # a ledger of pages hooks the rows anyway
                 found += self._present(
                     f"{ROWS}.alloc", self.books.around_row_alloc, "rows of the table (I14)"
                 )
-        if "I14" in enabled:
+        if "I14" in whole:
             for rows in request_rows():
                 found += self._present(
                     f"{rows}.write", step.around_write, "a write past the row (I14)", captured=True

@@ -303,11 +303,6 @@ class LedgerHooks:
         tables = list(self._rows)
         return tables[0] if len(tables) == 1 else None
 
-    def row_width(self) -> int | None:
-        """Columns of the request table; None before it was seen, or where there are several."""
-        widths = {int(table.req_to_token.shape[1]) for table in list(self._rows)}
-        return widths.pop() if len(widths) == 1 else None
-
     def _rows_of(self, table: Any) -> RequestLedger:
         """Rows that are not free when the table is first seen were given out before.
 

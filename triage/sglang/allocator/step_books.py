@@ -115,9 +115,10 @@ class StepBooks:
         self._pages(requests, "between two steps")
 
     def _rows(self, requests: list[Any]) -> None:
-        width = self.books.row_width()
-        if width is None:
+        table = self.books.only_table()
+        if table is None:
             return
+        width = int(table.req_to_token.shape[1])
         rows = [
             RowBooks(
                 int(row),
@@ -200,7 +201,7 @@ class StepBooks:
         in_tree = None if name in _NO_TREE else tree_slots(cache)
         if in_tree is None and name not in _NO_TREE:
             return
-        named = _host(table.req_to_token[sorted(live_rows(table))])
+        named = _named_slots(table, requests)
         self.reporter.counts["host reads"] += 1
         for sub in self.books.full_sides():
             if grouping(sub):
@@ -237,6 +238,20 @@ class StepBooks:
 def live_rows(table: Any) -> set[int]:
     """Rows of a request table that are given out; row 0 is nobody's."""
     return set(range(1, len(table.req_to_token))) - {int(row) for row in table.free_slots}
+
+
+def _named_slots(table: Any, requests: list[Any]) -> np.ndarray:
+    """What the live rows name: of a known request what it has allocated, else the whole row."""
+    rows = sorted(live_rows(table))
+    named = _host(table.req_to_token[rows])
+    known = {row_of(request): request for request in requests}
+    for row, slots in zip(rows, named, strict=True):
+        if row in known:
+            held = max(
+                kept_by(known[row], name) for name in ("kv_allocated_len", "kv_committed_len")
+            )
+            slots[held:] = 0
+    return named
 
 
 def _alone(scheduler: Any, cache: Any) -> bool:
