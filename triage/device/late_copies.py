@@ -1,6 +1,6 @@
-"""Ids on their way from the device to the host: copied now, looked at once they are there.
+"""Numbers on their way from the device to the host: copied now, looked at once they are there.
 
-The failure: whoever reads an id as soon as it exists waits for all the work before it. The
+The failure: whoever reads a number as soon as it exists waits for all the work before it. The
 rule: `send` queues a copy into pinned memory on the current stream, with an event behind it,
 and `arrived` hands out what an event says is there. Neither waits.
 
@@ -24,8 +24,8 @@ T = TypeVar("T")
 
 BUFFERS = 8
 """Copies that may be on their way at a time; SGLang runs one step ahead of its device."""
-FIRST = 1 << 14
-"""Ids that a buffer holds before it has to grow, 128 KiB."""
+FIRST = 1 << 8
+"""Numbers that a buffer holds before it has to grow, 2 KiB."""
 
 
 class _Buffer:
@@ -44,7 +44,7 @@ class _OnItsWay(Generic[T]):
 
 
 class LateCopies(Generic[T]):
-    """Copies of one device. Memory: 1 MiB of pinned memory at most, unless a copy is larger."""
+    """Copies of one device. Memory: a few KiB of pinned memory, unless a copy is larger."""
 
     def __init__(self, device: torch.device) -> None:
         self.on_cuda = device.type == "cuda"
@@ -63,11 +63,10 @@ class LateCopies(Generic[T]):
         return bool(self._pending)
 
     def send(self, ids: list[Tensor], told: T) -> None:
-        """Queue a copy of these int64 ids, one behind the other. Not if `full`.
+        """Queue a copy of these int64 numbers, one behind the other. Not if `full`.
 
         told: handed out with them. Cost: two launches and an event, no wait; a buffer that is
-            too small is made anew, which a driver may wait for: sizes settle with the first
-            prompts.
+            too small is made anew, which a driver may wait for.
         """
         flat = (
             ids[0].reshape(-1) if len(ids) == 1 else torch.cat([each.reshape(-1) for each in ids])

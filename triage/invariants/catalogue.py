@@ -207,6 +207,7 @@ CATALOGUE: tuple[Invariant, ...] = (
         reads_device=True,
         walks=True,
         ledger=True,
+        default_part="now and then, the list and the requests that decode, told a step late",
     ),
     Invariant(
         "I6",
@@ -221,7 +222,6 @@ CATALOGUE: tuple[Invariant, ...] = (
         "are freed whole (releases up to 0.5.13.post1).",
         reads_device=True,
         ledger=True,
-        default_part="pages that are freed while they are free, told some steps late",
     ),
     Invariant(
         "I7",
@@ -374,7 +374,8 @@ CATALOGUE: tuple[Invariant, ...] = (
         "Look at what an abort or a retraction frees while the step that reads it is queued.",
         reads_device=True,
         ledger=True,
-        default_part="rows given out or released twice",
+        default_part="rows given out or released twice; now and then, pages of requests that "
+        "decode, told a step late",
     ),
     Invariant(
         "I18",

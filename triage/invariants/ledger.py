@@ -18,7 +18,7 @@ Long because pages and rows are moved by the same events and named by the same h
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -165,33 +165,6 @@ class PageLedger:
         self.owner[returned] = NOBODY
         self._freed_at[returned] = event.number
         self._hold(numbers[~free[1:] & (self.state[1:] == FREE)], UNKNOWN, event.number)
-
-    def moved(
-        self,
-        pages: np.ndarray,
-        kinds: np.ndarray,
-        sizes: Sequence[int],
-        events: Sequence[tuple[str, str]],
-    ) -> None:
-        """Several calls that are known to be right, in one go.
-
-        Args:
-            pages: legal ones, call after call. kinds: what each is left as, FREE or HELD.
-            sizes: pages of each call. events: kind and place of each.
-        """
-        numbers = np.repeat(
-            [
-                self._note(kind, where, count).number
-                for (kind, where), count in zip(events, sizes, strict=True)
-            ],
-            sizes,
-        )
-        out = kinds == HELD
-        self._allocated_at[pages[out]] = numbers[out]
-        self.generation[pages[out]] = np.maximum(self.generation[pages[out]], 1)
-        self._freed_at[pages[~out]] = numbers[~out]
-        self.owner[pages] = np.where(out, UNKNOWN, NOBODY)
-        self.state[pages] = kinds
 
     # -- who uses the pages -------------------------------------------------------------
 

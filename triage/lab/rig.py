@@ -102,7 +102,8 @@ class Bench:
         """A step boundary for the traps: the backends without metadata hooks have no other."""
         lifecycle = getattr(self.process.installed, "state_hooks", None)
         traps = self.process.traps
-        if lifecycle is not None and traps.armed and traps.reporter.reads_device:
+        kept = traps is not None and traps.reporter.reads_device and traps.reporter.whole("I5")
+        if lifecycle is not None and traps.armed and kept:
             lifecycle.books.boundary(self.runtime.token_to_kv_pool_allocator)
             lifecycle.step_books.hooked_step()
 

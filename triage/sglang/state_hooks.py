@@ -22,7 +22,7 @@ from triage.invariants.spec import check_restored
 from triage.sglang.allocator.allocation_checks import AllocationChecks
 from triage.sglang.allocator.frontier import BATCH, COMMON, RETRACT, Frontier
 from triage.sglang.allocator.last_loc_checks import RowsWritten
-from triage.sglang.allocator.late_ledger import LateLedger
+from triage.sglang.allocator.late_audit import PREPARE, LateAudit
 from triage.sglang.allocator.ledger_hooks import LedgerHooks
 from triage.sglang.allocator.page_histories import PageHistories
 from triage.sglang.allocator.step_books import SCHEDULER_STEP, StepBooks
@@ -41,7 +41,7 @@ from triage.sglang.launch.graph_inputs import BUFFERS, REGISTRY, GraphInputs
 from triage.sglang.launch.metadata import Metadata
 from triage.sglang.launch.pools import is_hybrid
 from triage.sglang.launch.writes import WriteTrap
-from triage.sglang.reporter import LATE_LEDGER, LEDGER_KEPT, METADATA, STEP_BOOKS, WRITES
+from triage.sglang.reporter import LATE_AUDIT, LEDGER_KEPT, METADATA, STEP_BOOKS, WRITES
 from triage.sglang.scheduler.admission import BUDGET, HOST_CACHE, Admission, pairing_targets
 from triage.sglang.traps import Traps
 
@@ -90,9 +90,7 @@ class StateHooks:
             self.histories = PageHistories(lambda: traps.steps.current)
         self.books = LedgerHooks(self.reporter.fire_event, every, self.reporter.holders.requests)
         self.step_books = StepBooks(self.reporter, self.books, every)
-        self.late = LateLedger(
-            self.reporter.fire_event, lambda: traps.steps.current, self.entries.name_of
-        )
+        self.audit = LateAudit(self.reporter.fire_event, lambda: traps.steps.current)
         self.writes = WriteTrap(traps.launches)
         self.trees = TreeTrap(self.reporter, self.books, every)
         self.metadata = Metadata(traps.launches, every)
@@ -105,7 +103,7 @@ class StateHooks:
 
     def restart(self) -> None:
         self.books.restart()
-        self.late.restart()
+        self.audit.restart()
         self.allocation_checks.restart()
         self.step_books.restart()
         self.writes.restart()
@@ -129,7 +127,7 @@ class StateHooks:
         if tracked:
             found += self._ledger_hooks()
         elif enabled & PAGES_TRACKED:
-            found += self._late_ledger_hooks()
+            found += self._late_audit_hooks()
         if "I7" in enabled:
             found += self._swa_hooks(
                 ALLOCS,
@@ -302,18 +300,13 @@ class StateHooks:
             "ledger: step boundary of a graph's replay (I4, I5, I17)",
         )
 
-    def _late_ledger_hooks(self) -> list[Hook]:
-        """What of the ledger waits for nothing: pages some steps late, rows at once."""
-        late, found = self.late, []
-        arounds = {
-            **dict.fromkeys(PAGES_OUT, late.around_alloc),
-            **dict.fromkeys((*PAGES_BACK, "free_group_end"), late.around_free),
-            **dict.fromkeys(("clear", "restore_state"), late.around_reset),
-        }
-        for owner in sub_allocator_paths():
-            found += self._any_of(_at(owner, arounds), "ledger of pages, told late (I6)")
-        found += self._present(f"{ROWS}.alloc", self.books.around_row_alloc, "rows out (I17)")
-        return found + self._present(f"{ROWS}.free", self.books.around_row_free, "rows back (I17)")
+    def _late_audit_hooks(self) -> list[Hook]:
+        """What of the ledger waits for nothing: rows at once, pages some steps late."""
+        books, audit = self.books, self.audit
+        why = "pages held and free, told late (I5, I17)"
+        found = self._present(PREPARE, audit.around_prepare, why, captured=True)
+        found += self._present(f"{ROWS}.alloc", books.around_row_alloc, "rows out (I17)")
+        return found + self._present(f"{ROWS}.free", books.around_row_free, "rows back (I17)")
 
     def _swa_hooks(self, names: tuple[str, ...], around: Any, why: str) -> list[Hook]:
         owner, found = swa_allocator_path(), []
@@ -350,7 +343,7 @@ class StateHooks:
             return LEDGER_KEPT
         kept = (
             (self.books, LEDGER_KEPT),
-            (self.late, LATE_LEDGER),
+            (self.audit, LATE_AUDIT),
             (self.trees, LEDGER_KEPT),
             (self.step_books, STEP_BOOKS),
             (self.metadata, METADATA),
@@ -394,7 +387,6 @@ class StateHooks:
             if capture.capturing():
                 self.reporter.counts["hooks passed over under capture"] += 1
                 self.books.forget()
-                self.late.forget()
                 return original(*args, **kwargs)
             return around(original, *args, **kwargs)
 

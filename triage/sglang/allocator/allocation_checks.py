@@ -32,12 +32,15 @@ class AllocationChecks:
         self.books = books
         self._tables: WeakSet[Any] = WeakSet()
         self._width: int | None = None  # columns of the request table, if all agree
+        self._longest = 0  # no request is longer, as far as the calls told
+        self._extended = 0  # by the extends since it was last looked at
         self._places: dict[str, int] = {}  # where an alloc call has the lengths on the host
 
     def restart(self) -> None:
         """As in a new process."""
         self._tables.clear()
         self._width = None
+        self._longest = self._extended = 0
 
     def around_alloc(self, original: Any, allocator: Any, *args: Any, **kwargs: Any) -> Any:
         if "I14" in self.reporter.enabled:
@@ -64,19 +67,31 @@ class AllocationChecks:
 
     def _fits_its_row(self, original: Any, args: Any, kwargs: Any) -> None:
         """Before the call: no request may hold more tokens than its row has columns."""
+        width = self._width
+        if width is None:
+            return
+        if original.__name__ == "alloc_decode" and self._longest < width:
+            self._longest += 1  # who decodes was extended before, and grows by a token
+            return
         lengths = kwargs.get("seq_lens_cpu")
         if lengths is None:
             lengths = self._lengths(original, args)
-        if self._width is None or lengths is None or not len(lengths):
+        if lengths is None or not len(lengths):
             return
         if isinstance(lengths, torch.Tensor) and lengths.device.type != "cpu":
             return
-        if int(max(lengths) if isinstance(lengths, list) else lengths.max()) <= self._width:
+        most = int(max(lengths) if isinstance(lengths, list) else lengths.max())
+        if original.__name__ == "alloc_decode":  # also those that were extended since the last time
+            self._longest, self._extended = max(most, self._extended), 0
+        else:
+            self._extended = max(self._extended, most)
+            self._longest = max(self._longest, most)
+        if most <= width:
             return
         longest = torch.as_tensor(lengths)
         self.reporter.fire_findings(
             check_request_rows(
-                torch.ones_like(longest), longest, num_rows=2, row_width=self._width
+                torch.ones_like(longest), longest, num_rows=2, row_width=width
             ),
             "I14",
             "a request is to hold more tokens than its row of the request table has columns",

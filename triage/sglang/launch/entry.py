@@ -164,14 +164,6 @@ class Entries:
         """Tokens per page of the allocators seen so far; 0 before there is one."""
         return max((int(a.page_size) for a in self._allocators), default=0)
 
-    def name_of(self, sub_allocator: Any) -> str:
-        """ "full" or "swa" of a sub-allocator of an SWA allocator that was seen, else "pool"."""
-        for allocator in self._allocators:
-            for name in ("full", "swa"):
-                if getattr(allocator, f"{name}_attn_allocator", None) is sub_allocator:
-                    return name
-        return "pool"
-
     def request_table(self) -> Tensor | None:
         """The `req_to_token` that the backends share; None where there are several, or none."""
         tables = [getattr(backend, "req_to_token", None) for backend in list(self._origins)]
