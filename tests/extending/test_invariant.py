@@ -1,6 +1,6 @@
 """A new invariant is a catalogue row, its check and the hook that calls it; the rest follows.
 
-The recipe of the documentation, played on a copy of the product: a made-up I28 forbids
+The recipe of the documentation, played on a copy of the product: a made-up I29 forbids
 row 13 of the request table.
 """
 
@@ -21,7 +21,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 ROW = """
     Invariant(
-        "I28",
+        "I29",
         "lifecycle",
         "no thirteenth row",
         "row 13 of the request table was handed out",
@@ -35,16 +35,16 @@ ROW = """
 CHECK = '''
 
 def check_thirteen(rows, *, where):
-    """I28: nobody is given row 13."""
+    """I29: nobody is given row 13."""
     from triage.evidence import Evidence
     from triage.invariants.catalogue import sentence
 
     if 13 not in rows:
         return None
-    return Evidence("I28", sentence("I28"), where, total=1, facts={"row": 13})
+    return Evidence("I29", sentence("I29"), where, total=1, facts={"row": 13})
 '''
-HOOK = """        if "I28" in enabled:
-            found += self._present(f"{ROWS}.alloc", self._thirteen, "row 13 (I28)")
+HOOK = """        if "I29" in enabled:
+            found += self._present(f"{ROWS}.alloc", self._thirteen, "row 13 (I29)")
         return found
 """
 METHOD = """
@@ -70,10 +70,10 @@ from triage.sglang.state_hooks import StateHooks
 from triage.sglang.traps import Traps
 
 def traps(mode):
-    asked = from_environment({"SGLANG_TRTLLM_MHA_DEBUG_CHECKS": "I28"})
+    asked = from_environment({"SGLANG_TRTLLM_MHA_DEBUG_CHECKS": "I29"})
     return Traps(DumpStore(pathlib.Path(sys.argv[1])), asked.checks, mode)
 
-hooks = [hook for hook in StateHooks(traps("raise")).hooks() if "I28" in hook.why]
+hooks = [hook for hook in StateHooks(traps("raise")).hooks() if "I29" in hook.why]
 pool = ReqToTokenPool(size=16, max_context_len=64, device="cpu", enable_memory_saver=False)
 said = []
 for row in (12, 13):
@@ -86,7 +86,7 @@ for row in (12, 13):
         said.append(f"{type(error).__name__}: {error}")
 watching = StateHooks(traps("contain"))
 watching.hooks()
-print(json.dumps({"said": said, "left_out": watching.absent.get("I28", "")}))
+print(json.dumps({"said": said, "left_out": watching.absent.get("I29", "")}))
 """
 
 
@@ -121,24 +121,24 @@ def run(copy, *command):
 
 
 def test_a_made_up_invariant_is_asked_for_raised_dumped_and_left_out_by_name(copy, tmp_path):
-    # GIVEN the copy, whose configuration accepts I28
+    # GIVEN the copy, whose configuration accepts I29
     # WHEN SGLang's own request table hands out row 12 and row 13 under the hook
     seen = json.loads(run(copy, "-c", PLAY, str(tmp_path)).splitlines()[-1])
     # THEN the second is stopped by its name and with a dump
     quiet, loud = seen["said"]
     assert quiet == ""
-    assert loud.startswith("BrokenLifecycle: I28: row 13 of the request table was handed out")
+    assert loud.startswith("BrokenLifecycle: I29: row 13 of the request table was handed out")
     assert re.search(r"dump: (\S+)", loud)
     # AND a mode that may not wait for the device says that it leaves it out
-    assert "I28 would" in seen["left_out"]
+    assert "I29 would" in seen["left_out"]
 
 
 def test_a_made_up_invariant_has_its_page_and_its_line_in_the_documentation(copy):
-    page = run(copy, "-m", "triage", "explain", "I28")
+    page = run(copy, "-m", "triage", "explain", "I29")
     table = run(copy, "-m", "triage.invariants.catalogue")
 
     assert "no thirteenth row" in page and "Ask for another row." in page
-    assert "| I28 no thirteenth row | lifecycle |" in table
+    assert "| I29 no thirteenth row | lifecycle |" in table
 
 
 def test_the_documentation_holds_the_table_that_the_catalogue_makes():
@@ -147,11 +147,11 @@ def test_the_documentation_holds_the_table_that_the_catalogue_makes():
     assert any(catalogue.markdown_table() in page.read_text() for page in documents)
 
 
-def test_every_row_names_a_family_and_says_where_it_is_seen_or_why_not():
+def test_every_row_names_a_family_and_says_where_it_is_seen():
     for number, row in enumerate(catalogue.CATALOGUE, start=1):
         assert row.name == f"I{number}"
         assert row.family in catalogue.FAMILIES
-        assert bool(row.seen_at) is not bool(row.unseen), row.name
+        assert row.seen_at, row.name
         assert row.meaning and row.example and row.try_this
 
 

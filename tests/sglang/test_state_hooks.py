@@ -346,14 +346,6 @@ def test_a_replay_is_a_step_boundary_for_the_ledger_and_a_capture_is_not(forward
             made.backend.init_forward_metadata_out_graph(batch)
 
 
-def test_what_no_hook_can_see_is_said_when_it_is_asked_for(traps):
-    from triage.sglang.state_hooks import StateHooks
-
-    asked = StateHooks(traps)
-    asked.hooks()
-    assert "two streams" in asked.absent["I18"]
-
-
 def test_slots_that_do_not_fit_their_integers_are_named_at_construction(runtime):
     backend = runtime.target_backend
     runner = SimpleNamespace(token_to_kv_pool=runtime.token_to_kv_pool)

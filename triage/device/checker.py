@@ -13,7 +13,7 @@ to the host one step later through pinned memory and an event.
 
 Limits: launches, marks and captured replays of one checker follow each other on
 one stream. `req_to_token` or the mapping, rewritten on another stream between
-the table's build and this check (I18), shows as I2.
+the table's build and this check, shows as I2.
 
 Long because both checks, of tables and of writes, share one state buffer and one report; the
 kernels and their twin stand apart.

@@ -46,6 +46,7 @@ VARIABLES: dict[str, re.Pattern[str]] = {
     config.MAX_BYTES: _NUMBER,
     config.STRICT: _SWITCH,
     config.PAGE_HISTORY: _SWITCH,
+    config.WITNESS: _NUMBER,
     config.FIXES: _OUR_WORDS,
     config.FUSED: _OUR_WORDS,
     config.MM_GRAPHS: _SWITCH,

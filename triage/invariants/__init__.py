@@ -19,7 +19,7 @@ repeats the hot ones as one Triton kernel and is tested against these.
     geometry   I13 I19 I21 I24 I25 I27  sizes, transfers, budgets, the workspace
     spec       I22 I23                  granularity of tables, state that is restored
 
-I17 needs history and lives in `triage/invariants/ledger.py`. Not checked: I18 (the order of
-work on two streams is not visible to a plugin; its effect shows as I2), and the
-half of I24 that concerns writes after an abort.
+I17 needs history and lives in `triage/invariants/ledger.py`, I18 needs events of streams
+(`triage/sglang/launch/order.py`), I28 a kernel's output (`triage/sglang/witness/`). Not checked:
+the half of I24 that concerns writes after an abort.
 """

@@ -69,7 +69,7 @@ class Invariant:
     default_part: of a row whose family is not on by default, the part that is on all the same,
         in every mode, because it never waits for the device: WHOLE, or a few words.
     shown_by: what a replay of the launch alone shows of it.
-    unseen: why no hook can see it; "" if one does.
+    shown_apart: where it is shown to fire, as the lab's catalogue of bugs cannot; "" if it does.
     """
 
     name: str
@@ -92,7 +92,7 @@ class Invariant:
     containment: str = ""
     default_part: str = ""
     shown_by: Literal["", "addresses", "ids"] = ""
-    unseen: str = ""
+    shown_apart: str = ""
 
     @property
     def default(self) -> bool:
@@ -110,8 +110,6 @@ class Invariant:
     @property
     def modes(self) -> str:
         """In which modes it is seen, in a few words."""
-        if self.unseen:
-            return "none"
         replays = ", not in a graph's replay" if self.eager_only else ""
         if self.raise_only:
             return f"all, but {self.raise_only} in `raise` alone"
@@ -387,6 +385,7 @@ CATALOGUE: tuple[Invariant, ...] = (
         "them. On one stream it does; on two it needs a wait.",
         "refilled in step 41 on stream 0x7f10, 210 us before replay 812 of graph 3 ended.",
         "Let the refilling stream wait for the event behind the replay.",
+        shown_apart="on a GPU by triage/bench/gpu_order.py, on pretended streams by tests/order",
     ),
     Invariant(
         "I19",
@@ -517,6 +516,7 @@ CATALOGUE: tuple[Invariant, ...] = (
         "and `triage kernels resolve` for the kernel and its published defects.",
         error=WrongOutput,
         rank=90,
+        shown_apart="on a GPU by triage/bench/gpu_witness.py, on SGLang's classes by tests/witness",
     ),
 )
 
@@ -586,7 +586,7 @@ def markdown_table() -> str:
         "|---|---|---|---|---|---|",
     ]
     for row in CATALOGUE:
-        seen = ", ".join(row.seen_at) or f"not seen: {row.unseen}"
+        seen = ", ".join(row.seen_at)
         lines.append(
             f"| {row.name} {row.title} | {row.family} | {row.meaning} | {seen} | {row.modes} | "
             f"`{row.error.__name__}` |"
@@ -596,13 +596,12 @@ def markdown_table() -> str:
 
 def page(row: Invariant) -> str:
     """What `triage explain I12` prints: meaning, example, what to try."""
-    seen = ", ".join(row.seen_at) if row.seen_at else f"nowhere: {row.unseen}"
     text = (
         f"{row.name}: {row.title} (family {row.family}, {row.when})\n\n"
         f"{row.meaning}\n\n"
         f"The alarm says: {row.sentence}.\n"
         f"Example:        {row.example}\n"
-        f"Looked at:      {seen}\n"
+        f"Looked at:      {', '.join(row.seen_at)}\n"
         f"Modes:          {row.modes}\n"
         f"Raised as:      {row.error.__name__}\n"
         f"What to try:    {row.try_this}"

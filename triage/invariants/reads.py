@@ -165,7 +165,7 @@ def check_table(
         temporaries; no sync until `Findings.read()`. Legal under capture (it allocates
         from the graph's pool), but `triage/device/checker.py` does the same in one launch.
         A slot table that the scheduler rewrites between table build and check (radix
-        deduplication on its own stream, I18) shows as I2: call it on the stream that
+        deduplication on its own stream) shows as I2: call it on the stream that
         built the table.
     Source: SGLang's page-table builders of trtllm_mha (0.5.12.post1 to 0.5.23) and
         `_evict_swa` in managers/schedule_batch.py.

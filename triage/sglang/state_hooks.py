@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
 from triage.device import capture
-from triage.invariants.catalogue import CATALOGUE, LEDGER, READS_DEVICE
+from triage.invariants.catalogue import LEDGER, READS_DEVICE
 from triage.invariants.geometry import check_shared_index_range
 from triage.invariants.mapping import check_translation
 from triage.invariants.spec import check_restored
@@ -114,9 +114,6 @@ class StateHooks:
     def hooks(self) -> list[Hook]:
         """Everything this release can be watched at, for the invariants that are enabled."""
         enabled = self.reporter.enabled
-        self.absent |= {
-            row.name: row.unseen for row in CATALOGUE if row.unseen and row.name in enabled
-        }
         if not self.reporter.reads_device:
             in_part = self.reporter.in_part
             for name in sorted(enabled & READS_DEVICE - in_part):
