@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
+import click
 import jsonschema
 import pytest
 from click.testing import CliRunner
@@ -50,6 +52,24 @@ def test_every_command_prints_json_through_a_report_that_has_a_schema():
                 others.append(f"{path.name}:{node.lineno}")
     assert named == set(VERSIONS)
     assert not others
+
+
+def commands(group: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Every command there is, as it is typed."""
+    if not isinstance(group, click.Group):
+        yield path
+        return
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        found = group.get_command(context, name)
+        assert found is not None
+        yield from commands(found, (*path, name))
+
+
+@pytest.mark.parametrize("path", list(commands(main)), ids=" ".join)
+def test_every_command_there_is_prints_json(path):
+    output = CliRunner().invoke(main, [*path, "--help"]).output
+    assert "--json" in output
 
 
 def checked(*arguments: object, codes: tuple[int, ...] = (0,)) -> dict:
@@ -101,6 +121,21 @@ def test_explain_of_an_invariant_obeys_its_schema():
 def test_replay_and_resolve_obey_their_schemas(e4b):
     checked("replay", e4b, "--kernel", "emulator", codes=(1,))
     checked("kernels", "resolve", e4b)
+
+
+def test_commands_that_write_a_file_say_where_it_is(e4b, tmp_path):
+    log = tmp_path / "a.log"
+    log.write_text(texts.SANITIZER)
+    small = checked("minimise", e4b, "-o", tmp_path / "small.msgpack")
+    assert small["after"]["encoded_bytes"] < small["before"]["encoded_bytes"]
+    for arguments in (
+        ("import", log, "-o", tmp_path / "imported.msgpack"),
+        ("redact", e4b, "-o", tmp_path / "redacted.msgpack"),
+        ("export", small["written"], "--as", "pytest", "-o", tmp_path / "test_it.py"),
+        ("fusions", "port", "norm-add-norm", "--into", tmp_path / "mine.py"),
+    ):
+        for written in checked(*arguments)["written"]:
+            assert Path(written).is_file()
 
 
 def test_a_report_is_an_object_even_where_it_is_a_list():

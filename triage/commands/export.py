@@ -9,10 +9,10 @@ import click
 
 from triage.commands.completion import export_formats, names
 from triage.commands.options import force_option
+from triage.commands.written import json_option, tell_written
 from triage.dump.file import read_dump
 from triage.export import FORMATS, write_export
 from triage.export import export as export_dump
-from triage.files.text import echo
 
 RUN_BY = {"pytest": "python -m pytest", "script": "python", "sglang-test": "python"}
 """Format -> what runs its file."""
@@ -31,7 +31,8 @@ RUN_BY = {"pytest": "python -m pytest", "script": "python", "sglang-test": "pyth
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Where to.")
 @force_option
 @click.option("--whole", is_flag=True, help="Keep the launch as recorded, do not minimise it.")
-def export(dump: Path, kind: str, output: Path, whole: bool, force: bool) -> None:
+@json_option
+def export(dump: Path, kind: str, output: Path, whole: bool, force: bool, as_json: bool) -> None:
     """Turn the failure in DUMP into a file for whoever has to fix it.
 
     Each file fails on the recorded page table and passes on the right one;
@@ -39,7 +40,6 @@ def export(dump: Path, kind: str, output: Path, whole: bool, force: bool) -> Non
     projects keep their tests, OUTPUT being a checkout; flashinfer-bench writes a directory.
     """
     files = export_dump(read_dump(dump), kind, shrink=not whole)
-    for path in write_export(files, output, force=force, inputs=(dump,)):
-        echo(f"wrote {path}")
-    if kind in RUN_BY:
-        echo(f"next: {RUN_BY[kind]} {quote(str(output))}")
+    written = write_export(files, output, force=force, inputs=(dump,))
+    then = [f"{RUN_BY[kind]} {quote(str(output))}"] if kind in RUN_BY else []
+    tell_written(written, as_json=as_json, next_commands=then)

@@ -10,6 +10,7 @@ import click
 from triage.commands.completion import names, patterns
 from triage.commands.kernels_options import check_outputs
 from triage.commands.options import force_option
+from triage.commands.written import json_option, tell_written
 from triage.files.reports import report_json
 from triage.files.text import echo
 from triage.files.writing import write_output
@@ -67,9 +68,11 @@ def show(
 @click.argument("pattern", shell_complete=names(patterns))
 @click.option("--name", help="Of the function; else the pattern's.")
 @click.option("--into", type=click.Path(dir_okay=False, path_type=Path), help="File to write.")
-def port_(pattern: str, name: str | None, into: Path | None) -> None:
+@json_option
+def port_(pattern: str, name: str | None, into: Path | None, as_json: bool) -> None:
     """Write the skeleton of a kernel for a PATTERN: everything but the kernel."""
     from triage.fusions.port import port
 
     written = port(pattern, name, into or Path(f"{(name or pattern).replace('-', '_')}.py"))
-    echo(f"wrote {written}; next: triage kernels validate --also {written}")
+    then = (f"triage kernels validate --also {written}",)
+    tell_written((written,), as_json=as_json, next_commands=then)

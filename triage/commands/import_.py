@@ -8,9 +8,9 @@ from shlex import quote
 import click
 
 from triage.commands.options import force_option
+from triage.commands.written import json_option, tell_written
 from triage.dump.file import encode, read_dump
 from triage.explain.observed import related
-from triage.files.text import echo
 from triage.files.writing import check_output, write_output
 from triage.importers import import_path
 
@@ -28,12 +28,14 @@ from triage.importers import import_path
     "-o", "--output", type=click.Path(path_type=Path), required=True, help="File to write."
 )
 @force_option
+@json_option
 def import_(
     path: Path,
     into: Path | None,
     output: Path,
     cache_shape: tuple[int, int, int, int] | None,
     force: bool,
+    as_json: bool,
 ) -> None:
     """Turn PATH, another tool's evidence, into a dump.
 
@@ -45,11 +47,9 @@ def import_(
     dump = import_path(path, None if into is None else read_dump(into), cache_shape)
     written = write_output(output, encode(dump), force=force, inputs=(path, into))
     lacks = dump.provenance.get("lacks")
-    if lacks:
-        echo(f"the source does not hold: {', '.join(map(str, lacks))}")
+    notes = [f"the source does not hold: {', '.join(map(str, lacks))}"] if lacks else []
     for seen in related(dump):
-        echo(f"{seen.observation.form.value}: {seen.observation.failure.value}")
-        for sentence in seen.sentences:
-            echo(f"  {sentence}")
-    echo(f"wrote {written}")
-    echo(f"next: triage explain {quote(str(written))}")
+        notes.append(f"{seen.observation.form.value}: {seen.observation.failure.value}")
+        notes += [f"  {sentence}" for sentence in seen.sentences]
+    then = (f"triage explain {quote(str(written))}",)
+    tell_written((written,), as_json=as_json, next_commands=then, notes=notes)

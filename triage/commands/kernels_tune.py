@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from triage.commands.kernels_options import BUDGET, DTYPE, OUTPUT, check_outputs, dtypes_of, prepare
 from triage.commands.options import force_option
+from triage.commands.written import json_option
+from triage.files.reports import report_json
 from triage.files.text import echo, to_json
 from triage.files.writing import write_output
 
@@ -24,6 +27,7 @@ from triage.files.writing import write_output
     help="JSON: the best tiles, as plans.py holds them.",
 )
 @force_option
+@json_option
 def tune(
     rows: int,
     dtype: str,
@@ -31,6 +35,7 @@ def tune(
     budget_seconds: float | None,
     plans_file: Path | None,
     force: bool,
+    as_json: bool,
 ) -> None:
     """Time every kernel with other tiles than the table holds, and name the best."""
     check_outputs(force, plans_file)
@@ -51,9 +56,15 @@ def tune(
         if plans_file:
             plans = to_json(best_plans(trials), indent=4) + "\n"
             write_output(plans_file, plans.encode(), force=True)  # its own, from the last trial
+        if as_json:
+            continue
         tile = " ".join(f"{number:5}" for number in trial.tile)
         echo(
             f"{trial.op:34} {trial.case:26} M={trial.rows:<6} {tile} "
             f"{trial.microseconds:9.2f} us {trial.of_copy:6.1%} of copy"
         )
-    echo(to_json(best_plans(trials), indent=4))
+    if as_json:
+        told = {"trials": [asdict(trial) for trial in trials], "best": best_plans(trials)}
+        echo(report_json("kernels-tune", told))
+    else:
+        echo(to_json(best_plans(trials), indent=4))

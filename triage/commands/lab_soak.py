@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import click
 from triage.commands.completion import names, release_names
 from triage.commands.lab_options import under
 from triage.commands.progress import counted
+from triage.commands.written import json_option
 from triage.config import DEFAULT_DIRECTORY, MODES
 from triage.errors import LabError
 from triage.files.reports import report_json
@@ -140,7 +142,10 @@ def text(report: dict[str, Any]) -> str:
     help="Under this release instead of the installed one.",
 )
 @click.option("--dir", "directory", type=click.Path(path_type=Path), default=DEFAULT_DIRECTORY)
-def machine(examples: int, steps: int, seed: int, version: str | None, directory: Path) -> None:
+@json_option
+def machine(
+    examples: int, steps: int, seed: int, version: str | None, directory: Path, as_json: bool
+) -> None:
     """One search of drawn lifecycles, traps on; a failure is shrunk to a short script.
 
     Exit code: 0 nothing fired, 1 something did, 2 usage.
@@ -151,6 +156,11 @@ def machine(examples: int, steps: int, seed: int, version: str | None, directory
     except ModuleNotFoundError as error:
         raise LabError(NEEDS) from error
     tally, failure = search(examples, steps, directory, number=seed)
+    if as_json:
+        found = None if failure is None else asdict(failure)
+        told = {"lifecycles": tally.examples, "steps": sum(tally.steps.values()), "failure": found}
+        echo(report_json("lab-machine", told))
+        raise SystemExit(0 if failure is None else 1)
     played = f"{tally.examples} lifecycles, {sum(tally.steps.values())} decode steps"
     if failure is None:
         echo(f"{played}: nothing fired")

@@ -8,7 +8,9 @@ import click
 
 from triage.commands.completion import names, replay_kernels
 from triage.commands.options import force_option
+from triage.commands.written import json_option
 from triage.errors import ReplayError, did_you_mean
+from triage.files.reports import report_json
 from triage.files.text import echo, progress_line, to_json
 from triage.files.writing import check_output, write_output
 from triage.replay.engine import DEFAULT_TIMEOUT_S
@@ -38,8 +40,15 @@ _USUAL = Geometry()
 @click.option("--jobs", default=4, show_default=True, help="Launches at a time.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the result as JSON.")
 @force_option
+@json_option
 def probe(
-    kernel: str, timeout: float, jobs: int, output: Path | None, force: bool, **geometry: int
+    kernel: str,
+    timeout: float,
+    jobs: int,
+    output: Path | None,
+    force: bool,
+    as_json: bool,
+    **geometry: int,
 ) -> None:
     """Put bad page ids into the columns of a table and see which ones a kernel dereferences.
 
@@ -60,12 +69,16 @@ def probe(
     found = probe_kernel(
         kernel, Geometry(**geometry), timeout_s=timeout, jobs=jobs, progress=progress
     )
-    for each in found["columns"]:
+    for each in () if as_json else found["columns"]:
         answer = {True: "read", False: "not read", None: "unknown"}[each["dereferenced"]]
         echo(f"  column {each['column']:>3}  {each['expected']:<8}{answer}")
-    echo(f"{found['reading']} ({found['launches']} launches)")
+    echo(
+        report_json("probe", found)
+        if as_json
+        else f"{found['reading']} ({found['launches']} launches)"
+    )
     if output is not None:
         written = write_output(output, to_json(found, indent=1).encode() + b"\n", force=force)
-        echo(f"wrote {written}")
+        echo(f"wrote {written}", err=as_json)
     if any(each["dereferenced"] is None for each in found["columns"]):
         raise SystemExit(EXIT_CANNOT_RUN)

@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from triage.commands.options import force_option
+from triage.commands.written import json_option, tell_written
 from triage.dump.file import encode, read_dump
 from triage.dump.redact import redact as redact_dump
-from triage.files.text import echo
 from triage.files.writing import check_output, write_output
 
 
@@ -25,7 +25,10 @@ from triage.files.writing import check_output, write_output
     help="Keep the names of host and user, and ids of requests as they are.",
 )
 @force_option
-def redact(dump: Path, output: Path, keep_kv: bool, keep_identity: bool, force: bool) -> None:
+@json_option
+def redact(
+    dump: Path, output: Path, keep_kv: bool, keep_identity: bool, force: bool, as_json: bool
+) -> None:
     """Write DUMP without what a stranger need not know.
 
     Tables, lengths, sizes and addresses stay: they are the evidence. Out go environment
@@ -36,4 +39,5 @@ def redact(dump: Path, output: Path, keep_kv: bool, keep_identity: bool, force: 
     """
     check_output(output, force=force, inputs=(dump,))
     cleaned = redact_dump(read_dump(dump), kv=keep_kv, identity=keep_identity)
-    echo(f"wrote {write_output(output, encode(cleaned), force=force, inputs=(dump,))}")
+    written = write_output(output, encode(cleaned), force=force, inputs=(dump,))
+    tell_written((written,), as_json=as_json)

@@ -26,16 +26,20 @@ VERSIONS = {
     "kernels-list": 1,
     "kernels-mutants": 1,
     "kernels-sanitize": 1,
+    "kernels-tune": 1,
     "kernels-validate": 1,
     "lab-bug": 1,
     "lab-bugs": 1,
     "lab-list": 1,
+    "lab-machine": 1,
     "lab-matrix": 1,
     "lab-run": 1,
     "lab-serve": 1,
     "lab-soak": 1,
     "lab-versions": 1,
+    "minimise": 1,
     "pools": 1,
+    "probe": 1,
     "quality": 1,
     "replay": 1,
     "report": 1,
@@ -45,6 +49,7 @@ VERSIONS = {
     "verify": 1,
     "workload": 1,
     "workload-compare": 1,
+    "written": 1,
 }
 """Every report and the version of what it holds."""
 
