@@ -6,7 +6,8 @@
 into a new page of both pools, which is then given back. Two processes, with the cheap families
 and with the default, each with its hooks on and off in turns, the quickest call of each, as in
 `bound_forward`; the difference of the differences is what the default adds, and of the quickest
-look at the free lists (`late_audit.py`) the share of one step. `bound_forward` has the rest of a forward. SGLang's allocation kernel is stood in.
+look at the free lists (`late_audit.py`) the share of one step. `bound_forward` has the rest of
+a forward. SGLang's allocation kernel is stood in.
 
 On a CPU: a launch is the operation itself here, on small tensors.
 """
@@ -159,9 +160,7 @@ def _step(batch: Any, allocator: Any) -> Callable[[], None]:
     return call
 
 
-def turns(
-    targets: Targets, call: Callable[[], None], look: Callable[[], None]
-) -> dict[str, float]:
+def turns(targets: Targets, call: Callable[[], None], look: Callable[[], None]) -> dict[str, float]:
     """The quickest of each, in microseconds; without the calls that looked."""
     best = {"on_us": float("inf"), "off_us": float("inf"), "look_us": float("inf")}
     for _ in range(TURNS):

@@ -90,9 +90,7 @@ class AllocationChecks:
             return
         longest = torch.as_tensor(lengths)
         self.reporter.fire_findings(
-            check_request_rows(
-                torch.ones_like(longest), longest, num_rows=2, row_width=width
-            ),
+            check_request_rows(torch.ones_like(longest), longest, num_rows=2, row_width=width),
             "I14",
             "a request is to hold more tokens than its row of the request table has columns",
             "full",

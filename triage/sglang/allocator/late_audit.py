@@ -136,7 +136,7 @@ class LateAudit:
 def _subs(allocator: Any) -> Iterator[tuple[str, Any]]:
     """The allocators of one pool in an SWA allocator whose lists can be read."""
     for name in ("full", "swa"):
-        sub = getattr(allocator, f"{name}_attn_allocator", None)
+        sub: Any = getattr(allocator, f"{name}_attn_allocator", None)
         known = type(sub).__name__ in SUB_ALLOCATORS and sub.free_pages is not None
         if known and (name == "full" or has_mapping(allocator)):
             yield name, sub

@@ -92,7 +92,7 @@ class Metadata:
         drafting = getattr(forward_batch, "spec_info", None) is not None
         drafting = drafting or self.launches.entries.origin_of(backend).role == "draft"
         if mode is None or (drafting and not mode.is_target_verify()):
-            return  # a draft's batch brings the slots of all its steps; frozen-KV MTP's no spec_info
+            return  # a draft's batch brings the slots of all its steps, and not always a spec_info
         metadata = backend.forward_metadata
         written = getattr(metadata, "swa_out_cache_loc", None)
         loc = getattr(forward_batch, "out_cache_loc", None)
