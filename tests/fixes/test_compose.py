@@ -32,8 +32,8 @@ print(json.dumps({
 """
 
 AUTO = {
-    "0.5.12.post1": {"draft-own-pool", "free-swa-pages", "optional-kv"},
-    "0.5.13.post1": {"free-swa-pages"},
+    "0.5.12.post1": {"draft-own-pool", "free-swa-pages", "optional-kv", "packed-query"},
+    "0.5.13.post1": {"free-swa-pages", "packed-query"},
     "0.5.18": set(),
     "0.5.23": set(),
 }
@@ -71,6 +71,7 @@ def test_auto_binds_exactly_the_correctness_fixes_that_are_needed(version):
         "draft-own-pool",
         "free-swa-pages",
         "optional-kv",
+        "packed-query",
     }
     assert report["active"]
     assert not any(report["armed"])  # disarmed again by remove()

@@ -19,6 +19,7 @@ NEEDS = {
     "draft-own-pool": ("0.5.12.post1", "0.5.13.post1"),
     "free-swa-pages": ("0.5.13.post1", "0.5.14"),
     "optional-kv": ("0.5.12.post1", "0.5.13.post1"),
+    "packed-query": ("0.5.15.post1", "0.5.18"),
     "swa-ratio": (),
     "mm-piecewise-graphs": (),
     "state-swap": (),

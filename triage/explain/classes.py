@@ -426,6 +426,15 @@ CLASSES: dict[str, DefectClass] = {
             links=(f"{_FLASHINFER}/pull/4382", f"{_FLASHINFER}/issues/3864"),
         ),
         _class(
+            "query-read-as-packed",
+            "Every row of a decode but the first attends with other numbers than its queries.",
+            "Queries of 4 heads of 256 lie 2,048 elements apart, and XQA reads them 1,024 apart.",
+            "trtllm_mha hands XQA a slice of the fused QKV: SGLang 0.5.12.post1 to 0.5.15.post1.",
+            "SGLANG_TRIAGE_FIXES=packed-query, or a release that makes the queries contiguous.",
+            seen_by="I28",
+            links=(f"{_SGLANG}/pull/31667",),
+        ),
+        _class(
             "unordered-refill",
             "A graph's table or lengths are written while the graph that reads them runs.",
             "The next step's plan refills on a stream of its own, 200 us before the replay ends.",

@@ -35,6 +35,23 @@ def wrong_output(dump: Dump) -> Cause | None:
         not_recorded.append("whether the pages are the request's (I2 was not checked)")
     if facts.get("read") != "with the launch":
         not_recorded.append("what the cache held when the launch ran: it was copied afterwards")
+    apart = _queries_apart(dump)
+    if apart:
+        return Cause(
+            key="query-read-as-packed",
+            name="the kernel reads the queries as packed rows, and they are not",
+            confidence=Confidence.HIGH,
+            evidence=(
+                *(line.strip() for line in fault.headline().splitlines()),
+                apart,
+                "row 0, which lies right either way, is not among the wrong ones",
+            ),
+            refuted_by=("the same wrong rows with contiguous queries",),
+            fix="SGLANG_TRIAGE_FIXES=packed-query",
+            links=("https://github.com/sgl-project/sglang/pull/31667",),
+            not_recorded=tuple(not_recorded),
+            of_table=False,
+        )
     published = _published(dump)
     exposed = published.defects if published is not None else ()
     return Cause(
@@ -55,6 +72,24 @@ def wrong_output(dump: Dump) -> Cause | None:
         not_recorded=tuple(not_recorded),
         of_table=False,
     )
+
+
+def _queries_apart(dump: Dump) -> str:
+    """How far apart the rows are that XQA reads as packed; "" where that explains nothing."""
+    launch = dump.launch
+    query = None if launch is None else launch.tensors.get("query")
+    if query is None or len(query.shape) != 3 or not _reads_no_stride(dump):
+        return ""
+    packed = query.shape[1] * query.shape[2]
+    wrong = dump.fault.facts.get("rows_wrong")
+    if query.stride[0] == packed or not isinstance(wrong, list) or not wrong or 0 in wrong:
+        return ""
+    return f"queries are {query.stride[0]} elements apart, and this kernel reads {packed} apart"
+
+
+def _reads_no_stride(dump: Dump) -> bool:
+    """Is FlashInfer's call served by XQA, which takes the address of the queries alone?"""
+    return str(dump.provenance.get("arch", "")).startswith(("sm_90", "sm_12"))
 
 
 class _Published(NamedTuple):

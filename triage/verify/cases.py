@@ -73,6 +73,20 @@ def optional_kv(chosen: bool = False) -> CaseResult:
     return CaseResult(True, said, context.calls.seen)
 
 
+def packed_query(chosen: bool = False) -> CaseResult:
+    """Three rows of queries, sliced of a fused QKV, through a kernel that reads packed rows."""
+    from triage.sglang.fixes.packed_query import decode, sliced_query
+
+    rows = sliced_query()
+    read = decode(rows, stand_ins.queries_as_xqa_reads_them)
+    wrong = (read != rows).any(dim=1).nonzero().flatten().tolist()
+    state = read.tolist()
+    if wrong:
+        where = ", ".join(map(str, wrong))
+        return CaseResult(False, f"rows {where} of {len(rows)} attend with other queries", state)
+    return CaseResult(True, f"all {len(rows)} rows attend with their own queries", state)
+
+
 def swa_ratio(chosen: bool = False) -> CaseResult:
     """Pools of the MoE variant on the memory of the 26B server, and of the dense one."""
     from triage.sglang.fixes.swa_ratio import RATIO
@@ -96,6 +110,7 @@ def mm_graphs(chosen: bool = False) -> CaseResult:
 CASES: dict[str, Callable[..., CaseResult]] = {
     "free-swa-pages": free_swa_pages,
     "optional-kv": optional_kv,
+    "packed-query": packed_query,
     "swa-ratio": swa_ratio,
     "mm-piecewise-graphs": mm_graphs,
 }

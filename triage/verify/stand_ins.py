@@ -195,3 +195,12 @@ def forward_kv_shared(model: str, context: Any) -> Any:
         kv = torch.ones(PADDED_TOKENS, 2, 4) if index < own else None
         output = layer(query, kv, kv, context.forward_batch, save_kv_cache=kv is not None)
     return output
+
+
+def queries_as_xqa_reads_them(query: Any, **_: Any) -> Any:
+    """In FlashInfer's place: `(rows, heads, head_dim)` of packed rows from the query's address.
+
+    FlashInfer 0.6.12, csrc/xqa/xqa_wrapper.cu: `q.data_ptr()` goes on without a stride.
+    """
+    packed = query.shape[1] * query.shape[2], query.shape[2], 1
+    return query.as_strided(query.shape, packed).clone()

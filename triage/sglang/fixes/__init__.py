@@ -16,12 +16,21 @@ from triage.sglang.fixes.fix import Fix, Need, Probe
 from triage.sglang.fixes.free_swa_pages import FreeSwaPages
 from triage.sglang.fixes.mm_graphs import MultimodalGraphs
 from triage.sglang.fixes.optional_kv import OptionalKV
+from triage.sglang.fixes.packed_query import PackedQuery
 from triage.sglang.fixes.state_swap import StateSwap
 from triage.sglang.fixes.swa_ratio import SwaRatio
 
 FIXES: dict[str, type[Fix]] = {
     fix.name: fix
-    for fix in (StateSwap, DraftOwnPool, FreeSwaPages, OptionalKV, SwaRatio, MultimodalGraphs)
+    for fix in (
+        StateSwap,
+        DraftOwnPool,
+        FreeSwaPages,
+        OptionalKV,
+        PackedQuery,
+        SwaRatio,
+        MultimodalGraphs,
+    )
 }
 
 AUTO = "auto"
