@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import pty
+import re
 import subprocess
 import sys
 import time
@@ -13,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests import dumps_fixture as dumps
+from tests.cli.every_command import commands
 from triage.cli import main
 from triage.dump.file import write_dump
 
@@ -69,6 +72,45 @@ def test_a_log_gets_no_bar(monkeypatch, capsys):
         tell(1, 3, now="a step")
         time.sleep(0.05)
     assert capsys.readouterr().err == ""
+
+
+QUICK = {
+    "export", "import", "redact", "run", "show", "snap", "kernels resolve", "fusions port",
+    "fusions show", "lab list", "lab machine", "pools", "minimise", "probe",
+}  # fmt: skip
+"""Commands without a bar: 0.2 to 1.3 s each where nothing else runs, or (`run`) another's
+output; `minimise`, `probe` and `lab machine` tell each step in a line."""
+
+
+@pytest.mark.parametrize("path", [path for path, _ in commands(main)], ids=" ".join)
+def test_a_command_is_quick_or_tells_how_far_it_is(path):
+    command = dict(commands(main))[path]
+    source = inspect.getsource(sys.modules[inspect.unwrap(command.callback).__module__])
+    tells = re.search(r"triage\.commands\.(progress import|workload import .*\bdrive\b)", source)
+    assert tells or " ".join(path) in QUICK
+
+
+def test_the_self_test_tells_which_of_its_tests_runs(monkeypatch):
+    from triage.doctor import self_test
+
+    told = []
+    monkeypatch.setattr(self_test, "_show", lambda where, *_: self_test.Shown(where, "", "", {}))
+    self_test.self_test({}, gpu=True, progress=lambda done, now: told.append((done, now)))
+    assert told == [(0, "self-test of the hooks"), (1, "self-test on the GPU")]
+
+
+def test_what_is_measured_is_counted_before(monkeypatch):
+    bench = pytest.importorskip("triage_kernels.perf.bench")
+    tune = pytest.importorskip("triage_kernels.perf.tune")
+    # GIVEN a plan of one op, two row counts and two contenders
+    name = bench.OURS[0].name
+    plan = bench.BenchPlan(ops=(name,), rows=(1, 64), contenders=("ours", "copy"))
+    shapes = [spec.name for _, spec, _ in bench._shapes(plan)]
+    # THEN each shape is counted once per contender, and of the tiles each on each shape
+    assert set(shapes) == {name} and bench.measurement_count(plan) == 2 * len(shapes)
+    assert tune.trial_count() == sum(
+        1 for group, members in tune.shapes().items() for _ in members for _ in tune.tiles(group)
+    )
 
 
 @pytest.fixture

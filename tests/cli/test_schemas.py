@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
-import click
 import jsonschema
 import pytest
 from click.testing import CliRunner
 
 import triage.commands
 from tests import dumps_fixture as dumps
+from tests.cli.every_command import commands
 from tests.importers import texts
 from triage.cli import main
 from triage.dump.file import write_dump
@@ -54,19 +53,7 @@ def test_every_command_prints_json_through_a_report_that_has_a_schema():
     assert not others
 
 
-def commands(group: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """Every command there is, as it is typed."""
-    if not isinstance(group, click.Group):
-        yield path
-        return
-    context = click.Context(group)
-    for name in group.list_commands(context):
-        found = group.get_command(context, name)
-        assert found is not None
-        yield from commands(found, (*path, name))
-
-
-@pytest.mark.parametrize("path", list(commands(main)), ids=" ".join)
+@pytest.mark.parametrize("path", [path for path, _ in commands(main)], ids=" ".join)
 def test_every_command_there_is_prints_json(path):
     output = CliRunner().invoke(main, [*path, "--help"]).output
     assert "--json" in output

@@ -137,7 +137,7 @@ def beside_launches() -> Iterator[Judged]:
 
 
 def alone() -> Iterator[Judged]:
-    from tests.importers import pasted
+    from tests.importers import pasted, threads
     from tests.importers.test_recognise import KINDS, PASTED
     from triage.importers.recognise import read_log
 
@@ -147,6 +147,7 @@ def alone() -> Iterator[Judged]:
         for way, paste in {"as written": str, **PASTED}.items()
     }
     texts |= pasted.OTHERS
+    texts |= {f"of a thread, {what}": text for what, text in threads.ALONE.items()}
     sanitizer = KINDS["sanitizer"][1:]
     texts |= {way: (put(pasted.report()), *sanitizer) for way, put in pasted.FORMS.items()}
     texts |= {f"without {cut}": (text[0], *sanitizer) for cut, text in pasted.CUT.items()}
@@ -181,13 +182,25 @@ def main() -> None:
         told = ", ".join(f"{count} {result}" for result, count in results.most_common())
         wrong = sum(count for result, count in results.items() if result.startswith(WRONG))
         print(f"| **{group}, {sum(results.values())} cases** | | | {told}; {wrong} wrong |")
-    shown = f"{installed}, "
+    for releases, each in _alike(found, whole="-v" in sys.argv, installed=installed):
+        case = f"{each.case} ({releases})" if releases else each.case
+        print(f"| {case} | {each.expected} | {each.named or 'nothing'} | {each.result} |")
+
+
+def _alike(found: list[Judged], *, whole: bool, installed: str) -> Iterator[tuple[str, Judged]]:
+    """What is listed: a case once, with the releases that it is the same in."""
+    same: dict[Judged, list[str]] = {}
     for each in found:
-        listed = each.group.startswith(shown) and not each.group.endswith("rings")
-        if listed or "-v" in sys.argv or each.result not in (RIGHT, NOTHING):
-            release, _, rest = each.group.partition(", ")
-            case = f"{release}: {each.case}" if rest else each.case
-            print(f"| {case} | {each.expected} | {each.named or 'nothing'} | {each.result} |")
+        release, _, group = each.group.partition(", ")
+        shown = release == installed and not group.endswith("rings")
+        if shown or whole or each.result not in (RIGHT, NOTHING):
+            key = each._replace(group=group or release)
+            same.setdefault(key, []).extend([release] if group else [])
+    releases = {each.group.partition(", ")[0] for each in found if ", " in each.group}
+    for each, there in same.items():
+        everywhere = set(there) == releases or (each.result == RIGHT and not whole)
+        told = "every release" if everywhere else ", ".join(dict.fromkeys(there))
+        yield (told if (there and each.result != RIGHT) or whole else ""), each
 
 
 if __name__ == "__main__":

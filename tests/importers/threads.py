@@ -7,6 +7,8 @@ Each form was first seen in a thread and then made here. `test_threads.py` says 
 
 from __future__ import annotations
 
+from triage.dump.observation import Failure, Form
+
 _LATE = (
     "CUDA kernel errors might be asynchronously reported at some other API call, so the "
     "stacktrace below might be incorrect.\n"
@@ -139,3 +141,31 @@ TRAPPED_ON_ONE_LINE = (
     "    raise error\n"
     "triage.errors.StaleSWAState: I2: block_tables[3, 7] = 471; dump: /var/dumps/a.msgpack\n"
 )
+
+ALONE: dict[str, tuple[str, Form, Failure]] = {
+    "vLLM": (VLLM, Form.EXCEPTION, Failure.ILLEGAL_ADDRESS),
+    "workers of Ray": (RAY_WORKERS, Form.CUDA_ERROR, Failure.ILLEGAL_ADDRESS),
+    "ranks with finer stamps": (RANKS_WITH_FINER_STAMPS, Form.EXCEPTION, Failure.ILLEGAL_ADDRESS),
+    "a tensor map, 700": (TENSOR_MAP.format(code=700), Form.TMA, Failure.ILLEGAL_ADDRESS),
+    "a tensor map, 1": (TENSOR_MAP.format(code=1), Form.TMA, Failure.DESCRIPTOR),
+    "a list of Xids": (XID_LIST, Form.DRIVER, Failure.ILLEGAL_ADDRESS),
+    "a core dump in prose": (CORE_IN_PROSE, Form.DEBUGGER, Failure.ILLEGAL_ADDRESS),
+    "states of a Mamba pool": (LEAK_OF_STATES, Form.LEAK, Failure.LEAK),
+    "states, newer": (LEAK_OF_STATES_NEWER, Form.LEAK, Failure.LEAK),
+    "sums by layer": (LEAK_BY_LAYER, Form.LEAK, Failure.LEAK),
+    "a compiled kernel's assert": (
+        COMPILED_ASSERT.format(thread=3),
+        Form.DEVICE_ASSERT,
+        Failure.ASSERT,
+    ),
+    "synccheck": (SYNCCHECK, Form.SANITIZER, Failure.BARRIER),
+    "across an allocation's end": (ACROSS_THE_END, Form.SANITIZER, Failure.ILLEGAL_ADDRESS),
+    "no page left": (
+        POOL_FULL.format(words="KV cache is full!"),
+        Form.EXCEPTION,
+        Failure.POOL_FULL,
+    ),
+    "no kernel": (NO_KERNEL, Form.CUDA_ERROR, Failure.REFUSED),
+    "too much shared memory": (TOO_MUCH_SHARED_MEMORY, Form.CUDA_ERROR, Failure.REFUSED),
+    "a trap of ours": (TRAPPED_ON_ONE_LINE, Form.TRAP, Failure.TRAPPED),
+}

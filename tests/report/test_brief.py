@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
+import pty
+import re
+import shutil
+import struct
 import subprocess
 import sys
+import termios
 from dataclasses import replace
 from pathlib import Path
 
@@ -105,6 +112,45 @@ def test_colour_is_for_terminals_and_obeys_no_color(dump):
     assert b"\x1b[" not in run(dump).stdout, "a pipe"
     assert b"\x1b[" in run(dump, FORCE_COLOR="1").stdout
     assert b"\x1b[3" not in run(dump, FORCE_COLOR="1", NO_COLOR="1").stdout
+
+
+@pytest.mark.parametrize("width", [60, 80, 140, 200])
+@pytest.mark.parametrize("command", [["explain"], ["replay", "--kernel", "emulator"]], ids=" ".join)
+def test_sentences_fit_the_terminal_and_commands_and_links_stay_whole(command, width, dump):
+    name, *options = command
+    shown = CliRunner(env={"COLUMNS": str(width)}).invoke(main, [name, str(dump), *options]).output
+    piped = CliRunner().invoke(main, [name, str(dump), *options]).output
+    # THEN no line is wider, but for what has no place to break
+    for line in shown.splitlines():
+        assert len(line) <= width or line.startswith("next: ") or len(line.split()) <= 2
+    # AND nothing is lost or added, and a pipe gets whole sentences
+    assert shown.split() == piped.split()
+    assert max(map(len, piped.splitlines())) > 100
+
+
+@pytest.mark.skipif(shutil.which("less") is None, reason="no less on this machine")
+@pytest.mark.parametrize(("flags", "colour"), [("-FXR", "1"), ("-FX", "")])
+def test_through_less_colours_are_colours_or_not_there(flags, colour, dump):
+    # GIVEN a terminal of 200 lines, so that less ends by itself
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 200, 120, 0, 0))
+    command = f"{sys.executable} -m triage show {dump} | less {flags}"
+    environment = {**os.environ, "TERM": "xterm", "LESS": ""}
+    environment |= {"FORCE_COLOR": colour} if colour else {}
+    environment.pop("NO_COLOR", None)
+    child = subprocess.Popen(
+        ["sh", "-c", command], stdin=theirs, stdout=theirs, stderr=theirs, env=environment
+    )
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # the other end is closed
+        while part := os.read(ours, 4096):
+            shown += part
+    os.close(ours)
+    assert child.wait(timeout=60) == 0
+    # THEN it shows no escape as text, and a colour only where it was asked for
+    assert b"fault" in shown and b"ESC" not in shown
+    assert bool(re.search(rb"\x1b\[(?:1;)?3[1-7]m", shown)) is bool(colour)
 
 
 def test_a_stream_that_is_ascii_gets_ascii(tmp_path):

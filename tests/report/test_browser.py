@@ -147,6 +147,26 @@ def test_a_page_opens_at_the_fault_and_is_read_by_mouse_and_keyboard(browser, na
     seen.close()
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", [*GIVEN, "with a timeline"])
+def test_axe_core_finds_nothing_that_a_screen_reader_would_miss(browser, name, scheme, tmp_path):
+    try:
+        from axe_playwright_python.sync_playwright import Axe
+    except ImportError:
+        missing("axe-core is not installed: pip install 'sglang-triage[test]'")
+    small = dumps.make_dump(dumps.SMALL)
+    dump = read_dump(GOLDEN / f"{name}.msgpack") if name in GIVEN else with_history(small)
+    seen = Seen(browser, page_file(dump, tmp_path / "page.html"), scheme)
+    found = Axe().run(seen.page).response
+    assert [(each["id"], each["help"]) for each in found["violations"]] == []
+    assert len(found["passes"]) > 10
+    # AND a button without a name would have been found
+    seen.page.evaluate("document.body.append(document.createElement('button'))")
+    again = Axe().run(seen.page).response["violations"]
+    assert "button-name" in [each["id"] for each in again]
+    seen.close()
+
+
 def test_the_timeline_is_read_by_keyboard_and_marks_the_first_wrong_launch(browser, tmp_path):
     dump = with_history(dumps.make_dump(dumps.SMALL))
     seen = Seen(browser, page_file(dump, tmp_path / "history.html"), "dark")

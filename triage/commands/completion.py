@@ -95,6 +95,36 @@ def shapes() -> Iterable[str]:
     return SHAPES
 
 
+def server_modes() -> Iterable[str]:
+    from triage.lab.server.session import MODES
+
+    return MODES
+
+
+def server_loads() -> Iterable[str]:
+    from triage.lab.server.session import LOADS
+
+    return LOADS
+
+
+def attention_backends() -> Iterable[str]:
+    from triage.lab.server.flags import ATTENTION
+
+    return ATTENTION
+
+
+def architectures() -> Iterable[str]:
+    """Of GPUs whose answers differ here; another one may be typed."""
+    return ("sm_80", "sm_90", "sm_100", "sm_103", "sm_120")
+
+
+def flashinfer_releases() -> Iterable[str]:
+    from triage.resolver import known_versions
+    from triage.resolver.pins import dotted
+
+    return map(dotted, known_versions())
+
+
 def server_defects() -> Iterable[str]:
     from triage.lab.server.defects import DEFECTS
 
@@ -117,6 +147,24 @@ def kernels() -> Iterable[str]:
     from triage_kernels.validate.registry import KERNELS
 
     return [each.name for each in KERNELS]
+
+
+def variants() -> Iterable[str]:
+    from triage_kernels.validate.registry import KERNELS
+
+    return sorted({case.variant for each in KERNELS for case in each.cases})
+
+
+def contenders() -> Iterable[str]:
+    from triage_kernels.perf.bench import CONTENDERS
+
+    return CONTENDERS
+
+
+def kernel_checks() -> Iterable[str]:
+    from triage_kernels.validate.checks import ALL
+
+    return ALL
 
 
 def mutants() -> Iterable[str]:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import click
 
-from triage.commands.completion import names, release_names
+from triage.commands.completion import architectures, names, release_names
+from triage.commands.progress import progress
 from triage.files.reports import report_json
 from triage.files.text import echo
 
@@ -23,7 +24,11 @@ from triage.files.text import echo
 @click.option(
     "--self-test", "plant", is_flag=True, help="Plant a wrong page id: does a trap fire here?"
 )
-@click.option("--arch", help="Answer for this GPU, such as sm_100, instead of the one here.")
+@click.option(
+    "--arch",
+    shell_complete=names(architectures),
+    help="Answer for this GPU, such as sm_100, instead of the one here.",
+)
 @click.option("--timeout", "timeout_s", default=120.0, show_default=True, help="Seconds to wait.")
 @click.option("-v", "--verbose", is_flag=True, help="List every hook.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: everything.")
@@ -63,18 +68,26 @@ def doctor(
         source = source_of(release, lambda words: echo(words, err=True))
     if plant and source is not None:
         raise click.UsageError("--self-test runs SGLang, and this release is only read")
-    found = examine(
-        os.environ,
-        release=None if source else release,
-        source=source,
-        arch=arch,
-        flags=flags,
-        timeout_s=timeout_s,
-    )
     shown: tuple[Shown, ...] = ()
-    if plant:
-        here = found.stages["gpu"]["state"] == FOUND
-        shown = self_test(os.environ, gpu=here, release=release, timeout_s=timeout_s)
+    with progress("doctor", 3 if plant else 1) as tell:
+        tell(0, now="this machine and its SGLang")
+        found = examine(
+            os.environ,
+            release=None if source else release,
+            source=source,
+            arch=arch,
+            flags=flags,
+            timeout_s=timeout_s,
+        )
+        if plant:
+            here = found.stages["gpu"]["state"] == FOUND
+            shown = self_test(
+                os.environ,
+                gpu=here,
+                release=release,
+                timeout_s=timeout_s,
+                progress=lambda done, now: tell(1 + done, now=now),
+            )
     if as_json:
         tests = {"self_test": [each.json() for each in shown]} if plant else {}
         echo(report_json("doctor", found.json() | tests, indent=2))

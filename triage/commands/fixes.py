@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from triage.commands.completion import names, release_names
+from triage.commands.progress import progress
 from triage.files.reports import report_json
 from triage.files.text import echo
 from triage.lab import bootstrap, versions
@@ -26,10 +27,15 @@ def fixes(version: str | None, as_json: bool) -> None:
     """
     if version is not None and version != bootstrap.sglang_version():
         versions.restart(version, ["fixes", *(["--json"] if as_json else [])])
-    installed = bootstrap.prepare()
-    from triage.sglang.fixes import AUTO, FIXES
+    with progress("fixes") as tell:
+        tell(0, now="loading SGLang")
+        installed = bootstrap.prepare()
+        from triage.sglang.fixes import AUTO, FIXES, Probe
 
-    answers = {name: fix.ask() for name, fix in FIXES.items()}
+        answers: dict[str, Probe] = {}
+        for name, fix in FIXES.items():
+            tell(len(answers), len(FIXES), now=name)
+            answers[name] = fix.ask()
     if as_json:
         rows = {
             name: {

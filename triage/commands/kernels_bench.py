@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from triage.commands.completion import kernels, names
+from triage.commands.completion import contenders, kernels, names, variants
 from triage.commands.kernels_options import (
     BUDGET,
     DTYPE,
@@ -18,6 +18,7 @@ from triage.commands.kernels_options import (
     prepare,
 )
 from triage.commands.options import force_option
+from triage.commands.progress import progress
 from triage.files.reports import report_json
 from triage.files.text import echo
 from triage.files.writing import write_output
@@ -25,9 +26,9 @@ from triage.files.writing import write_output
 
 @click.command()
 @click.argument("ops", nargs=-1, shell_complete=names(kernels))
-@click.option("--variant", "variants", multiple=True)
+@click.option("--variant", "variants", multiple=True, shell_complete=names(variants))
 @click.option("--rows", "rows", multiple=True, type=int, help="Row counts, in this order.")
-@click.option("--contender", "contenders", multiple=True)
+@click.option("--contender", "contenders", multiple=True, shell_complete=names(contenders))
 @click.option("--dtype", type=DTYPE, default="bfloat16")
 @click.option("--every-case", is_flag=True, help="All variants, not the first of the list.")
 @OUTPUT
@@ -56,7 +57,13 @@ def bench(
     import torch
     from triage_kernels.core.records import append_line, json_lines
     from triage_kernels.perf import report
-    from triage_kernels.perf.bench import CONTENDERS, ROWS, BenchPlan, Measurement
+    from triage_kernels.perf.bench import (
+        CONTENDERS,
+        ROWS,
+        BenchPlan,
+        Measurement,
+        measurement_count,
+    )
     from triage_kernels.perf.bench import bench as run
 
     plan = BenchPlan(
@@ -74,14 +81,16 @@ def bench(
         raise SystemExit(3)
     earlier = [Measurement(**r) for r in json_lines(output)] if output else []
     measured = list(earlier)
-    for measurement in run(plan, frozenset(m.key for m in earlier)):
-        if not as_json and measured and measured[-1].key[:3] != measurement.key[:3]:
-            echo(report.shape_text(report.latest_shape(measured)))
-        measured.append(measurement)
-        if output:
-            append_line(output, measurement)
-        if not as_json:
-            echo(report.bench_text(measurement))
+    with progress("measurements", measurement_count(plan)) as tell:
+        for measurement in run(plan, frozenset(m.key for m in earlier)):
+            if not as_json and measured and measured[-1].key[:3] != measurement.key[:3]:
+                echo(report.shape_text(report.latest_shape(measured)))
+            measured.append(measurement)
+            tell(len(measured), now=f"{measurement.op}, {measurement.rows} rows")
+            if output:
+                append_line(output, measurement)
+            if not as_json:
+                echo(report.bench_text(measurement))
     if measured and not as_json:
         echo(report.shape_text(report.latest_shape(measured)))
     if as_json:

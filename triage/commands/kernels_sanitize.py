@@ -10,6 +10,7 @@ import click
 
 from triage.commands.completion import kernels, names
 from triage.commands.kernels_options import DEVICE, JSON, prepare
+from triage.commands.progress import progress
 from triage.files.reports import report_json
 from triage.files.text import echo
 
@@ -41,6 +42,7 @@ def sanitize(
     if "consan" in modes and not compile_only:
         raise click.UsageError("consan can only be compiled; add --compile-only")
     prepare("cuda" if compile_only else device)
+    from triage_kernels.validate.registry import select
     from triage_kernels.validate.report import result_text
     from triage_kernels.validate.sanitizers import SANITIZERS
     from triage_kernels.validate.sanitizers import sanitize as run
@@ -49,14 +51,18 @@ def sanitize(
     if compile_only:
         from triage_kernels.validate.instrumented import COMPILED, compile_instrumented
 
-        found = compile_instrumented(ops, modes or COMPILED)
+        wanted = modes or COMPILED
+        found = compile_instrumented(ops, wanted)
     else:
-        found = run(ops, device, modes or SANITIZERS)
+        wanted = modes or SANITIZERS
+        found = run(ops, device, wanted)
     results = []
-    for result in found:
-        results.append(result)
-        if not as_json:
-            echo(result_text(result, details=True))
+    with progress("sanitizers", len(select(ops)) * len(wanted)) as tell:
+        for result in found:
+            results.append(result)
+            tell(len(results), now=f"{result.op} {result.check}")
+            if not as_json:
+                echo(result_text(result, details=True))
     if as_json:
         echo(report_json("kernels-sanitize", {"results": [asdict(r) for r in results]}, indent=1))
     outcomes = {r.outcome for r in results}

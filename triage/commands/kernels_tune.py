@@ -9,6 +9,7 @@ import click
 
 from triage.commands.kernels_options import BUDGET, DTYPE, OUTPUT, check_outputs, dtypes_of, prepare
 from triage.commands.options import force_option
+from triage.commands.progress import progress
 from triage.commands.written import json_option
 from triage.files.reports import report_json
 from triage.files.text import echo, to_json
@@ -42,27 +43,29 @@ def tune(
     prepare("cuda")
     import torch
     from triage_kernels.core.records import append_line
-    from triage_kernels.perf.tune import best_plans
+    from triage_kernels.perf.tune import Trial, best_plans, trial_count
     from triage_kernels.perf.tune import tune as run
 
     if not torch.cuda.is_available():
         echo("CANNOT_RUN: no CUDA device", err=True)
         raise SystemExit(3)
-    trials = []
-    for trial in run(rows, dtypes_of((dtype,))[0], budget_seconds or 120.0):
-        trials.append(trial)
-        if output:
-            append_line(output, trial)
-        if plans_file:
-            plans = to_json(best_plans(trials), indent=4) + "\n"
-            write_output(plans_file, plans.encode(), force=True)  # its own, from the last trial
-        if as_json:
-            continue
-        tile = " ".join(f"{number:5}" for number in trial.tile)
-        echo(
-            f"{trial.op:34} {trial.case:26} M={trial.rows:<6} {tile} "
-            f"{trial.microseconds:9.2f} us {trial.of_copy:6.1%} of copy"
-        )
+    trials: list[Trial] = []
+    with progress("tiles", trial_count()) as tell:
+        for trial in run(rows, dtypes_of((dtype,))[0], budget_seconds or 120.0):
+            trials.append(trial)
+            tell(len(trials), now=f"{trial.op} {trial.case}")
+            if output:
+                append_line(output, trial)
+            if plans_file:
+                plans = to_json(best_plans(trials), indent=4) + "\n"
+                write_output(plans_file, plans.encode(), force=True)  # its own, of the last trial
+            if as_json:
+                continue
+            tile = " ".join(f"{number:5}" for number in trial.tile)
+            echo(
+                f"{trial.op:34} {trial.case:26} M={trial.rows:<6} {tile} "
+                f"{trial.microseconds:9.2f} us {trial.of_copy:6.1%} of copy"
+            )
     if as_json:
         told = {"trials": [asdict(trial) for trial in trials], "best": best_plans(trials)}
         echo(report_json("kernels-tune", told))

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from triage.commands.completion import kernels, names
+from triage.commands.completion import kernel_checks, kernels, names, variants
 from triage.commands.kernels_options import (
     ALSO,
     BUDGET,
@@ -31,8 +31,16 @@ from triage.files.writing import write_output
 @click.command()
 @click.argument("ops", nargs=-1, shell_complete=names(kernels))
 @click.option("--provider", type=click.Choice(["ours", "sglang", "all"]), default="ours")
-@click.option("--variant", "variants", multiple=True, help="Only cases of this model.")
-@click.option("--check", "checks", multiple=True, help="Only this check.")
+@click.option(
+    "--variant",
+    "variants",
+    multiple=True,
+    shell_complete=names(variants),
+    help="Only cases of this model.",
+)
+@click.option(
+    "--check", "checks", multiple=True, shell_complete=names(kernel_checks), help="Only this check."
+)
 @click.option("--dtype", "dtypes", multiple=True, type=DTYPE)
 @DEVICE
 @JSON
@@ -41,7 +49,12 @@ from triage.files.writing import write_output
 @BUDGET
 @click.option("--details", is_flag=True, help="Print every failing finding and how to repeat it.")
 @click.option("--callable", "target", metavar="PKG:FUNC", help="Hold this function to --like.")
-@click.option("--like", metavar="OP", help="The op whose checks --callable is held to.")
+@click.option(
+    "--like",
+    metavar="OP",
+    shell_complete=names(kernels),
+    help="The op whose checks --callable is held to.",
+)
 @click.option("--map", "names", multiple=True, metavar="OURS=THEIRS", help="Names that differ.")
 @click.option(
     "--report",

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from triage.commands.completion import names, server_defects, server_fixes, shapes
+from triage.commands.completion import (
+    architectures,
+    attention_backends,
+    names,
+    server_defects,
+    server_fixes,
+    server_loads,
+    server_modes,
+    shapes,
+)
 from triage.files.reports import report_json
 from triage.files.text import echo
 from triage.files.writing import write_output
@@ -37,6 +46,7 @@ EXIT_CANNOT_RUN = 3
     default="default",
     show_default=True,
     metavar="MODE",
+    shell_complete=names(server_modes),
     help="default (DEBUG=1 alone), off, raise, contain or log.",
 )
 @click.option(
@@ -52,6 +62,7 @@ EXIT_CANNOT_RUN = 3
     default="plain",
     show_default=True,
     metavar="LOAD",
+    shell_complete=names(server_loads),
     help="plain (repeatable), mixed (aborts, edges), none (serve until Ctrl-C).",
 )
 @click.option("--requests", type=click.IntRange(min=1), help="Of the load; its own by default.")
@@ -62,6 +73,7 @@ EXIT_CANNOT_RUN = 3
     default="trtllm_mha",
     show_default=True,
     metavar="BACKEND",
+    shell_complete=names(attention_backends),
     help="trtllm_mha as far as this GPU has it, or triton throughout, with true head sizes.",
 )
 @click.option("--port", default=30000, show_default=True, type=click.IntRange(1, 65535))
@@ -87,7 +99,12 @@ EXIT_CANNOT_RUN = 3
     help="With --mtp, the assistant's checkpoint.",
 )
 @click.option("--dry-run", is_flag=True, help="Say the plan, start nothing.")
-@click.option("--arch", metavar="ARCH", help="With --dry-run: plan for this GPU, as sm_100.")
+@click.option(
+    "--arch",
+    metavar="ARCH",
+    shell_complete=names(architectures),
+    help="With --dry-run: plan for this GPU, as sm_100.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON result.")
 @click.argument("server_flags", nargs=-1, type=click.UNPROCESSED)
 def serve(

@@ -9,13 +9,20 @@ from typing import Any
 
 import click
 
+from triage.commands.completion import flashinfer_releases, names
 from triage.files.reports import report_json
 from triage.files.text import echo
 
 
 @click.command()
 @click.argument("dump", type=click.Path(path_type=Path))
-@click.option("--flashinfer", "version", default="", help="Release; else the recorded one.")
+@click.option(
+    "--flashinfer",
+    "version",
+    default="",
+    shell_complete=names(flashinfer_releases),
+    help="Release; else the recorded one.",
+)
 @click.option("--arch", type=click.Choice(["100", "103"]), help="GPU; else as recorded.")
 @click.option("--heads", nargs=2, type=click.IntRange(1), help="Query and KV heads to assume.")
 @click.option("--head-dim", type=click.IntRange(1), help="Likewise.")

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from triage import config
+from triage.commands.completion import check_names, names
 from triage.errors import LabError
 from triage.files.reports import report_json
 from triage.files.text import echo
@@ -19,7 +20,11 @@ from triage.run.outcome import Observer, text
 
 @click.command(context_settings={"allow_interspersed_args": False})
 @click.option("--mode", type=click.Choice(config.MODES), help="What a bad launch meets.")
-@click.option("--checks", help="Families or invariants, as the variable takes them.")
+@click.option(
+    "--checks",
+    shell_complete=names(check_names),
+    help="Families or invariants, as the variable takes them.",
+)
 @click.option(
     "--dir",
     "directory",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +37,12 @@ class Shown:
 
 
 def self_test(
-    environment: Mapping[str, str], *, gpu: bool, release: str | None = None, timeout_s: float = 120
+    environment: Mapping[str, str],
+    *,
+    gpu: bool,
+    release: str | None = None,
+    timeout_s: float = 120,
+    progress: Callable[[int, str], None] = lambda done, now: None,
 ) -> tuple[Shown, ...]:
     """Both tests, one after the other; the GPU's only where there is one.
 
@@ -45,9 +50,11 @@ def self_test(
         environment: of the children; what it asks of the traps is not what they are asked for.
         gpu: is there one here.
         release: of SGLang, unpacked beside the installed one.
+        progress: is told how many tests are done, and which is next.
     Raises:
         LabError: for a release that is not there.
     """
+    progress(0, "self-test of the hooks")
     kept = {name: value for name, value in environment.items() if not name.startswith(_OURS)}
     with tempfile.TemporaryDirectory(prefix="triage-self-test-") as directory:
         # Without a GPU in sight: on one, the lab's stand-ins would meet SGLang's real kernels.
@@ -57,6 +64,7 @@ def self_test(
 
             blind["PYTHONPATH"] = versions.environment(release)["PYTHONPATH"]
         hooks = _show("hooks", [directory], blind, timeout_s)
+    progress(1, "self-test on the GPU")
     if not gpu:
         return hooks, Shown("gpu", NOT_RUN, "there is no GPU here", {})
     return hooks, _show("gpu", [], kept, timeout_s)

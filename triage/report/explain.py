@@ -15,7 +15,7 @@ from triage.explain.advice import Reading
 from triage.explain.cause import Cause, Citation
 from triage.files.text import console as make_console
 from triage.report.next_steps import commands
-from triage.report.text import line
+from triage.report.text import line, say
 
 if TYPE_CHECKING:
     from triage.explain.together import Report
@@ -42,11 +42,11 @@ def print_report(report: Report) -> None:
     plain = ours and not report.observations and not report.inputs[0].problem
     if not plain:
         for given in report.inputs:
-            console.print(line(f"{given.path}: {given.recognised}", style="bold"))
+            say(console, line(f"{given.path}: {given.recognised}", style="bold"))
             if given.problem:
-                console.print(line(f"  {given.problem}"))
+                say(console, line(f"  {given.problem}"))
             for text in () if report.recognised and len(report.inputs) > 1 else given.shown:
-                console.print(line(f"  | {text.strip()[:200]}", style="dim"))
+                say(console, line(f"  | {text.strip()[:200]}", style="dim"))
     _print_ranks(console, report)
     for seen, reading in list(zip(report.observations, report.readings, strict=True))[
         :SHOWN_OBSERVATIONS
@@ -54,20 +54,20 @@ def print_report(report: Report) -> None:
         _print_reading(console, seen, reading)
     more = len(report.observations) - SHOWN_OBSERVATIONS
     if more > 0:
-        console.print(line(f"and {more} more reports (--json has all of them)", style="dim"))
+        say(console, line(f"and {more} more reports (--json has all of them)", style="dim"))
     for path, explanation in report.explanations:
         if not plain:
-            console.print(line(f"the launch of {path}", style="bold"))
+            say(console, line(f"the launch of {path}", style="bold"))
         print_explanation(explanation, console)
     for note in report.notes:
-        console.print(line(note))
+        say(console, line(note))
     if not report.explanations and report.observations:
-        console.print(line(_without_a_launch(report), style="bold yellow"))
+        say(console, line(_without_a_launch(report), style="bold yellow"))
     if not report.explanations and not report.observations and not _has_problems(report):
-        console.print(line("unknown: nothing in it is known here", style="bold yellow"))
+        say(console, line("unknown: nothing in it is known here", style="bold yellow"))
     if plain and dump is not None:
         for path, explanation in report.explanations:
-            console.print(line(f"next: {_next(path, dump, explanation)}"))
+            say(console, line(f"next: {_next(path, dump, explanation)}"), whole=True)
     if not plain:
         _print_list(console, "missing", report.missing)
         _print_list(console, "next", report.next[:6])
@@ -97,8 +97,9 @@ def _print_ranks(console: Console, report: Report) -> None:
         return
     first = next((each for each in ranks if not each.collateral), None)
     if first is not None:
-        console.print(
-            line(f"faulted first: {first.rank} ({_where(first.observation)})", style="bold red")
+        say(
+            console,
+            line(f"faulted first: {first.rank} ({_where(first.observation)})", style="bold red"),
         )
     for each in ranks:
         if each is first:
@@ -110,7 +111,7 @@ def _print_ranks(console: Console, report: Report) -> None:
             if first is not None and first.observation.time and each.observation.time:
                 later = f", {each.observation.time - first.observation.time:.1f} s later"
             text = f"  {each.rank}: {each.observation.failure.value} of its own{later}"
-        console.print(line(f"{text} ({_where(each.observation)})"))
+        say(console, line(f"{text} ({_where(each.observation)})"))
 
 
 def _where(seen: Observation) -> str:
@@ -121,9 +122,9 @@ def _print_reading(console: Console, seen: Observation, reading: Reading) -> Non
     times = f", {seen.count}{'+' if seen.count > KEPT_OF_MANY else ''} alike"
     times = times if seen.count > 1 else ""
     rank = f", {seen.rank}" if seen.rank else ""
-    console.print(
+    say(
+        console,
         Text.assemble((reading.headline, "bold"), f"  ({_where(seen)}{rank}{times})"),
-        soft_wrap=True,
     )
     _print_list(console, "tells", reading.says)
     if reading.families:
@@ -132,34 +133,35 @@ def _print_reading(console: Console, seen: Observation, reading: Reading) -> Non
 
 def _print_list(console: Console, label: str, texts: tuple[str, ...]) -> None:
     for index, text in enumerate(texts):
-        console.print(line(f"  {label if index == 0 else '':<13}{text}"))
+        say(console, line(f"  {label if index == 0 else '':<13}{text}"), whole=label == "next")
 
 
 def print_explanation(explanation: Explanation, console: Console | None = None) -> None:
     """The causes of one dump, with the evidence, or what is wrong without one."""
     console = console or make_console(soft_wrap=True)
     if explanation.status != "named":
-        console.print(line(_headline(explanation), style="bold yellow"))
+        say(console, line(_headline(explanation), style="bold yellow"))
     if explanation.status == "unknown":
         for sentence in explanation.observed[:SHOWN_SENTENCES]:
-            console.print(line(f"  seen       {sentence}"))
+            say(console, line(f"  seen       {sentence}"))
     elif explanation.related:
         for each in explanation.related[:SHOWN_OBSERVATIONS]:
             for sentence in each.sentences:
-                console.print(line(f"  reported   {sentence}"))
+                say(console, line(f"  reported   {sentence}"))
     for cause in explanation.named:
         _print_cause(console, cause)
     _print_pages(console, explanation)
     for cause in explanation.possible:
         label = cause.confidence.name.lower()
         needs = f"; needs {', '.join(cause.missing)}: not recorded" if cause.missing else ""
-        console.print(line(f"also possible ({label} confidence): {cause.name}{needs}", style="dim"))
+        say(console, line(f"also possible ({label} confidence): {cause.name}{needs}", style="dim"))
     for cause in explanation.beside:
-        console.print(
+        say(
+            console,
             line(
                 f"beside it, and not shown to be its cause, this launch has: {cause.name}",
                 style="dim",
-            )
+            ),
         )
 
 
@@ -167,12 +169,12 @@ def _print_pages(console: Console, explanation: Explanation) -> None:
     """Whose hand was on the first pages; those without an event say nothing."""
     known = [each for each in explanation.pages if each.events]
     for index, page in enumerate(known[:SHOWN_PAGES]):
-        console.print(line(f"  {'whose hand' if index == 0 else '':<11}{page.name}"))
+        say(console, line(f"  {'whose hand' if index == 0 else '':<11}{page.name}"))
         for event in page.events[:SHOWN_EVENTS]:
-            console.print(line(f"  {'':<11}  {event.sentence()}"))
+            say(console, line(f"  {'':<11}  {event.sentence()}"))
     if len(known) > SHOWN_PAGES:
         more = len(known) - SHOWN_PAGES
-        console.print(line(f"  {'':<11}and {more} more pages (--json has them)"))
+        say(console, line(f"  {'':<11}and {more} more pages (--json has them)"))
 
 
 def _headline(explanation: Explanation) -> str:
@@ -186,7 +188,7 @@ def _headline(explanation: Explanation) -> str:
 
 def _print_cause(console: Console, cause: Cause) -> None:
     label = f"  ({cause.confidence.name.lower()} confidence)"
-    console.print(Text.assemble((cause.name, "bold red"), label))
+    say(console, Text.assemble((cause.name, "bold red"), label))
     for label, texts in (
         ("evidence", cause.evidence),
         ("rows", _citations(cause)),
@@ -196,7 +198,7 @@ def _print_cause(console: Console, cause: Cause) -> None:
         ("see", (*cause.links, f"triage explain {cause.key}")),
     ):
         for index, text in enumerate(texts):
-            console.print(line(f"  {label if index == 0 else '':<11}{text}"))
+            say(console, line(f"  {label if index == 0 else '':<11}{text}"))
 
 
 def _citations(cause: Cause) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from rich.text import Text
 from triage.dump.sections import Dump
 from triage.files.text import console as make_console
 from triage.replay.verdict import Outcome, Verdict, records_fault
-from triage.report.text import line
+from triage.report.text import line, say
 
 _STYLES = {
     Outcome.REPRODUCED: "bold red",
@@ -22,21 +22,22 @@ def print_verdicts(verdicts: list[Verdict], dump: Dump, fix: str) -> None:
     recorded = "none"
     if records_fault(dump):
         recorded = f"{dump.fault.invariant or 'a crash or a reported fault'}: {dump.fault.summary}"
-    console.print(line(f"recorded fault: {recorded}"))
+    say(console, line(f"recorded fault: {recorded}"))
     if fix:
-        console.print(line(f"with fix: {fix}"))
+        say(console, line(f"with fix: {fix}"))
     for verdict in verdicts:
         head = f"{verdict.kernel:<11}"
         if verdict.outcome is Outcome.CANNOT_RUN:
             text = f"{verdict.outcome.value} ({'; '.join(verdict.reasons)})"
-            console.print(Text(head) + line(text, style=_STYLES[verdict.outcome]))
+            say(console, Text(head) + line(text, style=_STYLES[verdict.outcome]))
             continue
-        console.print(
+        say(
+            console,
             Text.assemble(
                 head,
                 (verdict.outcome.value, _STYLES[verdict.outcome]),
                 f"  (basis: {verdict.basis.value}, exit code {verdict.exit_code})",
-            )
+            ),
         )
         for reason in verdict.reasons:
-            console.print(line(f"{'':<11}{reason}"))
+            say(console, line(f"{'':<11}{reason}"))

@@ -212,6 +212,11 @@ def bench(plan: BenchPlan, done: frozenset[tuple[Any, ...]] = frozenset()) -> It
             slowest = max(slowest, time.monotonic() - began)
 
 
+def measurement_count(plan: BenchPlan) -> int:
+    """How many measurements `bench` makes of `plan`, if the time suffices."""
+    return sum(1 for _ in _shapes(plan)) * len(plan.contenders)
+
+
 def _shapes(plan: BenchPlan) -> Iterator[tuple[int, KernelSpec, Case]]:
     for rows in plan.rows:
         for spec in OURS:

@@ -81,6 +81,11 @@ def tiles(group: str) -> Sequence[tuple[int, ...]]:
     return next(choice for widest, choice in _ROW_TILES if int(group) <= widest)
 
 
+def trial_count() -> int:
+    """How many trials `tune` makes, if the time suffices and no tile fails."""
+    return sum(len(members) * len(tiles(group)) for group, members in shapes().items())
+
+
 def tune(rows: int, dtype: torch.dtype, budget_seconds: float) -> Iterator[Trial]:
     """Every tile on every shape, width by width, while the budget lasts."""
     started = time.monotonic()
