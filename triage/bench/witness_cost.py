@@ -3,7 +3,7 @@
     python -m triage.bench.witness_cost [ROUNDS]           one line of JSON
 
 The forward is that of `bound_forward.py`: SGLang's own backend, 42 layers, 64 rows at 9k tokens,
-the kernel and the stores replaced; here FlashInfer's function answers zeros, which is what
+the kernels and the stores replaced; here FlashInfer's function answers zeros, which is what
 the zero cache gives. "idle" is a step that is not looked at, "looking" one that is, with copies
 and comparison; both are less the same step without the witness. At every 100th step the mean
 step costs idle + looking / 100 more. On a GPU: `gpu_witness.py`.
@@ -19,10 +19,19 @@ import sys
 import time
 from contextlib import ExitStack
 from typing import Any
+from unittest import mock
 
 from triage import config
 
 EVERY = 100
+BACKEND = "sglang.srt.layers.attention.trtllm_mha_backend"
+
+
+def _filled(**tables: Any) -> None:
+    """Stands for SGLang's table build: every entry is page 1."""
+    tables["page_table"].fill_(1)
+    if tables.get("swa_page_table") is not None:
+        tables["swa_page_table"].fill_(1)
 
 
 def measure(every: int, rounds: int) -> dict[str, Any]:
@@ -32,10 +41,11 @@ def measure(every: int, rounds: int) -> dict[str, Any]:
     os.environ[config.WITNESS] = str(every)
     quick, looked = float("inf"), []
     with ExitStack() as stack:
-        decode, installed = stack.enter_context(prepared("contain"))
+        decode, installed = stack.enter_context(prepared("log"))
         from triage.bench.watch_cost import no_kernels  # Triton, behind the lab's own choice
 
         stack.enter_context(no_kernels())
+        stack.enter_context(mock.patch(f"{BACKEND}.build_trtllm_mha_page_table", _filled))
         traps = installed.traps
         for _ in range(rounds):
             due = every > 0 and (traps.steps.current + 1) % every == 0
