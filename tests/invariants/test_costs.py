@@ -15,5 +15,6 @@ def test_every_check_reads_the_host_at_most_once_and_is_silent_on_a_clean_step()
     assert costs["reads: check_table, swa"]["launches"] <= 100
     assert max(cost["launches"] for cost in costs.values()) <= 100
     # AND every family is among them, every check with the event it runs at
-    assert {name.partition(":")[0] for name in WHEN} == set(FAMILIES)
+    # (outputs are no check of tensors that are there: `triage/bench/witness_cost.py`)
+    assert {name.partition(":")[0] for name in WHEN} == set(FAMILIES) - {"output"}
     assert set(costs) == {*WHEN, *(name for name in costs if name.startswith("ledger"))}

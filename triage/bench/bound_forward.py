@@ -22,7 +22,8 @@ import pkgutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
@@ -138,8 +139,12 @@ class Decode:
             traps.steps.release(begun)
 
 
-def measure(mode: str, layers: int = 42, rounds: int = ROUNDS) -> dict[str, Any]:
-    """Microseconds of a forward, on less off, and of a replay; reads and launches of one."""
+@contextmanager
+def prepared(mode: str, layers: int = 42) -> Iterator[tuple[Decode, Any]]:
+    """The forward and the traps of this process, SGLang's build and store replaced inside.
+
+    The variables of the environment hold as in a server; it asks for the traps in `mode`.
+    """
     os.environ.update(
         {
             config.DEBUG: "1",
@@ -153,8 +158,6 @@ def measure(mode: str, layers: int = 42, rounds: int = ROUNDS) -> dict[str, Any]
     bootstrap.prepare()
     import torch
 
-    from triage.bench.watch_cost import no_kernels
-    from triage.device.syncs import count_syncs
     from triage.lab.flashinfer_stub import StandInFlashInfer
     from triage.lab.runtime import Geometry, Runtime
 
@@ -179,13 +182,23 @@ def measure(mode: str, layers: int = 42, rounds: int = ROUNDS) -> dict[str, Any]
     runtime = Runtime(geometry, draft_tokens=1, draft_steps=1, draft="none")
     watch = traps.launches.watching.watch
     watch.checker._eager = watch.recorder._eager = False  # launch, that is call the no-op
-    decode = Decode(runtime)
-    targets = Targets([binding.target for binding in installed.bindings])
     backend, pool = "sglang.srt.layers.attention.trtllm_mha_backend", "sglang.srt.mem_cache"
     with (
         mock.patch(f"{backend}.build_trtllm_mha_page_table", lambda **_: None),
         mock.patch(f"{pool}.memory_pool.MHATokenToKVPool.set_kv_buffer", lambda *_, **__: None),
     ):
+        yield Decode(runtime), installed
+
+
+def measure(mode: str, layers: int = 42, rounds: int = ROUNDS) -> dict[str, Any]:
+    """Microseconds of a forward, on less off, and of a replay; reads and launches of one."""
+    with prepared(mode, layers) as (decode, installed):
+        from triage.bench.watch_cost import no_kernels  # Triton, behind the lab's own choice
+        from triage.device.syncs import count_syncs
+        from triage.lab import bootstrap
+
+        traps = installed.traps
+        targets = Targets([binding.target for binding in installed.bindings])
         with no_kernels():
             forward = _difference_us(
                 targets, lambda: decode.run(traps), lambda: decode.run(), rounds
@@ -204,7 +217,7 @@ def measure(mode: str, layers: int = 42, rounds: int = ROUNDS) -> dict[str, Any]
         "host_reads": counts.total_host_reads,
         "launches": dict(counts.launches),
         "bound": len(installed.bindings),
-        "layers": len(runtime.layers),
+        "layers": len(decode.layers),
         "watched": watched,
     }
 

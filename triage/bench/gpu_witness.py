@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -36,7 +37,6 @@ from triage.sglang.launch.call import AttentionCall
 from triage.sglang.traps import Traps
 
 ROWS, PAGE, WIDTH, HEADS, KV_HEADS, DIM, WINDOW = 16, 64, 128, 8, 1, 256, 511
-PAGES = ROWS * WIDTH + 1
 
 Kernel = Callable[[AttentionCall], Tensor]
 
@@ -82,37 +82,51 @@ def flashinfer_kernel(call: AttentionCall) -> Tensor:
 
 
 class Rig:
-    """A process's traps with the witness at every step, and launches of one form."""
+    """A process's traps with the witness at every step, and launches of one form.
 
-    def __init__(self, cache: torch.dtype, window: int, queries: int, seed: int = 0) -> None:
-        generator = torch.Generator().manual_seed(seed)
+    width: pages of the longest row. device: "cpu" where only our own code is looked at.
+    """
+
+    def __init__(
+        self,
+        cache: torch.dtype,
+        window: int,
+        queries: int,
+        *,
+        width: int = WIDTH,
+        device: str = "cuda",
+        mode: str = "contain",
+    ) -> None:
+        self.device = device
+        generator = torch.Generator().manual_seed(0)
         self.traps = Traps(
-            DumpStore(Path(tempfile.mkdtemp(prefix="triage-witness-"))), mode="contain", witness=1
+            DumpStore(Path(tempfile.mkdtemp(prefix="triage-witness-"))), mode=mode, witness=1
         )
         assert self.traps.witness is not None
         self.witness = self.traps.witness
-        order = torch.randperm(PAGES - 1, generator=generator) + 1
-        lengths = torch.randint(WINDOW + 1, WIDTH * PAGE, (ROWS,), generator=generator)
-        lengths[0], lengths[1] = queries, WIDTH * PAGE
-        shape = (PAGES, KV_HEADS, PAGE, DIM)
-        key, value = (torch.randn(shape, generator=generator).to("cuda", cache) for _ in range(2))
+        pages, longest = ROWS * width + 1, width * PAGE
+        order = torch.randperm(pages - 1, generator=generator) + 1
+        lengths = torch.randint(longest // 8, longest, (ROWS,), generator=generator)
+        lengths[0], lengths[1] = queries, longest
+        shape = (pages, KV_HEADS, PAGE, DIM)
+        key, value = (torch.randn(shape, generator=generator).to(device, cache) for _ in range(2))
         query = torch.randn(ROWS * queries, HEADS, DIM, generator=generator)
         self.arguments: dict[str, Any] = {
-            "query": query.to("cuda", torch.bfloat16),
+            "query": query.to(device, torch.bfloat16),
             "kv_cache": (key, value),
-            "workspace_buffer": torch.zeros(128 << 20, dtype=torch.uint8, device="cuda"),
-            "block_tables": order.view(ROWS, WIDTH).to("cuda", torch.int32),
-            "seq_lens": lengths.to("cuda", torch.int32),
-            "max_seq_len": WIDTH * PAGE,
+            "workspace_buffer": torch.zeros(128 << 20, dtype=torch.uint8, device=device),
+            "block_tables": order.view(ROWS, width).to(device, torch.int32),
+            "seq_lens": lengths.to(device, torch.int32),
+            "max_seq_len": longest,
             "bmm1_scale": DIM**-0.5,
             "bmm2_scale": 1.0 if cache == torch.bfloat16 else 0.5,
             "window_left": window,
             "q_len_per_req": queries,
         }
         self.call = AttentionCall(DECODE, self.arguments)
-        pool = SimpleNamespace(size=(PAGES - 1) * PAGE, page_size=PAGE)
-        self.backend = Backend(pool, torch.zeros(ROWS + 1, WIDTH * PAGE, dtype=torch.int32))
-        self.batch = Batch(torch.arange(1, ROWS + 1, device="cuda"), batch_size=ROWS)
+        pool = SimpleNamespace(size=(pages - 1) * PAGE, page_size=PAGE)
+        self.backend = Backend(pool, torch.zeros(ROWS + 1, longest, dtype=torch.int32))
+        self.batch = Batch(torch.arange(1, ROWS + 1, device=device), batch_size=ROWS)
         self.layer = Layer(3)
         self.step = 0
 
@@ -121,7 +135,7 @@ class Rig:
         with self.traps.launches.entered(self.backend, self.layer, self.batch):
             output = kernel(self.call)
             if self.witness.looking:
-                with no_sync():
+                with no_sync() if self.device == "cuda" else nullcontext():
                     self.witness.observe(DECODE, self.arguments, output)
         return output
 

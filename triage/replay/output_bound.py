@@ -87,6 +87,7 @@ def bounded_attention(
     q_lens: Tensor,
     *,
     numbers: Numbers,
+    num_pages: int,
     page_size: int,
     num_kv_heads: int,
     window_left: int,
@@ -96,33 +97,33 @@ def bounded_attention(
 ) -> Bounded:
     """The eager reference, and the bound of this module around it.
 
-    Args: as `paged_attention_eager`, which computes the value and, over |v|, the size A.
-        page_table: ids past a row's length must still be ids that `read_kv` takes.
+    Args: as `paged_attention_eager`, which computes the value and, over |v|, the size A: each row
+        is given to it twice, the second time with page ids from `num_pages` on.
+        page_table: ids in [0, num_pages), past a row's length too.
         numbers: the types of the launch, before anybody widened them.
-    Cost: two references and a pass over the keys; host reads, as they have.
+    Cost: one reference over twice the rows and a pass over the keys; host reads, as it has.
     """
 
-    def attend(read: KVReader, scale: float) -> Tensor:
-        return paged_attention_eager(
-            query,
-            read,
-            page_table,
-            cache_seqlens,
-            q_lens,
-            page_size=page_size,
-            num_kv_heads=num_kv_heads,
-            window_left=window_left,
-            bmm1_scale=bmm1_scale,
-            bmm2_scale=scale,
-            sinks=sinks,
-        )
+    def read_twice(pages: Tensor) -> tuple[Tensor, Tensor]:
+        for_size = pages >= num_pages
+        keys, values = read_kv(torch.where(for_size, pages - num_pages, pages))
+        return keys, torch.where(for_size[:, :, None, None, None], values.abs(), values)
 
-    def read_sizes(pages: Tensor) -> tuple[Tensor, Tensor]:
-        keys, values = read_kv(pages)
-        return keys, values.abs_()
-
-    output = attend(read_kv, bmm2_scale)
-    size = attend(read_sizes, abs(bmm2_scale))
+    both = paged_attention_eager(
+        query.repeat(2, 1, 1),
+        read_twice,
+        torch.cat([page_table, page_table + num_pages]),
+        cache_seqlens.repeat(2),
+        q_lens.repeat(2),
+        page_size=page_size,
+        num_kv_heads=num_kv_heads,
+        window_left=window_left,
+        bmm1_scale=bmm1_scale,
+        bmm2_scale=1.0,
+        sinks=sinks,
+    )
+    tokens = query.shape[0]
+    output, size = both[:tokens] * bmm2_scale, both[tokens:] * abs(bmm2_scale)
     largest_key, largest_value, visible = _largest(
         read_kv, page_table, cache_seqlens, q_lens, page_size=page_size, window_left=window_left
     )

@@ -14,6 +14,8 @@ result to the host; the mark of a step lies before that event on the same stream
 SGLang queues the copy of a step's result before `run_batch` returns, so on one stream the
 mark lies some microseconds behind the event that SGLang waits for; from 0.5.15.post1 that
 copy has a stream of its own.
+
+Long because a step's marks, its report and how that is told share the same few counters.
 """
 
 from __future__ import annotations

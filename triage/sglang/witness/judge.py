@@ -61,8 +61,8 @@ class Judgement:
 def judge(sample: Sample) -> Judgement:
     """Recompute `sample` on its device, on the current stream. Several host reads."""
     found = Judgement()
-    lengths, first = sample.lengths.tolist(), sample.first_column.tolist()
-    counts, outside = sample.queries.counts.tolist(), sample.outside.tolist()
+    of_rows = (sample.lengths, sample.first_column, sample.queries.counts, sample.outside.long())
+    lengths, first, counts, outside = torch.stack(of_rows).tolist()
     held = sample.chosen.columns * sample.page_size
     rows = []
     for row, length in enumerate(lengths):
@@ -82,40 +82,44 @@ def _compare(sample: Sample, rows: list[int], counts: list[int], found: Judgemen
     device = sample.keys.device
     span = sample.queries.query.shape[1]
     keep = torch.tensor(rows, device=device)
-    newest = torch.tensor(
-        [[r, span - n + i] for r, n in zip(rows, counts, strict=True) for i in range(n)],
-        device=device,
-    )
-    got = sample.queries.output[newest[:, 0], newest[:, 1]].float()
-    best: tuple[Tensor, Bounded] | None = None
-    for query, numbers in _readings(sample.queries, sample.numbers):
-        bounded = _recomputed(sample, query[newest[:, 0], newest[:, 1]], numbers, keep, counts)
+    places = [(r, span - n + i) for r, n in zip(rows, counts, strict=True) for i in range(n)]
+    at = torch.tensor(places, device=device).unbind(1)
+    got = sample.queries.output[at].float()
+    best: tuple[int, Tensor, Bounded] | None = None
+    readings = _readings(sample.queries, sample.numbers)
+    for query, numbers in readings:
+        bounded = _recomputed(sample, query[at], numbers, keep, counts)
         # Not "difference > bound": what is not a number is not within any bound.
         wrong = ~((got - bounded.output).abs() <= bounded.bound)
-        if best is None or int(wrong.sum()) < int(best[0].sum()):
-            best = wrong, bounded
+        count = int(wrong.sum()) if len(readings) > 1 else 0
+        if best is None or count < best[0]:
+            best = count, wrong, bounded
     assert best is not None
-    wrong, bounded = best
+    _, wrong, bounded = best
     finite = (bounded.output.isfinite() & bounded.bound.isfinite()).flatten(1).all(dim=1)
-    telling = (bounded.bound < bounded.size).flatten(1).any(dim=1) | (
-        (bounded.size == 0).flatten(1).all(dim=1)
-    )
-    usable = finite & telling
-    found.left_out[NOT_FINITE] += len(set(newest[~finite, 0].tolist()))
-    found.left_out[TOO_WIDE] += len(set(newest[finite & ~telling, 0].tolist()))
-    found.left_out += Counter()  # without the zeros
-    found.rows = len(set(newest[usable, 0].tolist()))
-    found.elements = int(usable.sum()) * got[0].numel()
-    wrong &= usable[:, None, None]
+    telling = (bounded.bound < bounded.size).flatten(1).any(dim=1)
+    telling |= (bounded.size == 0).flatten(1).all(dim=1)
+    usable = (finite & telling)[:, None, None]
+    wrong &= usable
     share = (got - bounded.output).abs() / bounded.bound
-    within = share.masked_fill(wrong | ~usable[:, None, None], 0.0)
-    found.nearest = float(within.max()) if within.numel() else 0.0
-    if not wrong.any():
+    within = share.masked_fill(wrong | ~usable, 0.0).flatten(1).amax(dim=1)
+    elements = wrong.flatten(1).sum(dim=1)
+    of_tokens = (finite.double(), telling.double(), elements.double(), within.double())
+    are_finite, tell, bad, nearest = torch.stack(of_tokens).tolist()
+    kinds: dict[str, set[int]] = {NOT_FINITE: set(), TOO_WIDE: set(), "": set()}
+    for (row, _), is_finite, tells in zip(places, are_finite, tell, strict=True):
+        kinds["" if is_finite and tells else TOO_WIDE if is_finite else NOT_FINITE].add(row)
+    found.rows = len(kinds.pop(""))
+    found.left_out.update({why: len(each) for why, each in kinds.items() if each})
+    compared = sum(bool(f and t) for f, t in zip(are_finite, tell, strict=True))
+    found.elements = compared * got[0].numel()
+    found.nearest = max(nearest)
+    if not any(bad):
         return
     share = share.masked_fill(~wrong, -1.0).nan_to_num(nan=torch.inf)
     token, head, dim = (int(i) for i in torch.unravel_index(share.argmax(), share.shape))
-    row, position = newest[token].tolist()
-    bad = sorted(set(newest[wrong.flatten(1).any(dim=1), 0].tolist()))
+    row, position = places[token]
+    rows_wrong = sorted({row for (row, _), n in zip(places, bad, strict=True) if n})
     found.wrong = Wrong(
         row=sample.chosen.first_row + row,
         query=span - 1 - position,
@@ -124,8 +128,8 @@ def _compare(sample: Sample, rows: list[int], counts: list[int], found: Judgemen
         value=float(got[token, head, dim]),
         reference=float(bounded.output[token, head, dim]),
         allowed=float(bounded.bound[token, head, dim]),
-        elements=int(wrong.sum()),
-        rows=tuple(sample.chosen.first_row + each for each in bad),
+        elements=int(sum(bad)),
+        rows=tuple(sample.chosen.first_row + each for each in rows_wrong),
     )
 
 
@@ -156,6 +160,7 @@ def _recomputed(
         lengths,
         torch.tensor(counts, device=device),
         numbers=numbers,
+        num_pages=len(sample.keys),
         page_size=sample.page_size,
         num_kv_heads=1,
         window_left=sample.window_left,

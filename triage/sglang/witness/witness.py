@@ -16,6 +16,8 @@ keys between the launch and the end of its graph is taken for granted, and said 
 
 An error of ours switches the witness off and changes nothing else. The comparison runs on a
 stream of its own and waits for that one alone.
+
+Long because steps, launches, graphs and the verdict share the state of one step.
 """
 
 from __future__ import annotations
@@ -62,7 +64,7 @@ from triage.sglang.witness.sample import (
 logger = logging.getLogger("triage")
 
 GROUP = "output witness (I28)"
-MAX_LAUNCHES = 4
+MAX_LAUNCHES, MAX_KINDS = 2, 8
 """Of one step, and of one graph."""
 NOT_RECORDED = "replays of graphs that were captured without the witness"
 NO_MEMORY = "launches for whose copies there was no memory"
@@ -101,6 +103,7 @@ class Witness:
         self._graph: GraphRecord | None = None
         self._pending: list[Pending] = []
         self._taken = 0  # launches of this step
+        self._known: dict[Kind, int] = {}  # kinds in the order in which they were met
         self._kinds: Counter[Kind] = Counter()  # launches of each kind in this step
         self._before: Counter[Kind] = Counter()  # and in the last one that was looked at
         self._side: torch.cuda.Stream | None = None
@@ -167,7 +170,7 @@ class Witness:
             return
         turn = self._kinds[kind]
         self._kinds[kind] += 1
-        if self._taken >= MAX_LAUNCHES or turn != self.turn % max(self._before[kind], 1):
+        if turn != self.turn % max(self._before[kind], 1) or not self._has_its_turn(kind):
             return
         refused = why_not(call, output)
         longest = _longest(entry.forward_batch) if entry.rows_match(call) else 0
@@ -178,6 +181,12 @@ class Witness:
             return
         seen = self._seen(call, entry)
         self._keep(call, chosen, None, output, entry.req_pool_indices, seen, WITH_LAUNCH)
+
+    def _has_its_turn(self, kind: Kind) -> bool:
+        """Is this kind looked at in this step? All have their turn, MAX_LAUNCHES in each step."""
+        index = self._known.setdefault(kind, len(self._known))
+        groups = -(-len(self._known) // MAX_LAUNCHES)
+        return self._taken < MAX_LAUNCHES and (index + self.turn) % groups == 0
 
     def _keep(
         self,
@@ -221,7 +230,7 @@ class Witness:
         if graph is None:
             return
         kept: dict[Kind, Recorded] = graph.kept.setdefault(GROUP, {})
-        if kind in kept or len(kept) >= MAX_LAUNCHES:
+        if kind in kept or len(kept) >= MAX_KINDS:
             return
         made = record_in_graph(
             call,
@@ -244,9 +253,9 @@ class Witness:
         kept: dict[Kind, Recorded] = record.kept.get(GROUP, {})
         if not kept:
             self.left_out[NOT_RECORDED] += 1
-        for each in kept.values():
-            if self._taken >= MAX_LAUNCHES:
-                return
+        for kind, each in kept.items():
+            if not self._has_its_turn(kind):
+                continue
             fits = each.fitted(self.longest)
             if isinstance(fits, str):
                 self.left_out[f"launches: {fits}"] += 1
