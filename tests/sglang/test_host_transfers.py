@@ -1,4 +1,4 @@
-"""Transfers between device and host by SGLang's own controller: wrong lists are loud, right ones not."""
+"""What SGLang's controller sends to the host and back: wrong lists are loud, right ones silent."""
 
 from __future__ import annotations
 

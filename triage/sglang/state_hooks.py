@@ -251,7 +251,10 @@ class StateHooks:
                 found += self._present(
                     f"{HOST_CACHE}.{name}", self.admission.around_host_cache, "host cache (I24)"
                 )
-            for target, name in host_transfer_targets().items():
+            targets = host_transfer_targets()
+            if "around_free" not in targets.values():
+                self.absent["host pools of HiCache"] = f"{HOST_TRANSFERS}: not to be imported here"
+            for target, name in targets.items():
                 around = getattr(self.transfers, name)
                 found += self._present(target, around, HOST_TRANSFERS, captured=True)
         return found

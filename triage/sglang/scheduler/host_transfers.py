@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeGuard
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -96,7 +96,9 @@ class HostTransfers:
         ]
         for pool, host, device in used:
             if device is not None:
-                self._tell(check_transfer(*_in_order(way, len(host), len(device)), where=where))
+                counts = len(host), len(device)
+                read, written = counts if way == READ else counts[::-1]
+                self._tell(check_transfer(read, written, where=where))
             if pool is not None:
                 self.transfers += 1
                 self._tell(pool.check(host, where))
@@ -142,12 +144,7 @@ def _follows(kind: type) -> bool:
     return False
 
 
-def _in_order(way: str, host: int, device: int) -> tuple[int, int]:
-    """Indices read, and written."""
-    return (host, device) if way == READ else (device, host)
-
-
-def _on_host(slots: Any) -> bool:
+def _on_host(slots: Any) -> TypeGuard[torch.Tensor]:
     return isinstance(slots, torch.Tensor) and slots.device.type == "cpu"
 
 
