@@ -327,15 +327,14 @@ _TRANSFER = FoundClass(
 )
 _TRANSFER_IDS = FoundClass(
     "transfer-of-wrong-slots",
-    "a transfer between host and device names slots that its host pool does not have, or has "
-    "not handed out",
-    "an allocation of those slots in the host pool that the hooks did not hear",
+    "a transfer names slots that its pool does not have, or that nobody holds there",
+    "an allocation of those slots that the hooks did not hear",
     "compare the node's host_value with what the host pool's alloc returned for it",
 )
 _TRANSFER_LIST = FoundClass(
     "transfer-list",
-    "the index list of a transfer between host and device is not made of whole pages, once each",
-    "a host pool whose page is another than the one the list was cut by",
+    "the index list of a transfer is not made of whole pages, once each",
+    "a pool whose page is another than the one the list was cut by",
     "look at what cut the list: it has to be cut at page boundaries and joined once",
 )
 _TRANSFER_FREED = FoundClass(

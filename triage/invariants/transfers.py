@@ -20,6 +20,9 @@ from triage.evidence import Evidence, Violation
 from triage.invariants.found import Found
 
 
+_NO_LIMIT = 1 << 31
+
+
 @dataclass(frozen=True, slots=True)
 class InFlight:
     """A transfer that was started: its host slots, which way, and whether it is through."""
@@ -27,6 +30,20 @@ class InFlight:
     slots: np.ndarray
     way: str  # "read" from the host, or "written"
     done: Callable[[], bool]
+
+
+def check_destinations(pages: np.ndarray, where: str) -> Evidence | None:
+    """The pages that a transfer to another server writes: legal ones, each once; page 0 may repeat."""
+    negative = pages[pages < 0]
+    if len(negative):
+        text = f"a transfer writes page {negative[0]}, which no pool has"
+        return _of_list(Found.TRANSFER_OUTSIDE_POOL, text, "dst_indices", negative, 0, None, where)
+    page, times = np.unique(pages[pages > 0], return_counts=True)
+    if (times > 1).any():
+        twice = page[times > 1]
+        text = f"a transfer writes page {twice[0]} twice"
+        return _of_list(Found.TRANSFER_REPEATED, text, "dst_indices", twice, 0, None, where)
+    return None
 
 
 class HostPages:
@@ -94,26 +111,41 @@ class HostPages:
         return slots[(slots >= 0) & (slots < len(self.held))]
 
     def _evidence(self, kind: Found, text: str, slots: np.ndarray, where: str) -> Evidence:
-        violations = tuple(
-            Violation(
-                "I24",
-                "host_indices",
-                row=at,
-                column=0,
-                value=int(slot),
-                low=0,
-                high=len(self.held),
-                kind=kind,
-            )
-            for at, slot in enumerate(slots[:8])
+        return _of_list(
+            kind, text, "host_indices", slots, 0, len(self.held), where, f"host {self.name}"
         )
-        return Evidence(
+
+
+def _of_list(
+    kind: Found,
+    text: str,
+    tensor: str,
+    ids: np.ndarray,
+    low: int,
+    high: int | None,
+    where: str,
+    pool: str = "",
+) -> Evidence:
+    violations = tuple(
+        Violation(
             "I24",
-            text,
-            where,
-            pool=f"host {self.name}",
-            total=len(slots),
-            rows_affected=len(slots),
-            violations=violations,
+            tensor,
+            row=at,
+            column=0,
+            value=int(each),
+            low=low,
+            high=_NO_LIMIT if high is None else high,
             kind=kind,
         )
+        for at, each in enumerate(ids[:8])
+    )
+    return Evidence(
+        "I24",
+        text,
+        where,
+        pool=pool,
+        total=len(ids),
+        rows_affected=len(ids),
+        violations=violations,
+        kind=kind,
+    )

@@ -96,8 +96,9 @@ class HostTransfers:
         ]
         for pool, host, device in used:
             if device is not None:
-                counts = len(host), len(device)
-                read, written = counts if way == READ else counts[::-1]
+                read, written = len(host), len(device)
+                if way == WRITTEN:
+                    read, written = written, read
                 self._tell(check_transfer(read, written, where=where))
             if pool is not None:
                 self.transfers += 1
