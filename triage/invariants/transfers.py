@@ -19,7 +19,6 @@ import numpy as np
 from triage.evidence import Evidence, Violation
 from triage.invariants.found import Found
 
-
 _NO_LIMIT = 1 << 31
 
 
@@ -33,7 +32,7 @@ class InFlight:
 
 
 def check_destinations(pages: np.ndarray, where: str) -> Evidence | None:
-    """The pages that a transfer to another server writes: legal ones, each once; page 0 may repeat."""
+    """The pages that a transfer to another server writes: each once, but for page 0."""
     negative = pages[pages < 0]
     if len(negative):
         text = f"a transfer writes page {negative[0]}, which no pool has"

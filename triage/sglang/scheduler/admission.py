@@ -5,7 +5,8 @@ takes are not there when they are asked for. Seen at `PrefillAdder._update_prefi
 which every way of admission passes; what the host cache loads back is allocated by then,
 so it needs no reserve. The failure of I24: a transfer pairs two index lists of unequal
 length, or writes a page of the other server twice. Seen where KV transfers of every backend
-pair them, and at HiCache's load and write. Not seen: writes after an abort, which happen on the other machine.
+pair them, and at HiCache's load and write (what goes over there: `host_transfers.py`). Not
+seen: writes after an abort, which happen on the other machine.
 
 Host integers only.
 """

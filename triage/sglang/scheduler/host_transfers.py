@@ -103,7 +103,7 @@ class HostTransfers:
             if pool is not None:
                 self.transfers += 1
                 self._tell(pool.check(host, where))
-        acks = getattr(controller, f"ack_{side}_queue", ())
+        acks: Any = getattr(controller, f"ack_{side}_queue", ())
         before = len(acks)
         result = original(controller, *args)
         if len(acks) > before:
