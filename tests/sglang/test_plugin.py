@@ -147,7 +147,13 @@ def test_what_the_launcher_notes_for_its_children_is_no_typing_error():
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_spawned_process_binds_every_trap_through_sglangs_own_loader(version):
-    done = run(SPAWNED, version, SGLANG_TRTLLM_MHA_DEBUG="1", SGLANG_TRIAGE_FIXES="state-swap")
+    done = run(
+        SPAWNED,
+        version,
+        SGLANG_TRTLLM_MHA_DEBUG="1",
+        SGLANG_TRIAGE_FIXES="state-swap",
+        SGLANG_TRTLLM_MHA_DEBUG_CHECKS="reads,allocator",
+    )
     report = json.loads(done.stdout.splitlines()[-1])
     assert report["version"] == version
     assert report["active"] and all(report["bound"].values())

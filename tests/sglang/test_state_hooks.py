@@ -387,6 +387,11 @@ def test_a_transfer_pairs_lists_of_one_length(runtime, traps):
         utils.group_concurrent_contiguous(np.array([1, 2]), np.array([], dtype=int))
         with fires("I24"):
             utils.group_concurrent_contiguous(np.array([1, 2, 3, 7]), np.array([5, 6]))
+        # AND a page of the other server is written once; pages it does not keep are all page 0
+        utils.group_concurrent_contiguous(np.array([1, 2, 3]), np.array([0, 0, 6]))
+        for pages in ([5, 7, 5], [5, 6, -1]):
+            with fires("I24"):
+                utils.group_concurrent_contiguous(np.array([1, 2, 3]), np.array(pages))
     bench = SimpleNamespace(runtime=runtime, note=lambda sentence: None)
     runtime.token_to_kv_pool_allocator.clear()
     with hooked(HiCacheController, "load", admission.around_host_cache):

@@ -6,6 +6,8 @@ any device; the microseconds are this machine's, never a share of a step.
 
     python -m triage.bench.family_cost > families.json
     python -m triage.bench.family_cost --markdown
+
+Long because it is a table: a row a check, with a call of it.
 """
 
 from __future__ import annotations
@@ -13,16 +15,20 @@ from __future__ import annotations
 import json
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from triage.bench.figure import Figure
+from triage.device.page_audit import NUMBERS, PageAudit
 from triage.device.syncs import count_syncs
+from triage.dump.store import DumpStore
 from triage.invariants import (
     allocator,
     geometry,
@@ -37,8 +43,11 @@ from triage.invariants import (
 )
 from triage.invariants import tree as trees
 from triage.invariants.findings import Findings
-from triage.invariants.ledger import PageLedger
+from triage.invariants.ledger import PageLedger, RequestLedger
 from triage.invariants.reads import IndexSpace
+from triage.sglang.allocator.allocation_checks import AllocationChecks
+from triage.sglang.allocator.frontier import Frontier
+from triage.sglang.traps import Traps
 
 PAGE, ROWS, CONTEXT, WINDOW_LEFT = 64, 64, 9216, 511
 SWA_PAGES, FULL_PAGES = 8658, 10822
@@ -65,18 +74,22 @@ WHEN = {
     "lifecycle: check_cleared": "free (I6)",
     "lifecycle: check_left_alone": "free (I6)",
     "lifecycle: check_row_pages": "write into the request table (I20)",
-    "lifecycle: check_request_rows": "allocation (I14)",
-    "lifecycle: check_transfer": "transfer (I24)",
-    "lifecycle: check_frontier": "eviction of a request (I15)",
+    "lifecycle: check_request_rows": "allocation that is wrong (I14)",
+    "lifecycle: a look at the free lists": "64 decode steps, by default (I5, I17)",
+    "lifecycle: lengths against the row": "allocation, by default (I14)",
+    "lifecycle: frontier of a request": "eviction of a request, by default (I15)",
+    "lifecycle: row given back": "end of a request, by default (I17)",
+    "lifecycle: check_transfer": "transfer, by default (I24)",
+    "lifecycle: check_frontier": "eviction that is wrong (I15)",
     "lifecycle: check_window_mapped": "N forwards (I15)",
     "tree: check_nodes": "N operations (I16)",
     "tree: check_locks": "N operations (I16)",
-    "spec: check_capacity": "forward (I13)",
-    "spec: check_restored": "view (I23)",
+    "spec: check_capacity": "forward, by default (I13)",
+    "spec: check_restored": "view, by default (I23)",
     "geometry: check_granularity": "N forwards and table (I22)",
-    "geometry: check_shared_index_range": "construction (I19)",
+    "geometry: check_shared_index_range": "construction, by default (I19)",
     "geometry: check_workspace": "launch (I27)",
-    "geometry: check_offset": "construction (I21)",
+    "geometry: check_offset": "construction, by default (I21)",
 }
 """How often a check runs: once per this. N is SGLANG_TRTLLM_MHA_DEBUG_EVERY."""
 
@@ -195,6 +208,7 @@ def _checks(device: str) -> dict[str, Callable[[], Findings | None]]:
         ),
         "tree: check_nodes": lambda: trees.check_nodes(t["flat"], t["node"], t["gone"], t["m"]),
         "tree: check_locks": lambda: trees.check_locks(parents, ones, ones),
+        **_by_default(t, parents.device),
         "spec: check_capacity": lambda: _none(
             geometry.check_capacity("row", needed=CONTEXT // PAGE, capacity=CONTEXT // PAGE)
         ),
@@ -212,6 +226,66 @@ def _checks(device: str) -> dict[str, Callable[[], Findings | None]]:
             geometry.check_offset("row", max_index=FULL_PAGES * PAGE, stride=256)
         ),
     }
+
+
+def _by_default(t: dict[str, torch.Tensor], device: Any) -> dict[str, Callable[[], None]]:
+    """What is on beside the cheap families, as its hooks call it while nothing is wrong."""
+    traps = Traps(DumpStore(Path(tempfile.gettempdir())))
+    audit = PageAudit(FULL_PAGES, PAGE, device)
+    slots = t["full"][: ROWS - 1] * PAGE
+    live, rows = torch.ones_like(slots, dtype=torch.bool), t["owners"][: ROWS - 1]
+    width = AllocationChecks(traps.reporter, None)  # type: ignore[arg-type]
+    table = _Table()
+    table.req_to_token = t["r"]
+    width.around_row_alloc(lambda _: None, table)
+    lengths = [CONTEXT] * ROWS  # of the host; a tensor would be counted as if on the device
+    frontier, req = Frontier(traps.reporter), _Evicted()
+    books = RequestLedger()
+
+    def row_given_back() -> None:
+        books.acquire(3, where="alloc")
+        books.release(3, where="free")
+
+    return {
+        "lifecycle: a look at the free lists": lambda: _none_of(
+            audit.look(slots, live, rows, [t["free"]])
+        ),
+        "lifecycle: lengths against the row": lambda: width._fits_its_row(
+            _alloc_extend, (None, None, None, lengths), {}
+        ),
+        "lifecycle: frontier of a request": lambda: frontier._evict(
+            req.evict, req, CONTEXT, WINDOW_LEFT + 1, PAGE
+        ),
+        "lifecycle: row given back": row_given_back,
+    }
+
+
+def _none_of(numbers: torch.Tensor) -> None:
+    """The numbers stay on the device: the host reads them later, from pinned memory."""
+    assert numbers.shape == (NUMBERS,)
+
+
+def _alloc_extend(
+    prefix_lens: Any, prefix_lens_cpu: Any, seq_lens: Any, seq_lens_cpu: Any, last_loc: Any
+) -> None:
+    """The signature of SGLang's."""
+
+
+class _Table:
+    """Stands for a request table."""
+
+    req_to_token: torch.Tensor
+
+
+class _Evicted:
+    """A request whose window moves on by a page at each call."""
+
+    swa_evicted_seqlen = cache_protected_len = 0
+    seqlen = CONTEXT + 1
+
+    def evict(self) -> None:
+        behind = CONTEXT - 2 * (WINDOW_LEFT + 1)
+        self.swa_evicted_seqlen = (self.swa_evicted_seqlen + PAGE) % behind // PAGE * PAGE
 
 
 def _silent(name: str, check: Callable[[], Findings | None]) -> None:

@@ -325,6 +325,24 @@ _TRANSFER = FoundClass(
     "a side that is empty, which means that there is nothing to transfer",
     "build both lists from one range of tokens",
 )
+_TRANSFER_IDS = FoundClass(
+    "transfer-of-wrong-slots",
+    "a transfer names slots that its pool does not have, or that nobody holds there",
+    "an allocation of those slots that the hooks did not hear",
+    "compare the node's host_value with what the host pool's alloc returned for it",
+)
+_TRANSFER_LIST = FoundClass(
+    "transfer-list",
+    "the index list of a transfer is not made of whole pages, once each",
+    "a pool whose page is another than the one the list was cut by",
+    "look at what cut the list: it has to be cut at page boundaries and joined once",
+)
+_TRANSFER_FREED = FoundClass(
+    "freed-in-transfer",
+    "host slots were freed while a transfer still reads or writes them",
+    "an acknowledgement of that transfer before the free",
+    "hold the node's lock, or its host reference, until the transfer is acknowledged",
+)
 _BUDGET = FoundClass(
     "budget-too-small",
     "admission sets aside less than the pages that an extend takes",
@@ -414,6 +432,11 @@ CLASS_OF: dict[str, FoundClass] = {
     Found.POOL_TOO_SMALL: _DRAFT_POOL,
     Found.OFFSET_OVERFLOW: _OVERFLOW,
     Found.TRANSFER_UNEQUAL: _TRANSFER,
+    Found.TRANSFER_OUTSIDE_POOL: _TRANSFER_IDS,
+    Found.TRANSFER_NOT_HELD: _TRANSFER_IDS,
+    Found.TRANSFER_REPEATED: _TRANSFER_LIST,
+    Found.TRANSFER_TORN_PAGE: _TRANSFER_LIST,
+    Found.FREED_IN_TRANSFER: _TRANSFER_FREED,
     Found.BUDGET_TOO_SMALL: _BUDGET,
     Found.STATE_NOT_RESTORED: _NOT_RESTORED,
     Found.WORKSPACE_DIRTY: _WORKSPACE,

@@ -454,12 +454,15 @@ CATALOGUE: tuple[Invariant, ...] = (
     Invariant(
         "I24",
         "lifecycle",
-        "transfers are of equal length",
-        "a transfer has more sources than destinations, or fewer",
-        ("KV transfer", "HiCache load and write"),
-        "The index lists of a transfer between two pools are of equal length.",
-        "128 source indices, 64 destination indices.",
-        "Count both in the same unit, pages or tokens.",
+        "transfers name what is held",
+        "the lists of a transfer do not fit each other, or name what they must not",
+        ("KV transfer", "HiCache: its controllers' queues, its host pools"),
+        "The index lists of a transfer between two pools are of equal length and write nothing "
+        "twice. At HiCache the host slots lie in their pool, are whole pages, are held by "
+        "somebody, and are not freed before the transfer is through.",
+        "host slot 4096 is freed while a transfer still has it read.",
+        "Count both in the same unit, pages or tokens; hold the node until the transfer is "
+        "acknowledged.",
         default_part=WHOLE,
     ),
     Invariant(

@@ -44,6 +44,7 @@ LAUNCHES, WRITES, SNAPSHOTS = "checks of launches and steps", "checks of writes"
 LEDGER_KEPT, METADATA = "ledger of pages and rows", "checks of metadata"
 STEP_BOOKS = "books between two steps"
 PAGE_HISTORIES = "page histories"
+HOST_TRANSFERS = "transfers between host and device (I24)"
 LATE_AUDIT = "pages of requests against the free lists"
 """Groups of hooks that share state, as `Shells` names them; any other hook is a group alone."""
 

@@ -41,8 +41,17 @@ from triage.sglang.launch.graph_inputs import BUFFERS, REGISTRY, GraphInputs
 from triage.sglang.launch.metadata import Metadata
 from triage.sglang.launch.pools import is_hybrid
 from triage.sglang.launch.writes import WriteTrap
-from triage.sglang.reporter import LATE_AUDIT, LEDGER_KEPT, METADATA, STEP_BOOKS, WRITES
+from triage.sglang.reporter import (
+    HOST_TRANSFERS,
+    LATE_AUDIT,
+    LEDGER_KEPT,
+    METADATA,
+    STEP_BOOKS,
+    WRITES,
+)
 from triage.sglang.scheduler.admission import BUDGET, HOST_CACHE, Admission, pairing_targets
+from triage.sglang.scheduler.host_transfers import HostTransfers
+from triage.sglang.scheduler.host_transfers import targets as host_transfer_targets
 from triage.sglang.traps import Traps
 
 PAGES_TRACKED = LEDGER & READS_DEVICE
@@ -99,11 +108,13 @@ class StateHooks:
         self.frontier = Frontier(self.reporter)
         self.graph_inputs = GraphInputs(self.reporter)
         self.admission = Admission(self.reporter)
+        self.transfers = HostTransfers(self.reporter.fire_event)
         self.absent: dict[str, str] = {}
 
     def restart(self) -> None:
         self.books.restart()
         self.audit.restart()
+        self.transfers.restart()
         self.allocation_checks.restart()
         self.step_books.restart()
         self.writes.restart()
@@ -240,6 +251,12 @@ class StateHooks:
                 found += self._present(
                     f"{HOST_CACHE}.{name}", self.admission.around_host_cache, "host cache (I24)"
                 )
+            targets = host_transfer_targets()
+            if "around_free" not in targets.values():
+                self.absent["host pools of HiCache"] = f"{HOST_TRANSFERS}: not to be imported here"
+            for target, name in targets.items():
+                around = getattr(self.transfers, name)
+                found += self._present(target, around, HOST_TRANSFERS, captured=True)
         return found
 
     def patches(self) -> list[Patch]:
@@ -341,6 +358,7 @@ class StateHooks:
         kept = (
             (self.books, LEDGER_KEPT),
             (self.audit, LATE_AUDIT),
+            (self.transfers, HOST_TRANSFERS),
             (self.trees, LEDGER_KEPT),
             (self.step_books, STEP_BOOKS),
             (self.metadata, METADATA),

@@ -4,8 +4,9 @@ The failure of I25: a request is admitted on its bare tokens, and the pages its 
 takes are not there when they are asked for. Seen at `PrefillAdder._update_prefill_budget`,
 which every way of admission passes; what the host cache loads back is allocated by then,
 so it needs no reserve. The failure of I24: a transfer pairs two index lists of unequal
-length. Seen where KV transfers of every backend pair them, and at HiCache's load and
-write. Not seen: writes after an abort, which happen on the other machine.
+length, or writes a page of the other server twice. Seen where KV transfers of every backend
+pair them, and at HiCache's load and write (what goes over there: `host_transfers.py`). Not
+seen: writes after an abort, which happen on the other machine.
 
 Host integers only.
 """
@@ -17,8 +18,11 @@ import inspect
 import sys
 from typing import Any
 
+import numpy as np
+
 from triage.evidence import Evidence
 from triage.invariants.geometry import check_budget, check_transfer
+from triage.invariants.transfers import check_destinations
 from triage.sglang.reporter import Reporter
 
 BUDGET = "sglang.srt.managers.schedule_policy.PrefillAdder._update_prefill_budget"
@@ -50,6 +54,8 @@ class Admission:
         """An empty side means that there is nothing to transfer, in every release."""
         if len(source) and len(destination):
             self._fire(check_transfer(len(source), len(destination)))
+            if isinstance(destination, np.ndarray):
+                self._fire(check_destinations(destination, "kv transfer"))
         return original(source, destination)
 
     def around_host_cache(self, original: Any, cache: Any, *args: Any, **kwargs: Any) -> Any:

@@ -1,0 +1,100 @@
+"""Pages of requests against the lists of free pages, as launches that nobody waits for."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from triage.device.late_copies import BUFFERS, LateCopies
+from triage.device.page_audit import PageAudit, contradictions
+from triage.device.syncs import count_syncs
+
+PAGE, PAGES = 4, 12
+ROWS = torch.tensor([3, 5])
+
+
+def told(slots, lists, lengths=(12, 8), audit=None):
+    audit = audit or PageAudit(PAGES, PAGE, torch.device("cpu"))
+    slots = torch.tensor(slots, dtype=torch.int32) * PAGE
+    live = torch.arange(0, slots.shape[1] * PAGE, PAGE) < torch.tensor(lengths)[:, None]
+    lists = [torch.tensor(each, dtype=torch.int64) for each in lists]
+    return contradictions(audit.look(slots, live, ROWS, lists).numpy())
+
+
+HELD = [[1, 2, 3], [4, 5, 0]]
+
+
+def test_pages_that_are_held_and_pages_that_are_free_contradict_nothing():
+    # GIVEN two requests, what lies beyond their length is of somebody else by now
+    found = told([[1, 2, 3], [4, 5, 6]], [[6, 7, 8], [9, 10, 11]])
+    assert not found.any
+
+
+def test_a_common_prefix_is_no_contradiction():
+    assert not told([[1, 2, 3], [1, 2, 0]], [[4, 5]]).any
+
+
+def test_a_page_that_is_free_and_read_is_named_with_its_request_and_place():
+    found = told(HELD, [[6, 7], [5, 8]])
+    assert (found.read, found.page, found.column, found.request) == (1, 5, 1, 5)
+
+
+def test_the_same_array_does_not_remember_the_look_before():
+    audit = PageAudit(PAGES, PAGE, torch.device("cpu"))
+    assert told(HELD, [[5]], audit=audit).any
+    assert not told(HELD, [[6]], audit=audit).any
+    assert not told([[4, 5, 0], [1, 2, 0]], [[6]], lengths=(8, 8), audit=audit).any
+
+
+@pytest.mark.parametrize(
+    ("lists", "name", "number"),
+    [
+        ([[6, 7], [8, 7]], "twice", 7),
+        ([[7, 6, 7]], "listed", 2),
+        ([[0, 6]], "dummy", 1),
+    ],
+)
+def test_a_list_that_contradicts_itself_is_told(lists, name, number):
+    found = told(HELD, lists)
+    assert found.any
+    assert getattr(found, name) == number
+
+
+def test_one_page_at_two_places_is_told():
+    found = told([[1, 2, 3], [4, 1, 0]], [[6]])
+    assert found.any
+    assert found.moved == 1
+
+
+def test_ids_that_no_pool_has_are_passed_over():
+    assert not told([[1, 2, 3], [4, 99, 0]], [[6]]).any
+
+
+def test_a_look_waits_for_nothing_and_so_does_its_way_to_the_host():
+    # GIVEN buffers that are made, as they are at the first look
+    audit, copies = PageAudit(PAGES, PAGE, torch.device("cpu")), LateCopies(torch.device("cpu"))
+    copies.send([torch.zeros(8, dtype=torch.int64)], "first")
+    assert [each for each, _ in copies.arrived()] == ["first"]
+    slots = torch.tensor(HELD, dtype=torch.int32) * PAGE
+    live, free = torch.ones(2, 3, dtype=torch.bool), [torch.tensor([6, 5])]
+    # WHEN a look is taken and sent
+    with count_syncs(forbid=True) as counts:
+        copies.send([audit.look(slots, live, ROWS, free)], "second")
+        [(name, numbers)] = list(copies.arrived())
+    # THEN nothing waited, and the numbers are there
+    assert counts.total_host_reads == 0
+    assert name == "second"
+    assert contradictions(numbers).page == 5
+
+
+def test_copies_arrive_in_order_and_no_more_are_sent_than_there_are_buffers():
+    copies = LateCopies(torch.device("cpu"))
+    for number in range(BUFFERS):
+        assert not copies.full
+        copies.send([torch.tensor([number]), torch.tensor([-number])], number)
+    assert copies.full
+    assert [(told, ids.tolist()) for told, ids in copies.arrived()] == [
+        (number, [number, -number]) for number in range(BUFFERS)
+    ]
+    assert not copies.full
+    assert not copies.waiting

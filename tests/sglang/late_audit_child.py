@@ -1,0 +1,81 @@
+"""Plays SGLang's ScheduleBatch with the default checks, healthy or with a defect.
+
+python -m tests.sglang.late_audit_child MODE DIRECTORY DEFECT
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from triage.errors import TrapError
+from triage.explain import explain
+from triage.lab.bugs.bug import small
+from triage.lab.process import start
+from triage.lab.rig import Bench
+
+
+def freed_under_a_request(driver: Any) -> None:
+    """Somebody frees the first page of a request that goes on; the row keeps it."""
+    req = driver.running.reqs[0]
+    row = getattr(req, "req_pool_idx", None)
+    row = req.kv.req_pool_idx if row is None else row
+    slots = driver.runtime.req_to_token_pool.req_to_token[row]
+    driver.runtime.token_to_kv_pool_allocator.full_attn_allocator.free(slots[:16].long())
+
+
+def freed_twice(driver: Any) -> None:
+    """A page that is free is freed once more."""
+    sub = driver.runtime.token_to_kv_pool_allocator.swa_attn_allocator
+    sub.free(sub.free_pages[-1:] * 16)
+
+
+DEFECTS = {"none": None, "freed": freed_under_a_request, "twice": freed_twice}
+
+
+def play(process: Any, directory: Path, defect: Any, cache: str, queued: bool) -> dict[str, Any]:
+    process.arm(traps=True, fixes=(), directory=directory)
+    audit = process.installed.state_hooks.audit
+    audit.every = 1
+    bench = Bench(process, small(draft="none", cache=cache, queued=queued), seed=1)
+    planted, raised = -1, None
+    try:
+        while bench.driver.rows:
+            if defect is not None and planted < 0 and bench.driver.step == 4:
+                defect(bench.driver)
+                planted = audit.looks
+            bench.driver.tick()
+    except TrapError as error:
+        raised = error
+    finally:
+        bench.close()
+    audit.tell() if raised is None else None
+    named = ""
+    if raised is not None:
+        from triage.dump.file import read_dump
+
+        found = explain(read_dump(Path(raised.dump)))
+        named = ", ".join(cause.key for cause in found.named) or found.status
+    return {
+        "cache": cache,
+        "queued": queued,
+        "steps": bench.driver.step,
+        "looks": audit.looks,
+        "late": audit.looks - planted,
+        "raised": str(raised.evidence.headline()) if raised else "",
+        "explained": named,
+        "switched off": process.traps.reporter.shells.failures,
+    }
+
+
+if __name__ == "__main__":
+    mode, directory, defect = sys.argv[1:4]
+    lab = start(traps=True, fixes=(), directory=Path(directory), mode=mode)
+    played = [
+        play(lab, Path(directory), DEFECTS[defect], cache, queued)
+        for cache in ("unified", "chunk")
+        for queued in (False, True)
+    ]
+    sys.stdout.write(json.dumps({"sglang": lab.version, "played": played}) + "\n")
