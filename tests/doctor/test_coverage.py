@@ -20,14 +20,22 @@ def test_on_blackwell_every_launch_is_seen(arch):
     assert all(seen((), arch).values())
 
 
-def test_on_hopper_prefill_and_target_verify_run_through_triton():
-    assert seen((), "sm_90") == {
-        "prefill": False,
-        "decode": True,
-        "target verify": False,
-        "draft decode": True,
-        "draft extend": False,
+def test_on_hopper_prefill_and_target_verify_run_through_triton_and_are_seen():
+    served_by_kind = {each.kind: each.backend for each in served((), "sm_90").launches}
+    assert served_by_kind == {
+        "prefill": "triton",
+        "decode": "trtllm_mha",
+        "target verify": "triton",
+        "draft decode": "trtllm_mha",
+        "draft extend": "triton",
     }
+    assert all(seen((), "sm_90").values())
+
+
+@pytest.mark.parametrize("backend", ["trtllm_mha", "triton", "fa3", "fa4", "flashinfer"])
+def test_the_backends_that_hooks_stand_at_are_seen_and_no_other(backend):
+    assert all(seen(("--attention-backend", backend), "sm_100").values())
+    assert not any(seen(("--attention-backend", "torch_native"), "sm_100").values())
 
 
 def test_flags_that_sglang_refuses_on_this_gpu_are_said_to_be():
@@ -40,8 +48,9 @@ def test_flags_that_sglang_refuses_on_this_gpu_are_said_to_be():
 
 
 def test_the_flags_decide_where_they_say_something():
-    flags = ("--attention-backend", "triton", *MTP, "--speculative-draft-attention-backend=fa3")
-    assert not any(seen(flags, "sm_100").values())
+    flags = ("--attention-backend", "aiter", *MTP, "--speculative-draft-attention-backend=fa3")
+    found = seen(flags, "sm_100")
+    assert not found["prefill"] and not found["target verify"] and found["draft extend"]
     assert served(flags, "sm_100").launches[-1].backend == "fa3"
 
     flags = (
@@ -72,10 +81,10 @@ def test_what_waits_for_the_device_is_left_out_but_in_mode_raise():
 
 
 def test_a_running_server_says_each_launch_and_check_that_its_mode_leaves_out():
-    # GIVEN the resolved flags of a server on sm_90 whose prefill and verify go through triton
+    # GIVEN the resolved flags of a server whose prefill and verify go to a backend unknown to us
     flags = SimpleNamespace(
         attention_backend=None,
-        prefill_attention_backend="triton",
+        prefill_attention_backend="aiter",
         decode_attention_backend="trtllm_mha",
         speculative_algorithm="FROZEN_KV_MTP",
         speculative_attention_mode="prefill",
@@ -90,7 +99,7 @@ def test_a_running_server_says_each_launch_and_check_that_its_mode_leaves_out():
         "target verify launches",
         "I9 in CUDA graphs",
     ]
-    assert "triton serves them" in said[1]
+    assert "aiter serves them" in said[1]
     # AND another mode leaves out what would read back
     said = uncovered(served_by(flags, "sm_90"), "contain", enabled, frozenset({"I9", "I10"}))
     assert said[-1] == "I9, I10: mode contain reads nothing back, they would"

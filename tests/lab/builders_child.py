@@ -1,4 +1,7 @@
-"""Triton's and FA3's builders under traps, sound and with a defect; prints JSON."""
+"""Triton's, FA3's and FlashInfer's builders under a server's traps; prints JSON.
+
+python builders_child.py DIRECTORY MODE
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,8 @@ from triage.lab.reinject import reinject
 from triage.lab.rig import Bench
 from triage.lab.scenarios import find, with_backend
 
-DIRECTORY = Path(sys.argv[1])
-PROCESS = start(traps=True, fixes=(), directory=DIRECTORY)
+DIRECTORY, MODE = Path(sys.argv[1]), sys.argv[2]
+PROCESS = start(traps=True, fixes=(), directory=DIRECTORY, mode=MODE)
 
 
 def play(name, backend, defect=None, traps=True, page=None):
@@ -28,19 +31,23 @@ def play(name, backend, defect=None, traps=True, page=None):
     with reinject(defect) if defect else nullcontext():
         PROCESS.arm(traps=traps, fixes=(), directory=DIRECTORY)
         bench = Bench(PROCESS, scenario, audit=True)
-        trapped = None
+        trapped = dump = None
         try:
             bench.driver.run(lambda done, total: None, 10)
         except TrapError as error:
-            trapped = error.evidence
+            trapped, dump = error.evidence, error.dump
         except EmulatedFault:
             pass  # in the oracle's first_wrong as well
         finally:
             bench.close()
     first = bench.gpu.first_wrong
+    counts = PROCESS.traps.counts
     return {
         "launches": bench.gpu.launches,
-        "judged": bench.gpu.checked,
+        "judged": counts["slot streams"] + counts["tables"],
+        "not covered": counts["launches not covered"],
+        "not identified": counts["launches not covered for identity"],
+        "dump": dump,
         "first wrong": first.launch if first else None,
         "books": bench.audit.wrong,
         "trapped": trapped and [trapped.invariant, trapped.pool, trapped.violations[0].tensor],
@@ -49,8 +56,8 @@ def play(name, backend, defect=None, traps=True, page=None):
 
 def main() -> None:
     answer = {}
-    for backend in ("triton", "fa3"):
-        answer[backend] = play("smoke-eagle", backend)
+    for backend in ("triton", "fa3", "flashinfer"):
+        answer[backend] = play("smoke-plain" if backend == "flashinfer" else "smoke-eagle", backend)
         answer[f"{backend}, page 1"] = play("smoke-plain", backend, page=1)
         answer[f"{backend}, defect"] = play("smoke-plain", backend, "full-ids-in-window")
         answer[f"{backend}, defect, no trap"] = play(

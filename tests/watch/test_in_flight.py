@@ -25,6 +25,13 @@ def entry(invariant="I2", value=17, column=3, request=5):
     )
 
 
+def slot(invariant="I2", value=1088, position=200, request=5, name="window_kv_indices"):
+    """A slot of Triton's: its column is its position."""
+    return Offender(
+        Violation(invariant, name, 4, position, value, PAGE, 9000, 0, request), launch=1, tag=0
+    )
+
+
 def report(*offenders, step=STEP):
     counts: dict[str, int] = {}
     for offender in offenders:
@@ -40,8 +47,14 @@ def rows():
 
 @pytest.mark.parametrize(
     "seen",
-    [write(), write(value=0), write(expected=4096), entry(), entry("I1", value=0)],
-    ids=["cleared", "translated late", "given to another", "of before", "dummy page"],
+    [
+        *(write(), write(value=0), write(expected=4096), entry(), entry("I1", value=0)),
+        *(slot(), slot("I1", value=0), slot(name="kv_indices")),
+    ],
+    ids=[
+        *("cleared", "translated late", "given to another", "of before", "dummy page"),
+        *("slot of before", "dummy slot", "full slot of before"),
+    ],
 )
 def test_a_row_given_back_after_its_step_was_queued_is_excused(rows, seen):
     rows.released(5, step=STEP)
@@ -104,3 +117,12 @@ def test_of_rows_of_unequal_length_a_cleared_write_is_excused_if_some_row_was_gi
     rows.released(9, step=STEP)
     assert rows.without_excused(report(nobody), PAGE).total == 0
     assert rows.without_excused(report(write(expected=640, request=None)), PAGE).total == 1
+
+
+def test_slots_of_a_span_that_was_exchanged_are_excused_by_their_position(rows):
+    rows.rewritten(5, 192, 256, step=STEP)
+    assert rows.without_excused(report(slot(position=200)), PAGE).total == 0
+    assert rows.without_excused(report(slot(position=191)), PAGE).total == 1
+    # AND one outside the pool is told, whoever's it is
+    outside = slot("I1", value=9000, position=200)
+    assert rows.without_excused(report(outside), PAGE).total == 1

@@ -100,7 +100,7 @@ def test_a_table_is_left_alone_where_nothing_about_launches_was_asked_for(step, 
 
 
 def test_an_armed_scheduler_says_what_it_leaves_uncovered_once_its_flags_are_known(traps, caplog):
-    flags = SimpleNamespace(attention_backend="triton", disable_cuda_graph=True)
+    flags = SimpleNamespace(attention_backend="aiter", disable_cuda_graph=True)
     Scheduling(traps.steps, traps.history, traps.launches.hot).run_event_loop(
         lambda _: None, SimpleNamespace(server_args=flags)
     )

@@ -159,7 +159,8 @@ class Lifecycles(RuleBasedStateMachine):
             cache=combination.cache,
             backend=combination.backend,
             graphs=graphs and pads(combination, _process.version),
-            queued=queued,
+            # The driver does not publish the chunk's size, which SGLang asks a chunk cache for.
+            queued=queued and (combination.backend == "trtllm_mha" or combination.kind != "chunk"),
             keeps_rejected=keeps or _process.version in TOKEN_WISE,
         )
         self.bench = Bench(

@@ -31,6 +31,8 @@ PAGES = 8
 """Pages of one piece of evidence whose history is told."""
 
 _SLOTS = {
+    "kv_indices": "",
+    "window_kv_indices": "",
     "out_cache_loc": "full",
     "last_loc": "full",
     "swa_loc": "swa",
@@ -215,6 +217,7 @@ class PageHistories:
 def _pages_named(evidence: Evidence, pools: dict[str, _Pool]) -> Iterator[tuple[str, int]]:
     """(pool, page) of every id that the evidence names, the page that was expected included."""
     own = evidence.pool or "full"
+    packed = bool(evidence.facts.get("stream"))  # a dump holds packed slots as pages of one token
     for violation in evidence.violations:
         name, paged = _named_by(violation.tensor, own)
         if name not in pools:
@@ -222,7 +225,7 @@ def _pages_named(evidence: Evidence, pools: dict[str, _Pool]) -> Iterator[tuple[
         for value in (violation.value, violation.expected):
             if value is None or value < 0:
                 continue
-            page = value if paged else value // pools[name].page_size
+            page = value if paged and not packed else value // pools[name].page_size
             # Beyond the SWA pool an id can only be one of the full pool.
             beyond = page >= pools[name].num_pages
             yield ("full" if beyond and "full" in pools else name), page

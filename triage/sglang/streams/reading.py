@@ -173,6 +173,8 @@ def _of_a_draft_step(kernel: str, batch: Any, slides: bool, step: int | None) ->
 
 
 def _refuse(kernel: str, backend: Any, layer: Any) -> None:
+    if translated(backend):
+        raise NotCovered(f"{kernel}: the pool renames its slots (unified pool)")
     if int(getattr(backend, "dcp_size", 1) or 1) > 1:
         raise NotCovered(f"{kernel}: slots are shared out over ranks of decode context parallelism")
     if getattr(layer, "is_cross_attention", False):
@@ -210,9 +212,9 @@ def _stream(
         table = getattr(updater, "req_to_token", None)
     if not why_not and (requests is None or table is None):
         why_not = f"{kernel}: the requests of the rows are not known"
-    if not why_not and translated(backend):
-        why_not = f"{kernel}: the pool renames its slots (unified pool)"
     known = ends.ends
+    if not why_not and known is None and window >= 0:
+        why_not = f"{kernel}: nothing says where the rows of a window end"
     return SlotStream(
         kernel=kernel,
         name=name,

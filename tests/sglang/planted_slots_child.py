@@ -1,0 +1,137 @@
+"""Slots, offsets and tables spoilt below SGLang's real backends, one way each; prints JSON.
+
+python -m tests.sglang.planted_slots_child DIRECTORY MODE
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from triage.errors import TrapError
+from triage.lab.flashinfer_stub import EmulatedFault
+from triage.lab.patching import replaced
+from triage.lab.process import start
+from triage.lab.rig import Bench
+from triage.lab.scenarios import find, with_backend
+
+DIRECTORY, MODE = Path(sys.argv[1]), sys.argv[2]
+PROCESS = start(traps=True, fixes=(), directory=DIRECTORY, checks="reads,spec", mode=MODE)
+OUTSIDE = 1 << 20
+
+
+def pair(backend: Any, window: bool) -> tuple[Any, Any]:
+    """Offsets and slots of the newest metadata, whoever's they are."""
+    metadata = backend.forward_metadata
+    wrappers = getattr(metadata, "decode_wrappers", None) or getattr(
+        metadata, "prefill_wrappers", None
+    )
+    if wrappers is not None:
+        wrapper = wrappers[0 if window else 1]
+        return wrapper._paged_kv_indptr_buf, wrapper._paged_kv_indices_buf
+    name = "window_kv" if window else "kv"
+    return getattr(metadata, f"{name}_indptr"), getattr(metadata, f"{name}_indices")
+
+
+def outside(backend: Any, window: bool) -> None:
+    """A slot far past the pool."""
+    pair(backend, window)[1][3] = OUTSIDE
+
+
+def neighbour(backend: Any, window: bool) -> None:
+    """The slot of another position of the same request: in the pool, and nobody's fault."""
+    slots = pair(backend, window)[1]
+    slots[3] = slots[2]
+
+
+def counted_wrong(backend: Any, window: bool) -> None:
+    """A row of one token less than the request has."""
+    pair(backend, window)[0][-1] -= 1
+
+
+def short_buffer(backend: Any, window: bool) -> None:
+    """Offsets that reach past what was filled."""
+    _, slots = pair(backend, window)
+    metadata = backend.forward_metadata
+    metadata.kv_indices = slots[: len(slots) // 2]
+
+
+def table_outside(backend: Any, window: bool) -> None:
+    metadata = backend.forward_metadata
+    (metadata.swa_page_table if window else metadata.page_table)[0, 0] = OUTSIDE
+
+
+def table_length(backend: Any, window: bool) -> None:
+    backend.forward_metadata.cache_seqlens_int32[0] += 1
+
+
+CASES: dict[str, tuple[str, Callable[[Any, bool], None], bool]] = {
+    **{
+        f"{backend}, {name}, {'window' if window else 'full'}": (backend, harm, window)
+        for backend in ("triton", "flashinfer")
+        for name, harm in (
+            ("outside", outside),
+            ("neighbour", neighbour),
+            ("counted wrong", counted_wrong),
+        )
+        for window in (False, True)
+    },
+    "triton, short buffer, full": ("triton", short_buffer, False),
+    "fa3, outside, full": ("fa3", table_outside, False),
+    "fa3, outside, window": ("fa3", table_outside, True),
+    "fa3, length, full": ("fa3", table_length, False),
+}
+
+
+def play(backend: str, harm: Callable[[Any, bool], None], window: bool) -> dict[str, Any]:
+    """Decode steps of one request; the third forward is spoilt behind its metadata."""
+    PROCESS.arm(traps=True, fixes=(), directory=DIRECTORY)
+    bench = Bench(PROCESS, with_backend(find("smoke-plain"), backend))
+    owner = type(bench.runtime.target_backend)
+    forwards = 0
+    spoilt: Any = None
+
+    def make(original: Any) -> Any:
+        def init_forward_metadata(self: Any, forward_batch: Any) -> None:
+            nonlocal forwards, spoilt
+            original(self, forward_batch)
+            forwards += forward_batch.forward_mode.is_decode()
+            if forwards == 3 and spoilt is None:
+                harm(self, window)
+                spoilt = pair(self, window)[1] if backend != "fa3" else ()
+
+        return init_forward_metadata
+
+    trapped = dump = None
+    with replaced(owner, "init_forward_metadata", make):
+        try:
+            bench.driver.run(lambda done, total: None, 10)
+        except TrapError as error:
+            trapped, dump = error.evidence, error.dump
+        except EmulatedFault:
+            pass
+        finally:
+            bench.close()
+    assert spoilt is not None, "nothing was spoilt"
+    return {
+        "invariant": trapped and trapped.invariant,
+        "tensor": trapped and trapped.violations[0].tensor,
+        "pool": trapped and trapped.pool,
+        "left": bool(len(spoilt) > 3 and int(spoilt[3]) == OUTSIDE),
+        "dump": dump,
+        "page size": bench.runtime.geometry.page_size,
+        "value": trapped and trapped.violations[0].value,
+        "pages": trapped and [each.page for each in trapped.pages],
+        "faulted": bench.gpu.fault is not None,
+    }
+
+
+def main() -> None:
+    print(json.dumps({name: play(*case) for name, case in CASES.items()}))
+
+
+if __name__ == "__main__":
+    main()
