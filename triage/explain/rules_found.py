@@ -241,6 +241,25 @@ _UNORDERED = FoundClass(
     "let the stream that refills wait for the event behind the graph's last replay",
     (f"{_SGLANG}/issues/31023",),
 )
+_DRAFT_LEFT = FoundClass(
+    "stale-draft-input",
+    "a draft's graph is replayed with what another replay left in its buffers",
+    "a runner that fills the buffer inside its graph",
+    "copy the forward's tensor into the buffer before each replay",
+    (f"{_SGLANG}/pull/32555",),
+)
+_DRAFT_OUTSIDE = FoundClass(
+    "draft-input-illegal",
+    "a draft's graph is replayed with a value that its batch cannot have",
+    "a table or a pool that was made again with another size",
+    "look at what the verify step hands on: lengths, accepted tokens, slots",
+)
+_SPEC_ROWS = FoundClass(
+    "speculative-rows-lost",
+    "speculative state and the batch have different numbers of rows",
+    "rows that are looked up later by an index of the batch",
+    "filter and merge every tensor of the draft's input with the batch",
+)
 _NARROW = FoundClass(
     "narrow-table",
     "the page table has fewer columns than a row needs",
@@ -410,6 +429,9 @@ CLASS_OF: dict[str, FoundClass] = {
     Found.WRITE_NOT_MAPPED_SLOT: _WRITE_ELSEWHERE,
     Found.WRITE_NOT_OWN_SLOT: _WRITE_ELSEWHERE,
     Found.PADDING_NOT_INERT: _PADDING,
+    Found.LEFT_OF_ANOTHER_REPLAY: _DRAFT_LEFT,
+    Found.DRAFT_INPUT_OUTSIDE: _DRAFT_OUTSIDE,
+    Found.SPEC_ROWS_NOT_THE_BATCHES: _SPEC_ROWS,
     Found.METADATA_OF_ANOTHER_FORWARD: _METADATA,
     Found.METADATA_OF_ANOTHER_SIZE: _METADATA,
     Found.TABLE_TOO_NARROW: _NARROW,

@@ -521,6 +521,20 @@ CATALOGUE: tuple[Invariant, ...] = (
         rank=90,
         shown_apart="on a GPU by triage/bench/gpu_witness.py, on SGLang's classes by tests/witness",
     ),
+    Invariant(
+        "I29",
+        "spec",
+        "drafts are fed this batch",
+        "a draft's input is not that of the batch it runs for",
+        ("replay of a draft's graph", "`Scheduler.run_batch`"),
+        "Every buffer that a draft's graph reads holds what this forward brought, for its real "
+        "rows, in its legal range; padded rows have request 0, slot 0, position 0 and the fill "
+        "value as length. Between two steps speculative state has one row a request.",
+        "seq_lens[2] = 57, the forward brought 61: another replay left it.",
+        "Copy the tensor before the replay, and fill the tail of every buffer when a batch is "
+        "smaller than its bucket.",
+        raise_only="the values of a graph's buffers",
+    ),
 )
 
 BY_NAME = {row.name: row for row in CATALOGUE}

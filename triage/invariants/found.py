@@ -96,6 +96,10 @@ class Found(StrEnum):
     # Order on streams, and what a kernel answers: I18, I28
     REFILLED_WHILE_READ = "refilled while the graph that reads it ran"
     OUTPUT_WRONG = "output that the pages that were read do not give"
+    # What a draft is fed: I29
+    DRAFT_INPUT_OUTSIDE = "draft's input outside its range"
+    LEFT_OF_ANOTHER_REPLAY = "draft's input that another replay left"
+    SPEC_ROWS_NOT_THE_BATCHES = "speculative state with another number of rows than the batch"
 
     # Requests and windows: I14, I15
     NO_SUCH_ROW = "row outside the request table"

@@ -42,7 +42,7 @@ logger = logging.getLogger("triage")
 
 LAUNCHES, WRITES, SNAPSHOTS = "checks of launches and steps", "checks of writes", "snapshots"
 LEDGER_KEPT, METADATA = "ledger of pages and rows", "checks of metadata"
-STEP_BOOKS = "books between two steps"
+STEP_BOOKS, DRAFT_INPUTS = "books between two steps", "what drafts' graphs are fed"
 PAGE_HISTORIES = "page histories"
 HOST_TRANSFERS = "transfers between host and device (I24)"
 LATE_AUDIT = "pages of requests against the free lists"

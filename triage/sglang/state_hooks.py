@@ -37,11 +37,22 @@ from triage.sglang.binding.names import (
 )
 from triage.sglang.binding.patches import Patch
 from triage.sglang.launch.attention import GRAPH_ENTRIES
+from triage.sglang.launch.draft_graphs import (
+    DRAFT_GRAPHS,
+    ENTRIES,
+    EXTEND_GRAPHS,
+    FROZEN_GRAPHS,
+    MULTI_LAYER_GRAPHS,
+    MULTI_LAYER_PREPARE,
+    DraftGraphs,
+)
+from triage.sglang.launch.draft_graphs import REPLAYS as REPLAY_CALLS
 from triage.sglang.launch.graph_inputs import BUFFERS, REGISTRY, GraphInputs
 from triage.sglang.launch.metadata import Metadata
 from triage.sglang.launch.pools import is_hybrid
 from triage.sglang.launch.writes import WriteTrap
 from triage.sglang.reporter import (
+    DRAFT_INPUTS,
     HOST_TRANSFERS,
     LATE_AUDIT,
     LEDGER_KEPT,
@@ -109,6 +120,7 @@ class StateHooks:
         self.graph_inputs = GraphInputs(self.reporter)
         self.admission = Admission(self.reporter)
         self.transfers = HostTransfers(self.reporter.fire_event)
+        self.draft_graphs = DraftGraphs(self.reporter, self.entries.request_table)
         self.absent: dict[str, str] = {}
 
     def restart(self) -> None:
@@ -164,6 +176,8 @@ class StateHooks:
                 found += self._present(
                     f"{VIEWS}.{view}", self._viewed, "views restored (I23)", context=True
                 )
+        if "I29" in enabled and self.reporter.reads_device:
+            found += self._draft_graph_hooks()
         if "I19" in enabled:
             found += self._present(f"{BACKEND}.__init__", self._sized, "draft pool size (I19)")
         # The first is outermost: the ledger says who freed a page before I15 sees the hole.
@@ -272,8 +286,8 @@ class StateHooks:
         step, found = self.step_books, []
         whole = enabled - self.reporter.in_part
         step.keeps_ledger = bool(whole & PAGES_TRACKED)
-        if whole & {"I14", "I15", "I16"} or step.keeps_ledger:
-            why = "books between two steps (I7, I14, I15, I16)"
+        if whole & {"I14", "I15", "I16", "I29"} or step.keeps_ledger:
+            why = "books between two steps (I7, I14, I15, I16, I29)"
             found += self._present(SCHEDULER_STEP, step.around_step, why)
             if not enabled & PAGES_TRACKED:  # a ledger of pages hooks the rows anyway
                 found += self._present(
@@ -288,6 +302,18 @@ class StateHooks:
             found += self._swa_hooks(
                 ALLOCS, step.around_failed_alloc, "what a full pool is held by (I7)"
             )
+        return found
+
+    def _draft_graph_hooks(self) -> list[Hook]:
+        graphs, found = self.draft_graphs, []
+        why = "what a draft's graph is fed (I29)"
+        for runner in (DRAFT_GRAPHS, EXTEND_GRAPHS, FROZEN_GRAPHS, MULTI_LAYER_GRAPHS):
+            entries = {f"{runner}.{name}": graphs.around_entry for name in ENTRIES}
+            if runner == MULTI_LAYER_GRAPHS:  # its `replay` is another thing in later releases
+                entries = {MULTI_LAYER_PREPARE: graphs.around_prepare}
+            found += self._any_of(entries, why, captured=True)
+            replays = {f"{runner}.{name}": graphs.around_replay for name in REPLAY_CALLS}
+            found += self._any_of(replays, why, captured=True)
         return found
 
     def _ledger_hooks(self) -> list[Hook]:
@@ -361,6 +387,7 @@ class StateHooks:
             (self.transfers, HOST_TRANSFERS),
             (self.trees, LEDGER_KEPT),
             (self.step_books, STEP_BOOKS),
+            (self.draft_graphs, DRAFT_INPUTS),
             (self.metadata, METADATA),
             (self.writes, WRITES),
         )

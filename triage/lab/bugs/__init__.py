@@ -7,6 +7,7 @@
     state       speculative state, sizes, workspace
     inputs      padding, metadata, transfers
     room        request table, integer types, budgets, trees
+    drafts      what the graphs of drafts are fed
     step_books  what only shows between two steps: leaks, locks, rows that spill
 
     second_author, second_author_allocation, second_author_tree
@@ -29,13 +30,14 @@ from triage.lab.bugs.blind_tables import SECOND_AUTHOR
 from triage.lab.bugs.blind_tree import SECOND_AUTHOR_TREE
 from triage.lab.bugs.bug import Bug
 from triage.lab.bugs.capacity import ROOM
+from triage.lab.bugs.drafts import DRAFTS
 from triage.lab.bugs.inputs import INPUTS
 from triage.lab.bugs.released import RELEASED
 from triage.lab.bugs.state import STATE
 from triage.lab.bugs.step_books import STEP_BOOKS
 from triage.lab.bugs.tables import TABLES
 
-_OURS = (*RELEASED, *TABLES, *ALLOCATION, *STATE, *INPUTS, *ROOM, *STEP_BOOKS)
+_OURS = (*RELEASED, *TABLES, *ALLOCATION, *STATE, *INPUTS, *ROOM, *STEP_BOOKS, *DRAFTS)
 SECOND = (*SECOND_AUTHOR, *SECOND_AUTHOR_ALLOCATION, *SECOND_AUTHOR_TREE)
 """Defects whose author did not know the traps that must see them."""
 

@@ -1,4 +1,4 @@
-"""I7, I14, I15, I16 where SGLang's scheduler queues a step: nothing is half done there.
+"""I7, I14, I15, I16, I29 where SGLang's scheduler queues a step: nothing is half done there.
 
 The failure: a page that nobody names any more, a request that outgrew its row, a lock that
 its request gave back twice or never. Each call of the allocator or of the tree was right by
@@ -30,6 +30,7 @@ from triage.invariants.books import (
     check_row_span,
     check_rows_fit,
 )
+from triage.invariants.draft_inputs import check_spec_rows
 from triage.invariants.found import Found
 from triage.invariants.ledger import HELD
 from triage.invariants.tree import check_lock_holders
@@ -41,6 +42,7 @@ from triage.sglang.reporter import STEP_BOOKS, Reporter
 
 SCHEDULER_STEP = "sglang.srt.managers.scheduler.Scheduler.run_batch"
 
+_SPECULATIVE = ("topk_p", "topk_index", "hidden_states", "bonus_tokens", "verified_id")
 _NO_TREE = ("ChunkCache", "SWAChunkCache", "NoneType")
 
 
@@ -107,6 +109,8 @@ class StepBooks:
         enabled = self.reporter.enabled
         if enabled & {"I14", "I15"}:
             self._rows(requests)
+        if "I29" in enabled and batch is not None:
+            self._speculation(batch)
         self._steps += 1
         if self._steps % self.every:
             return
@@ -132,6 +136,16 @@ class StepBooks:
             row = found.violations[0].req_pool_index or 0
             if self._new(self._told_rows, (found.invariant, row)):
                 self.reporter.fire_event(found)
+
+    def _speculation(self, batch: Any) -> None:
+        """What a draft is given for the next step has a row for each request of the batch."""
+        decodes = getattr(getattr(batch, "forward_mode", None), "is_decode", None)
+        if decodes is None or not decodes():
+            return
+        rows = spec_rows(getattr(batch, "spec_info", None))
+        found = check_spec_rows(rows, requests=len(batch.reqs))
+        if found is not None:
+            self.reporter.fire_event(found)
 
     def _locks(self, requests: list[Any]) -> None:
         cache = getattr(self.reporter.holders.scheduler, "tree_cache", None)
@@ -233,6 +247,21 @@ class StepBooks:
             return False
         told.add(key)
         return True
+
+
+def spec_rows(spec_info: Any) -> dict[str, int]:
+    """SGLang's name of each tensor of a draft's input -> its rows; none for other algorithms.
+
+    Under overlap the tensors come later: what is there is where each request's will be.
+    """
+    if not any(each.__name__ == "EagleDraftInput" for each in type(spec_info).__mro__):
+        return {}
+    future = getattr(spec_info, "future_indices", None)
+    if future is not None:
+        indices = getattr(future, "indices", future)  # an object of its own up to 0.5.15.post1
+        return {"future_indices": len(indices)} if isinstance(indices, Tensor) else {}
+    tensors = {name: getattr(spec_info, name, None) for name in _SPECULATIVE}
+    return {name: len(each) for name, each in tensors.items() if isinstance(each, Tensor)}
 
 
 def live_rows(table: Any) -> set[int]:

@@ -1,0 +1,117 @@
+"""Replays drawn batches through SGLang's draft runners, and plays the catalogue's bugs of them.
+
+    python -m tests.sglang.draft_graph_child DIRECTORY REPLAYS
+
+Prints what each kind of runner counted, what each bug raised, and what stood between a step
+and the speculative state of a batch that was filtered and merged. Stubs: `lab/draft_graphs.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from triage.lab import bootstrap
+
+bootstrap.prepare()
+
+import torch  # noqa: E402, after the interpreter is set
+
+from triage.errors import TrapError  # noqa: E402
+from triage.lab.bugs.drafts import DRAFTS  # noqa: E402
+from triage.lab.draft_graphs import KINDS, DraftGraph  # noqa: E402
+from triage.lab.matrix import EVERYTHING, _explained, play  # noqa: E402
+from triage.lab.pretended_capture import pretended_capture  # noqa: E402
+from triage.lab.process import start  # noqa: E402
+from triage.lab.runtime import Runtime  # noqa: E402
+from triage.lab.scenarios import find  # noqa: E402
+
+
+def replays(process: Any, kind: str, number: int) -> dict[str, Any]:
+    """Batches of drawn sizes, empty ones among them; the last replay is inside a capture."""
+    process.arm(traps=True, fixes=(), directory=process.directory)
+    geometry = find("smoke").geometry
+    draft = "frozen" if kind == "frozen" else "eagle"
+    runtime = Runtime(geometry, draft_tokens=4, draft_steps=3, draft=draft)
+    draw = torch.Generator()
+    draw.manual_seed(11)
+    alarm = ""
+    try:
+        graph = DraftGraph(runtime, kind)
+
+        def once() -> None:
+            size = int(torch.randint(0, geometry.max_requests + 1, (1,), generator=draw))
+            rows = torch.randperm(geometry.max_requests, generator=draw)[:size] + 1
+            graph.replay(rows, torch.randint(1, 200, (size,), generator=draw), draw)
+
+        for _ in range(number):
+            once()
+        with pretended_capture():
+            once()
+    except TrapError as error:
+        alarm = str(error)
+    counts = dict(process.traps.counts)
+    runtime.close()
+    return {"alarm": alarm, "counts": counts}
+
+
+def speculation(process: Any, lost: str) -> str:
+    """SGLang's own filter and merge of a draft's input; `lost` is a tensor it forgets."""
+    from sglang.srt.speculative.eagle_info import EagleDraftInput
+
+    process.arm(traps=True, fixes=(), directory=process.directory)
+
+    def drawn(rows: int) -> Any:
+        return EagleDraftInput(
+            topk_p=torch.rand(rows, 1),
+            topk_index=torch.zeros(rows, 1, dtype=torch.int64),
+            hidden_states=torch.rand(rows, 4),
+            bonus_tokens=torch.zeros(rows, dtype=torch.int32),
+        )
+
+    spec = drawn(3)
+    kept = getattr(spec, lost, None)
+    spec.filter_batch(torch.tensor([0, 2]), **_whole(spec))
+    if lost:
+        setattr(spec, lost, kept)
+    spec.merge_batch(drawn(2))
+    batch = SimpleNamespace(
+        reqs=[SimpleNamespace() for _ in range(4)],
+        spec_info=spec,
+        forward_mode=SimpleNamespace(is_decode=lambda: True),
+    )
+    try:
+        process.installed.state_hooks.step_books.at_step(batch)
+    except TrapError as error:
+        return str(error)
+    return ""
+
+
+def _whole(spec: Any) -> dict[str, bool]:
+    import inspect
+
+    older = "has_been_filtered" in inspect.signature(spec.filter_batch).parameters
+    return {"has_been_filtered": False} if older else {}
+
+
+def main() -> None:
+    directory, number = Path(sys.argv[1]), int(sys.argv[2])
+    process = start(traps=True, fixes=(), directory=directory, checks=EVERYTHING)
+    found: dict[str, Any] = {"sglang": process.version}
+    found["replays"] = {kind: replays(process, kind, number) for kind in KINDS}
+    found["speculation"] = {lost: speculation(process, lost) for lost in ("", "hidden_states")}
+    found["bugs"] = {}
+    for bug in DRAFTS:
+        if bug.applies():
+            continue
+        seen = play(process, bug, directory, checks=(EVERYTHING,))
+        found["bugs"][bug.name] = {"seen": asdict(seen), "explained": _explained(bug, seen)}
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
