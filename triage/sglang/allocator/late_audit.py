@@ -9,7 +9,8 @@ is wrong comes to the host by an asynchronous copy, and is told at the next step
 there: up to twice `EVERY` steps after it happened, and one more.
 
 What it does not see: what was wrong and right again between two looks, pages of requests that
-do not decode, leaks, the mapping of free pages. Not covered: speculative decoding, whose lengths
+do not decode, pages of the SWA pool that begin before the window, one page in two rows, leaks, the
+mapping of free pages. Not covered: speculative decoding, whose lengths
 the plan does not know yet; allocators that are not SGLang's two of one pool (the per-request ring,
 the unified pools of 0.5.23).
 """
@@ -119,6 +120,10 @@ class LateAudit:
         starts = torch.arange(0, table.shape[1], page, device=table.device)
         live = starts < lengths[:, None]
         if name == "swa":
+            window = getattr(getattr(batch, "tree_cache", None), "sliding_window_size", None)
+            if window is None:
+                return
+            live &= starts >= (lengths - int(window))[:, None]
             mapping = allocator.full_to_swa_index_mapping
             slots = mapping[(slots.long() * live).clamp_(0, len(mapping) - 2)]
         audit = self._audit(sub)
@@ -191,9 +196,3 @@ def _evidence(look: _Look, found: Contradictions) -> Iterator[Evidence]:
         yield made("I5", Found.LISTED_TWICE, found.twice, text, 0, 0)
     if found.dummy:
         yield made("I5", Found.LISTED_DUMMY, 0, "the free list names the dummy page 0", 0, 0)
-    if found.moved:
-        text = (
-            f"page {found.moved} is held at two places of the requests that decode, which no "
-            "common prefix explains"
-        )
-        yield made("I5", Found.ALIASED_POSITIONS, found.moved, text, 0, 0)
