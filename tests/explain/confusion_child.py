@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from triage.dump.file import read_dump
-from triage.dump.history import moments
+from triage.dump.history import launch_summaries
 from triage.dump.sections import Dump
 from triage.explain import explain
 from triage.explain.case import LaunchCase
@@ -101,7 +101,7 @@ def _named_wrong(dump: Dump) -> bool:
     """Did the ring's checks find anything, or does the launch that is shown name wrong pages?"""
     case = LaunchCase.of(dump)
     shown = case is not None and bool(case.observed())
-    return shown or any(moment.fresh for moment in moments(dump.history))
+    return shown or any(moment.fresh for moment in launch_summaries(dump.history))
 
 
 def main() -> None:

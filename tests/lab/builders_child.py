@@ -49,7 +49,7 @@ def play(name, backend, defect=None, traps=True, page=None):
         "not identified": counts["launches not covered for identity"],
         "dump": dump,
         "first wrong": first.launch if first else None,
-        "books": bench.audit.wrong,
+        "audit": bench.audit.wrong,
         "trapped": trapped and [trapped.invariant, trapped.pool, trapped.violations[0].tensor],
     }
 

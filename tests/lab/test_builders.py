@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from tests import prepared
 from triage.cli import main
 from triage.dump.file import read_dump
 
@@ -21,8 +20,7 @@ BACKENDS = ("triton", "fa3", "flashinfer")
 def played(request, tmp_path_factory):
     """Every case in one process of its own: SGLang's hooks stay bound."""
     directory = tmp_path_factory.mktemp("dumps")
-    command = [sys.executable, str(CHILD), str(directory), request.param]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    done = prepared.python(CHILD, directory, request.param, timeout=600)
     assert done.returncode == 0, done.stderr[-2000:]
     return {"mode": request.param, **json.loads(done.stdout.splitlines()[-1])}
 
@@ -32,7 +30,7 @@ def played(request, tmp_path_factory):
 def test_a_sound_builder_is_silent(played, backend, which):
     # WHEN prefill, decode, verify and a draft's steps run under a server's traps
     seen = played[f"{backend}{which}"]
-    assert seen["trapped"] is None and seen["first wrong"] is None and seen["books"] is None
+    assert seen["trapped"] is None and seen["first wrong"] is None and seen["audit"] is None
     # THEN every forward was judged, identity included, once for all layers of an index space
     assert seen["launches"] > 50 and 10 < seen["judged"] < seen["launches"] / 2
     assert seen["not covered"] == 0 and seen["not identified"] == 0

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import functools
 import json
-import subprocess
-import sys
 
 import pytest
 
+from tests import prepared
 from triage.lab.bugs.step_books import STEP_BOOKS
 
 QUICK = ("last-page-left-behind-older-tree", "lock-not-given-back", "evicted-though-locked")
@@ -27,12 +26,7 @@ def played(tmp_path_factory):
 
     @functools.cache
     def child(*names):
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.ledger.books_child", str(directory), *names],
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
+        done = prepared.python("-m", "tests.ledger.books_child", directory, *names)
         assert done.returncode == 0, done.stderr[-2000:]
         return json.loads(done.stdout.splitlines()[-1])
 

@@ -256,7 +256,7 @@ def main() -> None:
         fixes=fixes,
         directory=Path(directory),
         mode=mode,
-        put_back=rest[0] if rest else None,
+        reinject=rest[0] if rest else None,
     )
     from triage.lab.runtime import Runtime
     from triage.lab.scenarios import find

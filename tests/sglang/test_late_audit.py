@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 
-from triage.lab import versions
+from tests import prepared
 
 
 def played(version, mode, defect, directory):
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.sglang.late_audit_child", mode, str(directory), defect],
-        env=versions.environment(version),
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    command = ("-m", "tests.sglang.late_audit_child", mode, directory, defect)
+    done = prepared.python(*command, version=version)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["sglang"] == version

@@ -21,7 +21,7 @@ from triage.lab.pretended_capture import pretended_capture
     ("version", "mode"),
     [
         ("0.5.18", "raise"),
-        ("0.5.18", "contain"),
+        pytest.param("0.5.18", "contain", marks=pytest.mark.slow),
         pytest.param("0.5.14", "raise", marks=pytest.mark.slow),
         pytest.param("0.5.18", "log", marks=pytest.mark.slow),
     ],

@@ -15,6 +15,7 @@ import contextlib
 import json
 import os
 import random
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,7 @@ def _guided(
         if tally.inputs % EVERY == 0 or done:
             write(tally, wish.out)
         if done:
+            signal.setitimer(signal.ITIMER_REAL, 0)  # libFuzzer's own would end what comes
             os.execv(sys.executable, [sys.executable, "-m", "tests.torture.fuzz_child", *words])
 
     words = sys.argv[1:]

@@ -49,7 +49,7 @@ def run(wish: argparse.Namespace) -> None:
             module = "tests.torture.fuzz_child"
             target = wish.out / f"{name}.json"
             command = [sys.executable, "-m", module, name, str(inputs), str(target)]
-            subprocess.run([*command, "--guided", str(round(GUIDED * inputs))])
+            subprocess.run([*command, "--guided", str(round(GUIDED * inputs))], check=True)
     if wish.kills and not (wish.out / "kills.json").exists():
         with tempfile.TemporaryDirectory() as scratch:
             found = {

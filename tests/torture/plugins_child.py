@@ -111,7 +111,7 @@ def _with_the_stand_in(defect: str | None = None) -> Any:
 
     process._process = made = process.LabProcess(bootstrap.sglang_version())
     if defect is not None:
-        made.put_back(defect)
+        made.reinject(defect)
     bind = made.bind
 
     def start(**wanted: Any) -> Any:

@@ -15,7 +15,7 @@ import torch
 
 from tests.watch.forward import Forward, armed
 from triage.dump.file import read_dump
-from triage.dump.history import moments
+from triage.dump.history import launch_summaries
 from triage.errors import OutOfBounds
 from triage.lab.decode_step import Step
 
@@ -95,7 +95,7 @@ def test_a_replay_checks_what_the_tables_then_hold(graph, tmp_path):
     assert sums.tolist() == [before - less for before, less in zip(clean, lost, strict=True)]
     # AND the ring has the replays, the last of them wrong
     (path,) = tmp_path.glob("OutOfBounds-*")
-    launches = moments(read_dump(path).history)
+    launches = launch_summaries(read_dump(path).history)
     assert [bool(each.fresh) for each in launches if each.space == "swa"][-1]
     assert launches[-1].graph == 1
 

@@ -64,7 +64,7 @@ def test_putting_back_restores_the_very_objects(module):
     first = made.first
     patches = Patches([Patch("watch_target.first", around([]), "test")])
     patches.install()
-    assert patches.put_back() == []
+    assert patches.restore() == []
     assert made.first is first and importer.alias is first
 
 
@@ -78,7 +78,7 @@ def test_what_somebody_wrapped_since_stays(module):
     theirs = made.first
     # THEN ours is still reached, and taking it out is refused, since that would undo theirs
     assert patches.bound(patches.patches[0])
-    assert patches.put_back() == ["watch_target.first"]
+    assert patches.restore() == ["watch_target.first"]
     assert made.first is theirs
 
 

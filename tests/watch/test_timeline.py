@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from triage.dump.history import faulting, moments, since
+from triage.dump.history import faulting, launch_summaries, since
 from triage.dump.sections import Dump
 from triage.evidence import Evidence
 from triage.explain import explain
@@ -68,7 +68,7 @@ def test_a_crash_without_a_wrong_id_is_unknown_and_says_that():
     "strange", [{}, {"offenders": "x", "sequence": [], "cache_seqlens": b"\x00", "step": True}]
 )
 def test_a_strange_entry_reads_as_not_known(strange):
-    (moment,) = moments([strange])
+    (moment,) = launch_summaries([strange])
     assert (moment.sequence, moment.step, moment.longest, moment.fresh) == (0, None, 0, 0)
 
 
@@ -115,4 +115,4 @@ def test_an_old_table_outside_its_pool_is_not_the_fault_of_a_later_step():
 
 
 def test_lines_of_a_canary_in_an_old_history_are_no_launches():
-    assert moments([{"source": "kv_canary", "slot": 4}, entry(3, 0)])[0].check == 3
+    assert launch_summaries([{"source": "kv_canary", "slot": 4}, entry(3, 0)])[0].check == 3

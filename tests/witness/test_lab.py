@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests import prepared
 from triage.dump.file import read_dump
 from triage.explain import explain
 from triage.explain.cause import Confidence
@@ -35,13 +34,7 @@ def played(request, tmp_path_factory):
     if version not in versions.available():
         pytest.skip(f"SGLang {version} is not unpacked here")
     folder = tmp_path_factory.mktemp("witness")
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.witness.lab_child", mode, "2", str(folder)],
-        env=versions.environment(version),
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    done = prepared.python("-m", "tests.witness.lab_child", mode, 2, folder, version=version)
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["sglang"] == version

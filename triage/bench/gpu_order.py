@@ -63,7 +63,7 @@ class Server:
 
     def close(self) -> None:
         torch.cuda.synchronize()
-        self.patches.put_back()
+        self.patches.restore()
 
     def step(self, refill_on: torch.cuda.Stream, *, waits: bool) -> None:
         """Refill on one stream, replay on the forward's, which waits for the refill."""

@@ -176,7 +176,7 @@ class Rig:
                 told = told or self.release()
         finally:
             torch.cuda.synchronize()
-            patches.put_back()
+            patches.restore()
         return told
 
     def cost(self, kernel: Kernel) -> dict[str, float]:

@@ -19,7 +19,7 @@ CRASH, SNAP = "crash", "snap"
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class LaunchSummary:
     """One recorded launch. `fresh` counts the entries that were wrong for the first time."""
 
     sequence: int
@@ -64,7 +64,7 @@ def first_offence(entries: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
     return None
 
 
-def moments(history: Sequence[dict[str, Any]]) -> tuple[Moment, ...]:
+def launch_summaries(history: Sequence[dict[str, Any]]) -> tuple[LaunchSummary, ...]:
     """The launches of a `history` section, oldest first.
 
     Other entries are passed over: older versions of this tool kept kv_canary's lines there.
@@ -74,7 +74,7 @@ def moments(history: Sequence[dict[str, Any]]) -> tuple[Moment, ...]:
         if "source" in entry:
             continue
         seen = _number(entry, "offenders")
-        found.append(_moment(entry, 0 if seen is None else max(seen - before, 0)))
+        found.append(_summary(entry, 0 if seen is None else max(seen - before, 0)))
         before = before if seen is None else seen
     return tuple(found)
 
@@ -82,7 +82,7 @@ def moments(history: Sequence[dict[str, Any]]) -> tuple[Moment, ...]:
 def since(dump: Dump) -> str:
     """Since when ids were wrong and where the ring ends, in one sentence; empty without a ring."""
     history = dump.history
-    launches = moments(history)
+    launches = launch_summaries(history)
     if not launches:
         return ""
     last = launches[-1]
@@ -104,7 +104,7 @@ def since(dump: Dump) -> str:
     return f"ids were wrong since {first.name}{older}, {end} {last.name}"
 
 
-def _before(first: Moment, faulted: Moment, launches: Sequence[Moment]) -> str:
+def _before(first: LaunchSummary, faulted: LaunchSummary, launches: Sequence[LaunchSummary]) -> str:
     last = faulted.step
     if last is None:  # a step that did not end has no number yet
         ended = [each.step for each in launches if each.step is not None]
@@ -142,18 +142,22 @@ def faulting(history: Sequence[dict[str, Any]]) -> tuple[dict[str, Any] | None, 
     return kept[-1], "it is the newest that is recorded"
 
 
-def stale_state(history: Sequence[dict[str, Any]]) -> tuple[Moment, str] | None:
+def stale_state(history: Sequence[dict[str, Any]]) -> tuple[LaunchSummary, str] | None:
     """The first launch with a wrong id whose backend's SWA state was stale, and why it was."""
     return next(
-        ((moment, moment.stale) for moment in moments(history) if moment.fresh and moment.stale),
+        (
+            (moment, moment.stale)
+            for moment in launch_summaries(history)
+            if moment.fresh and moment.stale
+        ),
         None,
     )
 
 
-def _moment(entry: dict[str, Any], fresh: int) -> Moment:
+def _summary(entry: dict[str, Any], fresh: int) -> LaunchSummary:
     lengths = entry.get("cache_seqlens")
     known = isinstance(lengths, np.ndarray) and lengths.size and lengths.dtype.kind in "iu"
-    return Moment(
+    return LaunchSummary(
         sequence=_number(entry, "sequence") or 0,
         check=_number(entry, "checker_launch"),
         step=_number(entry, "step"),

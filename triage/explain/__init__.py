@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from triage.dump.history import CRASH, moments, since
+from triage.dump.history import CRASH, launch_summaries, since
 from triage.dump.request_ids import ids_of, sentences
 from triage.dump.sections import Dump
 from triage.evidence import PageHistory
@@ -192,7 +192,7 @@ def _observed(dump: Dump, case: LaunchCase | None) -> tuple[str, ...]:
         seen = (f"{dump.fault.invariant}: {dump.fault.summary}",)
     elif not seen and dump.fault.facts.get("kind") == CRASH:
         seen = (f"a crash: {dump.fault.summary}; the launch that is shown reads no wrong page",)
-    elif not seen and any(moment.fresh for moment in moments(dump.history)):
+    elif not seen and any(moment.fresh for moment in launch_summaries(dump.history)):
         seen = ("a check found something wrong; the launch that is shown reads no wrong page",)
     return (*seen, *((*context, *unread) if seen or _absent(dump) else ()))
 

@@ -43,11 +43,11 @@ class LabProcess:
         self.installed = _load_plugins(traps, fixes, directory, checks, mode)
         self._checks = self.installed.config.checks if self.traps is not None else ()
 
-    def put_back(self, defect: str) -> None:
-        """Restore a historical defect for the rest of this process."""
-        from triage.lab.reinject import reinject
+    def reinject(self, defect: str) -> None:
+        """Bring a historical defect back for the rest of this process."""
+        from triage.lab import reinject
 
-        self._held = reinject(defect)  # the context undoes itself when it is collected
+        self._held = reinject.reinject(defect)  # the context undoes itself when it is collected
         self._held.__enter__()
 
     @property
@@ -91,18 +91,18 @@ def start(
     directory: Path,
     checks: str = "",
     mode: str = "raise",
-    put_back: str | None = None,
+    reinject: str | None = None,
 ) -> LabProcess:
     """The process of the lab, made on the first call, with `checks` and `mode` for its life.
 
-    `put_back` names a defect to restore before anything is bound.
+    `reinject` names a defect to bring back before anything is bound.
     """
     global _process
     version = bootstrap.prepare()
     if _process is None:
         _process = LabProcess(version)
-        if put_back is not None:
-            _process.put_back(put_back)
+        if reinject is not None:
+            _process.reinject(reinject)
         _process.bind(traps, fixes, directory, checks, mode)
     if _process.installed is not None or traps or fixes:
         _process.arm(traps=traps, fixes=fixes, directory=directory)

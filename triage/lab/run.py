@@ -77,7 +77,7 @@ def run(request: Request, progress: Progress = lambda done, total: None) -> Repo
         directory=request.directory,
         checks=request.checks,
         mode=request.mode,
-        put_back=request.reinject,
+        reinject=request.reinject,
     )
     bench = Bench(process, request.scenario, seed=request.seed, overlap=request.overlap)
     built = time.perf_counter()

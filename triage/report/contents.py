@@ -13,7 +13,7 @@ import numpy as np
 
 import triage
 from triage.dump.expected_ids import UNKNOWN
-from triage.dump.history import faulted_sequence, moments, since
+from triage.dump.history import faulted_sequence, launch_summaries, since
 from triage.dump.sections import Dump
 from triage.explain import Explanation
 from triage.explain.case import LaunchCase
@@ -239,7 +239,7 @@ def _different(ids: np.ndarray) -> int:
 
 def _timeline(dump: Dump, limit: int) -> dict[str, Any]:
     """The launches of the flight recorder, the first wrong one and the one that faulted."""
-    launches, sequence = moments(dump.history), faulted_sequence(dump)
+    launches, sequence = launch_summaries(dump.history), faulted_sequence(dump)
     first = next((at for at, each in enumerate(launches) if each.fresh), None)
     fault = next((at for at, each in enumerate(launches) if each.sequence == sequence), None)
     if fault is None and dump.launch is not None and dump.fault.invariant:

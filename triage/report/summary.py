@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from triage.dump.expected_ids import UNKNOWN, launch_columns, query_lens
-from triage.dump.history import moments, since
+from triage.dump.history import launch_summaries, since
 from triage.dump.sections import Dump
 from triage.explain.case import LaunchCase
 from triage.explain.observed import related
@@ -39,7 +39,7 @@ def summarise(dump: Dump, *, rows: int | None = None, whole: bool = False) -> di
         "tables_from": "" if dump.tables is None else dump.tables.source,
         "rows_total": 0 if case is None else len(case.table),
         "backend": None if dump.backend is None else asdict(dump.backend),
-        "history": [asdict(moment) for moment in moments(dump.history)],
+        "history": [asdict(moment) for moment in launch_summaries(dump.history)],
         "history_total": len(dump.history),
         "since": since(dump),
         "provenance": dump.provenance,

@@ -73,7 +73,7 @@ class Installed:
 
     def remove(self) -> None:
         """Put back what we patched; SGLang's hooks stay bound and cost one attribute test each."""
-        for target in self.patches.put_back():
+        for target in self.patches.restore():
             logger.info("sglang-triage: %s was wrapped since and stays, disarmed", target)
         self.disarm()
 

@@ -124,7 +124,7 @@ def measure(scenario_name: str, seed: int = 0) -> ClampCost:
     from triage.lab.rig import Bench
     from triage.lab.scenarios import find
 
-    process = start(traps=False, fixes=(), directory=Path(), put_back="stale-swa-state")
+    process = start(traps=False, fixes=(), directory=Path(), reinject="stale-swa-state")
     bench = Bench(process, find(scenario_name), seed=seed)
     gpu = process.gpu = bench.driver.watch = bench.driver.forwards.watch = ClampedGpu(bench.runtime)
     outcome = "clean"

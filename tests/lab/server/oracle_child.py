@@ -19,7 +19,7 @@ from triage.lab.server.oracle import Oracle, Read, read_account
 
 def main(directory: Path, defect: str) -> None:
     process = start(
-        traps=False, fixes=(), directory=directory, put_back=None if defect == "none" else defect
+        traps=False, fixes=(), directory=directory, reinject=None if defect == "none" else defect
     )
     oracle = Oracle(directory / "oracle.jsonl")
     oracle.moments = moments()

@@ -3,7 +3,7 @@
 The registry's wrapper alone costs half a microsecond a call, 52 us a forward of 42
 layers before a hook of ours has looked at anything. So here we own the patching, and
 owe what the registry gives: every target is resolved first; all are wrapped or none;
-modules that imported a function by name get the wrapper too; `put_back` restores the
+modules that imported a function by name get the wrapper too; `restore` restores the
 very objects on their owners.
 
 Installed once SGLang has applied the registry's hooks, so another plugin's hook on the
@@ -86,8 +86,8 @@ class Patches:
         place = next((place for place in self._places if place.patch is patch), None)
         return place is not None and place.wrapper in _chain(pkgutil.resolve_name(patch.target))
 
-    def put_back(self) -> list[str]:
-        """Restore what was there. Returns the targets that somebody wrapped since."""
+    def restore(self) -> list[str]:
+        """Set again what was there. Returns the targets that somebody wrapped since."""
         kept = []
         for place in reversed(self._places):
             if inspect.getattr_static(place.owner, place.name) is not place.wrapper:
