@@ -4,6 +4,7 @@ python -m tests.explain.confusion_child traps     all traps raising: the dump of
 python -m tests.explain.confusion_child rings     traps only logging, as in a server that goes
                                                   on: the dump of each alarm, and the ring that
                                                   is written when the server dies, or at the end
+python -m tests.explain.confusion_child rings NAME ...    these defects alone
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ def _applicable() -> Iterator[tuple[Any, str]]:
     second = {bug.name for bug in SECOND}
     for number, (name, bug) in enumerate(CATALOGUE.items(), 1):
         print(f"{number} of {len(CATALOGUE)}: {name}", file=sys.stderr)
-        if bug.applies() or not bug.cause:
+        if bug.applies() or not bug.cause or (sys.argv[2:] and name not in sys.argv[2:]):
             continue
         yield bug, "the second author's" if name in second else "catalogue"
 

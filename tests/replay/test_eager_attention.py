@@ -33,6 +33,12 @@ def test_a_row_without_tokens_gives_zeros():
     assert eager(problem)[1].abs().max() == 0
 
 
+def test_a_table_without_columns_is_computed_from_the_dummy_page():
+    problem = oracles.make_problem([9, 4], q_lens=[1, 1])
+    narrow = replace(problem, table=problem.table[:, :0])
+    assert eager(narrow).shape == problem.query.shape
+
+
 def test_renaming_pages_changes_nothing():
     problem = oracles.make_problem([40, 55], window=32)
     order = torch.randperm(len(problem.k_cache), generator=torch.Generator().manual_seed(3))

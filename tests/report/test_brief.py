@@ -93,6 +93,14 @@ def dump(tmp_path) -> Path:
     return write_dump(dumps.make_dump(dumps.SMALL), tmp_path, name="small.msgpack")
 
 
+def test_since_when_ids_were_wrong_is_told_once():
+    dump = with_history(dumps.make_dump(dumps.SMALL, "right"))
+    crash = replace(dump.fault, invariant="", summary="", facts={"kind": "crash"})
+    shown = " ".join(" ".join(lines(replace(dump, fault=crash))).split())
+    assert shown.count("ids were wrong since") == 1
+    assert "reads no wrong page" in shown
+
+
 def test_everything_else_is_behind_v(dump):
     short = CliRunner().invoke(main, ["show", str(dump)]).output
     whole = CliRunner().invoke(main, ["show", "-v", str(dump)]).output

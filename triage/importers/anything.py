@@ -182,8 +182,9 @@ def _flashinfer(directory: Path) -> Input:
     try:
         dump = read_call(chosen) if chosen.covered else None
         return Input(str(directory), what, dump, problem="" if dump else _not_covered(calls))
-    except DumpError as error:
-        return Input(str(directory), what, problem=str(error))
+    except DumpError as error:  # its sentence stands in `what` already
+        why = str(error).replace(f"{chosen.sentence()}; to get it", "To get it").strip()
+        return Input(str(directory), what, problem=why)
 
 
 def _not_covered(calls: list[Any]) -> str:

@@ -85,7 +85,8 @@ def paged_attention_eager(
         reach = first_column[:, None] + torch.arange(columns, device=query.device)
         used = reach * page_size < batch.ends[:, None]
         inside = used & (reach < table.shape[1])
-        pages = table.gather(1, reach.clamp(max=max(table.shape[1] - 1, 0)))
+        width = table.shape[1]
+        pages = table.gather(1, reach.clamp(max=width - 1)) if width else torch.zeros_like(reach)
         keys, values = read_kv(torch.where(inside, pages, 0))
         position = first_column[:, None] * page_size + torch.arange(
             columns * page_size, device=query.device

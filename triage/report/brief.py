@@ -101,7 +101,10 @@ def _fault(dump: Dump, table: TableMap | None, explanation: Explanation) -> list
         seen = f"{int(table.bad.sum())} of {int(table.case.seen.sum())} visible entries"
         lines.append(Line("wrong", f"{seen}: {', '.join(kinds)}", "yellow"))
         return lines
-    observed = [text for text in explanation.observed if dump.fault.summary not in text]
+    told = {since(dump)}  # stands beside the cause
+    summary = dump.fault.summary
+    observed = [text for text in explanation.observed if not (summary and summary in text)]
+    observed = [text for text in observed if text not in told]
     for at, text in enumerate(observed[:3]):
         lines.append(Line("" if at else "seen", _short(text), "yellow"))
     return lines
