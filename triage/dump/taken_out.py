@@ -10,21 +10,23 @@ import numpy as np
 
 from triage.dump.sections import Dump
 
-_COUNTED = {"environment": "environment variables", "server": "server arguments"}
+_COUNTED = {"environment": "environment variable", "server": "server argument"}
 
 
 def taken_out(before: Dump, after: Dump) -> tuple[str, ...]:
     """One phrase a part, in the order of the dump; empty if nothing was there to take out."""
     found = []
     if changed := sum(_changes((before.fault, before.tables), (after.fault, after.tables))):
-        found.append(f"{changed} texts of the fault and the rows (paths, ids, what was said)")
+        found.append(
+            f"{_many(changed, 'text')} of the fault and the rows (paths, ids, what was said)"
+        )
     if changed := sum(_changes(_rest(before), _rest(after))):
-        found.append(f"{changed} texts of the launch, the backend and its history")
+        found.append(f"{_many(changed, 'text')} of the launch, the backend and its history")
     gone = [name for name in before.provenance if name not in after.provenance]
     for name, what in _COUNTED.items():
         given, kept = before.provenance.get(name), after.provenance.get(name, {})
         if isinstance(given, dict) and (count := len(given) - len(kept)):
-            found.append(f"{count} {what}")
+            found.append(_many(count, what))
             gone = [each for each in gone if each != name]
     if gone:
         found.append(f"of its origin {', '.join(gone)}")
@@ -33,6 +35,10 @@ def taken_out(before: Dump, after: Dump) -> tuple[str, ...]:
     if before.extra:
         found.append(f"sections that are not known: {', '.join(before.extra)}")
     return tuple(found)
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _rest(dump: Dump) -> tuple[Any, ...]:
