@@ -5,6 +5,9 @@ environment is stands in `.venv/.complete`, written last: a digest of
 pyproject.toml, this file and the Python version, and the distributions with
 their versions. An environment without that file was interrupted and is made
 anew; one whose digest is old or that lost a distribution is brought up to date.
+
+PyPI's torch brings 4 GB of CUDA that nothing uses where there is no NVIDIA GPU, so there
+the CPU build of PyTorch's own index is taken, if that index can be reached.
 """
 
 from __future__ import annotations
@@ -16,14 +19,23 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+import time
 import tomllib
+import urllib.request
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 COMPLETE = VENV / ".complete"
 EXTRAS = "lab,report,test"
+CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+REACH_S = 5.0
+"""How long the index may take to answer; pip itself would try for minutes."""
+TOLD_EVERY_S = {True: 1.0, False: 30.0}
+"""How often a step tells that it goes on, on a terminal or in a log."""
 
 LIST_DISTRIBUTIONS = (
     "import importlib.metadata as m, json;"
@@ -61,17 +73,56 @@ def is_whole() -> bool:
     )
 
 
+class Torch(NamedTuple):
+    """Which build is installed. cpu: from PyTorch's CPU index; why: in the words of a user."""
+
+    cpu: bool
+    why: str
+    size: str
+
+
+def torch_build() -> Torch:
+    """The CPU build where there is no NVIDIA GPU; else, or if it cannot be had, pip's choice."""
+    if os.environ.get("PIP_EXTRA_INDEX_URL"):
+        return Torch(False, "pip's choice: PIP_EXTRA_INDEX_URL is set", "2.5 to 6.5 GB")
+    if nvidia_gpu():
+        return Torch(False, "with CUDA: there is an NVIDIA GPU", "6.5 GB")
+    if not reachable(f"{CPU_INDEX}/torch/"):
+        why = f"pip's choice: {CPU_INDEX} cannot be reached"
+        return Torch(False, why, "2.5 GB, 6.5 where that is CUDA's")
+    return Torch(True, "for the CPU: there is no NVIDIA GPU", "2.5 GB")
+
+
+def nvidia_gpu() -> bool:
+    return Path("/proc/driver/nvidia/version").exists() or Path("/dev/nvidia0").exists()
+
+
+def reachable(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=REACH_S):
+            return True
+    except (OSError, ValueError):  # refused, no such host, too slow, an error's status
+        return False
+
+
 def install() -> None:
     COMPLETE.unlink(missing_ok=True)
     if not PYTHON.exists():
+        torch = torch_build()
+        say(f"about {torch.size} will be in .venv; torch {torch.why}")
+        say("this takes 5 to 15 minutes, once")
         say("creating .venv")
         run(sys.executable, "-m", "venv", str(VENV))
-    say("installing the project, the lab and the test tools (a few minutes the first time)")
+        if torch.cpu:
+            say("installing torch for the CPU")
+            pip("install", "--extra-index-url", CPU_INDEX, pinned("torch"), may_fail=True)
+    say("installing the project, the lab and the test tools")
     pip("install", "-e", f"{ROOT}[{EXTRAS}]")
     say("installing SGLang without its CUDA-only dependencies")
     pip("install", "--no-deps", *lab()["no_deps"])
     for version in lab()["sglang_versions"]:
         unpack_release(version)
+    say("importing what was installed, which compiles it")
     run(str(PYTHON), "-c", PROVE_IMPORTS)
     whole = {"digest": digest(), "packages": distributions()}
     partial = COMPLETE.with_suffix(".partial")
@@ -93,8 +144,17 @@ def unpack_release(version: str) -> None:
 
 
 def lab() -> dict[str, list[str]]:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    return project["tool"]["triage"]["lab"]
+    return pyproject()["tool"]["triage"]["lab"]
+
+
+def pinned(name: str) -> str:
+    """The requirement of the lab's extra for `name`, as "torch==2.13.0"."""
+    extra = pyproject()["project"]["optional-dependencies"]["lab"]
+    return next(each for each in extra if each.startswith(f"{name}=="))
+
+
+def pyproject() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
 def digest() -> str:
@@ -114,14 +174,55 @@ def distributions() -> dict[str, str]:
     return json.loads(output.stdout)
 
 
-def pip(*arguments: str) -> None:
-    run(str(PYTHON), "-m", "pip", "--disable-pip-version-check", "-q", *arguments)
+def pip(*arguments: str, may_fail: bool = False) -> None:
+    options = ("--disable-pip-version-check", "--no-input", "--progress-bar", "off")
+    run(str(PYTHON), "-m", "pip", *options, *arguments, may_fail=may_fail)
 
 
-def run(*command: str) -> None:
+def run(*command: str, may_fail: bool = False) -> None:
+    """Run it, telling on one line what it does and for how long; what it said only if it fails."""
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-    if subprocess.run(command, env=environment).returncode != 0:
-        raise SystemExit(f"environment: failed: {' '.join(command)}")
+    said: list[str] = []
+    with subprocess.Popen(
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    ) as process:
+        reader = threading.Thread(target=said.extend, args=(process.stdout or (),), daemon=True)
+        reader.start()
+        began, terminal = time.monotonic(), sys.stdout.isatty()
+        while not ended(process, TOLD_EVERY_S[terminal]):
+            now = said[-1].strip() if said else ""
+            line = f"environment:   {time.monotonic() - began:.0f} s  {now}"
+            tell(line, terminal)
+        reader.join()
+    if terminal:
+        print("\r\033[K", end="", flush=True)
+    if process.returncode != 0:
+        print("".join(said[-20:]), flush=True)
+        if not may_fail:
+            raise SystemExit(f"environment: failed: {' '.join(command)}")
+        say("that failed; going on with what pip finds without it")
+
+
+def ended(process: subprocess.Popen[str], within_s: float) -> bool:
+    try:
+        process.wait(within_s)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def tell(line: str, terminal: bool) -> None:
+    """In the same line of a terminal, or as a line of a log."""
+    if terminal:
+        columns = shutil.get_terminal_size().columns - 1
+        print(f"\r\033[K{line[:columns]}", end="", flush=True)
+    else:
+        print(line[:200], flush=True)
 
 
 def say(text: str) -> None:

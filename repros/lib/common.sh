@@ -34,7 +34,9 @@ REPROS=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 ROOT=$(dirname "$REPROS")
 STEP_PID=""
 BESIDE_PID=""
+TICK_PID=""
 STEP=0
+STEPS=""
 
 repro_begin() {
     local where="" dry=0 given=("$@")
@@ -89,13 +91,29 @@ fail() {
     exit "$code"
 }
 
-# finding CODE SENTENCE: end with what this run found.
+# finding CODE SENTENCE [DUMP]: end with what this run found, and what to type on it.
 finding() {
     local word="NOT REPRODUCED"
     [ "$1" != "$EXIT_REPRODUCED" ] || word=REPRODUCED
     say ""
     say "$word: $2"
+    if [ -n "${3:-}" ]; then tell_next "$3"; fi
     exit "$1"
+}
+
+# `triage` as the shell that called us finds it: `make` puts .venv/bin in front for us alone.
+tell_next() {
+    local quoted
+    printf -v quoted %q "$1"
+    say ""
+    if [ -x "$ROOT/.venv/bin/triage" ]; then
+        say "next: . .venv/bin/activate     then \`triage\` is a command of this shell, here:"
+    else
+        say "next, as \`triage\` or \`$PYTHON -m triage\`:"
+    fi
+    say "  triage show $quoted"
+    say "  triage report $quoted -o $OUT/page.html"
+    say "docs/tutorial.md goes on to a test in SGLang's tree"
 }
 
 need_value() { [ $# -ge 2 ] || fail "$EXIT_USAGE" "$1 needs a value"; }
@@ -164,10 +182,37 @@ begin_step() {
 
 end_step() {
     CODE=0
+    tick_begins
     wait "$STEP_PID" || CODE=$?
     STEP_PID=""
+    tick_ends
     cat "$LOG"
     if [ "$CODE" -gt 1 ]; then tail -n 5 "$LOG.stderr" >&2; fi
+}
+
+# On a terminal a line on stderr tells which step runs and for how long; the next one, and the
+# end of the step, take its place. STEPS: of how many, where the story knows it.
+tick_begins() {
+    [ -t 2 ] || return 0
+    ticking "$STEP${STEPS:+ of $STEPS}" &
+    TICK_PID=$!
+}
+
+ticking() {
+    local step=$1 second=0
+    trap - ERR EXIT
+    while sleep 1; do
+        second=$((second + 1))
+        printf '\r  step %s, %d s ' "$step" "$second" >&2
+    done
+}
+
+tick_ends() {
+    [ -n "$TICK_PID" ] || return 0
+    kill "$TICK_PID" 2>/dev/null || true
+    wait "$TICK_PID" 2>/dev/null || true
+    TICK_PID=""
+    printf '\r\033[K' >&2
 }
 
 # beside COMMAND...: start it beside the steps that follow; `end_beside` awaits and shows it.
@@ -246,6 +291,7 @@ check_flags() {
 # Everything this run started, and nothing else. `lab serve` ends its own server first.
 stop_all() {
     local pid
+    tick_ends
     for pid in $STEP_PID $BESIDE_PID; do
         kill -TERM "$pid" 2>/dev/null || true
         wait "$pid" 2>/dev/null || true

@@ -10,6 +10,7 @@ crash_story() {
 
 crash_in_lab() {
     local lab scenario=$SCENARIO
+    STEPS=8
     [ "$QUICK" = 0 ] || scenario=smoke
     lab=("${TRIAGE[@]}" lab run "$scenario" --reinject "$DEFECT")
     beside "${TRIAGE[@]}" lab run "$scenario" --dir "$OUT/dumps"
@@ -34,7 +35,7 @@ crash_in_lab() {
     [ "$(digest "$fixed")" = "$(digest "$LOG")" ] ||
         fail "$EXIT_DIFFERENT" "tables with $FIX differ from those of an SGLang without the defect"
     tell_story "$fault" "$trapped" "$clamped" "$fixed"
-    finding "$EXIT_REPRODUCED" "with $FIX every table equals that of an SGLang without the defect"
+    finding "$EXIT_REPRODUCED" "with $FIX every table equals that of an SGLang without the defect" "$DUMP"
 }
 
 # Ten lines for a reader in a hurry, every figure taken from the logs of this run.
@@ -55,16 +56,16 @@ tell_story() {
 
 digest() { sed -n 's/.*tables sha256 //p' "$1"; }
 
-# judge_dump [FOLDER]: explain and replay the newest dump, as it is and with the fix.
+# judge_dump [FOLDER]: explain and replay the newest dump, $DUMP, as it is and with the fix.
 judge_dump() {
-    local dump folder=${1:-dumps}
-    dump=$(newest_dump "$folder")
-    [ -n "$dump" ] || fail "$EXIT_DIFFERENT" "the trap fired, but no dump is in $OUT/$folder"
-    step explain "${TRIAGE[@]}" explain "$dump"
+    local folder=${1:-dumps}
+    DUMP=$(newest_dump "$folder")
+    [ -n "$DUMP" ] || fail "$EXIT_DIFFERENT" "the trap fired, but no dump is in $OUT/$folder"
+    step explain "${TRIAGE[@]}" explain "$DUMP"
     expect 0 "the dump can be read"
-    step replay "${TRIAGE[@]}" replay "$dump"
+    step replay "${TRIAGE[@]}" replay "$DUMP"
     expect 1 "the recorded launch is wrong again"
-    step "replay-$FIX" "${TRIAGE[@]}" replay "$dump" --fix "$FIX"
+    step "replay-$FIX" "${TRIAGE[@]}" replay "$DUMP" --fix "$FIX"
     expect 0 "with $FIX the same launch reads what it should"
 }
 
@@ -100,5 +101,5 @@ crash_on_server() {
     else
         say "answers with $FIX differ from those without the defect in some token"
     fi
-    finding "$EXIT_REPRODUCED" "with $FIX the server carries the same load, traps on"
+    finding "$EXIT_REPRODUCED" "with $FIX the server carries the same load, traps on" "$DUMP"
 }

@@ -70,6 +70,19 @@ def test_explain_names_the_cause(e4b):
     assert json.loads(invoke("explain", e4b, "--json")[1])["named"] == ["stale-swa-state"]
 
 
+def test_a_fix_is_to_be_tried_where_the_release_needs_it(e4b):
+    for command in ("explain", "show"):
+        assert "state-swap, where `triage fixes` says NEEDED" in invoke(command, e4b)[1]
+
+
+def test_a_log_is_followed_by_how_the_traps_get_beside_the_server(tmp_path):
+    log = tmp_path / "server.log"
+    log.write_text("torch.AcceleratorError: CUDA error: an illegal memory access was encountered\n")
+    output = invoke("explain", log)[1]
+    assert "SGLANG_TRTLLM_MHA_DEBUG=1" in output
+    assert "pip install sglang-triage; dumps land in /tmp/trtllm_mha_debug" in output
+
+
 def test_replay_reports_each_kernel_with_its_basis_and_trtllm_gen_always(e4b):
     code, output = invoke("replay", e4b, "--kernel", "emulator", "--json")
     report = json.loads(output)

@@ -96,6 +96,20 @@ def test_without_heavy_packages_a_command_works_or_says_what_it_needs(bare, name
         assert "pip install" in ran.stderr
 
 
+def test_a_kernel_without_its_packages_says_what_to_install(bare):
+    environment, dump = bare
+    said = triage(environment, "replay", str(dump)).stdout
+    assert "eager      CANNOT_RUN (needs torch: pip install 'sglang-triage[lab]')" in said
+    assert "needs torch, triton: pip install" in said
+
+
+def test_a_probe_that_cannot_run_says_so_once_and_first(bare):
+    environment, _ = bare
+    ran = triage(environment, "probe")
+    assert ran.stdout.startswith("could not be probed here: needs sm_100/103")
+    assert (len(ran.stdout.splitlines()), ran.stderr) == (1, "")
+
+
 def test_a_torch_that_is_broken_is_said_so_and_not_to_be_missing(tmp_path):
     ran = triage(machine(tmp_path, torch=machines.BROKEN_TORCH), "lab", "run", "smoke")
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import inspect
 import os
 import pty
 import re
+import struct
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -30,11 +33,16 @@ print("done")
 """
 
 
-def on_a_terminal(code: str) -> tuple[str, str]:
+def on_a_terminal(code: str, columns: int = 80) -> tuple[str, str]:
     """(what stderr, a terminal, shows; what stdout, a pipe, gets)."""
     ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     child = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=theirs, text=True
+        [sys.executable, "-c", code],
+        env={name: value for name, value in os.environ.items() if name != "COLUMNS"},
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        text=True,
     )
     os.close(theirs)
     shown = b""
@@ -60,6 +68,20 @@ def test_a_bar_with_an_estimate_is_on_the_terminal_and_not_in_the_output():
     assert out == "done\n"
 
 
+@pytest.mark.parametrize("columns", [60, 70, 100])
+def test_a_narrow_terminal_shows_every_figure_and_they_move(columns):
+    long = WORK.format(after=0.05).replace("eager", "a kernel whose name is longer than most are")
+    shown, _ = on_a_terminal(long, columns)
+    rows = [
+        re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", row).strip() for row in re.split(r"[\r\n]", shown)
+    ]
+    rows = [row for row in rows if row.startswith("replay")]
+    assert rows and max(map(len, rows)) <= columns
+    figures = [re.search(r" (\d)/8 (\d+) s left (\S+)$", row) for row in rows]
+    assert all(figures), rows
+    assert len({each[1] for each in figures}) > 1
+
+
 def test_quick_work_shows_no_bar():
     shown, out = on_a_terminal(WORK.format(after=30))
     assert "replay" not in shown and out == "done\n"
@@ -75,11 +97,11 @@ def test_a_log_gets_no_bar(monkeypatch, capsys):
 
 
 QUICK = {
-    "export", "import", "redact", "run", "show", "snap", "kernels resolve", "fusions port",
-    "fusions show", "lab list", "lab machine", "pools", "minimise", "probe",
+    "export", "import", "redact", "run", "snap", "kernels resolve", "fusions port",
+    "fusions show", "lab list", "lab machine", "pools", "minimise",
 }  # fmt: skip
 """Commands without a bar: 0.2 to 1.3 s each where nothing else runs, or (`run`) another's
-output; `minimise`, `probe` and `lab machine` tell each step in a line."""
+output; `minimise` and `lab machine` tell each step in a line."""
 
 
 @pytest.mark.parametrize("path", [path for path, _ in commands(main)], ids=" ".join)
@@ -125,7 +147,10 @@ def test_each_step_names_the_next_one(dump, tmp_path):
         (["explain", dump], f"next: triage replay {dump} --fix state-swap"),
         (["replay", dump, "--kernel", "emulator"], f"next: triage minimise {dump} -o"),
         (["minimise", dump, "-o", small], f"next: triage export {small} --as pytest"),
-        (["export", small, "-o", made], f"next: python -m pytest {made}"),
+        (
+            ["export", small, "-o", made],
+            f"it needs pytest\nwrote {made}\nnext: python -m pytest {made}",
+        ),
     ):
         ran = CliRunner().invoke(main, list(map(str, arguments)))
         assert ran.exit_code in (0, 1), ran.output

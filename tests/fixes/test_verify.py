@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from triage.cli import main
 from triage.lab import versions
+from triage.verify import prove
 from triage.verify.clamp import accept_length, acceptance
 from triage.verify.proof import Proof, markdown
 
@@ -24,6 +25,9 @@ NEEDS = {
     "mm-piecewise-graphs": (),
     "state-swap": (),
 }
+
+
+EVERY = sorted({version for needed in NEEDS.values() for version in needed})
 
 
 @pytest.mark.slow
@@ -81,3 +85,39 @@ def test_a_proof_holds_only_if_the_failure_shows_goes_and_nothing_else_changes(
     proof = Proof("f", "v", "bad", "good", "the other", red, green, equal, cost="1 %")
     assert proof.holds is holds
     assert markdown([proof]).splitlines()[-1].endswith("| yes |" if holds else "| NO |")
+
+
+def test_what_a_proof_lacks_is_said_before_the_first_one_runs(monkeypatch, tmp_path):
+    # GIVEN an SGLang beside which nothing is unpacked
+    monkeypatch.setattr(versions, "available", lambda: {"0.5.18": tmp_path})
+    monkeypatch.setattr(prove, "prove", lambda *_: pytest.fail("a proof was begun"))
+    # WHEN all is to be proven
+    done = CliRunner().invoke(main, ["verify"])
+    # THEN the command ends at once, with the releases, how to get them, and what is left
+    assert done.exit_code == 3
+    assert "proven on SGLang 0.5.12.post1, 0.5.13.post1, 0.5.14, not unpacked here" in done.output
+    assert "pip install --no-deps --target" in done.output
+    assert "without: triage verify state-swap clamp swa-ratio mm-piecewise-graphs" in done.output
+
+
+def test_what_is_looked_for_first_is_what_the_proofs_start(monkeypatch):
+    # GIVEN proofs that note the releases they run on, each found at hand
+    ran: dict[str, set[str]] = {}
+    report = {
+        "sglang": "", "outcome": "fault", "wrong_launches": 1, "launches": 1, "trapped": None,
+        "finished": 1, "requests": 1, "tables_digest": "", "fault": None, "first_wrong": None,
+    }  # fmt: skip
+    answer = {
+        "sglang": "", "need": "", "without": {"ok": False, "said": "", "state": 0},
+        "with": {"ok": True, "said": "", "state": 0}, "by_flag": {"state": 0},
+    }  # fmt: skip
+    monkeypatch.setattr(versions, "available", lambda: dict.fromkeys(EVERY))
+    for name in ("draft-own-pool", *prove.PLANS):
+        used = ran.setdefault(name, set())
+        monkeypatch.setattr(prove, "_lab", lambda v, *_, used=used: used.add(v) or report)
+        monkeypatch.setattr(prove, "_child", lambda v, _, used=used: used.add(v) or answer)
+        # WHEN one runs THEN each release is one of those that were looked for
+        prove.prove(name)
+        wanted = {each for one_of in prove.releases_needed(name) for each in one_of}
+        assert used - {""} <= wanted
+        assert all(used & set(one_of) for one_of in prove.releases_needed(name))

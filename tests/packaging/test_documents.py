@@ -159,3 +159,19 @@ def test_a_table_whose_command_prints_none_keeps_the_old_one(tmp_path):
     with pytest.raises(TableNotMade, match="ended with 0, 0 rows"):
         made([], "no table").make(tmp_path)
     assert page.read_text() == before
+
+
+def test_the_readme_is_read_in_two_minutes():
+    """240 words a minute; transcripts and commands are looked at."""
+    text = (ROOT / "README.md").read_text()
+    text = re.sub(r"^```.*?^```|<!--.*?-->", "", text, flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(r"\]\([^)]*\)", "]", text)
+    assert len(text.split()) < 480
+
+
+def test_the_readme_says_in_words_what_its_short_names_are():
+    text = (ROOT / "README.md").read_text()
+    for said in ("sliding-window (SWA)", "I2 is the", ". .venv/bin/activate"):
+        assert said in text
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    assert not re.search(r"\bMTP\b|\bI20\b|whose hand", prose)

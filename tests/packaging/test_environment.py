@@ -21,6 +21,7 @@ def environment(tmp_path, monkeypatch) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     (tmp_path / "pyproject.toml").write_text(
+        "[project.optional-dependencies]\nlab = ['torch==2.13.0']\n"
         "[tool.triage.lab]\nno_deps = []\nsglang_versions = ['1.0']\n"
     )
     venv = tmp_path / ".venv"
@@ -31,7 +32,12 @@ def environment(tmp_path, monkeypatch) -> ModuleType:
     monkeypatch.setattr(module, "distributions", lambda: {"torch": "2.13.0"})
     module.calls = []
 
-    def run(*command: str) -> None:
+    monkeypatch.delenv("PIP_EXTRA_INDEX_URL", raising=False)
+    monkeypatch.setattr(module, "nvidia_gpu", lambda: False)
+    monkeypatch.setattr(module, "reachable", lambda url: False)
+    module.real_run = module.run
+
+    def run(*command: str, may_fail: bool = False) -> None:
         module.calls.append(command)
         if command[1:3] == ("-m", "venv"):
             (venv / "bin").mkdir(parents=True)
@@ -88,3 +94,57 @@ def test_damage_is_seen(environment, damage):
     assert not environment.is_whole()
     environment.main()
     assert environment.is_whole()
+
+
+def torch_installed(environment) -> list[tuple[str, ...]]:
+    return [call for call in environment.calls if "torch==2.13.0" in call]
+
+
+def test_without_a_gpu_torch_comes_from_the_cpu_index_before_all_else(
+    environment, monkeypatch, capsys
+):
+    monkeypatch.setattr(environment, "reachable", lambda url: True)
+    environment.main()
+    (first,) = torch_installed(environment)
+    assert first[first.index("--extra-index-url") + 1] == environment.CPU_INDEX
+    assert environment.calls.index(first) == 1, "pip would have taken CUDA's with the project"
+    # AND its size and time are said before anything is installed
+    said = capsys.readouterr().out.splitlines()
+    assert "2.5 GB" in said[0] and "no NVIDIA GPU" in said[0] and "minutes" in said[1]
+
+
+@pytest.mark.parametrize("because", ["gpu", "unreachable", "own index"])
+def test_else_pip_chooses_and_the_size_is_said(environment, monkeypatch, capsys, because):
+    monkeypatch.setattr(environment, "reachable", lambda url: because != "unreachable")
+    monkeypatch.setattr(environment, "nvidia_gpu", lambda: because == "gpu")
+    if because == "own index":
+        monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "https://example.invalid/simple")
+    environment.main()
+    assert torch_installed(environment) == []
+    assert "6.5" in capsys.readouterr().out.splitlines()[0]
+
+
+def test_an_index_that_nobody_answers_for_is_not_reachable(environment, tmp_path):
+    spec = importlib.util.spec_from_file_location("untouched", SCRIPT)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    (tmp_path / "page").write_text("")
+    assert module.reachable((tmp_path / "page").as_uri())
+    assert not module.reachable("http://127.0.0.1:9/whl/cpu/torch/")
+
+
+def test_a_long_step_tells_what_it_does_and_for_how_long(environment, monkeypatch, capsys):
+    monkeypatch.setattr(environment, "TOLD_EVERY_S", {True: 0.2, False: 0.2})
+    slow = "import time; print('Collecting torch', flush=True); time.sleep(1)"
+    environment.real_run(sys.executable, "-c", slow)
+    assert "0 s  Collecting torch" in capsys.readouterr().out
+
+
+def test_what_a_failed_step_said_is_shown(environment, capsys):
+    fails = "import sys; print('no space left'); sys.exit(1)"
+    with pytest.raises(SystemExit, match="failed"):
+        environment.real_run(sys.executable, "-c", fails)
+    assert "no space left" in capsys.readouterr().out
+    environment.real_run(sys.executable, "-c", fails, may_fail=True)
+    assert "going on" in capsys.readouterr().out

@@ -58,6 +58,18 @@ def test_the_faulting_rows_come_before_cause_hand_and_command():
     assert places == sorted(places)
 
 
+def test_at_seventy_columns_the_table_is_there():
+    for path in GOLDEN:
+        shown = lines(read_dump(path), 70)
+        assert any(line.startswith("table  ") for line in shown), path.stem
+
+
+def test_what_the_trap_counted_and_no_query_sees_is_told_apart():
+    shown = "\n".join(lines(read_dump(GOLDEN[-1]), 120))
+    assert "6 entries in 1 row" in shown
+    assert "4 of 16 visible entries: 4 wrong id space; 2 more that no query sees" in shown
+
+
 def test_a_small_table_is_drawn_whole():
     shown = lines(with_history(dumps.make_dump(dumps.SMALL)))
     start = next(at for at, line in enumerate(shown) if line.startswith("table"))

@@ -154,7 +154,7 @@ TRANSCRIPTS = {
                 Step("triage explain", ("confidence", "evidence", "backend's SWA", "try  ")),
                 Step("--fix clamp", ("with fix", "^eager", "the output", "trtllm-gen")),
                 Step("replay .* --fix state-swap", ("with fix", "^eager", "the output equals")),
-                Step("", (r"^The story", r"^  \d\.", "^REPRODUCED")),
+                Step("", (r"^The story", r"^  \d\.", "^REPRODUCED", "^next", "^  triage ")),
             ),
         ),
         Transcript(

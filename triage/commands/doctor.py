@@ -52,14 +52,15 @@ def doctor(
     \b
     Exit codes:
       0  every trap binds
-      1  one does not, or SGLang cannot be imported, or the self-test found a trap silent
-      2  an environment variable is not what the plugin accepts
+      1  one does not, or SGLang (where there is a GPU, its scheduler too) cannot be imported,
+         or the self-test found a trap silent
+      2  the plugin refuses an environment variable, or SGLang a flag
       3  no SGLang to ask
     """
     from triage.doctor.child import FOUND
     from triage.doctor.examine import examine
     from triage.doctor.self_test import Shown, exit_code, lines, self_test
-    from triage.doctor.text import text
+    from triage.doctor.text import text, verdict
 
     source = None
     if release:
@@ -88,9 +89,10 @@ def doctor(
                 timeout_s=timeout_s,
                 progress=lambda done, now: tell(1 + done, now=now),
             )
+    code = exit_code(shown) if plant else 0
     if as_json:
         tests = {"self_test": [each.json() for each in shown]} if plant else {}
         echo(report_json("doctor", found.json() | tests, indent=2))
     else:
-        echo("\n".join([text(found, verbose), *lines(shown)]))
-    raise SystemExit(found.exit_code or (exit_code(shown) if plant else 0))
+        echo("\n".join([text(found, verbose), *lines(shown), verdict(found, code)]))
+    raise SystemExit(found.exit_code or code)

@@ -14,8 +14,12 @@ from triage.dump.file import read_dump
 from triage.export import FORMATS, write_export
 from triage.export import export as export_dump
 
-RUN_BY = {"pytest": "python -m pytest", "script": "python", "sglang-test": "python"}
-"""Format -> what runs its file."""
+RUN_BY = {
+    "pytest": ("python -m pytest", "pytest"),
+    "script": ("python", "Python alone; to run the launch itself, torch and FlashInfer"),
+    "sglang-test": ("python", "SGLang and torch"),
+}
+"""Format -> what runs its file, and what has to be installed for it."""
 
 
 @click.command()
@@ -41,5 +45,8 @@ def export(dump: Path, kind: str, output: Path, whole: bool, force: bool, as_jso
     """
     files = export_dump(read_dump(dump), kind, shrink=not whole)
     written = write_export(files, output, force=force, inputs=(dump,))
-    then = [f"{RUN_BY[kind]} {quote(str(output))}"] if kind in RUN_BY else []
-    tell_written(written, as_json=as_json, next_commands=then)
+    then, notes = [], []
+    if kind in RUN_BY:
+        runs, needs = RUN_BY[kind]
+        then, notes = [f"{runs} {quote(str(output))}"], [f"it needs {needs}"]
+    tell_written(written, as_json=as_json, next_commands=then, notes=notes)

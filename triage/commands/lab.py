@@ -19,7 +19,7 @@ from triage.commands.lab_catalogue import bugs, matrix, releases
 from triage.commands.lab_options import under
 from triage.commands.lab_serve import serve
 from triage.commands.lab_soak import machine, soak
-from triage.commands.progress import counted
+from triage.commands.progress import progress
 from triage.config import DEFAULT_DIRECTORY, MODES
 from triage.files.reports import report_json
 from triage.files.text import echo
@@ -130,23 +130,26 @@ def run(
     from triage.lab.scenarios import find, with_backend
 
     found = with_backend(find(scenario), backend, reinject)
-    under(version)
-    from triage.lab.run import Request
-    from triage.lab.run import run as drive
+    with progress("requests") as tell:
+        tell(0, found.requests, now="loading SGLang")
+        under(version)
+        from triage.lab.run import Request
+        from triage.lab.run import run as drive
 
-    request = Request(
-        scenario=found,
-        seed=seed,
-        reinject=reinject,
-        traps=trap,
-        fixes=fixes,
-        directory=directory,
-        max_steps=steps,
-        overlap=overlap,
-        checks=checks,
-        mode=mode,
-    )
-    report = counted(f"{scenario}: requests done", lambda progress: drive(request, progress))
+        request = Request(
+            scenario=found,
+            seed=seed,
+            reinject=reinject,
+            traps=trap,
+            fixes=fixes,
+            directory=directory,
+            max_steps=steps,
+            overlap=overlap,
+            checks=checks,
+            mode=mode,
+        )
+        tell(0, found.requests, now="building pools")
+        report = drive(request, tell)
     echo(report_json("lab-run", report.json()) if as_json else _text(report.json()))
     raise SystemExit(0 if report.outcome == "clean" else 1)
 

@@ -8,10 +8,11 @@ import click
 
 from triage.commands.completion import names, replay_kernels
 from triage.commands.options import force_option
+from triage.commands.progress import counted
 from triage.commands.written import json_option
 from triage.errors import ReplayError, did_you_mean
 from triage.files.reports import report_json
-from triage.files.text import echo, progress_line, to_json
+from triage.files.text import echo, to_json
 from triage.files.writing import check_output, write_output
 from triage.replay.engine import DEFAULT_TIMEOUT_S
 from triage.replay.kernels import KERNELS
@@ -63,19 +64,20 @@ def probe(
             f"unknown kernel {kernel!r}{did_you_mean(kernel, KERNELS)}; known: {', '.join(KERNELS)}"
         )
 
-    def progress(done: int, total: int) -> None:
-        progress_line(f"  column {done} of {total}", last=done == total)
-
-    found = probe_kernel(
-        kernel, Geometry(**geometry), timeout_s=timeout, jobs=jobs, progress=progress
+    found = counted(
+        "probe: columns",
+        lambda tell: probe_kernel(
+            kernel, Geometry(**geometry), timeout_s=timeout, jobs=jobs, progress=tell
+        ),
     )
-    for each in () if as_json else found["columns"]:
-        answer = {True: "read", False: "not read", None: "unknown"}[each["dereferenced"]]
+    settled = [each for each in found["columns"] if each["dereferenced"] is not None]
+    for each in () if as_json else settled:
+        answer = "read" if each["dereferenced"] else "not read"
         echo(f"  column {each['column']:>3}  {each['expected']:<8}{answer}")
     echo(
         report_json("probe", found)
         if as_json
-        else f"{found['reading']} ({found['launches']} launches)"
+        else f"{found['reading']} (launches: {found['launches']})"
     )
     if output is not None:
         written = write_output(output, to_json(found, indent=1).encode() + b"\n", force=force)

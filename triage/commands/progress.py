@@ -15,6 +15,9 @@ from typing import Protocol, TypeVar
 from triage.files.text import console, printable
 
 AFTER_S = 2.0
+BAR, NARROWEST = 8, 16
+BESIDE = BAR + 34
+"""Columns of all but the words: bar, steps of steps, seconds, what is left, and between them."""
 
 
 class Tell(Protocol):
@@ -37,19 +40,21 @@ def progress(what: str, total: int | None = None, after_s: float = AFTER_S) -> I
         MofNCompleteColumn,
         Progress,
         TextColumn,
-        TimeElapsedColumn,
         TimeRemainingColumn,
     )
+    from rich.table import Column
 
+    shown = console(err=True)
+    room = max(shown.width - BESIDE, NARROWEST)
+    whole = Column(no_wrap=True)
     bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("after"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console(err=True),
+        TextColumn("{task.description}", table_column=Column(max_width=room, no_wrap=True)),
+        BarColumn(bar_width=BAR, table_column=Column(width=BAR)),
+        MofNCompleteColumn(table_column=whole),
+        TextColumn("{task.elapsed:.0f} s", table_column=whole),
+        TextColumn("left", table_column=whole),
+        TimeRemainingColumn(table_column=whole),
+        console=shown,
         transient=True,
         redirect_stdout=sys.stdout.isatty(),  # else what is printed would follow the bar to stderr
     )

@@ -10,6 +10,7 @@ from triage.commands.options import force_option
 from triage.commands.written import json_option, tell_written
 from triage.dump.file import encode, read_dump
 from triage.dump.redact import redact as redact_dump
+from triage.dump.taken_out import taken_out
 from triage.files.writing import check_output, write_output
 
 
@@ -38,6 +39,9 @@ def redact(
     now have passed this already; older ones have not.
     """
     check_output(output, force=force, inputs=(dump,))
-    cleaned = redact_dump(read_dump(dump), kv=keep_kv, identity=keep_identity)
+    given = read_dump(dump)
+    cleaned = redact_dump(given, kv=keep_kv, identity=keep_identity)
     written = write_output(output, encode(cleaned), force=force, inputs=(dump,))
-    tell_written((written,), as_json=as_json)
+    gone = taken_out(given, cleaned)
+    notes = [f"took out {each}" for each in gone] or ["nothing in it had to be taken out"]
+    tell_written((written,), as_json=as_json, notes=notes)

@@ -27,7 +27,8 @@ from triage.replay.verdict import exit_code
     multiple=True,
     default=("all",),
     show_default=True,
-    help="Kernel to run the launch on; may be given several times.",
+    help="Kernel to run the launch on, again for several; trtllm-gen, which crashed, has a line "
+    "with any.",
 )
 @click.option(
     "--fix",

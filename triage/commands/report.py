@@ -60,7 +60,8 @@ def report(
         dump = next((each.dump for each in read.inputs if each.dump is not None), None)
         if dump is None:
             raise DumpError("no dump among the files, and only a dump can be drawn")
-        picture = draw(dump, png.suffix)
+        with progress("report: matplotlib draws"):
+            picture = draw(dump, png.suffix)
         echo(f"wrote {write_output(png, picture, force=force, inputs=given)}", err=as_json)
     if as_json:
         echo(report_json("report", held, indent=2))

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from triage.commands.options import force_option
+from triage.commands.progress import progress
 from triage.dump.file import read_dump
 from triage.files.reports import report_json
 from triage.files.text import echo
@@ -36,10 +37,12 @@ def show(
     --rows implies -v; with --json it lists so many rows instead of all.
     """
     if picture is not None:
-        from triage.report.picture import draw
-
         check_output(picture, force=force, inputs=(dump,))
-        drawn = draw(read_dump(dump), picture.suffix)
+        read = read_dump(dump)
+        with progress("show: matplotlib draws"):
+            from triage.report.picture import draw
+
+            drawn = draw(read, picture.suffix)
         echo(f"wrote {write_output(picture, drawn, force=force, inputs=(dump,))}")
         return
     read = read_dump(dump)

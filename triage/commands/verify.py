@@ -28,7 +28,10 @@ def verify(fixes: tuple[str, ...], scenario: str, as_json: bool, as_markdown: bo
     """Show for each FIX (all, if none is named) that the failure goes with it.
 
     Red without it, green with it, and equal to an SGLang that never had the defect; for
-    comparison what `clamp` costs. Exit code: 0 every proof holds, 1 one does not.
+    comparison what `clamp` costs. A proof takes up to two minutes; several need further SGLang
+    releases, which is said before the first one runs.
+
+    Exit code: 0 every proof holds, 1 one does not, 3 torch, SGLang or a release is missing.
     """
     unknown = [name for name in fixes if name not in PROVABLE]
     if unknown:

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,6 +41,7 @@ def ask(
     release: str | None = None,
     timeout_s: float = 120,
     source: Path | None = None,
+    flags: Sequence[str] = (),
 ) -> Stages:
     """Stage -> its facts, `state` among them; every stage is there.
 
@@ -48,6 +49,7 @@ def ask(
         environment: of the child.
         release: of SGLang, unpacked beside the installed one; None for the installed one.
         source: a wheel or folder of another SGLang, which is read and not imported.
+        flags: of a server, which SGLang's own parser is asked about.
         timeout_s: for the whole of one child; what did not end by then is `timed out`.
     Raises:
         LabError: for a release that is not there, with those that are.
@@ -55,6 +57,7 @@ def ask(
     command = [sys.executable, "-m", "triage.doctor.child"]
     command += ["--release", release] if release else []
     command += ["--source", str(source)] if source else []
+    command += ["--flags", json.dumps(list(flags))] if flags else []
     stages: Stages = {}
     skip: set[str] = set()
     while True:

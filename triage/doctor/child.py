@@ -1,8 +1,9 @@
 """The process that may die: imports what a server would, binds every hook, tells each stage.
 
-`python -m triage.doctor.child [--release R | --source PATH] [--skip STAGE,...]`. A JSON line
-when a stage begins and one when it ends go to the standard output this process was given;
-whatever the packages print goes to the standard error. Imports nothing before the stage about it.
+`python -m triage.doctor.child [--release R | --source PATH] [--skip STAGE,...] [--flags JSON]`.
+A JSON line when a stage begins and one when it ends go to the standard output this process was
+given; whatever the packages print goes to the standard error. Imports nothing before the stage
+about it.
 
     packages     what is installed, by name; nothing is imported
     gpu          asked of the CUDA driver itself, so a broken torch does not hide it
@@ -31,7 +32,7 @@ import time
 import traceback
 import types
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -58,12 +59,18 @@ Facts = dict[str, Any]
 Known = Mapping[str, Facts]
 
 
-def main(skip: frozenset[str], tell: Callable[[Facts], None], source: str = "") -> None:
+def main(
+    skip: frozenset[str],
+    tell: Callable[[Facts], None],
+    source: str = "",
+    flags: Sequence[str] = (),
+) -> None:
     """Run every stage but those in `skip`; what one finds is known to the next.
 
     source: a wheel or folder of the SGLang that is asked about, "" for the importable one.
+    flags: of `sglang.launch_server`, to be shown to SGLang's own parser.
     """
-    known: dict[str, Facts] = {"asked": {"source": source}}
+    known: dict[str, Facts] = {"asked": {"source": source, "flags": list(flags)}}
     for name, stage in STAGES.items():
         tell({"stage": name, "began": True})
         began = time.perf_counter()
@@ -185,7 +192,23 @@ def _sglang(known: Known) -> Facts:
             facts["no_scheduler"] = _reason(error)
     finally:
         compiler.finish()
-    return facts
+    return facts | _flags(known)
+
+
+def _flags(known: Known) -> Facts:
+    """The sentence with which SGLang's parser refuses the flags; nothing where it accepts them."""
+    flags = known.get("asked", {}).get("flags", [])
+    if not flags:
+        return {}
+    from triage.lab.server_flags import FlagsRefused, check_server
+
+    try:
+        check_server(["--model-path", "MODEL", *flags])
+    except FlagsRefused as error:
+        return {"refused_flags": str(error).rpartition("error: ")[2]}
+    except Exception:
+        return {}  # a parser that cannot be built here: a server's own start will tell
+    return {}
 
 
 def _read(known: Known) -> Facts:
@@ -367,6 +390,7 @@ def _run() -> None:
     parser.add_argument("--release", default="")
     parser.add_argument("--source", default="")
     parser.add_argument("--skip", default="")
+    parser.add_argument("--flags", default="[]")
     given = parser.parse_args()
     answers = os.fdopen(os.dup(1), "w", buffering=1)
 
@@ -375,7 +399,7 @@ def _run() -> None:
 
     if given.release:
         try:
-            _become(given.release, ["--skip", given.skip])
+            _become(given.release, ["--skip", given.skip, "--flags", given.flags])
         except TriageError as error:
             tell({"stage": "packages", "state": BROKEN, "no_release": str(error)})
             return
@@ -384,7 +408,8 @@ def _run() -> None:
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)
     os.dup2(2, 1)  # libraries print, from C too
-    in_one_chunk(main)(frozenset(filter(None, given.skip.split(","))), tell, given.source)
+    skip = frozenset(filter(None, given.skip.split(",")))
+    in_one_chunk(main)(skip, tell, given.source, json.loads(given.flags))
     answers.flush()
     os._exit(0)  # no teardown of what was imported: it can abort, and has nothing to say
 

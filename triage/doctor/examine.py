@@ -37,12 +37,17 @@ class Examined:
 
     @property
     def exit_code(self) -> int:
-        """`BAD_ENVIRONMENT` before all else: with it no server starts."""
-        if self.refused:
+        """`BAD_ENVIRONMENT` before all else: with it, or such flags, no server starts."""
+        if self.refused or self.refused_flags:
             return BAD_ENVIRONMENT
         if self.sglang_absent:
             return NOTHING_TO_ASK
         return EVERY_TRAP_BINDS if self.traps_active else ONE_DOES_NOT
+
+    @property
+    def refused_flags(self) -> str:
+        """What SGLang's own parser says against the flags, "" if nothing or it was not asked."""
+        return str(self.stages["sglang"].get("refused_flags", ""))
 
     @property
     def sglang_absent(self) -> bool:
@@ -87,7 +92,7 @@ class Examined:
             "flags": list(self.flags),
             "flags_assumed": self.served.assumed,
             "cuda_graphs": self.served.graphs,
-            "flags_refused": self.served.refused,
+            "flags_refused": self.refused_flags or self.served.refused,
             "launches": [{**asdict(each), "seen": each.seen} for each in self.served.launches],
             "modes": modes,
         }
@@ -111,7 +116,7 @@ def examine(
         asked = config.from_environment(environment)
     except ConfigError as error:
         refused = str(error)
-    stages = ask(environment, release, timeout_s, source)
+    stages = ask(environment, release, timeout_s, source, flags)
     if not refused:
         refused = stages["requested"].get("refused", "")
     return Examined(

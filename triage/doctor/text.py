@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from triage import config
 from triage.doctor.child import ABSENT, BROKEN, FOUND, READ, SKIPPED, STOOD_IN
-from triage.doctor.examine import Examined
+from triage.doctor.examine import BAD_ENVIRONMENT, NOTHING_TO_ASK, ONE_DOES_NOT, Examined
 from triage.files.text import printable
 from triage.invariants.catalogue import IN_GRAPHS
 from triage.sglang.launch.coverage import Launches
@@ -36,6 +36,25 @@ def text(found: Examined, verbose: bool = False) -> str:
         *_seconds(found),
     ]
     return "\n".join(printable(line)[:_WIDTH] for line in lines)
+
+
+def verdict(found: Examined, self_test: int = 0) -> str:
+    """The last line: what the exit code says, in words. self_test: its exit code, 0 if fine."""
+    release = found.stages["sglang"].get("version", "")
+    code = found.exit_code
+    if code == BAD_ENVIRONMENT:
+        what = "these flags" if found.refused_flags and not found.refused else "this environment"
+        return f"verdict: no server starts with {what}"
+    if code == NOTHING_TO_ASK:
+        return "verdict: no SGLang to ask; run this where a server's SGLang is installed"
+    if code == ONE_DOES_NOT:
+        return "verdict: the traps do NOT stand here"
+    if self_test:
+        return "verdict: every trap binds, but the self-test did not see one fire as it should"
+    here = ""
+    if "no_scheduler" in found.stages["sglang"]:
+        here = "; no server starts on this machine, which has no GPU and lacks what is named above"
+    return f"verdict: every trap binds on SGLang {release}{here}"
 
 
 def _environment(found: Examined) -> Iterator[str]:
@@ -68,15 +87,20 @@ def _machine(found: Examined) -> Iterator[str]:
     if packages["state"] != FOUND:
         yield f"packages: {_state(packages, '')}"
         return
+    python = packages["python"]
     installed = packages["installed"]
     named = [f"{name} {facts['version'] or 'unversioned'}" for name, facts in installed.items()
              if facts["present"]]  # fmt: skip
     missing = [name for name, facts in installed.items() if not facts["present"]]
     without = f"; not installed: {', '.join(missing)}" if missing else ""
-    yield f"packages: Python {packages['python']}, {', '.join(named)}{without}"
-    plugin = (
-        "found by SGLang" if packages["entry_point"] else "NOT found: pip install sglang-triage"
-    )
+    python = packages["python"]
+    yield f"packages: {', '.join((f'Python {python}', *named))}{without}"
+    if not packages["entry_point"]:
+        plugin = "NOT found: pip install sglang-triage"
+    elif found.sglang_absent:
+        plugin = "registered; there is no SGLang here to load it"
+    else:
+        plugin = "registered, so that SGLang finds it"
     yield f"plugin: entry point {plugin}"
 
 
@@ -128,7 +152,9 @@ def _launches(found: Examined) -> Iterator[str]:
     where = served.arch if found.stages["gpu"]["state"] == FOUND else f"{served.arch} (not here)"
     flags = " ".join(found.flags) or "SGLang's choice of backends (give flags behind --)"
     yield f"launches on {where}, {flags}:"
-    if served.refused:
+    if found.refused_flags:
+        yield f"  SGLang refuses these flags: {found.refused_flags}"
+    elif served.refused:
         yield f"  {served.refused} names another"
     for seen, title in ((True, "seen"), (False, "NOT seen")):
         those = [each for each in served.launches if each.seen is seen]

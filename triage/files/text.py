@@ -52,13 +52,6 @@ def accept_any_text() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def progress_line(text: object, *, last: bool) -> None:
-    """A line on stderr that the next one overwrites, until the last."""
-    import click
-
-    click.echo(f"\r{printable(text)}", nl=last, err=True)
-
-
 def to_json(value: Any, indent: int | None = None) -> str:
     """Valid JSON of `value`: NaN and infinities as text, bytes as hex, arrays as lists."""
     return json.dumps(plain(value), indent=indent, allow_nan=False)

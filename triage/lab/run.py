@@ -17,7 +17,8 @@ from triage.lab.rig import Bench
 from triage.lab.runtime import REPLACED
 from triage.lab.scenarios import Scenario
 
-Progress = Callable[[int, int], None]
+Progress = Callable[[int, int, str], None]
+"""Told after each decode step: requests done, requests, the step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ class Report:
         return asdict(self)
 
 
-def run(request: Request, progress: Progress = lambda done, total: None) -> Report:
+def run(request: Request, progress: Progress = lambda done, total, now: None) -> Report:
     """Drive the scenario to its end, to the first trap, or to the emulated fault."""
     started = time.perf_counter()
     process = start(
@@ -82,8 +83,12 @@ def run(request: Request, progress: Progress = lambda done, total: None) -> Repo
     bench = Bench(process, request.scenario, seed=request.seed, overlap=request.overlap)
     built = time.perf_counter()
     outcome, trapped, ring = "clean", None, None
+
+    def tell(done: int, total: int) -> None:
+        progress(done, total, f"decode step {bench.driver.step}")
+
     try:
-        bench.driver.run(progress, request.max_steps)
+        bench.driver.run(tell, request.max_steps)
     except TrapError as error:
         contained = "output" in error.evidence.facts
         outcome = "contained" if contained else "trapped"

@@ -23,10 +23,11 @@ from triage.dump.sections import Dump
 from triage.errors import ReplayError, did_you_mean
 from triage.replay.child import MAX_FILE_BYTES
 from triage.replay.fixes import FIXES, apply_fix
-from triage.replay.kernels import KERNELS, gpu_present, load, select
+from triage.replay.kernels import KERNELS, absent, gpu_present, load, select
 from triage.replay.verdict import Outcome, Verdict, records_fault
 
 DEFAULT_TIMEOUT_S = 120.0
+INSTALL = "pip install 'sglang-triage[lab]'"
 MAX_VERDICT_BYTES = 4 << 20
 MAX_STDERR_BYTES = 1 << 16
 
@@ -68,6 +69,8 @@ def _replay_one(name: str, path: Path, dump: Dump, fix: str, timeout_s: float) -
         return _cannot_run(name, dump, fix, f"needs {kernel.needs_gpu}; no NVIDIA GPU here")
     if name == "emulator":
         return load(name)(dump, fix)
+    if missing := absent(kernel.packages):
+        return _cannot_run(name, dump, fix, f"needs {', '.join(missing)}: {INSTALL}")
     with tempfile.TemporaryDirectory(prefix="triage-replay-") as scratch:
         return _run_child(name, path, dump, fix, timeout_s, Path(scratch))
 

@@ -7,6 +7,7 @@ calling process: it is numpy, and its verdict is a deduction.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -19,17 +20,23 @@ KernelRun = Callable[[Dump, str], Verdict]
 
 
 class Kernel(NamedTuple):
-    """`entry` is "module:function"; `needs_gpu` names the GPU it needs, empty for none."""
+    """`entry` is "module:function"; `needs_gpu` names the GPU it needs, empty for none.
+
+    packages: what its process imports; asked before one is started.
+    """
 
     entry: str
     basis: Basis
     needs_gpu: str = ""
+    packages: tuple[str, ...] = ()
 
 
 KERNELS = {
     "emulator": Kernel("triage.replay.deduction:deduce", Basis.DEDUCED),
-    "eager": Kernel("triage.replay.eager:run_eager", Basis.EXECUTED),
-    "triton": Kernel("triage.replay.triton_paged:run_triton", Basis.EXECUTED),
+    "eager": Kernel("triage.replay.eager:run_eager", Basis.EXECUTED, packages=("torch",)),
+    "triton": Kernel(
+        "triage.replay.triton_paged:run_triton", Basis.EXECUTED, packages=("torch", "triton")
+    ),
     "fa2": Kernel("triage.replay.flashinfer_kernels:run_fa2", Basis.EXECUTED, "sm_80 or newer"),
     "fa3": Kernel("triage.replay.flashinfer_kernels:run_fa3", Basis.EXECUTED, "sm_90"),
     "xqa": Kernel("triage.replay.flashinfer_kernels:run_xqa", Basis.EXECUTED, "sm_90/100/120"),
@@ -62,6 +69,18 @@ def load(name: str) -> KernelRun:
     module, _, function = KERNELS[name].entry.partition(":")
     run: KernelRun = getattr(importlib.import_module(module), function)
     return run
+
+
+def absent(packages: Sequence[str]) -> list[str]:
+    """Those that are not installed. None is imported: a broken one is for its child to tell."""
+    return [name for name in packages if not _installed(name)]
+
+
+def _installed(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except (ImportError, ValueError):  # a finder that refuses it; a module without a spec
+        return False
 
 
 def gpu_present() -> bool:

@@ -23,9 +23,11 @@ from triage.files.text import printable
 from triage.report.contents import NOT_RECORDED, faulting, headline, place
 from triage.report.next_steps import commands
 from triage.report.table_map import BAD, CODE, STATES, TABLE, TableMap
+from triage.report.text import to_try
 
 SCREEN = 24  # lines of a terminal that nobody made larger
 ENTRIES, HANDS, MAP_ROWS, MARGIN = 4, 2, 8, 7
+SMALLEST_MAP = 3  # lines: its head, a row, what the marks mean
 STYLES = {
     "right": "on grey42",
     "unjudged": "on steel_blue",
@@ -67,10 +69,12 @@ def brief(dump: Dump, path: str, width: int = 80) -> list[Text]:
     entries = next(
         fits
         for limit in range(ENTRIES, 0, -1)
-        if len(fits := _entries(dump, table, columns, limit)) <= room or limit == 1
+        if len(fits := _entries(dump, table, columns, limit)) <= room - SMALLEST_MAP or limit == 1
     )
     rows = min(MAP_ROWS, room - len(entries) - 2)
     drawing = [] if table is None else _drawing(table, columns, rows)
+    if table is not None and not drawing and len(entries) < room:
+        drawing = wrapped([Line("table", "no room for it here; -v has it", "dim")], columns)
     return [*top, *entries, *cause, *drawing, *end]
 
 
@@ -99,7 +103,7 @@ def _fault(dump: Dump, table: TableMap | None, explanation: Explanation) -> list
         counts = table.counts()
         kinds = [f"{counts[s.key]} {s.short}" for s in reversed(STATES) if s.bad and counts[s.key]]
         seen = f"{int(table.bad.sum())} of {int(table.case.seen.sum())} visible entries"
-        lines.append(Line("wrong", f"{seen}: {', '.join(kinds)}", "yellow"))
+        lines.append(Line("wrong", f"{seen}: {', '.join(kinds)}{_hidden(dump)}", "yellow"))
         return lines
     told = {since(dump)}  # stands beside the cause
     summary = dump.fault.summary
@@ -108,6 +112,12 @@ def _fault(dump: Dump, table: TableMap | None, explanation: Explanation) -> list
     for at, text in enumerate(observed[:3]):
         lines.append(Line("" if at else "seen", _short(text), "yellow"))
     return lines
+
+
+def _hidden(dump: Dump) -> str:
+    """What the trap counted besides: entries that no query of the launch sees."""
+    hidden = sum(each.in_window is False for each in dump.fault.violations if each.tensor == TABLE)
+    return f"; {hidden} more that no query sees" if hidden else ""
 
 
 def _cause(dump: Dump, explanation: Explanation) -> list[Line]:
@@ -123,7 +133,7 @@ def _cause(dump: Dump, explanation: Explanation) -> list[Line]:
         verdicts = {"clean": "nothing wrong is seen", "unknown": "unknown"}
         lines = [Line("cause", verdicts.get(explanation.status, explanation.status), "bold yellow")]
     if len(explanation.named) == 1 and explanation.named[0].fix:
-        lines.append(Line("try", _short(explanation.named[0].fix)))
+        lines.append(Line("try", _short(to_try(explanation.named[0].fix))))
     if dump.history:
         lines.append(Line("since", since(dump)))
     return lines

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
+from triage import config
 from triage.dump.observation import Observation
 from triage.dump.sections import Dump
 from triage.explain import Explanation
@@ -15,7 +16,7 @@ from triage.explain.advice import Reading
 from triage.explain.cause import Cause, Citation
 from triage.files.text import console as make_console
 from triage.report.next_steps import commands
-from triage.report.text import line, say
+from triage.report.text import line, say, to_try
 
 if TYPE_CHECKING:
     from triage.explain.together import Report
@@ -25,6 +26,11 @@ SHOWN_SENTENCES = 12
 SHOWN_ROWS = 5
 SHOWN_PAGES = 2
 SHOWN_EVENTS = 3
+PLUGIN = (
+    "this tool installed beside the server's SGLang, which loads it as a plugin: "
+    f"pip install sglang-triage; dumps land in {config.DEFAULT_DIRECTORY}, "
+    f"or where {config.DIRECTORY} says"
+)
 KEPT_OF_MANY = 90  # of so many alike not all may have been kept
 
 _HEADLINES = {
@@ -71,6 +77,8 @@ def print_report(report: Report) -> None:
     if not plain:
         _print_list(console, "missing", report.missing)
         _print_list(console, "next", report.next[:6])
+        if any(f"{config.DEBUG}=" in each for each in report.next[:6]):
+            _print_list(console, "with", (PLUGIN,))
 
 
 def _next(path: str, dump: Dump, explanation: Explanation) -> str:
@@ -194,7 +202,7 @@ def _print_cause(console: Console, cause: Cause) -> None:
         ("rows", _citations(cause)),
         ("refuted by", cause.refuted_by),
         ("not known", tuple(f"{each}: not recorded" for each in cause.not_recorded)),
-        ("try", (cause.fix,)),
+        ("try", (to_try(cause.fix),)),
         ("see", (*cause.links, f"triage explain {cause.key}")),
     ):
         for index, text in enumerate(texts):

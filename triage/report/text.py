@@ -9,6 +9,7 @@ import textwrap
 from rich.console import Console
 from rich.text import Text
 
+from triage import config
 from triage.files.text import printable
 
 _LABEL = re.compile(r"\s*(?:[a-z|][a-z -]{0,12}\s{2,}|refuted by |\s)(?=\S)")
@@ -18,6 +19,12 @@ NARROWEST = 24
 
 def line(content: object, style: str = "") -> Text:
     return Text(printable(content), style=style)
+
+
+def to_try(fix: str) -> str:
+    """A cause's fix as a reader is told it: a release may have it already, or not be concerned."""
+    asks = fix.startswith(f"{config.FIXES}=")
+    return f"{fix}, where `triage fixes` says NEEDED" if asks else fix
 
 
 def say(console: Console, text: Text, *, whole: bool = False) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from triage.errors import LabError, UnsupportedSGLang, did_you_mean
-from triage.lab import versions
+from triage.lab import bootstrap, versions
 from triage.verify.proof import Proof
 
 CLAMP = "clamp"
@@ -32,6 +32,7 @@ class ProofPlan(NamedTuple):
     without: str | None = None
 
 
+EAGLE_BROKEN, EAGLE_SOUND = "0.5.12.post1", "0.5.13.post1"
 PLANS = {
     "free-swa-pages": ProofPlan(("0.5.13.post1", "0.5.12.post1"), "0.5.14"),
     "optional-kv": ProofPlan(("0.5.12.post1",), "0.5.13.post1"),
@@ -101,7 +102,7 @@ def _clamp(scenario: str) -> Proof:
 
 
 def _draft_own_pool() -> Proof:
-    broken, sound, scenario = "0.5.12.post1", "0.5.13.post1", "smoke-eagle"
+    broken, sound, scenario = EAGLE_BROKEN, EAGLE_SOUND, "smoke-eagle"
     trapped = _lab(broken, scenario)
     unguarded = _lab(broken, scenario, "--no-trap")
     fixed = _lab(broken, scenario, "--fix", "draft-own-pool")
@@ -203,9 +204,50 @@ Progress = Callable[[int, int, str], None]
 """Told before each proof: proofs done, proofs, the fix that is next."""
 
 
+def releases_needed(name: str) -> tuple[tuple[str, ...], ...]:
+    """The SGLang releases of a proof; of each of these one will do. Empty: the installed one."""
+    if name == "draft-own-pool":
+        return ((EAGLE_BROKEN,), (EAGLE_SOUND,))
+    plan = PLANS.get(name, ProofPlan(("",)))
+    one_of = () if "" in plan.broken else (plan.broken,)
+    return (*one_of, *(((plan.without,),) if plan.without else ()))
+
+
+def check(names: Sequence[str]) -> None:
+    """Before minutes of work: is there all that these proofs need?
+
+    Raises:
+        UnsupportedSGLang: without torch, Triton or SGLang, or a release that is not unpacked;
+            says which proofs are left and how to get the rest.
+    """
+    bootstrap.sglang_version()
+    for package in ("torch", "triton"):
+        bootstrap.need(package)
+    there = versions.available()
+    lacks = {
+        name: [one_of[0] for one_of in releases_needed(name) if not {*one_of} & {*there}]
+        for name in names
+    }
+    missing = list(dict.fromkeys(each for releases in lacks.values() for each in releases))
+    if not missing:
+        return
+    without = [name for name in names if lacks[name]]
+    rest = [name for name in names if not lacks[name]]
+    install = "; ".join(
+        f"pip install --no-deps --target {versions.ROOT / each} sglang=={each}" for each in missing
+    )
+    raise UnsupportedSGLang(
+        f"{', '.join(without)} {'is' if len(without) == 1 else 'are'} proven on SGLang "
+        f"{', '.join(missing)}, not unpacked here ({install})"
+        + (f"; without: triage verify {' '.join(rest)}" if rest else "")
+    )
+
+
 def prove_all(names: Sequence[str], scenario: str, progress: Progress) -> list[Proof]:
+    """Raises UnsupportedSGLang before the first proof if one of them lacks what it needs."""
     proofs = []
     chosen = names or tuple(PROVABLE)
+    check(chosen)
     for done, name in enumerate(chosen):
         progress(done, len(chosen), name)
         proofs.append(prove(name, scenario))
