@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import pytest
+
+from triage.dump.file import read_dump
+from triage.dump.store import DumpStore
+from triage.errors import BrokenLifecycle
+from triage.explain import explain
+from triage.explain.cause import Confidence
 from triage.invariants.found import Found
 from triage.lab.pretended_streams import PretendedStreams
 from triage.sglang.binding.shell import Shells
 from triage.sglang.launch.graph_replays import GraphReplays
 from triage.sglang.launch.hot_state import HotState
 from triage.sglang.launch.order import Order
+from triage.sglang.traps import Traps
 
 FORWARD, PLAN = 1, 2
 REPLAY_US, REFILL_US = 900.0, 20.0
@@ -208,3 +216,34 @@ def test_torchs_graphs_are_wrapped_and_given_back_and_an_error_of_ours_changes_n
     assert results == ["result", "result"]
     assert order.replays == 1
     assert "replays of graphs: switched off" in shells.failures
+
+
+def broken_order(traps):
+    """The plant of above, through the traps of a process."""
+    server = Server()
+    server.order.streams, traps.order.streams = None, server.streams
+    server.order = traps.order
+    server.replays = traps.replays
+    server.capture(server.graph, server.backend)
+    for _ in range(4):
+        server.step(waits=False)
+    server.drain()
+
+
+@pytest.mark.parametrize("mode", ["raise", "contain"])
+def test_the_scheduler_is_told_before_the_next_tokens_leave_and_the_dump_explains_itself(
+    mode, tmp_path
+):
+    traps = Traps(DumpStore(tmp_path), mode=mode)
+    broken_order(traps)
+    # WHEN a step's result is about to be looked at
+    with pytest.raises(BrokenLifecycle, match=r"I18.*before replay") as caught:
+        traps.steps.release(1)
+    # THEN the dump names the cause
+    (named,) = explain(read_dump(caught.value.dump)).named
+    assert (named.key, named.confidence) == ("unordered-refill", Confidence.HIGH)
+
+
+def test_who_did_not_ask_for_it_pays_nothing_and_is_told_nothing(tmp_path):
+    traps = Traps(DumpStore(tmp_path), ("I1", "I2"), mode="contain")
+    assert traps.order is None and traps.replays.patches() == []

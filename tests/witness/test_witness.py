@@ -87,6 +87,7 @@ def test_a_wrong_row_in_a_graph_is_told_with_what_is_not_recorded(rig):
     dump = read_dump(caught.value.dump)
     (named,) = explain(dump).named
     assert (named.key, named.confidence) == ("kernel-wrong-output", Confidence.MEDIUM)
+    assert dump.backend.in_graph and "captured in a graph that step 1 replayed" in dump.fault.where
     assert any("copied afterwards" in each for each in named.not_recorded)
 
 
@@ -102,6 +103,19 @@ def test_unlike_numbers_of_queries_in_a_graph_are_counted_as_not_covered(rig):
     graph = captured(rig, lambda call: torch.zeros_like(call.query))
     assert replayed(rig, graph) == ""
     assert rig.witness.left_out == {f"launches: {RAGGED}": 1, NOT_RECORDED: 1}
+
+
+@pytest.mark.parametrize("cache", [torch.bfloat16, torch.float8_e4m3fn, torch.float32], ids=str)
+def test_a_forward_in_inference_mode_is_compared_outside_it(cache):
+    rig = Rig(cache, 63, 4, width=4, device="cpu")
+    with torch.inference_mode():
+        rig.arguments |= {"query": rig.arguments["query"].clone()}
+        rig.step = 1
+        rig.witness.begin(1)
+        rig.launch(torch_kernel)
+        rig.witness.end()
+    assert rig.release() == "" and rig.witness.rows == 4
+    assert not rig.traps.reporter.shells.failures
 
 
 def test_a_step_whose_tables_were_wrong_blames_no_kernel(rig):

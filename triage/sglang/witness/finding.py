@@ -64,6 +64,10 @@ class Pending:
     read: str
     ready: torch.cuda.Event | None
 
+    @property
+    def in_graph(self) -> bool:
+        return self.read == AFTER_REPLAY
+
 
 def evidence_of(pending: Pending, judged: Judgement, wrong: Wrong, *, invalid: bool) -> Evidence:
     """The words and values of a finding. Waits for the device.
@@ -98,7 +102,7 @@ def evidence_of(pending: Pending, judged: Judgement, wrong: Wrong, *, invalid: b
             f"{wrong.value:.6g}, the pages give {wrong.reference:.6g} (allowed difference "
             f"{wrong.allowed:.2g}); {wrong.elements} of {judged.elements} elements"
         ),
-        where=f"launch {seen.launch.launch_id} of step {pending.step}",
+        where=_where(pending),
         pool=seen.pool,
         layer_id=seen.layer_id,
         forward_mode=seen.forward_mode,
@@ -107,6 +111,13 @@ def evidence_of(pending: Pending, judged: Judgement, wrong: Wrong, *, invalid: b
         facts=facts,
         kind=Found.OUTPUT_WRONG,
     )
+
+
+def _where(pending: Pending) -> str:
+    launch, step = pending.seen.launch.launch_id, pending.step
+    if pending.in_graph:
+        return f"launch {launch}, captured in a graph that step {step} replayed"
+    return f"launch {launch} of step {step}"
 
 
 def dump_of(fault: Evidence, pending: Pending) -> Dump:
@@ -128,6 +139,6 @@ def dump_of(fault: Evidence, pending: Pending) -> Dump:
             req_pool_indices=requests,
         ),
         pools=seen.pools,
-        backend=seen.backend,
+        backend=None if seen.backend is None else replace(seen.backend, in_graph=pending.in_graph),
         provenance=attempt("provenance", provenance, {}),
     )

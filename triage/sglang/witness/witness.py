@@ -214,8 +214,9 @@ class Witness:
         self._pending.append(Pending(self.step, seen, sample, read, ready))
 
     def _seen(self, call: AttentionCall, entry: Entry) -> Seen:
-        launch, checked = self.reporter.counts["launches"], "I2" in self.reporter.enabled
-        return Seen.of(call, entry, launch, checked=checked)
+        counts = self.reporter.counts
+        checked = "I2" in self.reporter.enabled and not counts["launches not covered"]
+        return Seen.of(call, entry, counts["launches"], checked=checked)
 
     # -- graphs ------------------------------------------------------------------------------
 
@@ -266,7 +267,7 @@ class Witness:
     # -- the verdict -------------------------------------------------------------------------
 
     def _judge(self, pending: Pending) -> Judgement:
-        with self._aside(pending):
+        with torch.inference_mode(), self._aside(pending):  # as the forward that was copied
             found = judge(pending.sample)
         self.left_out += found.left_out
         self.rows += found.rows
