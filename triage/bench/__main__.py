@@ -17,6 +17,7 @@ FAULT_DUMP = Path("dumps/e4b_out_of_range.msgpack")
 def subjects() -> dict[str, Callable[[], list[Figure]]]:
     from triage.bench import (
         cold_start,
+        default_checks_cost,
         device_cost,
         dump_size,
         family_cost,
@@ -37,6 +38,7 @@ def subjects() -> dict[str, Callable[[], list[Figure]]]:
         "trap-cost": trap_cost.figures,
         "watch-cost": watch_cost.figures,
         "device-cost": device_cost.figures,
+        "default-checks": default_checks_cost.figures,
         "family-cost": family_cost.figures,
         "page-histories": page_history_cost.figures,
     }

@@ -49,7 +49,7 @@ def figures(mode: str = "contain") -> list[Figure]:
 
 def _measured(mode: str, checks: str) -> dict[str, float]:
     done = subprocess.run(
-        [sys.executable, "-m", __name__, mode, checks],
+        [sys.executable, "-m", "triage.bench.default_checks_cost", mode, checks],
         capture_output=True,
         text=True,
         check=True,

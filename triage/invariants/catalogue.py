@@ -318,7 +318,7 @@ CATALOGUE: tuple[Invariant, ...] = (
         "145 pages into a table of 144 columns.",
         "Size the buffer for the longest context plus the tokens of a last speculative step.",
         rank=5,
-        default_part="from the lengths that SGLang has on the host",
+        default_part="prompts and verifies, from the lengths that SGLang has on the host",
         checked_on_device=True,
     ),
     Invariant(
@@ -331,7 +331,7 @@ CATALOGUE: tuple[Invariant, ...] = (
         "is allocated for it, at any page size; what is written into a row stays in it.",
         "9,224 tokens in a row of 9,220 columns.",
         "Size req_to_token for the context plus the slack of the last step.",
-        default_part=WHOLE,
+        default_part="rows and prompts, as they are handed out",
     ),
     Invariant(
         "I15",

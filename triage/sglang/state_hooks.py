@@ -87,7 +87,8 @@ PAGES_BACK = ("free", "free_segment", "free_page_ids")
 PAGES_RESET = ("free_group_end", "clear", "restore_state")
 """Every way into an allocator of one pool; `tests/ledger/test_entries.py` reads the wheels."""
 
-ALLOCS = ("alloc", "alloc_extend", "alloc_decode", "alloc_extend_swa_tail")
+PROMPTS = ("alloc_extend", "alloc_extend_swa_tail")
+ALLOCS = ("alloc", "alloc_decode", *PROMPTS)
 _FREES = (
     "free",
     "free_swa",
@@ -214,8 +215,10 @@ class StateHooks:
         """The checks that read SGLang's own numbers, beside the ledger."""
         found: list[Hook] = []
         if enabled & {"I8", "I14"}:
+            grows = self.reporter.whole("I14") or "I8" in enabled
+            names = ALLOCS if grows else PROMPTS  # who decodes is judged at its launch too (I26)
             found += self._swa_hooks(
-                ALLOCS, self.allocation_checks.around_alloc, "what was handed out (I8, I14)"
+                names, self.allocation_checks.around_alloc, "what was handed out (I8, I14)"
             )
         # A host read a call: not by default.
         if "I20" in enabled and (enabled - self.reporter.in_part) & PAGES_TRACKED:

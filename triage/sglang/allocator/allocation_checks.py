@@ -32,15 +32,12 @@ class AllocationChecks:
         self.books = books
         self._tables: WeakSet[Any] = WeakSet()
         self._width: int | None = None  # columns of the request table, if all agree
-        self._longest = 0  # no request is longer, as far as the calls told
-        self._extended = 0  # by the extends since it was last looked at
         self._places: dict[str, int] = {}  # where an alloc call has the lengths on the host
 
     def restart(self) -> None:
         """As in a new process."""
         self._tables.clear()
         self._width = None
-        self._longest = self._extended = 0
 
     def around_alloc(self, original: Any, allocator: Any, *args: Any, **kwargs: Any) -> Any:
         if "I14" in self.reporter.enabled:
@@ -70,9 +67,6 @@ class AllocationChecks:
         width = self._width
         if width is None:
             return
-        if original.__name__ == "alloc_decode" and self._longest < width:
-            self._longest += 1  # who decodes was extended before, and grows by a token
-            return
         lengths = kwargs.get("seq_lens_cpu")
         if lengths is None:
             lengths = self._lengths(original, args)
@@ -81,11 +75,6 @@ class AllocationChecks:
         if isinstance(lengths, torch.Tensor) and lengths.device.type != "cpu":
             return
         most = int(max(lengths) if isinstance(lengths, list) else lengths.max())
-        if original.__name__ == "alloc_decode":  # also those that were extended since the last time
-            self._longest, self._extended = max(most, self._extended), 0
-        else:
-            self._extended = max(self._extended, most)
-            self._longest = max(self._longest, most)
         if most <= width:
             return
         longest = torch.as_tensor(lengths)

@@ -69,12 +69,13 @@ class Metadata:
         """A table of fixed width is filled by the lengths alone: it must be wide enough."""
         if not hasattr(backend, "_fill_page_table_device"):
             return  # gathered on the host, as wide as the longest row
+        mode, whole = forward_batch.forward_mode, self.reporter.whole("I13")
+        if not whole and mode.is_decode():
+            return  # judged at the launch: a table narrower than its longest row is I26
         columns = getattr(backend, "max_num_pages", None)
-        may_wait = self.reporter.may_wait and self.reporter.whole("I13")
-        longest = _longest(forward_batch, may_wait)
+        longest = _longest(forward_batch, self.reporter.may_wait and whole)
         if columns is None or longest is None:
             return
-        mode = forward_batch.forward_mode
         if mode.is_target_verify():
             longest += int(backend.speculative_num_draft_tokens or 0)
         self._report(
