@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from triage.lab.backends import bind_index_plan
 from triage.lab.pretended_capture import pretended_capture
 from triage.lab.process import start
 
@@ -115,7 +116,14 @@ def refill(backend: Any, batch: Any) -> None:
     batch.seq_lens_cpu.copy_(torch.tensor(LENGTHS))
     batch.seq_lens_sum = sum(LENGTHS)
     batch.positions.copy_(torch.tensor(LENGTHS).repeat_interleave(len(batch.positions) // BATCH))
+    plan(backend, batch)
     backend.init_forward_metadata_out_graph(batch, in_capture=False)
+
+
+def plan(backend: Any, batch: Any) -> None:
+    """What `ForwardBatch.init_new` does last, from 0.5.23 on."""
+    for each in getattr(backend, "attn_backends", [backend]):
+        bind_index_plan(each, batch)
 
 
 def play(recorder: Recorder, kind: str, form: str) -> dict[str, Any]:
@@ -160,6 +168,7 @@ def play(recorder: Recorder, kind: str, form: str) -> dict[str, Any]:
 
     try:
         backend.init_cuda_graph_state(BATCH, BATCH * DRAFT_TOKENS)
+        plan(backend, batch)
         backend.init_forward_metadata_out_graph(batch, in_capture=True)
         recorder.capture(run_once)
         requests(runtime)

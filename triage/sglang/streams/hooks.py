@@ -43,9 +43,7 @@ class StreamHooks:
         try:
             return pkgutil.resolve_name(path)
         except Exception as error:  # another backend's package, with natives of its own
-            self.absent[f"launches of {path.rpartition('.')[2]}"] = (
-                f"{type(error).__name__}: {error}"
-            )
+            self.absent[f"{path}.__init__"] = f"its launches: {type(error).__name__}: {error}"
             return None
 
     @property
