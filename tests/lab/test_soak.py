@@ -39,7 +39,7 @@ def test_every_draft_page_size_and_radix_mode_is_drawn():
     assert {cell.draft for cell in drawn} == {"frozen", "eagle", "none"}
     assert {cell.page for cell in drawn} == {1, 16, 32, 64}
     assert {cell.radix for cell in drawn} == {"on", "off", "none"}
-    assert {cell.backend for cell in drawn} == {"trtllm_mha", "triton", "fa3"}
+    assert {cell.backend for cell in drawn} == {"trtllm_mha", "triton", "fa3", "flashinfer"}
     # AND no combination that SGLang does not have
     assert not any(cell.page == 1 and cell.backend == "trtllm_mha" for cell in drawn)
     assert not any(cell.draft == "frozen" and cell.backend == "fa3" for cell in drawn)

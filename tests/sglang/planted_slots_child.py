@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from triage.errors import TrapError
 from triage.lab.flashinfer_stub import EmulatedFault
 from triage.lab.patching import replaced
@@ -129,8 +131,41 @@ def play(backend: str, harm: Callable[[Any, bool], None], window: bool) -> dict[
     }
 
 
+def narrow_row(short: bool) -> dict[str, Any]:
+    """A row of a draft's buffer sized without the tokens of its steps (sglang#27338), or not."""
+    from sglang.srt.layers.attention.triton_backend import TritonMultiStepDraftBackend
+
+    PROCESS.arm(traps=True, fixes=(), directory=DIRECTORY)
+
+    def make(original: Any) -> Any:
+        def init_forward_metadata(self: Any, forward_batch: Any) -> None:
+            width = int(forward_batch.seq_lens.sum()) + (0 if short else 999)
+            slots = torch.zeros(self.speculative_num_steps, width, dtype=torch.int64)
+            self.common_template(forward_batch, slots, lambda i, batch: packed(self, i, batch))
+
+        return init_forward_metadata
+
+    def packed(multi: Any, step: int, batch: Any) -> None:
+        batch.spec_info.kv_indptr = batch.spec_info.kv_indptr.clone()
+        batch.spec_info.kv_indices = batch.spec_info.kv_indices.clone()
+        multi.attn_backends[step].init_forward_metadata(batch)
+
+    trapped = None
+    with replaced(TritonMultiStepDraftBackend, "init_forward_metadata", make):
+        bench = Bench(PROCESS, with_backend(find("smoke-eagle"), "triton"))
+        try:
+            bench.driver.run(lambda done, total: None, 10)
+        except TrapError as error:
+            trapped = [error.evidence.invariant, error.evidence.where]
+        finally:
+            bench.close()
+    return {"trapped": trapped, "launches": bench.gpu.launches}
+
+
 def main() -> None:
-    print(json.dumps({name: play(*case) for name, case in CASES.items()}))
+    spoilt = {name: play(*case) for name, case in CASES.items()}
+    rows = {"narrow": narrow_row(True), "wide": narrow_row(False)}
+    print(json.dumps({"spoilt": spoilt, "rows": rows}))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import NamedTuple
 
 import pytest
 from click.testing import CliRunner
@@ -13,13 +14,23 @@ from triage.cli import main
 KINDS = {"outside": "I1", "neighbour": "I2", "counted wrong": "I12", "short buffer": "I13"}
 
 
+class Played(NamedTuple):
+    mode: str
+    answer: dict
+
+
 @pytest.fixture(scope="module", params=["raise", "contain"])
-def spoilt(request, tmp_path_factory):
-    """Each case of the child: what the trap said, in which mode."""
+def played(request, tmp_path_factory):
     directory = tmp_path_factory.mktemp("dumps")
     done = prepared.python("-m", "tests.sglang.planted_slots_child", directory, request.param)
     assert done.returncode == 0, done.stderr[-2000:]
-    return request.param, json.loads(done.stdout.splitlines()[-1])
+    return Played(request.param, json.loads(done.stdout.splitlines()[-1]))
+
+
+@pytest.fixture(scope="module")
+def spoilt(played):
+    """Each case of the child: what the trap said, in which mode."""
+    return played.mode, played.answer["spoilt"]
 
 
 def test_each_is_told_by_its_invariant_and_pool_before_anything_leaves_its_memory(spoilt):
@@ -60,3 +71,12 @@ def test_whose_hand_is_told_of_the_page_that_a_slot_lies_in(spoilt):
     seen = cases["triton, neighbour, full"]
     assert seen["pages"] and seen["value"] // seen["page size"] in seen["pages"]
     assert seen["value"] not in seen["pages"]
+
+
+def test_a_row_too_narrow_for_a_drafts_last_step_is_told_before_the_kernel_packs_it(played):
+    rows = played.answer["rows"]
+    # GIVEN a buffer whose rows hold the requests and not the tokens of a draft's steps
+    assert rows["narrow"]["trapped"] == ["I13", "TritonMultiStepDraftBackend.common_template"]
+    # AND one that has room is silent to the end
+    assert rows["wide"]["trapped"] is None
+    assert rows["wide"]["launches"] > rows["narrow"]["launches"]

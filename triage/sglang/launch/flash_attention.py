@@ -85,7 +85,8 @@ class FlashTables:
         try:
             self._here = pkgutil.resolve_name(BACKEND)
         except Exception as error:  # its kernels are a package of their own
-            self.absent["launches of FlashAttentionBackend"] = f"{type(error).__name__}: {error}"
+            why = f"its launches: {type(error).__name__}: {error}"
+            self.absent[f"{BACKEND}.__init__"] = why
             return []
         return [
             Hook(f"{BACKEND}.__init__", self.constructed, "what a backend was built for"),

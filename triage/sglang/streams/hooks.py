@@ -15,6 +15,7 @@ from triage.errors import InstallError, TrapError
 from triage.sglang.binding.hooks import Hook
 from triage.sglang.binding.patches import Patch
 from triage.sglang.launch.attention import GRAPH_ENTRIES, entry_of
+from triage.sglang.streams.capacity import draft_steps_fit
 from triage.sglang.streams.watching import StreamWatching
 
 _ATTENTION = "sglang.srt.layers.attention"
@@ -42,9 +43,7 @@ class StreamHooks:
         try:
             return pkgutil.resolve_name(path)
         except Exception as error:  # another backend's package, with natives of its own
-            self.absent[f"launches of {path.rpartition('.')[2]}"] = (
-                f"{type(error).__name__}: {error}"
-            )
+            self.absent[f"{path}.__init__"] = f"its launches: {type(error).__name__}: {error}"
             return None
 
     @property
@@ -69,6 +68,9 @@ class StreamHooks:
             except AttributeError:
                 continue
             found.append(Hook(f"{DRAFTS[kind]}.__init__", self.drafts, "the steps of a draft"))
+            found.append(
+                Hook(f"{DRAFTS[kind]}.common_template", self.packed, "a draft's slots fit (I13)")
+            )
         return found
 
     def patches(self) -> list[Patch]:
@@ -131,6 +133,17 @@ class StreamHooks:
         for step, backend in enumerate(getattr(multi, "attn_backends", ())):
             self.watching.note_step(backend, step)
         return result
+
+    def packed(self, original: Any, multi: Any, *args: Any, **kwargs: Any) -> Any:
+        """At `common_template(self, forward_batch, kv_indices_buffer, call_fn, ...)`."""
+        reporter = self.watching.reporter
+        if self.launches.hot.armed and "I13" in reporter.enabled:
+            batch = args[0] if args else kwargs.get("forward_batch")
+            buffer = args[1] if len(args) > 1 else kwargs.get("kv_indices_buffer")
+            found = draft_steps_fit(multi, batch, buffer) if batch is not None else None
+            if found is not None:
+                reporter.fire_event(found)
+        return original(multi, *args, **kwargs)
 
     @staticmethod
     def _ours(backend: Any) -> bool:
