@@ -289,7 +289,7 @@ class StateHooks:
         step, found = self.step_books, []
         whole = enabled - self.reporter.in_part
         step.keeps_ledger = bool(whole & PAGES_TRACKED)
-        if whole & {"I14", "I15", "I16", "I29"} or step.keeps_ledger:
+        if whole & {"I15", "I16", "I29"} or step.keeps_ledger:  # a walk over requests: asked for
             why = "books between two steps (I7, I14, I15, I16, I29)"
             found += self._present(SCHEDULER_STEP, step.around_step, why)
             if not enabled & PAGES_TRACKED:  # a ledger of pages hooks the rows anyway
