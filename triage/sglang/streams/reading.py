@@ -85,7 +85,7 @@ def triton_stream(backend: Any, layer: Any, batch: Any, step: int | None) -> Slo
     indptr, indices = getattr(metadata, f"{name}_indptr"), getattr(metadata, f"{name}_indices")
     if indices is None or indptr is None:
         raise NotCovered(f"triton: the metadata of this mode has no {name}_indices")
-    own = getattr(backend, f"cuda_graph_{name}_indices", None)
+    own: Any = getattr(backend, f"cuda_graph_{name}_indices", None)
     if _same_memory(indices, own) and own.dim() == 1 and len(own) > len(indices):
         indices = own  # a draft's graph is captured over as much of it as the capture's batch used
     window = int(backend.sliding_window_size) if slides else -1
