@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import functools
 import json
-import subprocess
-import sys
 
 import pytest
 
-from triage.lab import versions
+from tests import prepared
 
 KINDS = ("draft", "extend", "frozen")
 OLDEST = "0.5.12.post1"
@@ -28,13 +26,8 @@ def played(tmp_path_factory):
 
     @functools.cache
     def child(version):
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.sglang.draft_graph_child", str(directory), "60"],
-            env=versions.environment(version),
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
+        command = ("-m", "tests.sglang.draft_graph_child", directory, 60)
+        done = prepared.python(*command, version=version)
         assert done.returncode == 0, done.stderr[-2000:]
         found = json.loads(done.stdout.splitlines()[-1])
         assert found["sglang"] == version
