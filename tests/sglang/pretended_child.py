@@ -3,22 +3,24 @@
     python -m tests.sglang.pretended_child MODE DIRECTORY
 
 Every family is armed, then each alone. SGLang's real classes run: extend, decode, verify,
-drafts, all three prefix caches, aborts; the traps stand in them as `install` binds them. What
-no lifecycle of the lab comes by (a host cache, a transfer between machines) is entered with an
-original that does nothing. Then the same objects go on outside the capture, where nothing
-may fire.
+drafts, all three prefix caches, aborts; the traps stand in them as `install` binds them, the
+witness of outputs too, as in the capture of a graph. What no lifecycle of the lab comes by (a
+host cache, a transfer between machines) is entered with an original that does nothing. Then the
+same objects go on outside the capture, where nothing may fire.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
 
+from triage import config
 from triage.device import capture
 from triage.errors import LabError
 from triage.invariants.catalogue import FAMILIES
@@ -33,6 +35,12 @@ reached: Counter[str] = Counter()
 """Target -> how often it was entered under the capture."""
 bound: dict[str, Any] = {}
 """Target -> the function around it; None for a patch."""
+makers: dict[str, Any] = {}
+"""Target of a patch -> what makes its wrapper."""
+
+
+class Graph:
+    """Stands for `torch.cuda.CUDAGraph`."""
 
 
 def listen() -> None:
@@ -60,6 +68,7 @@ def listen() -> None:
             return each.make(written_out(original, parameters, body, note=note))
 
         bound[each.target] = None
+        makers[each.target] = each.make
         return Patch(each.target, make, each.why)
 
     def listening(hooks: Any, patches: Patches, verified: Any, failed: Any) -> None:
@@ -97,11 +106,14 @@ def play(
         return {"left out": str(absent)}
     driver = rig.driver
     try:
+        graph, replays = Graph(), process.traps.replays
         with pretended_capture():
+            replays.begin(graph)
             for tick in range(ticks):
                 if tick == ticks - 2:
                     driver.abort(1)
                 driver.tick()
+            replays.end(graph)
         captured = driver.step
         while driver.step < captured + ticks // 2 and driver.rows:
             driver.tick()
@@ -112,6 +124,7 @@ def play(
         "steps": [captured, driver.step - captured],
         "wrong": rig.wrong,
         "counts": dict(process.traps.counts),
+        "failures": dict(process.traps.reporter.shells.failures),
     }
 
 
@@ -122,12 +135,19 @@ def enter_the_rest() -> list[str]:
     with pretended_capture():
         for target in rest:
             bound[target](lambda *_, **__: None, MagicMock(is_draft_worker=False))
-    return rest
+        graphs = [target for target in makers if ".CUDAGraph." in target and not reached[target]]
+        for target in graphs:  # torch's own class needs a GPU
+            makers[target](does_nothing)(Graph())
+    return [*rest, *graphs]
+
+
+def does_nothing(graph: Graph) -> None: ...
 
 
 def main() -> None:
     mode, directory = sys.argv[1], Path(sys.argv[2])
     listen()
+    os.environ[config.WITNESS] = "1"
     process = start(traps=True, fixes=(), directory=directory, checks=EVERYTHING, mode=mode)
     played = {}
     for scenario in scenarios():

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from triage.device.streams import CudaStreams
+from triage.device.cuda_streams import CudaStreams
 from triage.sglang.binding.patches import Patches
 from triage.sglang.binding.shell import Shells
 from triage.sglang.launch.graph_replays import GraphReplays

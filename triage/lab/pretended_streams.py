@@ -1,6 +1,6 @@
 """Streams and events on a machine without a GPU: a clock, and streams that are busy until.
 
-Stands for CUDA where order is looked at (`triage/device/streams.py`). Work is a duration in
+Stands for CUDA where order is looked at (`triage/device/cuda_streams.py`). Work is a duration in
 microseconds that is queued on a stream; nothing is computed. The host's own time passes only
 where it is told to.
 """

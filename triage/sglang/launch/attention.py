@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from triage.device import capture
-from triage.device.streams import streams_of
+from triage.device.cuda_streams import streams_of
 from triage.dump.flashinfer_api import CONTEXT, DECODE
 from triage.errors import InstallError, TrapError
 from triage.sglang.binding.hooks import Hook

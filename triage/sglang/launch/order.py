@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from triage.device import capture
-from triage.device.streams import Event, Streams
+from triage.device.cuda_streams import Event, Streams
 from triage.evidence import Evidence
 from triage.invariants.catalogue import sentence
 from triage.invariants.found import Found
