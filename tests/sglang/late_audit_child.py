@@ -1,6 +1,6 @@
-"""Plays SGLang's ScheduleBatch with the default checks, healthy or with a defect.
+"""Plays SGLang's ScheduleBatch with the default checks, healthy and with each defect.
 
-python -m tests.sglang.late_audit_child MODE DIRECTORY DEFECT
+python -m tests.sglang.late_audit_child MODE DIRECTORY
 """
 
 from __future__ import annotations
@@ -70,12 +70,15 @@ def play(process: Any, directory: Path, defect: Any, cache: str, queued: bool) -
     }
 
 
+ORDERS = (("unified", True), ("chunk", False))
+"""A prefix cache under SGLang's overlap order, and none in host order."""
+
+
 if __name__ == "__main__":
-    mode, directory, defect = sys.argv[1:4]
-    lab = start(traps=True, fixes=(), directory=Path(directory), mode=mode)
-    played = [
-        play(lab, Path(directory), DEFECTS[defect], cache, queued)
-        for cache in ("unified", "chunk")
-        for queued in (False, True)
-    ]
-    sys.stdout.write(json.dumps({"sglang": lab.version, "played": played}) + "\n")
+    mode, directory = sys.argv[1], Path(sys.argv[2])
+    lab = start(traps=True, fixes=(), directory=directory, mode=mode)
+    found = {
+        name: [play(lab, directory, defect, cache, queued) for cache, queued in ORDERS]
+        for name, defect in DEFECTS.items()
+    }
+    sys.stdout.write(json.dumps({"sglang": lab.version, **found}) + "\n")

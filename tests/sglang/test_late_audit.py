@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 
 import pytest
@@ -9,15 +10,22 @@ import pytest
 from tests import prepared
 
 
-def played(version, mode, defect, directory):
-    command = ("-m", "tests.sglang.late_audit_child", mode, directory, defect)
-    done = prepared.python(*command, version=version)
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
-    assert found["sglang"] == version
-    for each in found["played"]:
-        assert each["switched off"] == {}
-    return found["played"]
+@pytest.fixture(scope="module")
+def played(tmp_path_factory):
+    """`played(version, mode)` -> what became of each defect; a process for each question."""
+    directory = tmp_path_factory.mktemp("dumps")
+
+    @functools.cache
+    def play(version, mode):
+        command = ("-m", "tests.sglang.late_audit_child", mode, str(directory))
+        done = prepared.python(*command, version=version)
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout.splitlines()[-1])
+        assert found.pop("sglang") == version
+        assert all(not each["switched off"] for runs in found.values() for each in runs)
+        return found
+
+    return play
 
 
 RELEASES = [
@@ -29,8 +37,8 @@ RELEASES = [
 
 
 @pytest.mark.parametrize(("version", "mode"), RELEASES)
-def test_right_books_are_looked_at_in_every_step_and_nothing_is_said(version, mode, tmp_path):
-    for each in played(version, mode, "none", tmp_path):
+def test_right_books_are_looked_at_in_every_step_and_nothing_is_said(version, mode, played):
+    for each in played(version, mode)["none"]:
         assert each["raised"] == ""
         assert each["looks"] > 20
 
@@ -44,9 +52,9 @@ def test_right_books_are_looked_at_in_every_step_and_nothing_is_said(version, mo
     ],
 )
 def test_a_page_freed_under_a_request_or_twice_is_told_steps_later(
-    version, mode, defect, sentence, cause, tmp_path
+    version, mode, defect, sentence, cause, played
 ):
-    for each in played(version, mode, defect, tmp_path):
+    for each in played(version, mode)[defect]:
         # THEN the look behind the defect sees it; the pools take turns
         assert sentence in each["raised"]
         assert each["late"] <= 4
