@@ -11,6 +11,8 @@ Not covered: whether the pages named hold the right keys.
 
 Notation: PS page size, P pages a kernel may address (dummy page 0 included),
 L(r) length of row r with the queries of this launch, W = window_left + 1.
+
+Long because the rules of one table stand together, beside the form that the kernel reads.
 """
 
 from __future__ import annotations
