@@ -16,6 +16,7 @@ are out of reach (0.5.23's Rust core).
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,16 @@ from triage.sglang.allocator.tree_locks import locks_of_tree
 from triage.sglang.holders import kept_by, row_of
 from triage.sglang.reporter import STEP_BOOKS, Reporter
 
+logger = logging.getLogger("triage")
+
 SCHEDULER_STEP = "sglang.srt.managers.scheduler.Scheduler.run_batch"
+
+ALLOCATORS = (
+    "SWATokenToKVPoolAllocator",
+    "PagedTokenToKVPoolAllocator",
+    "TokenToKVPoolAllocator",
+)
+"""Whose pages the ledger follows. Not: unified and per-request ring pools, HiSparse, DSV4."""
 
 _SPECULATIVE = ("topk_p", "topk_index", "hidden_states", "bonus_tokens", "verified_id")
 _NO_TREE = ("ChunkCache", "SWAChunkCache", "NoneType")
@@ -49,10 +59,18 @@ _NO_TREE = ("ChunkCache", "SWAChunkCache", "NoneType")
 class StepBooks:
     """What must balance whenever a step is queued. `every` steps for what walks."""
 
-    def __init__(self, reporter: Reporter, books: LedgerHooks, every: int = 1) -> None:
+    def __init__(
+        self,
+        reporter: Reporter,
+        books: LedgerHooks,
+        every: int = 1,
+        uncovered: dict[str, str] | None = None,
+    ) -> None:
+        """uncovered: gets what is asked for and lies in a class that is not read: name -> why."""
         self.reporter = reporter
         self.books = books
         self.every = every
+        self.uncovered = {} if uncovered is None else uncovered
         self.keeps_ledger = False  # are pages tracked beside?
         self.restart()
 
@@ -87,9 +105,12 @@ class StepBooks:
         return original(table, indices, values)
 
     def around_failed_alloc(self, original: Any, allocator: Any, *args: Any, **kwargs: Any) -> Any:
-        """I7 where the pool is too full: is it, or is a part of it held by nobody?"""
+        """I7 where the pool is too full: is it, or is a part of it held by nobody?
+
+        Not at one side of a hybrid allocator: the other may have given pages already.
+        """
         slots = original(allocator, *args, **kwargs)
-        if slots is None:
+        if slots is None and self.books.alone(allocator):
             self._pages(self.reporter.holders.requests(), f"{original.__name__} failed")
         return slots
 
@@ -105,6 +126,7 @@ class StepBooks:
         """Between two steps. batch: the ScheduleBatch that is about to be queued."""
         if capture.capturing():
             return
+        self.books.empty_rows.clear()
         requests = self.reporter.holders.requests(batch)
         enabled = self.reporter.enabled
         if enabled & {"I14", "I15"}:
@@ -114,9 +136,23 @@ class StepBooks:
         self._steps += 1
         if self._steps % self.every:
             return
+        self._say_what_is_not_read()
         if "I16" in enabled:
             self._locks(requests)
         self._pages(requests, "between two steps")
+
+    def _say_what_is_not_read(self) -> None:
+        """Once for each class of allocator or tree that is another than those known here."""
+        scheduler = self.reporter.holders.scheduler
+        asked = (
+            ("token_to_kv_pool_allocator", ALLOCATORS, "pages are not tracked (I4 to I8, I17)"),
+            ("tree_cache", (*TREES, *_NO_TREE), "pages and locks are not compared (I7, I16)"),
+        )
+        for attribute, known, why in asked:
+            name = type(getattr(scheduler, attribute, None)).__name__
+            if name not in known and name != "NoneType" and name not in self.uncovered:
+                self.uncovered[name] = f"{why}: a class that is not read"
+                logger.warning("sglang-triage does not cover %s: %s", name, self.uncovered[name])
 
     def _rows(self, requests: list[Any]) -> None:
         table = self.books.only_table()
@@ -215,13 +251,15 @@ class StepBooks:
         in_tree = None if name in _NO_TREE else tree_slots(cache)
         if in_tree is None and name not in _NO_TREE:
             return
-        named = _named_slots(table, requests)
+        named = _named_slots(table, requests, self.books.empty_rows)
         self.reporter.counts["host reads"] += 1
         for sub in self.books.full_sides():
             if grouping(sub):
                 continue
             self.reporter.counts["pools between steps"] += 1
             ledger = self.books.of(sub).ledger
+            if self.books.alone(sub):  # of a hybrid one it is asked where metadata are built
+                self.books.audit(sub)
             held = (ledger.state == HELD) & ~self.books.of(sub).from_before
             found = check_held_by_somebody(
                 "full",
@@ -269,9 +307,12 @@ def live_rows(table: Any) -> set[int]:
     return set(range(1, len(table.req_to_token))) - {int(row) for row in table.free_slots}
 
 
-def _named_slots(table: Any, requests: list[Any]) -> np.ndarray:
-    """What the live rows name: of a known request what it has allocated, else the whole row."""
-    rows = sorted(live_rows(table))
+def _named_slots(table: Any, requests: list[Any], empty: set[int]) -> np.ndarray:
+    """What the live rows name: of a known request what it has allocated, else the whole row.
+
+    empty: rows that were given out just now and hold only what their last request left.
+    """
+    rows = sorted(live_rows(table) - empty)
     named = _host(table.req_to_token[rows])
     known = {row_of(request): request for request in requests}
     for row, slots in zip(rows, named, strict=True):
