@@ -29,8 +29,8 @@ from triage.lab.steps import StepGuard
 
 Progress = Callable[[int, int], None]
 
-CACHES = ("swa-radix", "unified", "chunk", "radix")
-"""SWARadixCache (up to 0.5.18), UnifiedRadixCache, SWAChunkCache (radix off), RadixCache."""
+CACHES = ("swa-radix", "unified", "chunk")
+"""SWARadixCache (up to 0.5.18), UnifiedRadixCache, SWAChunkCache (radix off)."""
 
 
 def make_cache(kind: str, runtime: Runtime, chunk: int) -> Any:
@@ -54,7 +54,7 @@ def make_cache(kind: str, runtime: Runtime, chunk: int) -> Any:
         except ImportError:  # from 0.5.23 a unified cache that is switched off
             return _unified(params)
         return SWAChunkCache(params)
-    if kind == "radix":
+    if kind == "radix":  # of pools without a window: `plain_pools.py`
         return _radix(params)
     if kind == "swa-radix":
         try:
