@@ -109,8 +109,9 @@ class StateHooks:
         self.histories: PageHistories | None = None
         if page_history:
             self.histories = PageHistories(lambda: traps.steps.current)
+        self.absent: dict[str, str] = {}
         self.books = LedgerHooks(self.reporter.fire_event, every, self.reporter.holders.requests)
-        self.step_books = StepBooks(self.reporter, self.books, every)
+        self.step_books = StepBooks(self.reporter, self.books, every, self.absent)
         self.audit = LateAudit(self.reporter.fire_event, lambda: traps.steps.current)
         self.writes = WriteTrap(traps.launches)
         self.trees = TreeTrap(self.reporter, self.books, every)
@@ -122,7 +123,6 @@ class StateHooks:
         self.admission = Admission(self.reporter)
         self.transfers = HostTransfers(self.reporter.fire_event)
         self.draft_graphs = DraftGraphs(self.reporter, self.entries.request_table)
-        self.absent: dict[str, str] = {}
 
     def restart(self) -> None:
         self.books.restart()
@@ -302,9 +302,9 @@ class StateHooks:
                     f"{rows}.write", step.around_write, "a write past the row (I14)", captured=True
                 )
         if step.keeps_ledger:
-            found += self._swa_hooks(
-                ALLOCS, step.around_failed_alloc, "what a full pool is held by (I7)"
-            )
+            for owner in (swa_allocator_path(), *sub_allocator_paths()):
+                failed = dict.fromkeys(ALLOCS, step.around_failed_alloc)
+                found += self._any_of(_at(owner, failed), "what a full pool is held by (I7)")
         return found
 
     def _draft_graph_hooks(self) -> list[Hook]:

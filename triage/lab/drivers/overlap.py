@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from triage.lab.drivers.landing import Landing
-from triage.lab.drivers.schedule_batch import Progress, Scheduler, chunks_in_flight
+from triage.lab.drivers.schedule_batch import Progress, Scheduler, chunks_in_flight, retract
 from triage.lab.runtime import Runtime
 from triage.lab.scenarios import Scenario
 from triage.lab.steps import StepGuard
@@ -132,7 +132,7 @@ class OverlapScheduler(Scheduler):
 
     def _retracted(self) -> list[Any]:
         before = {req: _row(req) for req in self.running.reqs}
-        gone: list[Any] = self.running.retract_decode(self.runtime.published.server_args)[0]
+        gone = retract(self.running, self.runtime)
         self.watch.moved.update(before[req] for req in gone)
         return gone
 

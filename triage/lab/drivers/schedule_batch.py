@@ -54,6 +54,8 @@ def make_cache(kind: str, runtime: Runtime, chunk: int) -> Any:
         except ImportError:  # from 0.5.23 a unified cache that is switched off
             return _unified(params)
         return SWAChunkCache(params)
+    if kind == "radix":  # of pools without a window: `plain_pools.py`
+        return _radix(params)
     if kind == "swa-radix":
         try:
             from sglang.srt.mem_cache.swa_radix_cache import SWARadixCache
@@ -61,6 +63,19 @@ def make_cache(kind: str, runtime: Runtime, chunk: int) -> Any:
             raise LabError(f"this SGLang has no {kind} cache") from None
         return SWARadixCache(params)
     return _unified(params)
+
+
+def _radix(params: Any) -> Any:
+    """For pools of one kind; from 0.5.23 the unified cache with that component alone."""
+    try:
+        from sglang.srt.mem_cache.radix_cache import RadixCache
+
+        return RadixCache(params)
+    except (ImportError, TypeError):
+        params.tree_components = (_component_types().FULL,)
+        from sglang.srt.mem_cache.unified_radix_cache import UnifiedRadixCache
+
+        return UnifiedRadixCache(params)
 
 
 def _unified(params: Any) -> Any:
@@ -264,7 +279,7 @@ class Scheduler:
     def _decode(self) -> None:
         batch = self.running
         if not batch.check_decode_mem():
-            for req in batch.retract_decode(self.runtime.published.server_args)[0]:
+            for req in retract(batch, self.runtime):
                 self.waiting.appendleft(req)
         # Up to 0.5.14 the sampled tokens of the step before stand on the batch.
         batch.output_ids = torch.tensor([req.output_ids[-1] for req in batch.reqs])
@@ -315,6 +330,14 @@ class Scheduler:
     def _count_chunk(self, req: Any, by: int) -> None:
         name = "inflight_middle_chunks" if hasattr(req, "inflight_middle_chunks") else "is_chunked"
         setattr(req, name, getattr(req, name) + by)
+
+
+def retract(batch: Any, runtime: Runtime) -> list[Any]:
+    """SGLang's retraction; up to 0.5.18 it is given the server's arguments."""
+    takes = len(inspect.signature(batch.retract_decode).parameters)
+    given = (runtime.published.server_args,)[:takes]
+    gone: list[Any] = batch.retract_decode(*given)[0]
+    return gone
 
 
 def chunks_in_flight(req: Any) -> int:

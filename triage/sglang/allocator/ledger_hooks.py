@@ -71,6 +71,7 @@ class LedgerHooks:
         self.requests = requests
         self._hybrids: WeakSet[Any] = WeakSet()
         self._acts_for: list[Any] = []  # requests that the tree works for, the innermost last
+        self.empty_rows: set[int] = set()  # given out since the last step, nothing allocated since
         self.boundaries = 0
         self.agreed = 0  # free lists that said what the ledger says
         self._subs: WeakKeyDictionary[Any, PoolLedger] = WeakKeyDictionary()
@@ -104,12 +105,20 @@ class LedgerHooks:
         swa = [getattr(each, "swa_attn_allocator", None) for each in list(self._hybrids)]
         return [sub for sub in list(self._subs) if not any(sub is each for each in swa)]
 
+    def alone(self, sub: Any) -> bool:
+        """Is it the allocator itself, not one side of a hybrid one?"""
+        sides = ("full_attn_allocator", "swa_attn_allocator")
+        return not any(
+            sub is getattr(each, side, None) for each in list(self._hybrids) for side in sides
+        )
+
     # -- one pool: around the sub-allocators' own methods --------------------------------
 
     def around_alloc(self, original: Any, sub: Any, *args: Any, **kwargs: Any) -> Any:
         books = self.of(sub)
         slots = nested(books, original, sub, args, kwargs)
         if slots is not None and books.depth == 0:
+            self.empty_rows.clear()
             given = inspect.signature(original).bind(sub, *args, **kwargs).arguments
             continued = given.get("last_loc")
             found = books.ledger.alloc(
@@ -284,6 +293,7 @@ class LedgerHooks:
         self._listed[table] = len(table.free_slots)
         for row in given if given and len(table.free_slots) < before else ():
             if row not in had:
+                self.empty_rows.add(int(row))
                 self._tell(rows.acquire(int(row), where="ReqToTokenPool.alloc"))
         return given
 
@@ -397,10 +407,7 @@ class LedgerHooks:
         self._name(allocator)
         subs = (allocator.full_attn_allocator, allocator.swa_attn_allocator)
         for sub in subs:
-            listed = free_pages(sub)
-            if listed is not None:
-                self._tell(self.of(sub).ledger.audit(listed))
-                self.agreed += 1
+            self.audit(sub)
         if has_mapping(allocator):
             held = [torch.from_numpy(self.of(sub).ledger.state != FREE) for sub in subs]
             mapping = allocator.full_to_swa_index_mapping
@@ -410,6 +417,13 @@ class LedgerHooks:
                 page_size=int(allocator.page_size),
             )
             self._judge(found, "I4", "the mapping is not what the pools hold", "swa", None)
+
+    def audit(self, sub: Any) -> None:
+        """I5: the free list of one pool says what its ledger says. Reads the list."""
+        listed = free_pages(sub)
+        if listed is not None:
+            self._tell(self.of(sub).ledger.audit(listed))
+            self.agreed += 1
 
     # -- common ---------------------------------------------------------------------------------
 

@@ -16,11 +16,8 @@ are out of reach (0.5.23's Rust core).
 
 from __future__ import annotations
 
+import logging
 from typing import Any
-
-import numpy as np
-import torch
-from torch import Tensor
 
 from triage.device import capture
 from triage.evidence import Evidence
@@ -34,25 +31,49 @@ from triage.invariants.draft_inputs import check_spec_rows
 from triage.invariants.found import Found
 from triage.invariants.ledger import HELD
 from triage.invariants.tree import check_lock_holders
+from triage.sglang.allocator.holdings import (
+    live_rows,
+    named_slots,
+    nobody_else_holds,
+    pages_of,
+    spec_rows,
+    to_host,
+)
 from triage.sglang.allocator.ledger_hooks import LedgerHooks, grouping
 from triage.sglang.allocator.tree import TREES, tree_slots
 from triage.sglang.allocator.tree_locks import locks_of_tree
 from triage.sglang.holders import kept_by, row_of
 from triage.sglang.reporter import STEP_BOOKS, Reporter
 
+logger = logging.getLogger("triage")
+
 SCHEDULER_STEP = "sglang.srt.managers.scheduler.Scheduler.run_batch"
 
-_SPECULATIVE = ("topk_p", "topk_index", "hidden_states", "bonus_tokens", "verified_id")
+ALLOCATORS = (
+    "SWATokenToKVPoolAllocator",
+    "PagedTokenToKVPoolAllocator",
+    "TokenToKVPoolAllocator",
+)
+"""Whose pages the ledger follows. Not: unified and per-request ring pools, HiSparse, DSV4."""
+
 _NO_TREE = ("ChunkCache", "SWAChunkCache", "NoneType")
 
 
 class StepBooks:
     """What must balance whenever a step is queued. `every` steps for what walks."""
 
-    def __init__(self, reporter: Reporter, books: LedgerHooks, every: int = 1) -> None:
+    def __init__(
+        self,
+        reporter: Reporter,
+        books: LedgerHooks,
+        every: int = 1,
+        uncovered: dict[str, str] | None = None,
+    ) -> None:
+        """uncovered: gets what is asked for and lies in a class that is not read: name -> why."""
         self.reporter = reporter
         self.books = books
         self.every = every
+        self.uncovered = {} if uncovered is None else uncovered
         self.keeps_ledger = False  # are pages tracked beside?
         self.restart()
 
@@ -87,9 +108,12 @@ class StepBooks:
         return original(table, indices, values)
 
     def around_failed_alloc(self, original: Any, allocator: Any, *args: Any, **kwargs: Any) -> Any:
-        """I7 where the pool is too full: is it, or is a part of it held by nobody?"""
+        """I7 where the pool is too full: is it, or is a part of it held by nobody?
+
+        Not at one side of a hybrid allocator: the other may have given pages already.
+        """
         slots = original(allocator, *args, **kwargs)
-        if slots is None:
+        if slots is None and self.books.alone(allocator):
             self._pages(self.reporter.holders.requests(), f"{original.__name__} failed")
         return slots
 
@@ -105,6 +129,7 @@ class StepBooks:
         """Between two steps. batch: the ScheduleBatch that is about to be queued."""
         if capture.capturing():
             return
+        self.books.empty_rows.clear()
         requests = self.reporter.holders.requests(batch)
         enabled = self.reporter.enabled
         if enabled & {"I14", "I15"}:
@@ -114,9 +139,23 @@ class StepBooks:
         self._steps += 1
         if self._steps % self.every:
             return
+        self._say_what_is_not_read()
         if "I16" in enabled:
             self._locks(requests)
         self._pages(requests, "between two steps")
+
+    def _say_what_is_not_read(self) -> None:
+        """Once for each class of allocator or tree that is another than those known here."""
+        scheduler = self.reporter.holders.scheduler
+        asked = (
+            ("token_to_kv_pool_allocator", ALLOCATORS, "pages are not tracked (I4 to I8, I17)"),
+            ("tree_cache", (*TREES, *_NO_TREE), "pages and locks are not compared (I7, I16)"),
+        )
+        for attribute, known, why in asked:
+            name = type(getattr(scheduler, attribute, None)).__name__
+            if name not in known and name != "NoneType" and name not in self.uncovered:
+                self.uncovered[name] = f"{why}: a class that is not read"
+                logger.warning("sglang-triage does not cover %s: %s", name, self.uncovered[name])
 
     def _rows(self, requests: list[Any]) -> None:
         table = self.books.only_table()
@@ -154,7 +193,9 @@ class StepBooks:
         locks = locks_of_tree(cache)
         if locks is None:
             return
-        complete = self._all_known(requests) and _alone(self.reporter.holders.scheduler, cache)
+        complete = self._all_known(requests) and nobody_else_holds(
+            self.reporter.holders.scheduler, cache
+        )
         for request in requests:
             complete &= locks.hold(request)
         self.reporter.counts["trees between steps"] += 1
@@ -208,26 +249,30 @@ class StepBooks:
         cache = getattr(scheduler, "tree_cache", None)
         table = self.books.only_table()
         name = type(cache).__name__
-        if scheduler is None or table is None or not _alone(scheduler, cache):
+        if scheduler is None or table is None or not nobody_else_holds(scheduler, cache):
             return
         if name not in TREES and name not in _NO_TREE:
             return
         in_tree = None if name in _NO_TREE else tree_slots(cache)
         if in_tree is None and name not in _NO_TREE:
             return
-        named = _named_slots(table, requests)
+        named = named_slots(table, requests, self.books.empty_rows)
         self.reporter.counts["host reads"] += 1
         for sub in self.books.full_sides():
             if grouping(sub):
                 continue
             self.reporter.counts["pools between steps"] += 1
             ledger = self.books.of(sub).ledger
+            if self.books.alone(sub):  # of a hybrid one it is asked where metadata are built
+                self.books.audit(sub)
             held = (ledger.state == HELD) & ~self.books.of(sub).from_before
             found = check_held_by_somebody(
                 "full",
                 held,
-                _pages_of(named, ledger.page_size, len(held)),
-                _pages_of(None if in_tree is None else _host(in_tree), ledger.page_size, len(held)),
+                pages_of(named, ledger.page_size, len(held)),
+                pages_of(
+                    None if in_tree is None else to_host(in_tree), ledger.page_size, len(held)
+                ),
                 page_size=ledger.page_size,
                 where=where,
             )
@@ -247,59 +292,3 @@ class StepBooks:
             return False
         told.add(key)
         return True
-
-
-def spec_rows(spec_info: Any) -> dict[str, int]:
-    """SGLang's name of each tensor of a draft's input -> its rows; none for other algorithms.
-
-    Under overlap the tensors come later: what is there is where each request's will be.
-    """
-    if not any(each.__name__ == "EagleDraftInput" for each in type(spec_info).__mro__):
-        return {}
-    future = getattr(spec_info, "future_indices", None)
-    if future is not None:
-        indices = getattr(future, "indices", future)  # an object of its own up to 0.5.15.post1
-        return {"future_indices": len(indices)} if isinstance(indices, Tensor) else {}
-    tensors = {name: getattr(spec_info, name, None) for name in _SPECULATIVE}
-    return {name: len(each) for name, each in tensors.items() if isinstance(each, Tensor)}
-
-
-def live_rows(table: Any) -> set[int]:
-    """Rows of a request table that are given out; row 0 is nobody's."""
-    return set(range(1, len(table.req_to_token))) - {int(row) for row in table.free_slots}
-
-
-def _named_slots(table: Any, requests: list[Any]) -> np.ndarray:
-    """What the live rows name: of a known request what it has allocated, else the whole row."""
-    rows = sorted(live_rows(table))
-    named = _host(table.req_to_token[rows])
-    known = {row_of(request): request for request in requests}
-    for row, slots in zip(rows, named, strict=True):
-        if row in known:
-            held = max(
-                kept_by(known[row], name) for name in ("kv_allocated_len", "kv_committed_len")
-            )
-            slots[held:] = 0
-    return named
-
-
-def _alone(scheduler: Any, cache: Any) -> bool:
-    """Are requests and the tree the only ones that hold pages and locks here?"""
-    mode = getattr(scheduler, "disaggregation_mode", None)
-    if getattr(mode, "name", "NULL") not in ("NULL", "null"):
-        return False
-    if getattr(cache, "cache_controller", None) is not None:
-        return False
-    return not getattr(cache, "slots", None)  # streaming sessions
-
-
-def _pages_of(slots: np.ndarray | None, page_size: int, pages: int) -> np.ndarray:
-    mask = np.zeros(pages, dtype=bool)
-    if slots is not None:
-        named = slots.reshape(-1) // page_size
-        mask[named[(named > 0) & (named < pages)]] = True
-    return mask
-
-
-def _host(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().to(torch.int64).cpu().numpy()

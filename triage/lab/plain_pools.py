@@ -1,0 +1,107 @@
+"""Pools of one kind under SGLang's ScheduleBatch and RadixCache: no window, no mapping.
+
+What most models are served from: an MHA or MLA pool, pages of any size or of one token, the
+plain radix tree. No layer runs: a step is what it does to pages, rows and locks.
+
+Stubs are those of `drivers/schedule_batch.py`, and the forward.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+from triage.lab.bugs.bug import SMALL
+from triage.lab.drivers.schedule_batch import Scheduler
+from triage.lab.geometry import Geometry
+from triage.lab.runtime import Runtime
+from triage.lab.scenarios import Scenario
+from triage.lab.steps import StepGuard
+
+KINDS = ("mha", "mla")
+
+
+class PlainRuntime(Runtime):
+    """A request table, a pool of `kind` and its allocator."""
+
+    def __init__(self, geometry: Geometry, kind: str) -> None:
+        self.kind = kind
+        super().__init__(geometry, draft_tokens=1, draft_steps=1, draft="none")
+
+    def _construct(self) -> None:
+        import torch
+        from sglang.srt.mem_cache.memory_pool import MLATokenToKVPool, ReqToTokenPool
+
+        g = self.geometry
+        size, page = g.full_pages * g.page_size, g.page_size
+        self.req_to_token_pool = ReqToTokenPool(
+            size=g.max_requests,
+            max_context_len=g.context_len + 4,
+            device="cpu",
+            enable_memory_saver=False,
+        )
+        if self.kind == "mla":
+            self.token_to_kv_pool: Any = MLATokenToKVPool(
+                size=size,
+                page_size=page,
+                dtype=torch.float16,
+                kv_lora_rank=8,
+                qk_rope_head_dim=4,
+                layer_num=1,
+                device="cpu",
+                enable_memory_saver=False,
+            )
+        else:
+            self.token_to_kv_pool = self._own_pool(size, 1)
+        self.token_to_kv_pool_allocator = _allocator(page)(
+            size,
+            **({} if page == 1 else {"page_size": page}),
+            dtype=torch.float16,
+            device="cpu",
+            kvcache=self.token_to_kv_pool,
+            need_sort=False,
+        )
+
+
+class PlainScheduler(Scheduler):
+    """The ScheduleBatch driver without layers."""
+
+    def __init__(self, scenario: Scenario, runtime: PlainRuntime, guard: StepGuard) -> None:
+        super().__init__(scenario, runtime, SimpleNamespace(step=0), 0, guard)
+
+    def _forward(self, batch: Any, starts: Any, counts: Any) -> None:
+        self.cur_batch = batch
+        self.guard.release(self.guard.begin())
+
+
+def scenario(page_size: int, requests: int = 10) -> Scenario:
+    """Requests that share prefixes, on a pool that is too small for all of them at once."""
+    pages = 240 // page_size
+    return replace(
+        SMALL,
+        name="plain",
+        draft="none",
+        cache="radix",
+        requests=requests,
+        chunk=256,
+        prompt_tokens=48,
+        output_tokens=40,
+        geometry=replace(
+            SMALL.geometry, page_size=page_size, full_pages=pages, swa_pages=pages, context_len=128
+        ),
+    )
+
+
+def _allocator(page_size: int) -> Any:
+    """SGLang's, by the token or by the page; one module up to 0.5.12.post1."""
+    from sglang.srt.mem_cache import allocator
+
+    name = "TokenToKVPoolAllocator" if page_size == 1 else "PagedTokenToKVPoolAllocator"
+    found = getattr(allocator, name, None)
+    if found is not None:
+        return found
+    from importlib import import_module
+
+    module = "token" if page_size == 1 else "paged"
+    return getattr(import_module(f"sglang.srt.mem_cache.allocator.{module}"), name)
