@@ -17,7 +17,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from triage.device import checker_kernels, recorder_kernels, stream_kernels
+from triage.device import checker_kernels, packed_slot_kernels, recorder_kernels
 
 TABLE = {
     "PAGE": 64,
@@ -100,7 +100,7 @@ def main() -> None:
         for name, kernel, constants in (
             ("check_table", checker_kernels.check_table_kernel, TABLE),
             ("check_writes", checker_kernels.check_writes_kernel, WRITES),
-            ("check_stream", stream_kernels.check_stream_kernel, STREAM),
+            ("check_packed_slots", packed_slot_kernels.check_packed_slots_kernel, STREAM),
             ("record changes", recorder_kernels.record_kernel, {**RECORD, "COLUMNS": 0}),
             ("record window", recorder_kernels.record_kernel, {**RECORD, "COLUMNS": 10}),
         ):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from triage.invariants.packed_slots import check_packed_slots
 from triage.invariants.reads import IndexSpace
-from triage.invariants.streams import check_slot_stream
 
 PAGE, PAGES = 4, 6
 FULL = IndexSpace("full", PAGE, PAGES)
@@ -28,7 +28,7 @@ def stream(window=None, mapping=None):
 
 
 def check(offsets, slots, tokens, mapping=None, space=FULL, ends=ENDS):
-    return check_slot_stream(
+    return check_packed_slots(
         offsets,
         slots,
         space,
@@ -93,7 +93,7 @@ def test_offsets_past_the_buffer_are_a_capacity_fault_and_nothing_is_read_there(
 def test_a_padded_row_is_not_judged():
     offsets, slots, tokens = stream()
     slots[7:] = 0
-    found = check_slot_stream(
+    found = check_packed_slots(
         offsets,
         slots,
         FULL,

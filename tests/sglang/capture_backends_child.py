@@ -52,7 +52,7 @@ class Recorder:
             return around
 
         self.held = [
-            replaced(DeviceChecker, "check_stream", note),
+            replaced(DeviceChecker, "check_packed_slots", note),
             replaced(DeviceChecker, "check_table", note),
         ]
         for each in self.held:

@@ -41,7 +41,7 @@ from triage.device.checker_kernels import (
     TENSORS,
     UNKNOWN,
 )
-from triage.device.launches import StreamLaunch, TableLaunch, WriteLaunch
+from triage.device.launches import PackedSlotLaunch, TableLaunch, WriteLaunch
 from triage.errors import TriageError
 from triage.evidence import Violation
 from triage.invariants.found import Found
@@ -388,7 +388,7 @@ class DeviceChecker:
         launch(out_cache_loc, swa_loc, req_pool_indices)
         return launch
 
-    def check_stream(
+    def check_packed_slots(
         self,
         kv_indptr: Tensor,
         kv_indices: Tensor,
@@ -404,8 +404,8 @@ class DeviceChecker:
         name: str = "kv",
         safe: bool = False,
         tag: int = 0,
-    ) -> StreamLaunch | None:
-        """Launch `invariants.streams.check_slot_stream` for one launch.
+    ) -> PackedSlotLaunch | None:
+        """Launch `invariants.packed_slots.check_packed_slots` for one launch.
 
         Args: as there; besides,
             kv_indptr: `(rows + 1,)`; kv_indices: `(capacity,)`, slots of `space`. Both int32 or
@@ -436,7 +436,7 @@ class DeviceChecker:
             self._count_empty_launch()
             return None
         if self._eager:
-            checker_eager.check_stream(
+            checker_eager.check_packed_slots(
                 self.state,
                 self.capacity,
                 kv_indptr,
@@ -455,7 +455,7 @@ class DeviceChecker:
             )
             return None
         parts = PARTS_OF_A_ROW if self.on_cuda else 2
-        launch = StreamLaunch(
+        launch = PackedSlotLaunch(
             programs=rows * parts,
             state=self.state,
             none=self._none,

@@ -22,7 +22,7 @@ from triage.device.checker_kernels import (
     UNKNOWN,
 )
 from triage.evidence import Violation
-from triage.invariants import graph, reads, streams, writes
+from triage.invariants import graph, packed_slots, reads, writes
 from triage.invariants.findings import Findings
 from triage.invariants.reads import IndexSpace
 
@@ -121,7 +121,7 @@ def check_writes(
     _keep(state, capacity, [found], tag)
 
 
-def check_stream(
+def check_packed_slots(
     state: Tensor,
     capacity: int,
     kv_indptr: Tensor,
@@ -139,9 +139,9 @@ def check_stream(
     safe: bool,
     tag: int,
 ) -> None:
-    """Twin of `check_stream_kernel`: `streams.check_slot_stream`, kept in `state` likewise.
+    """Twin of `check_packed_slots_kernel`: the check of `packed_slots`, kept in `state` likewise.
 
-    Args: as `DeviceChecker.check_stream` hands them on; `state`, `capacity` and `tag` as in
+    Args: as `DeviceChecker.check_packed_slots` hands them on; `state`, `capacity` and `tag` as in
         `check_table`. `kv_indices` is mutated where `safe` is set.
     Cost: as `check_table`.
     """
@@ -150,7 +150,7 @@ def check_stream(
     tokens = count
     if ends is not None and counted:
         tokens = end if window < 0 else end.clamp(max=window)
-    found = streams.check_slot_stream(
+    found = packed_slots.check_packed_slots(
         kv_indptr,
         kv_indices,
         space,

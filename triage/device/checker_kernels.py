@@ -37,7 +37,7 @@ TENSORS = (
     "req_pool_indices",
     "out_cache_loc",
     "swa_loc",
-    "kv_indptr",  # these four of `stream_kernels.py`
+    "kv_indptr",  # these four of `packed_slot_kernels.py`
     "kv_indices",
     "window_kv_indptr",
     "window_kv_indices",

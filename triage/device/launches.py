@@ -16,8 +16,8 @@ from typing import Any
 from torch import Tensor
 
 from triage.device.checker_kernels import check_table_kernel, check_writes_kernel
+from triage.device.packed_slot_kernels import check_packed_slots_kernel
 from triage.device.recorder_kernels import record_kernel
-from triage.device.stream_kernels import check_stream_kernel
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +109,8 @@ class WriteLaunch:
 
 
 @dataclass(frozen=True, slots=True)
-class StreamLaunch:
-    """`check_stream_kernel` of `programs` programs; fields as in `TableLaunch`."""
+class PackedSlotLaunch:
+    """`check_packed_slots_kernel` of `programs` programs; fields as in `TableLaunch`."""
 
     programs: int
     state: Tensor
@@ -122,7 +122,7 @@ class StreamLaunch:
         self, offsets: Tensor, indices: Tensor, ends: Tensor | None, requests: Tensor | None
     ) -> None:
         none = self.none
-        check_stream_kernel[(self.programs,)](
+        check_packed_slots_kernel[(self.programs,)](
             self.state,
             offsets,
             indices,

@@ -37,8 +37,8 @@ from triage.device.recorder import FlightRecorder, LaneSpec
 from triage.errors import TriageError, log_own_error, type_and_place
 from triage.evidence import Evidence
 from triage.invariants.catalogue import BY_NAME, first_of, sentence
+from triage.invariants.packed_slots import SLOT_SENTENCES
 from triage.invariants.reads import IndexSpace
-from triage.invariants.streams import SLOT_SENTENCES
 
 logger = logging.getLogger("triage")
 

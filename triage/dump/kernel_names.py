@@ -69,7 +69,7 @@ TENSOR_OPERATION = "a tensor operation"
 """Of PyTorch: a gather, a copy, an index. It may be of any tensor, the request table too."""
 
 OURS_CHECKS = frozenset(
-    {"check_table_kernel", "check_writes_kernel", "check_stream_kernel", "record_kernel"}
+    {"check_table_kernel", "check_writes_kernel", "check_packed_slots_kernel", "record_kernel"}
 )
 OURS_FUSED = frozenset(
     {

@@ -7,7 +7,7 @@ repeats the hot ones as one Triton kernel and is tested against these.
 
     findings   what a check returns: counts for one host read, offenders on demand
     reads      I1 I2 I12 I26            the table and lengths an attention launch reads
-    streams    I1 I2 I12 I13            the packed slot stream a Triton launch reads
+    packed_slots  I1 I2 I12 I13         the packed slots a Triton launch reads
     lengths    I12                      lengths and query offsets of the right forward
     writes     I3 I20                   the KV slots a forward writes
     rows       I20                      rows of the request table, page by page

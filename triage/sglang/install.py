@@ -29,7 +29,7 @@ class Installed:
     state_hooks: Any = None
     scheduling: Any = None
     attention: Any = None
-    streams: Any = None
+    packed_slots: Any = None
     fixes: dict[str, Any] = field(default_factory=dict)
     skipped: dict[str, Any] = field(default_factory=dict)
     fused: Any = None
@@ -59,7 +59,7 @@ class Installed:
         unidentified = self.traps.launches.watching.unidentified
         refused |= {f"identity: {why}": f"{n} launches" for why, n in unidentified.items()}
         absent = self.attention.absent | self.state_hooks.absent | self.scheduling.absent
-        absent |= flash.absent | self.streams.not_covered
+        absent |= flash.absent | self.packed_slots.not_covered
         witness = self.traps.witness
         if witness is not None:
             refused |= {f"output witness, {why}": str(n) for why, n in witness.left_out.items()}
@@ -162,21 +162,21 @@ def _trap_hooks(made: Installed) -> tuple[list[Hook], list[Patch]]:
 
     from triage.sglang.launch.attention import AttentionHooks
     from triage.sglang.launch.whole_tables import WholeTables
+    from triage.sglang.packed_slots.hooks import PackedSlotHooks
     from triage.sglang.scheduler.scheduling import Scheduling
     from triage.sglang.state_hooks import StateHooks
-    from triage.sglang.streams.hooks import StreamHooks
 
     scheduling = made.scheduling = Scheduling(traps.steps, traps.history, traps.launches.hot)
     state_hooks = made.state_hooks = StateHooks(traps, config.every, config.page_history)
     allocator = swa_allocator_path()
     attention = made.attention = AttentionHooks(traps.launches, traps.witness, traps.order)
-    streams = made.streams = StreamHooks(traps.streams)
+    slots_read = made.packed_slots = PackedSlotHooks(traps.packed_slots)
     reporter, slots = traps.reporter, traps.slots
     before, behind = state_hooks.history_hooks()
     hooks = [
         *before,
         *inside(reporter.launch_shell, attention.hooks()),
-        *inside(reporter.launch_shell, streams.hooks()),
+        *inside(reporter.launch_shell, slots_read.hooks()),
         *inside(reporter.launch_shell, traps.flash.hooks()),
         *inside(
             reporter.group("slots handed out (I20)"),
@@ -197,7 +197,7 @@ def _trap_hooks(made: Installed) -> tuple[list[Hook], list[Patch]]:
     return hooks, [
         *attention.patches(),
         *WholeTables(traps.launches).patches(),
-        *streams.patches(),
+        *slots_read.patches(),
         *traps.flash.patches(),
         *state_hooks.patches(),
         *scheduling.patches(),

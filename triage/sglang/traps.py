@@ -17,10 +17,10 @@ from triage.sglang.launch.flash_attention import FlashTables
 from triage.sglang.launch.graph_replays import GraphReplays
 from triage.sglang.launch.guard import LaunchGuard
 from triage.sglang.launch.order import Order
+from triage.sglang.packed_slots.watching import PackedSlotWatching
 from triage.sglang.reporter import Reporter
 from triage.sglang.scheduler.history import History
 from triage.sglang.scheduler.steps import Steps
-from triage.sglang.streams.watching import StreamWatching
 from triage.sglang.witness.witness import Witness
 
 REPLAYS = "replays of graphs"
@@ -47,7 +47,7 @@ class Traps:
     ) -> None:
         self.reporter = Reporter(store, checks, mode)
         self.launches = LaunchGuard(self.reporter, strict=strict, with_kv=kv == "touched")
-        self.streams = StreamWatching(self.launches)
+        self.packed_slots = PackedSlotWatching(self.launches)
         self.flash = FlashTables(self.launches)
         self.slots = SlotChecks(self.reporter, self.launches.entries)
         self.history = History(self.reporter, self.launches.watching)
@@ -68,7 +68,7 @@ class Traps:
         """Forget every backend, table and count, as in a new process; dumps go to `directory`."""
         self.reporter.restart(directory)
         self.launches.restart()
-        self.streams.restart()
+        self.packed_slots.restart()
         self.flash.restart()
         self.history.restart()
         self.steps.restart()

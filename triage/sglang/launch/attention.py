@@ -273,7 +273,7 @@ finally:
         if self.hot.armed:
             try:
                 self.launches.watching.prepare(backend)
-                self._see_streams()
+                self._see_packed_slots()
             except InstallError as error:  # with STRICT alone, which may end what serves nobody
                 if self.launches.reporter.serving:
                     raise
@@ -296,7 +296,7 @@ finally:
             self.order.refilled(backend)
         return result
 
-    def _see_streams(self) -> None:
+    def _see_packed_slots(self) -> None:
         """The device is known with the first backend."""
         watch = self.launches.watching.watch
         if self.order is not None and self.order.streams is None and watch is not None:

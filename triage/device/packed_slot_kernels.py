@@ -1,4 +1,4 @@
-"""`triage/invariants/streams.py` as a Triton kernel: the packed slots of one launch.
+"""`triage/invariants/packed_slots.py` as a Triton kernel: the packed slots of one launch.
 
 Triton's and FlashInfer's own attention kernels (fa2) take no page table but a flat list of
 slots and the offsets of its rows. As the kernels beside it this one may be recorded into
@@ -35,7 +35,7 @@ SCALARS = (
 
 
 @triton.jit(do_not_specialize=SCALARS)
-def check_stream_kernel(
+def check_packed_slots_kernel(
     state_ptr,  # [HEADER + capacity * RECORD] int64
     offset_ptr,  # [rows + 1]: kv_indptr
     index_ptr,  # [capacity]: kv_indices
@@ -64,7 +64,7 @@ def check_stream_kernel(
     CAPACITY: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """I1, I2, I12, I13 of one row; see `check_slot_stream` for the rules.
+    """I1, I2, I12, I13 of one row; see `check_packed_slots` for the rules.
 
     With SAFE a live slot outside the pool is overwritten by slot 0, in place.
     """

@@ -1,4 +1,4 @@
-"""I1, I2, I12, I13: the packed slot stream that a launch of Triton or FlashInfer's fa2 reads.
+"""I1, I2, I12, I13: the packed slots that a launch of Triton or FlashInfer's fa2 reads.
 
 These kernels take no page table: `kv_indices` is one flat list of slots, row
 after row, and `kv_indptr` says where a row begins. The failure is the same as in
@@ -27,7 +27,7 @@ SLOT_SENTENCES = {
 """What is wrong, said of slots; of the other invariants the catalogue says it."""
 
 
-def check_slot_stream(
+def check_packed_slots(
     kv_indptr: Tensor,
     kv_indices: Tensor,
     space: IndexSpace,

@@ -26,12 +26,12 @@ from triage.sglang.holders import rids_of_forward
 from triage.sglang.launch import pools as sglang_pools
 from triage.sglang.launch.collect import mapping_of, tensor_facts
 from triage.sglang.launch.entry import Entries
-from triage.sglang.streams.reading import SlotStream
+from triage.sglang.packed_slots.reading import PackedSlots
 
 
 def collect_stream(
     fault: Evidence,
-    stream: SlotStream,
+    stream: PackedSlots,
     backend: Any,
     layer: Any,
     batch: Any,
@@ -58,7 +58,7 @@ def collect_stream(
     )
 
 
-def _table(stream: SlotStream) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _table(stream: PackedSlots) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Slots by position, `(rows, longest)`; how far each row goes, and where it begins."""
     offsets = stream.kv_indptr.detach().cpu().to(torch.int64).numpy()
     slots = stream.kv_indices.detach().cpu().numpy()
@@ -80,7 +80,7 @@ def _table(stream: SlotStream) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _tables(
-    stream: SlotStream, table: np.ndarray, lengths: np.ndarray, firsts: np.ndarray, batch: Any
+    stream: PackedSlots, table: np.ndarray, lengths: np.ndarray, firsts: np.ndarray, batch: Any
 ) -> Tables:
     kept = Ragged.of(table, lengths)
     facts: dict[str, Any] = {
@@ -110,7 +110,7 @@ def _tables(
     )
 
 
-def _launch(stream: SlotStream, layer: Any, table: np.ndarray, launch_id: int) -> Launch:
+def _launch(stream: PackedSlots, layer: Any, table: np.ndarray, launch_id: int) -> Launch:
     return Launch(
         api=KERNELS[stream.kernel],
         launch_id=launch_id,
@@ -141,7 +141,7 @@ KERNELS = {"triton": "triton decode_attention_fwd / extend_attention_fwd", "fa2"
 """What a dump calls the launch: SGLang's own names of the calls."""
 
 
-def _pools(stream: SlotStream, owner: str) -> list[Pool]:
+def _pools(stream: PackedSlots, owner: str) -> list[Pool]:
     """In slots, as the table is."""
     found = []
     for name, pool, layers in sglang_pools.sub_pools(stream.pool):
@@ -161,11 +161,11 @@ def _pools(stream: SlotStream, owner: str) -> list[Pool]:
     return found
 
 
-def _own_draft(stream: SlotStream, role: str) -> bool:
+def _own_draft(stream: PackedSlots, role: str) -> bool:
     return role == "draft" and not sglang_pools.is_hybrid(stream.pool)
 
 
-def _backend(stream: SlotStream, backend: Any, batch: Any, entries: Entries) -> Backend:
+def _backend(stream: PackedSlots, backend: Any, batch: Any, entries: Entries) -> Backend:
     origin, mode = entries.origin_of(backend), batch.forward_mode
     return Backend(
         role=origin.role,

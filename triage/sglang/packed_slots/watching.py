@@ -24,20 +24,20 @@ from triage.device import capture
 from triage.device.checker import CheckRefused, DeviceChecker, StepReport
 from triage.evidence import Evidence
 from triage.invariants.catalogue import error_of, first_of, sentence
-from triage.invariants.streams import SLOT_SENTENCES
+from triage.invariants.packed_slots import SLOT_SENTENCES
 from triage.sglang.binding.shell import attempt
 from triage.sglang.binding.verdicts import trap_error
 from triage.sglang.launch.guard import LaunchGuard
 from triage.sglang.launch.newest import NewestForward
-from triage.sglang.streams.dump import collect_stream
-from triage.sglang.streams.reading import NotCovered, SlotStream, fa2_stream, triton_stream
+from triage.sglang.packed_slots.dump import collect_stream
+from triage.sglang.packed_slots.reading import NotCovered, PackedSlots, fa2_stream, triton_slots
 
 logger = logging.getLogger("triage")
 
-READERS = {"triton": triton_stream, "fa2": fa2_stream}
+READERS = {"triton": triton_slots, "fa2": fa2_stream}
 
 
-class StreamWatching:
+class PackedSlotWatching:
     """The launches of one process that read packed slots. One thread.
 
     Attributes:
@@ -106,7 +106,7 @@ class StreamWatching:
         self.not_covered[reason] += 1
         self.reporter.counts["launches not covered"] += 1
 
-    def _check(self, stream: SlotStream, backend: Any, layer: Any, batch: Any, graph: int) -> None:
+    def _check(self, stream: PackedSlots, backend: Any, layer: Any, batch: Any, graph: int) -> None:
         watching = self.launches.watching
         watch = watching.watch
         if watch is None:
@@ -136,9 +136,9 @@ class StreamWatching:
         if not graph:
             watching.expect(backend)
 
-    def _launch(self, checker: DeviceChecker, stream: SlotStream, tag: int, safe: bool) -> None:
+    def _launch(self, checker: DeviceChecker, stream: PackedSlots, tag: int, safe: bool) -> None:
         identity = stream.identity and "I2" in self.reporter.enabled
-        checker.check_stream(
+        checker.check_packed_slots(
             stream.kv_indptr,
             stream.kv_indices,
             stream.space,
@@ -165,7 +165,7 @@ class StreamWatching:
     def _judge(
         self,
         report: StepReport,
-        stream: SlotStream,
+        stream: PackedSlots,
         backend: Any,
         layer: Any,
         batch: Any,
@@ -212,7 +212,7 @@ class StreamWatching:
         raise trap_error(error, first)
 
     def _facts(
-        self, stream: SlotStream, backend: Any, layer: Any, batch: Any, graph: int
+        self, stream: PackedSlots, backend: Any, layer: Any, batch: Any, graph: int
     ) -> dict[str, Any]:
         """What the host knows of a launch; comes back with every offender."""
         mode, origin = batch.forward_mode, self.launches.entries.origin_of(backend)

@@ -27,7 +27,7 @@ class NotCovered(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class SlotStream:
+class PackedSlots:
     """One launch's slots.
 
     kernel: "triton" or "fa2". name: "kv" or "window_kv", SGLang's prefix of the pair.
@@ -64,7 +64,7 @@ class SlotStream:
 
 @dataclass(frozen=True, slots=True)
 class _Ends:
-    """Where the rows of a launch end; see `SlotStream`."""
+    """Where the rows of a launch end; see `PackedSlots`."""
 
     ends: Tensor | None = None
     ahead: int = 0
@@ -72,7 +72,7 @@ class _Ends:
     why_not: str = ""
 
 
-def triton_stream(backend: Any, layer: Any, batch: Any, step: int | None) -> SlotStream | None:
+def triton_slots(backend: Any, layer: Any, batch: Any, step: int | None) -> PackedSlots | None:
     """What `TritonAttnBackend` passes for this layer.
 
     step: of a draft of several steps, the number of the one that this backend serves.
@@ -110,7 +110,7 @@ def _triton_ends(backend: Any, batch: Any, slides: bool, step: int | None) -> _E
     return _Ends(batch.extend_prefix_lens)
 
 
-def fa2_stream(backend: Any, layer: Any, batch: Any, step: int | None) -> SlotStream | None:
+def fa2_stream(backend: Any, layer: Any, batch: Any, step: int | None) -> PackedSlots | None:
     """What FlashInfer's wrapper for this layer was planned with by `FlashInferAttnBackend`.
 
     None for a prefill without a cached prefix, which reads no cache. Raises NotCovered.
@@ -194,7 +194,7 @@ def _stream(
     kv_indices: Tensor,
     ends: _Ends,
     window: int,
-) -> SlotStream:
+) -> PackedSlots:
     pool = active_pool(backend, batch)
     if pool is None:
         raise NotCovered(f"{kernel}: the pool is not known")
@@ -218,7 +218,7 @@ def _stream(
     known = ends.ends
     if not why_not and known is None and window >= 0:
         why_not = f"{kernel}: nothing says where the rows of a window end"
-    return SlotStream(
+    return PackedSlots(
         kernel=kernel,
         name=name,
         kv_indptr=kv_indptr[: rows + 1],

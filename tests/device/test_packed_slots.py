@@ -71,7 +71,7 @@ def judged(interpret: bool, arguments: dict, options: dict, safe: bool) -> tuple
         n: v.to(DEVICE) if isinstance(v, torch.Tensor) else v for n, v in options.items()
     }
     space = IndexSpace("full", PAGE, PAGES)
-    subject.check_stream(**moved, space=space, **given_options, safe=safe, tag=3)
+    subject.check_packed_slots(**moved, space=space, **given_options, safe=safe, tag=3)
     subject.mark(step=1)
     (report,) = subject.poll(wait=True)
     found = {offender.violation for offender in report.offenders}
@@ -109,7 +109,7 @@ def test_a_form_that_is_not_known_is_refused_before_anything_is_launched():
     offsets = torch.tensor([0, 3], dtype=torch.int32, device=DEVICE)
     slots = torch.zeros(3, device=DEVICE)
     with pytest.raises(CheckRefused, match=r"kv_indices is torch\.float32"):
-        subject.check_stream(offsets, slots, IndexSpace("full", PAGE, PAGES))
+        subject.check_packed_slots(offsets, slots, IndexSpace("full", PAGE, PAGES))
 
 
 @pytest.mark.skipif(CUDA, reason="the GPU tests count syncs with CUDA's own debug mode")
@@ -122,6 +122,6 @@ def test_a_check_is_one_launch_and_reads_nothing_back(monkeypatch):
             def __getitem__(self, grid):
                 return lambda *args, **kwargs: counts.launched("check")
 
-        monkeypatch.setattr("triage.device.launches.check_stream_kernel", Launcher())
-        subject.check_stream(**arguments, space=IndexSpace("full", PAGE, PAGES), **options)
+        monkeypatch.setattr("triage.device.launches.check_packed_slots_kernel", Launcher())
+        subject.check_packed_slots(**arguments, space=IndexSpace("full", PAGE, PAGES), **options)
     assert counts.launches == {"check": 1}

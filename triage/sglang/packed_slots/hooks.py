@@ -15,8 +15,8 @@ from triage.errors import InstallError, TrapError
 from triage.sglang.binding.hooks import Hook
 from triage.sglang.binding.patches import Patch
 from triage.sglang.launch.attention import GRAPH_ENTRIES, entry_of
-from triage.sglang.streams.capacity import draft_steps_fit
-from triage.sglang.streams.watching import StreamWatching
+from triage.sglang.packed_slots.capacity import draft_steps_fit
+from triage.sglang.packed_slots.watching import PackedSlotWatching
 
 _ATTENTION = "sglang.srt.layers.attention"
 BACKENDS = {
@@ -29,10 +29,10 @@ DRAFTS = {
 }
 
 
-class StreamHooks:
+class PackedSlotHooks:
     """The hooks of one process. `absent`: backend -> why it cannot be watched here."""
 
-    def __init__(self, watching: StreamWatching) -> None:
+    def __init__(self, watching: PackedSlotWatching) -> None:
         self.watching = watching
         self.launches = watching.launches
         self.shell = watching.reporter.launch_shell
