@@ -7,7 +7,8 @@ entries the launch may read, live columns of each row, and know which of them a
 query can still see. Columns past the length hold whatever was there before
 (uninitialised memory since SGLang 0.5.14) and are never looked at.
 
-Not covered: whether the pages named hold the right keys.
+Not covered: whether the pages named hold the right keys. Long because the four are judged in one
+pass over a table, and share what they look at.
 
 Notation: PS page size, P pages a kernel may address (dummy page 0 included),
 L(r) length of row r with the queries of this launch, W = window_left + 1.
