@@ -174,9 +174,10 @@ def distributions() -> dict[str, str]:
     return json.loads(output.stdout)
 
 
-def pip(*arguments: str, may_fail: bool = False) -> None:
-    options = ("--disable-pip-version-check", "--no-input", "--progress-bar", "off")
-    run(str(PYTHON), "-m", "pip", *options, *arguments, may_fail=may_fail)
+def pip(command: str, *arguments: str, may_fail: bool = False) -> None:
+    options = ("--disable-pip-version-check", "--no-input")
+    quiet = ("--progress-bar", "off")
+    run(str(PYTHON), "-m", "pip", *options, command, *quiet, *arguments, may_fail=may_fail)
 
 
 def run(*command: str, may_fail: bool = False) -> None:
