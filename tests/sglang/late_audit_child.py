@@ -6,11 +6,11 @@ python -m tests.sglang.late_audit_child MODE DIRECTORY
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from pathlib import Path
 from typing import Any
 
-from triage.errors import TrapError
 from triage.explain import explain
 from triage.lab.bugs.bug import small
 from triage.lab.process import start
@@ -35,28 +35,40 @@ def freed_twice(driver: Any) -> None:
 DEFECTS = {"none": None, "freed": freed_under_a_request, "twice": freed_twice}
 
 
+class Said(logging.Handler):
+    """What is logged as an error."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+
+
 def play(process: Any, directory: Path, defect: Any, cache: str, queued: bool) -> dict[str, Any]:
     process.arm(traps=True, fixes=(), directory=directory)
     audit = process.installed.state_hooks.audit
     audit.every = 1
     bench = Bench(process, small(draft="none", cache=cache, queued=queued), seed=1)
-    planted, raised = -1, None
+    planted, said = -1, Said()
+    logging.getLogger("triage").addHandler(said)
     try:
-        while bench.driver.rows:
+        while bench.driver.rows and not said.messages:
             if defect is not None and planted < 0 and bench.driver.step == 4:
                 defect(bench.driver)
                 planted = audit.looks
             bench.driver.tick()
-    except TrapError as error:
-        raised = error
     finally:
         bench.close()
-    audit.tell() if raised is None else None
+    audit.tell()
+    logging.getLogger("triage").removeHandler(said)
     named = ""
-    if raised is not None:
+    if said.messages:
         from triage.dump.file import read_dump
 
-        found = explain(read_dump(Path(raised.dump)))
+        newest = max(directory.glob("*.msgpack"), key=lambda path: path.stat().st_mtime_ns)
+        found = explain(read_dump(newest))
         named = ", ".join(cause.key for cause in found.named) or found.status
     return {
         "cache": cache,
@@ -64,7 +76,7 @@ def play(process: Any, directory: Path, defect: Any, cache: str, queued: bool) -
         "steps": bench.driver.step,
         "looks": audit.looks,
         "late": audit.looks - planted,
-        "raised": str(raised.evidence.headline()) if raised else "",
+        "said": "\n".join(said.messages),
         "explained": named,
         "switched off": process.traps.reporter.shells.failures,
     }

@@ -205,7 +205,7 @@ CATALOGUE: tuple[Invariant, ...] = (
         reads_device=True,
         walks=True,
         ledger=True,
-        default_part="now and then, the list and the requests that decode, told a step late",
+        default_part="now and then, the list and the requests that decode, logged a step late",
     ),
     Invariant(
         "I6",
@@ -373,7 +373,7 @@ CATALOGUE: tuple[Invariant, ...] = (
         reads_device=True,
         ledger=True,
         default_part="rows given out or released twice; now and then, pages of requests that "
-        "decode, told a step late",
+        "decode, logged a step late",
     ),
     Invariant(
         "I18",

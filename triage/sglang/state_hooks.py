@@ -112,7 +112,7 @@ class StateHooks:
         self.absent: dict[str, str] = {}
         self.books = LedgerHooks(self.reporter.fire_event, every, self.reporter.holders.requests)
         self.step_books = StepBooks(self.reporter, self.books, every, self.absent)
-        self.audit = LateAudit(self.reporter.fire_event, lambda: traps.steps.current)
+        self.audit = LateAudit(self.reporter.log_event, lambda: traps.steps.current)
         self.writes = WriteTrap(traps.launches)
         self.trees = TreeTrap(self.reporter, self.books, every)
         self.metadata = Metadata(traps.launches, every)

@@ -5,8 +5,9 @@ requests have it. The ledger reads each call's slots at once, which waits for th
 is off unless asked for. This looks at one pool every `EVERY` decode steps: behind
 `ScheduleBatch.prepare_for_decode`, on the scheduler's own stream, where the request table, the
 mapping and the free lists are those of one plan, whatever runs on the device meanwhile. What
-is wrong comes to the host by an asynchronous copy, and is told at the next step that finds it
-there: up to twice `EVERY` steps after it happened, and one more.
+is wrong comes to the host by an asynchronous copy, and is logged at the next step that finds it
+there, once of each kind, with a dump: up to twice `EVERY` steps after it happened, and one more.
+An exception would come too late to keep anything from anybody, so none is raised in any mode.
 
 What it does not see: what was wrong and right again between two looks, pages of requests that
 do not decode, pages of the SWA pool that begin before the window, one page in two rows, leaks, the
@@ -34,7 +35,7 @@ from triage.sglang.allocator.ledger_hooks import grouping, has_mapping
 from triage.sglang.binding.names import SUB_ALLOCATORS
 
 Report = Callable[[Evidence], None]
-"""Takes one finding, and normally raises."""
+"""Takes one finding and says it."""
 
 EVERY = 64
 """Decode steps from one look to the next, which is at the other pool."""
@@ -56,7 +57,7 @@ class LateAudit:
     """Stands around the preparation of a decode step.
 
     Args:
-        report: gets every finding.
+        report: gets the first finding of each kind.
         step: the number of the newest step.
         every: decode steps from one look to the next.
     """
@@ -70,6 +71,7 @@ class LateAudit:
     def restart(self) -> None:
         """As in a new process."""
         self.looks = 0
+        self._said: set[str] = set()
         self._until = 1
         self._turn = -1
         self._pools: WeakKeyDictionary[Any, PageAudit] = WeakKeyDictionary()
@@ -96,7 +98,9 @@ class LateAudit:
             found = contradictions(numbers)
             if found.any:
                 for evidence in _evidence(look, found):
-                    self.report(evidence)
+                    if evidence.kind not in self._said:
+                        self._said.add(evidence.kind)
+                        self.report(evidence)
 
     def _look(self, batch: Any) -> None:
         allocator = getattr(batch, "token_to_kv_pool_allocator", None)

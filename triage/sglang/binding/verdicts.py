@@ -64,6 +64,12 @@ class Verdicts:
             return
         raise error
 
+    def log_event(self, evidence: Evidence) -> None:
+        """Log what was found so late that an exception would stop nothing but the server."""
+        if evidence.invariant in self.enabled:
+            error = trap_error(lambda: self.event_error(evidence), evidence.invariant)
+            logger.error("sglang-triage: %s", printed(error))
+
     def fire_findings(
         self, found: Findings, invariant: str, summary: str, pool: str, where: str
     ) -> None:
