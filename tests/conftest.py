@@ -16,6 +16,12 @@ settings.load_profile("same")
 
 
 @pytest.fixture(autouse=True)
+def no_width_of_this_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is printed in this process is as wide as in a pipe, unless a test says how wide."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
+@pytest.fixture(autouse=True)
 def reports_obey_their_schemas(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a command prints as JSON in this process is held against its schema."""
     jsonschema = pytest.importorskip("jsonschema")

@@ -31,6 +31,10 @@ def test_every_invariant_that_is_checked_has_a_bug():
     assert known - covered == {row.name for row in catalogue.CATALOGUE if row.shown_apart}
 
 
+LATE = {"last-page-left-behind-older-tree": 6}
+"""Whose books are those of the step before: the next one is queued when they are looked at."""
+
+
 @pytest.mark.parametrize(
     ("text", "keeps"),
     [
@@ -63,7 +67,7 @@ def test_the_whole_catalogue_is_caught_at_once_and_named(release: str, tmp_path:
     for line in played:
         assert line["untrapped"] not in ("clean", ""), line
         assert line["caught"], line
-        assert line["delay"] is None or line["delay"] <= 1, line
+        assert line["delay"] is None or line["delay"] <= LATE.get(line["bug"], 1), line
         assert line["explained"] in ("right", "unknown"), line
         assert line["false_alarm"] == "", line
     right = sum(line["explained"] == "right" for line in played)

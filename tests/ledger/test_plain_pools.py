@@ -21,6 +21,8 @@ EXPECTED = {
     "lock": ("I16", "lock-imbalance"),
     "leaf": ("I5", "leak"),
 }
+OLDER_LEAF = ("I7", "leak")
+"""Up to 0.5.14 the leaf is missed between two steps, before a list is looked at."""
 
 
 @pytest.fixture(scope="module")
@@ -60,5 +62,7 @@ def test_pools_of_one_kind_balance_at_every_step(played, release):
 def test_what_is_lost_lent_or_left_locked_is_named(played, release, planted):
     found = played(release)["planted"][planted]
     alarm, cause = EXPECTED[planted]
+    if planted == "leaf" and release != "0.5.18":
+        alarm, cause = OLDER_LEAF
     assert found["alarm"] == alarm, found["text"]
     assert cause in found["named"].split(", "), found

@@ -36,6 +36,8 @@ def constructed(traps):
 class Backend:
     """Noted by weak reference."""
 
+    req_to_token, page_size = None, 7
+
 
 def test_a_backend_that_cannot_be_watched_ends_the_start_and_never_the_serving(
     unwatched, tmp_path, caplog

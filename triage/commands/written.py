@@ -29,7 +29,7 @@ def tell_written(
         told = {"written": written, "notes": list(notes), "next": list(next_commands)}
         echo(report_json("written", told))
         return
-    for each in (*notes, *(f"wrote {path}" for path in written)):
+    for each in (*(f"wrote {path}" for path in written), *notes):
         echo(each)
     for command in next_commands:
         echo(f"next: {command}")

@@ -6,11 +6,15 @@ import os
 import re
 import textwrap
 
-from rich.console import Console
+from typing import TYPE_CHECKING
+
 from rich.text import Text
 
 from triage import config
 from triage.files.text import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _LABEL = re.compile(r"\s*(?:[a-z|][a-z -]{0,12}\s{2,}|refuted by |\s)(?=\S)")
 """What stands before the text of a line: spaces, or a word in a column of its own."""

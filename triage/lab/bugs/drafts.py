@@ -75,6 +75,10 @@ def _leaves_padded_requests() -> str:
     return "this release resets the request rows of padding" if resets else ""
 
 
+def _pads_afresh() -> str:
+    return "" if _leaves_padded_requests() else "this release leaves old requests in padding itself"
+
+
 _SEVEN = replace(SMALL.geometry, max_requests=7)
 
 DRAFTS = (
@@ -108,6 +112,7 @@ DRAFTS = (
         inject=_nobody_fills("seq_lens", real=True),
         play=_drawn_replays("extend"),
         scenario=small(geometry=_SEVEN, draft="eagle"),
+        applies=_pads_afresh,
         cause="stale-draft-input",
     ),
 )
