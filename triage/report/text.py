@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import textwrap
-
 from typing import TYPE_CHECKING
 
 from rich.text import Text
