@@ -135,7 +135,7 @@ def _become(request: dict[str, Any]) -> None:
         code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
         if isinstance(end.code, str):
             print(end.code, file=sys.stderr)
-    except BaseException:
+    except BaseException:  # a forked child: as an interpreter, which tells anything and ends
         sys.excepthook(*sys.exc_info())
         code = 1
     finally:
