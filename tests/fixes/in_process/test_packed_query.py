@@ -38,7 +38,7 @@ def test_packed_queries_are_passed_on_as_they_are(bind):
     assert seen == [rows.data_ptr()] and fix.uses == 0
 
 
-def test_a_kernel_that_is_given_strides_is_left_alone(bind, monkeypatch):
+def test_trtllm_gen_is_left_alone(bind, monkeypatch):
     # GIVEN trtllm-gen in XQA's place
     from triage.sglang.fixes import packed_query
 

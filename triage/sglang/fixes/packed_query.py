@@ -4,12 +4,12 @@ The failure (0.5.12.post1 to 0.5.15.post1, sgl-project/sglang#31667): FlashInfer
 address of the queries and no stride, and reads row r at r rows of packed queries. SGLang hands
 it `q.reshape(-1, heads, head_dim)` of a slice of the fused QKV projection, whose rows are
 further apart. Row 0 is right; every other row attends with keys and values in the place of its
-queries, and nothing fails. Shapes in which the slice is copied on its way (a norm that writes a
-new tensor) are not affected.
+queries, and nothing fails. Gemma-4's fused norm works in place on the slice; where something on
+the way copies it, the queries are packed and nothing is wrong.
 
 The rule: where the backend decodes through XQA (sm_90, sm_120), queries are made contiguous
 before SGLang's own forward; ones that are already are passed on. A copy of the queries a launch,
-legal under capture, no sync. trtllm-gen is given strides and is left alone.
+legal under capture, no sync. trtllm-gen is left alone, as upstream's own correction does.
 """
 
 from __future__ import annotations
