@@ -149,7 +149,7 @@ def test_each_step_names_the_next_one(dump, tmp_path):
         (["minimise", dump, "-o", small], f"next: triage export {small} --as pytest"),
         (
             ["export", small, "-o", made],
-            f"it needs pytest\nwrote {made}\nnext: python -m pytest {made}",
+            f"wrote {made}\nit needs pytest\nnext: python -m pytest {made}",
         ),
     ):
         ran = CliRunner().invoke(main, list(map(str, arguments)))
