@@ -146,7 +146,9 @@ class LazyGroup(click.Group):
         except BrokenPipeError:
             sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 (what is left has no reader)
             raise click.exceptions.Exit(Refusal.exit_code) from None
-        except Exception as error:
+        except (
+            Exception
+        ) as error:  # a sentence and an exit code for what is left; TRACEBACK shows all
             if isinstance(error, ImportError) and (package := _culprit(error)):
                 raise CannotRun(_sentence(package, error)) from error
             if os.environ.get(TRACEBACK) == "1":

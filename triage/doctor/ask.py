@@ -104,7 +104,7 @@ def run_child(command: list[str], environment: Mapping[str, str], timeout_s: flo
             late = True
             os.killpg(child.pid, signal.SIGKILL)
             output, _ = child.communicate()
-        except BaseException:
+        except BaseException:  # an interrupt too: its children end first, then it goes on
             os.killpg(child.pid, signal.SIGKILL)
             child.wait()
             raise

@@ -79,7 +79,7 @@ def main(
         else:
             try:
                 known[name] = stage(known)
-            except Exception as error:
+            except Exception as error:  # what is broken here is the answer
                 known[name] = {"state": BROKEN, "reason": _reason(error)}
         tell({"stage": name, **known[name], "seconds": round(time.perf_counter() - began, 2)})
 
