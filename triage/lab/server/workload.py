@@ -1,7 +1,7 @@
 """Which requests a load sends: drawn from a seed, the same on every machine.
 
 `plain` asks for the same tokens whenever it is played, so that two servers can be
-compared by their answers. `mixed` looks for trouble: prefixes that requests share,
+compared by their answers; `exact` is for timing. `mixed` looks for trouble: prefixes that requests share,
 prompts and answers around page and window edges, prompts longer than a prefill
 chunk, more at once than the pool holds, and 12 % that are aborted at a random time,
 half by hanging up and half through /abort_request.
@@ -41,6 +41,17 @@ def plain(
         length = draw.randint(max(1, input_tokens // 2), input_tokens)
         asked.append(Asked(index, _tokens(draw, length, vocab_size), output_tokens))
     return asked
+
+
+def exact(
+    requests: int, input_tokens: int, output_tokens: int, seed: int, vocab_size: int
+) -> list[Asked]:
+    """Prompts and answers of exactly these lengths, no two prompts with a common beginning."""
+    draws = (random.Random(f"exact {seed} {index}") for index in range(requests))
+    return [
+        Asked(index, _tokens(draw, input_tokens, vocab_size), output_tokens)
+        for index, draw in enumerate(draws)
+    ]
 
 
 def mixed(

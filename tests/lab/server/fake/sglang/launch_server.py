@@ -100,7 +100,26 @@ class Handler(BaseHTTPRequestHandler):
         count = body["sampling_params"]["max_new_tokens"]
         ids = [(sum(body["input_ids"]) + index) % 4000 for index in range(count)]
         meta = {"completion_tokens": count, "finish_reason": {"type": "length"}}
+        if body.get("stream"):
+            self.stream(ids, meta)
+            return
         self.answer({"output_ids": ids, "meta_info": meta})
+
+    def stream(self, ids, meta):
+        """As with a --stream-interval above the answer's length: the first token, then all.
+
+        A further token takes 4 ms, and 5 ms where SGLANG_TRTLLM_MHA_DEBUG=1.
+        """
+        each = 0.005 if os.environ.get("SGLANG_TRTLLM_MHA_DEBUG") == "1" else 0.004
+        self.send_response(200)
+        self.end_headers()
+        for count in (1, len(ids)):
+            chunk = {"output_ids": ids[:count], "meta_info": {**meta, "completion_tokens": count}}
+            self.wfile.write(b"data: " + json.dumps(chunk).encode() + b"\n\n")
+            self.wfile.flush()
+            if count == 1:
+                time.sleep(each * (len(ids) - 1))
+        self.wfile.write(b"data: [DONE]\n\n")
 
     def answer(self, body):
         encoded = json.dumps(body).encode()
