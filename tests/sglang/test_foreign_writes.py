@@ -69,3 +69,42 @@ def test_the_kernel_has_run_before_a_capture_records_it_once(forward, traps):
         forward(slots(PAGE), slots(3 * PAGE))
     # THEN one check is recorded for all layers
     assert traps.counts["writes"] == 2
+
+
+def test_layers_that_cut_the_same_slots_anew_share_one_check(forward, runtime, traps):
+    """GIVEN a piecewise forward: between its graphs each layer cuts `out_cache_loc` to the
+    batch's tokens WHEN all layers of one forward write THEN it is checked once a kind, and the
+    next forward, in the same static buffer, is checked again."""
+    pool, trap, hot = runtime.token_to_kv_pool, WriteTrap(traps.launches), traps.launches.hot
+    static = torch.cat([slots(PAGE), torch.zeros(4, dtype=torch.long)])
+    static_swa = torch.cat([slots(3 * PAGE), torch.zeros(4, dtype=torch.long)])
+
+    def piecewise():
+        for layer_id in pool.layers_mapping:
+            where = SimpleNamespace(loc=static[:4], swa_loc=static_swa[:4])
+            trap.before_write(pool, SimpleNamespace(layer_id=layer_id), where, None)
+
+    hot.other_forward = {}
+    with count_syncs() as counts:
+        piecewise()
+    assert counts.host_reads["Tensor.tolist"] <= 4
+    hot.other_forward = {}
+    static_swa[:4] = slots(5 * PAGE)
+    with pytest.raises(BrokenLifecycle, match="expected 48"):
+        piecewise()
+
+
+def test_cut_slots_outside_a_known_forward_are_checked_at_every_layer(forward, runtime, traps):
+    """Nothing says there that a forward has ended, and its buffer may be a static one."""
+    pool, trap = runtime.token_to_kv_pool, WriteTrap(traps.launches)
+    static, static_swa = slots(PAGE), slots(3 * PAGE)
+    sliding = next(at for at, (_, slides) in pool.layers_mapping.items() if slides)
+
+    def write():
+        where = SimpleNamespace(loc=static[:4], swa_loc=static_swa[:4])
+        trap.before_write(pool, SimpleNamespace(layer_id=sliding), where, None)
+
+    write()
+    static_swa[:] = slots(5 * PAGE)
+    with pytest.raises(BrokenLifecycle, match="expected 48"):
+        write()

@@ -85,10 +85,9 @@ async def _play(asked: Sequence[Asked], url: str, concurrency: int) -> list[Time
     try:
         async with aiohttp.ClientSession(
             timeout=timeout, connector=connector, read_bufsize=2**22
-        ) as session:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(min(concurrency, len(asked))):
-                    group.create_task(work(session))
+        ) as session, asyncio.TaskGroup() as group:
+            for _ in range(min(concurrency, len(asked))):
+                group.create_task(work(session))
     except* (aiohttp.ClientError, TimeoutError, ValueError, LookupError) as failed:
         raise LabError(f"a request was not answered: {failed.exceptions[0]!r}") from failed
     return found

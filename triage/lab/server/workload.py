@@ -1,9 +1,9 @@
 """Which requests a load sends: drawn from a seed, the same on every machine.
 
 `plain` asks for the same tokens whenever it is played, so that two servers can be
-compared by their answers; `exact` is for timing. `mixed` looks for trouble: prefixes that requests share,
-prompts and answers around page and window edges, prompts longer than a prefill
-chunk, more at once than the pool holds, and 12 % that are aborted at a random time,
+compared by their answers; `exact` is for timing. `mixed` looks for trouble: prefixes that
+requests share, prompts and answers around page and window edges, prompts longer than a
+prefill chunk, more at once than the pool holds, and 12 % that are aborted at a random time,
 half by hanging up and half through /abort_request.
 """
 

@@ -151,7 +151,10 @@ class FlashTables:
                 except Exception as error:
                     shell.failed(error)
             if given is None:
-                return original(*args, **kwargs)
+                try:
+                    return original(*args, **kwargs)
+                finally:
+                    hot.other_forward = None
             passed, (table, lengths) = given
             before = getattr(passed.holder, passed.table), getattr(passed.holder, passed.lengths)
             setattr(passed.holder, passed.table, table)
@@ -161,6 +164,7 @@ class FlashTables:
             finally:
                 setattr(passed.holder, passed.table, before[0])
                 setattr(passed.holder, passed.lengths, before[1])
+                hot.other_forward = None
 
         return wrapper
 
@@ -175,6 +179,7 @@ class FlashTables:
         """
         graph = self.launches.watching.graph_now() if capture.capturing() else 0
         checked = self._newest.checked(backend, batch, graph)
+        self.launches.hot.other_forward = checked
         key = _window(layer) > -1, getattr(layer, "use_irope", False)
         if key not in checked:
             checked[key] = self._check(query, backend, layer, batch)

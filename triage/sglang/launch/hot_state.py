@@ -44,6 +44,18 @@ def form_of(tensor: Tensor) -> Form:
     return tensor.shape, tensor.stride(), tensor.dtype, tensor.device
 
 
+def same_elements(one: Tensor | None, other: Tensor | None) -> bool:
+    """Do both read the same elements of memory? Not whether they hold what they held."""
+    if one is other:
+        return True
+    return (
+        one is not None
+        and other is not None
+        and one.data_ptr() == other.data_ptr()
+        and form_of(one) == form_of(other)
+    )
+
+
 first_extent: Callable[[Tensor], int] = torch._C.TensorBase.__len__  # type: ignore[attr-defined]
 """`tensor.shape[0]` at two thirds of its cost: no `torch.Size` is made."""
 
@@ -144,6 +156,8 @@ class HotState:
             running is one of its, else None.
         repeated: launches for which a check held.
         relaunched: launches that were checked as an earlier one was.
+        other_forward: what was noted of the forward of another backend than trtllm_mha's while
+            one of its layers runs, else None (`newest.py`).
     """
 
     __slots__ = (
@@ -153,6 +167,7 @@ class HotState:
         "forward",
         "newest",
         "on_capture_change",
+        "other_forward",
         "relaunched",
         "repeated",
     )
@@ -165,6 +180,7 @@ class HotState:
         self.repeated = self.relaunched = 0
         self.newest: Forward | None = None
         self.forward: Forward | None = None
+        self.other_forward: dict[Any, Any] | None = None
 
     def decide(self, backend: Any, batch: Any, pool: Any) -> Forward:
         """The forward that a call of `backend` belongs to; a new one if nothing of it is known.

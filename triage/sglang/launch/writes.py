@@ -37,6 +37,7 @@ from triage.sglang.launch.hot_state import (
     Forward,
     first_extent,
     form_of,
+    same_elements,
     same_write,
 )
 from triage.sglang.launch.pools import active_pool, is_hybrid, num_pages
@@ -44,16 +45,32 @@ from triage.sglang.launch.pools import active_pool, is_hybrid, num_pages
 
 @dataclass(slots=True)
 class _Foreign:
-    """A write of another backend than ours, such as triton's prefill: all its layers pass it."""
+    """A write of another backend than ours, such as triton's prefill: all its layers pass it.
+
+    Not always as the same tensors: between the graphs of a piecewise forward each layer cuts
+    them to the batch's tokens anew, so within one `forward` they are known by their elements.
+    """
 
     loc: Tensor
     swa_loc: Tensor | None
     graph: int
+    forward: dict[Any, Any] | None
     read: set[bool] = field(default_factory=set)  # kinds of layer that mode `raise` has read
     watched: bool = False
 
-    def of(self, loc: Tensor, swa_loc: Tensor | None, graph: int) -> bool:
-        return loc is self.loc and swa_loc is self.swa_loc and graph == self.graph
+    def of(
+        self, loc: Tensor, swa_loc: Tensor | None, graph: int, forward: dict[Any, Any] | None
+    ) -> bool:
+        if graph != self.graph:
+            return False
+        if loc is self.loc and swa_loc is self.swa_loc:
+            return True
+        return (
+            forward is not None
+            and forward is self.forward
+            and same_elements(loc, self.loc)
+            and same_elements(swa_loc, self.swa_loc)
+        )
 
 
 class WriteTrap:
@@ -172,9 +189,9 @@ return original(PASSED)
     def _known(self, loc: Tensor, swa_loc: Tensor | None) -> _Foreign:
         """What was looked at of this very write of a backend that we do not stand at."""
         graph = self.launches.watching.graph_now()
-        known = self._foreign
-        if known is None or not known.of(loc, swa_loc, graph):
-            known = self._foreign = _Foreign(loc, swa_loc, graph)
+        known, forward = self._foreign, self._hot.other_forward
+        if known is None or not known.of(loc, swa_loc, graph, forward):
+            known = self._foreign = _Foreign(loc, swa_loc, graph, forward)
         return known
 
     def _first_of_its_kind(self, loc: Tensor, swa_loc: Tensor | None) -> bool:

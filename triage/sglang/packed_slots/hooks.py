@@ -89,14 +89,18 @@ class PackedSlotHooks:
 
             @functools.wraps(original)
             def wrapper(*args: Any, **kwargs: Any) -> Any:
-                if hot.armed:
-                    try:
-                        watching.entered(kind, *entry_of(args, kwargs))
-                    except TrapError:
-                        raise
-                    except Exception as error:
-                        self.shell.failed(error)
-                return original(*args, **kwargs)
+                if not hot.armed:
+                    return original(*args, **kwargs)
+                try:
+                    hot.other_forward = watching.entered(kind, *entry_of(args, kwargs))
+                except TrapError:
+                    raise
+                except Exception as error:
+                    self.shell.failed(error)
+                try:
+                    return original(*args, **kwargs)
+                finally:
+                    hot.other_forward = None
 
             return wrapper
 

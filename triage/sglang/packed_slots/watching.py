@@ -77,18 +77,23 @@ class PackedSlotWatching:
 
     # -- the launch --------------------------------------------------------------------------
 
-    def entered(self, kernel: str, backend: Any, layer: Any, batch: Any) -> None:
-        """A layer of `backend` is about to launch. Raises a TrapError in mode `raise`.
+    def entered(self, kernel: str, backend: Any, layer: Any, batch: Any) -> dict[Any, Any]:
+        """A layer of `backend` is about to launch. Returns what is noted of its forward.
 
+        Raises a TrapError in mode `raise`.
         Cost: for all but the first layers of a forward some comparisons of host objects.
         """
         slides = (getattr(layer, "sliding_window_size", None) or -1) > -1
         graph = self.launches.watching.graph_now() if capture.capturing() else 0
         checked = self._newest.checked(backend, batch, graph)
         self.reporter.counted_here["launches"] += 1
-        if slides in checked:
-            return
-        checked[slides] = True
+        if slides not in checked:
+            checked[slides] = True
+            self._first(kernel, backend, layer, batch, graph)
+        return checked
+
+    def _first(self, kernel: str, backend: Any, layer: Any, batch: Any, graph: int) -> None:
+        """The first layer of its kind in a forward."""
         try:
             stream = READERS[kernel](backend, layer, batch, self._steps.get(backend))
         except NotCovered as reason:
