@@ -30,6 +30,9 @@ from triage.files.text import echo
     help="Answer for this GPU, such as sm_100, instead of the one here.",
 )
 @click.option("--timeout", "timeout_s", default=120.0, show_default=True, help="Seconds to wait.")
+@click.option(
+    "--wait", is_flag=True, help="For SGLang's import, where it takes more than 7 seconds."
+)
 @click.option("-v", "--verbose", is_flag=True, help="List every hook.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: everything.")
 @click.argument("flags", nargs=-1, type=click.UNPROCESSED, metavar="[-- SERVER_FLAGS]...")
@@ -38,6 +41,7 @@ def doctor(
     plant: bool,
     arch: str | None,
     timeout_s: float,
+    wait: bool,
     verbose: bool,
     as_json: bool,
     flags: Sequence[str],
@@ -45,6 +49,8 @@ def doctor(
     """Check this machine, its environment variables and its SGLang.
 
     Packages are imported and every hook is bound for real, in a process that may die of it.
+    Where that takes more than 7 seconds, what binds is read from SGLang's source instead, and
+    said so; --wait waits for it, and so do --self-test, fixes, fused ops and flags.
     With --self-test a wrong page id is planted in throw-away processes besides, and it is said
     whether a trap fires: below SGLang's own classes, and on the GPU if there is one.
     The flags of `sglang.launch_server` behind `--` tell which launches the traps will see.
@@ -79,6 +85,7 @@ def doctor(
             arch=arch,
             flags=flags,
             timeout_s=timeout_s,
+            wait=wait or plant,
         )
         if plant:
             here = found.stages["gpu"]["state"] == FOUND

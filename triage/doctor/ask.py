@@ -12,7 +12,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,10 +24,35 @@ from triage.errors import LabError
 FINE, CRASHED, TIMED_OUT, NOT_REACHED = "fine", "crashed", "timed out", "not reached"
 
 _CAN_DO_WITHOUT = frozenset({"gpu", "torchvision", "flashinfer"})
-_ORDER = ("packages", "gpu", "torch", "torchvision", "flashinfer", "sglang", "bind", "requested")
+ORDER = ("packages", "gpu", "torch", "torchvision", "flashinfer", "sglang", "bind", "requested")
 
 Facts = dict[str, Any]
 Stages = dict[str, Facts]
+
+
+class Stop:
+    """Ends what runs under it, from another thread: `now` may come before, within or after."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._child: subprocess.Popen[str] | None = None
+        self.asked = False
+
+    def now(self) -> None:
+        with self._lock:
+            self.asked = True
+            self._end()
+
+    def holds(self, child: subprocess.Popen[str]) -> None:
+        with self._lock:
+            self._child = child
+            if self.asked:
+                self._end()
+
+    def _end(self) -> None:
+        if self._child is not None and self._child.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._child.pid, signal.SIGKILL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +69,7 @@ def ask(
     timeout_s: float = 120,
     source: Path | None = None,
     flags: Sequence[str] = (),
+    stop: Stop | None = None,
 ) -> Stages:
     """Stage -> its facts, `state` among them; every stage is there.
 
@@ -51,6 +79,7 @@ def ask(
         source: a wheel or folder of another SGLang, which is read and not imported.
         flags: of a server, which SGLang's own parser is asked about.
         timeout_s: for the whole of one child; what did not end by then is `timed out`.
+        stop: for another thread, to end the child and have what it told so far.
     Raises:
         LabError: for a release that is not there, with those that are.
     """
@@ -62,16 +91,16 @@ def ask(
     skip: set[str] = set()
     while True:
         without = ["--skip", ",".join(sorted(skip))] if skip else []
-        ended = _run([*command, *without], environment, timeout_s)
+        ended = _run([*command, *without], environment, timeout_s, stop)
         for name, facts in ended.stages.items():
             if name not in skip:
                 stages[name] = facts
-        if ended.died_in not in _CAN_DO_WITHOUT or ended.died_in in skip:
+        if ended.died_in not in _CAN_DO_WITHOUT or ended.died_in in skip or (stop and stop.asked):
             break
         skip.add(ended.died_in)
     if "no_release" in stages.get("packages", {}):
         raise LabError(stages["packages"]["no_release"])
-    return {name: stages.get(name, {"state": NOT_REACHED}) for name in _ORDER}
+    return {name: stages.get(name, {"state": NOT_REACHED}) for name in ORDER}
 
 
 class Ran(NamedTuple):
@@ -82,7 +111,12 @@ class Ran(NamedTuple):
     reason: str
 
 
-def run_child(command: list[str], environment: Mapping[str, str], timeout_s: float) -> Ran:
+def run_child(
+    command: list[str],
+    environment: Mapping[str, str],
+    timeout_s: float,
+    stop: Stop | None = None,
+) -> Ran:
     """Run a process that may die of what it imports; `state` is FINE, CRASHED or TIMED_OUT.
 
     What it started ends with it, at the timeout and when we are interrupted.
@@ -98,6 +132,8 @@ def run_child(command: list[str], environment: Mapping[str, str], timeout_s: flo
             start_new_session=True,  # so that what it started can be ended with it
         )
         late = False
+        if stop is not None:
+            stop.holds(child)
         try:
             output, _ = child.communicate(timeout=timeout_s)
         except subprocess.TimeoutExpired:
@@ -117,8 +153,10 @@ def run_child(command: list[str], environment: Mapping[str, str], timeout_s: flo
     return Ran(output, FINE, "")
 
 
-def _run(command: list[str], environment: Mapping[str, str], timeout_s: float) -> _Ended:
-    ran = run_child(command, environment, timeout_s)
+def _run(
+    command: list[str], environment: Mapping[str, str], timeout_s: float, stop: Stop | None
+) -> _Ended:
+    ran = run_child(command, environment, timeout_s, stop)
     stages, began = _stages(ran.output)
     if ran.state == FINE:
         return _Ended(stages)

@@ -55,6 +55,9 @@ FOUND, ABSENT, BROKEN, STOOD_IN, SKIPPED = "found", "absent", "broken", "stood i
 READ = "read"
 """Of a release that is not installed: its source was read, nothing of it was imported."""
 
+LATE = "not waited for"
+"""What had not ended when the answer was due (`in_time.py`)."""
+
 Facts = dict[str, Any]
 Known = Mapping[str, Facts]
 

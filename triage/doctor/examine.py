@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from triage import config
 from triage.doctor.ask import Stages, ask
 from triage.doctor.child import FOUND
+from triage.doctor.in_time import ask_within
 from triage.errors import ConfigError
 from triage.sglang.launch.coverage import Served, not_checked, served
 
@@ -98,6 +100,15 @@ class Examined:
         }
 
 
+def _here() -> Path | None:
+    """The folder with the SGLang that would be imported, None if there is none."""
+    try:
+        found = importlib.util.find_spec("sglang")
+    except (ImportError, ValueError):
+        return None
+    return Path(found.origin).parents[1] if found is not None and found.origin else None
+
+
 def examine(
     environment: Mapping[str, str],
     *,
@@ -106,17 +117,24 @@ def examine(
     arch: str | None = None,
     flags: Sequence[str] = (),
     timeout_s: float = 120,
+    wait: bool = True,
 ) -> Examined:
     """Ask the environment, the machine and its SGLang; raises LabError for an unknown release.
 
     source: a wheel or folder of an SGLang that is not installed; it is read, not imported.
+    wait: however long importing SGLang takes; else an answer by its source is good enough,
+        unless what is asked for (a release, flags, fixes, fused ops) needs the import.
     """
     refused, asked = "", config.Config()
     try:
         asked = config.from_environment(environment)
     except ConfigError as error:
         refused = str(error)
-    stages = ask(environment, release, timeout_s, source, flags)
+    here = None if wait or release or source or flags or asked.fixes or asked.fused else _here()
+    if here is not None:
+        stages = ask_within(environment, here, timeout_s=timeout_s)
+    else:
+        stages = ask(environment, release, timeout_s, source, flags)
     if not refused:
         refused = stages["requested"].get("refused", "")
     return Examined(

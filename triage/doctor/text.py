@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from triage import config
-from triage.doctor.child import ABSENT, BROKEN, FOUND, READ, SKIPPED, STOOD_IN
+from triage.doctor.child import ABSENT, BROKEN, FOUND, LATE, READ, SKIPPED, STOOD_IN
 from triage.doctor.examine import BAD_ENVIRONMENT, NOTHING_TO_ASK, ONE_DOES_NOT, Examined
 from triage.files.text import printable
 from triage.invariants.catalogue import IN_GRAPHS
@@ -51,7 +51,7 @@ def verdict(found: Examined, self_test: int = 0) -> str:
         return "verdict: the traps do NOT stand here"
     if self_test:
         return "verdict: every trap binds, but the self-test did not see one fire as it should"
-    here = ""
+    here = ", by its source" if "late_s" in found.stages["sglang"] else ""
     if "no_scheduler" in found.stages["sglang"]:
         here = "; no server starts on this machine, which has no GPU and lacks what is named above"
     return f"verdict: every trap binds on SGLang {release}{here}"
@@ -110,7 +110,7 @@ def _packages(found: Examined) -> Iterator[str]:
         facts = found.stages[name]
         if facts["state"] == STOOD_IN:
             yield f"{name}: stood in (no GPU here): {facts['what']}"
-        elif facts["state"] not in (FOUND, SKIPPED, ABSENT, READ):
+        elif facts["state"] not in (FOUND, SKIPPED, ABSENT, READ, LATE):
             yield f"{name}: {_state(facts, '')}"
     if "no_scheduler" in (facts := found.stages["sglang"]):
         yield f"sglang: its scheduler cannot be imported here: {facts['no_scheduler']}"
@@ -131,6 +131,9 @@ def _hooks(found: Examined, verbose: bool) -> Iterator[str]:
     yield f"hooks: {bound} of {len(hooks)} bind on SGLang {found.stages['sglang']['version']}{hint}"
     if found.source:
         yield f"  by its source, {found.source}; nothing of it was imported, no fix was probed"
+    elif late := found.stages["sglang"].get("late_s"):
+        slow = f"importing SGLang takes longer than {late:g} s here"
+        yield f"  by its source: {slow} (--wait imports it)"
     for hook in hooks if verbose else ():
         state = "bound " if hook["bound"] else "MISSED"
         yield f"  {state} {_short(hook['target'])}: {hook['why']}"
@@ -190,6 +193,8 @@ def _modes(found: Examined) -> Iterator[str]:
 
 
 def _seconds(found: Examined) -> Iterator[str]:
+    if "late_s" in found.stages["sglang"]:
+        return
     spent = {name: facts.get("seconds", 0.0) for name, facts in found.stages.items()}
     longest = sorted(spent, key=lambda name: -spent[name])[:4]
     parts = ", ".join(f"{name} {spent[name]:.1f}" for name in longest if spent[name] >= 0.05)

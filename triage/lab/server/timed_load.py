@@ -83,9 +83,12 @@ async def _play(asked: Sequence[Asked], url: str, concurrency: int) -> list[Time
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
     connector = aiohttp.TCPConnector(limit=0)
     try:
-        async with aiohttp.ClientSession(
-            timeout=timeout, connector=connector, read_bufsize=2**22
-        ) as session, asyncio.TaskGroup() as group:
+        async with (
+            aiohttp.ClientSession(
+                timeout=timeout, connector=connector, read_bufsize=2**22
+            ) as session,
+            asyncio.TaskGroup() as group,
+        ):
             for _ in range(min(concurrency, len(asked))):
                 group.create_task(work(session))
     except* (aiohttp.ClientError, TimeoutError, ValueError, LookupError) as failed:
