@@ -32,8 +32,14 @@ print(json.dumps({
 """
 
 AUTO = {
-    "0.5.12.post1": {"draft-own-pool", "free-swa-pages", "optional-kv", "packed-query"},
-    "0.5.13.post1": {"free-swa-pages", "packed-query"},
+    "0.5.12.post1": {
+        "draft-own-pool",
+        "free-swa-pages",
+        "keep-locked-prefix",
+        "optional-kv",
+        "packed-query",
+    },
+    "0.5.13.post1": {"free-swa-pages", "keep-locked-prefix", "packed-query"},
     "0.5.18": set(),
     "0.5.23": set(),
 }
@@ -70,6 +76,7 @@ def test_auto_binds_exactly_the_correctness_fixes_that_are_needed(version):
         "state-swap",
         "draft-own-pool",
         "free-swa-pages",
+        "keep-locked-prefix",
         "optional-kv",
         "packed-query",
     }

@@ -13,15 +13,15 @@ from triage.lab import versions
 HERE = Path(__file__).parent
 NEEDED, FIXED, NOT = "NEEDED", "ALREADY_FIXED", "NOT_APPLICABLE"
 
-# state-swap, draft-own-pool, free-swa-pages, optional-kv, packed-query, swa-ratio,
-# mm-piecewise-graphs
+# state-swap, draft-own-pool, free-swa-pages, keep-locked-prefix, optional-kv, packed-query,
+# swa-ratio, mm-piecewise-graphs
 ANSWERS = {
-    "0.5.12.post1": (FIXED, NEEDED, NEEDED, NEEDED, NEEDED, NEEDED, NEEDED),
-    "0.5.13.post1": (FIXED, FIXED, NEEDED, FIXED, NEEDED, NEEDED, NEEDED),
-    "0.5.14": (FIXED, FIXED, FIXED, FIXED, NEEDED, NEEDED, NEEDED),
-    "0.5.15.post1": (FIXED, FIXED, FIXED, FIXED, NEEDED, NEEDED, NEEDED),
-    "0.5.18": (FIXED, FIXED, FIXED, FIXED, FIXED, NEEDED, NEEDED),
-    "0.5.23": (FIXED, FIXED, FIXED, NOT, FIXED, NOT, NOT),
+    "0.5.12.post1": (FIXED, NEEDED, NEEDED, NEEDED, NEEDED, NEEDED, NEEDED, NEEDED),
+    "0.5.13.post1": (FIXED, FIXED, NEEDED, NEEDED, FIXED, NEEDED, NEEDED, NEEDED),
+    "0.5.14": (FIXED, FIXED, FIXED, NEEDED, FIXED, NEEDED, NEEDED, NEEDED),
+    "0.5.15.post1": (FIXED, FIXED, FIXED, FIXED, FIXED, NEEDED, NEEDED, NEEDED),
+    "0.5.18": (FIXED, FIXED, FIXED, FIXED, FIXED, FIXED, NEEDED, NEEDED),
+    "0.5.23": (FIXED, FIXED, FIXED, FIXED, NOT, FIXED, NOT, NOT),
 }
 
 
@@ -53,6 +53,7 @@ def test_each_release_is_asked_and_answers_for_itself(version):
     "version",
     [
         "0.5.12.post1",
+        "0.5.14",
         *(pytest.param(each, marks=pytest.mark.slow) for each in ("0.5.13.post1", "0.5.15.post1")),
     ],
 )

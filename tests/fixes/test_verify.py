@@ -20,6 +20,7 @@ from triage.verify.proof import Proof, markdown
 NEEDS = {
     "draft-own-pool": ("0.5.12.post1", "0.5.13.post1"),
     "free-swa-pages": ("0.5.13.post1", "0.5.14"),
+    "keep-locked-prefix": ("0.5.14", "0.5.15.post1"),
     "optional-kv": ("0.5.12.post1", "0.5.13.post1"),
     "packed-query": ("0.5.15.post1", "0.5.18"),
     "swa-ratio": (),

@@ -129,6 +129,15 @@ CLASSES: dict[str, DefectClass] = {
             links=(f"{_SGLANG}/pull/22470",),
         ),
         _class(
+            "locked-prefix-freed",
+            "An insert frees the full pages of a cached prefix while a running request reads them.",
+            "Page 1 is token 0 of request 1, and is freed by _insert_helper for request 3.",
+            "SGLang up to 0.5.14 revives an evicted window without asking who locks the node.",
+            "SGLANG_TRIAGE_FIXES=keep-locked-prefix, or SGLang 0.5.15 and later.",
+            seen_by="I17",
+            links=(f"{_SGLANG}/pull/29352",),
+        ),
+        _class(
             "page-owned-twice",
             "Two requests, or two positions of one, hold the same page.",
             "Page 31 is column 4 of request 2 and column 9 of request 7.",

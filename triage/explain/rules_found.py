@@ -124,6 +124,18 @@ _FREED_UNDER = FoundClass(
     "do not free what a lock protects: look at what the call took from the tree",
     (f"{_SGLANG}/pull/29352",),
 )
+_LOCKED_PREFIX_FREED = FoundClass(
+    "locked-prefix-freed",
+    "an insert revives a cached prefix and frees the full pages that a running request reads there",
+    "a node that no request locks: then the row that names the page is what is wrong",
+    "SGLANG_TRIAGE_FIXES=keep-locked-prefix, or SGLang 0.5.15 and later",
+    (f"{_SGLANG}/pull/29352",),
+)
+_REVIVING = (
+    "SWARadixCache._insert_helper",
+    "SWAComponent.update_component_on_insert_overlap",
+)
+"""Where SGLang's trees revive a node whose SWA side was evicted."""
 _ROW_USES_UNKNOWN = FoundClass(
     "page-of-nobody",
     "a request's row names a page that nobody was given",
@@ -496,7 +508,7 @@ JUDGED_ELSEWHERE = frozenset(
 def found_by_a_check(dump: Dump) -> Cause | None:
     """The class of what a check or the ledger found, where the kind alone tells it."""
     fault = dump.fault
-    known = _mapping_class(fault) or CLASS_OF.get(fault.found)
+    known = _mapping_class(fault) or _tree_class(fault) or CLASS_OF.get(fault.found)
     if known is None or padding_may_write(fault):
         return None
     lines = fault.headline().splitlines()
@@ -528,6 +540,22 @@ def _mapping_class(fault: Evidence) -> FoundClass | None:
     if fault.found != Found.MAPPING_NOT_OF_ALLOCATION:
         return None
     return _MAPPING_OTHER if fault.violations and fault.violations[0].value else _MAPPING_MISSING
+
+
+def _tree_class(fault: Evidence) -> FoundClass | None:
+    """Pages freed under a request by an insert that brought others for the same prefix.
+
+    An insert that frees what its own request's row names takes the tree's pages for
+    duplicates, which is another mistake.
+    """
+    if fault.found != Found.FREED_UNDER_A_REQUEST or not fault.pages:
+        return None
+    by_insert = any(
+        event.kind == "freed" and any(frame.endswith(_REVIVING) for frame in event.frames)
+        for event in fault.pages[0].events[:1]
+    )
+    foreign = fault.facts.get("which names them too") is False
+    return _LOCKED_PREFIX_FREED if by_insert and foreign else None
 
 
 def padding_may_write(fault: Evidence) -> bool:

@@ -52,6 +52,21 @@ def free_swa_pages(chosen: bool = False) -> CaseResult:
     return CaseResult(True, "every SWA page is handed out once", taken)
 
 
+def keep_locked_prefix(chosen: bool = False) -> CaseResult:
+    """A prefix that a request reads is computed anew by another, whole and in part."""
+    from triage.sglang.fixes.revived_prefix import SWA_TREE, RevivedPrefix
+
+    freed, state = 0, []
+    for evicted in (0, RevivedPrefix.PAGE):
+        tree = RevivedPrefix(SWA_TREE)
+        tree.insert_again(evicted)
+        freed += len(tree.freed_while_read())
+        state.append(tree.books())
+    if freed:
+        return CaseResult(False, f"{freed} pages that a request reads are free", state)
+    return CaseResult(True, "no page that a request reads is free", state)
+
+
 def optional_kv(chosen: bool = False) -> CaseResult:
     """Every layer of E4B goes through the piecewise attention op once."""
     import torch
@@ -109,6 +124,7 @@ def mm_graphs(chosen: bool = False) -> CaseResult:
 
 CASES: dict[str, Callable[..., CaseResult]] = {
     "free-swa-pages": free_swa_pages,
+    "keep-locked-prefix": keep_locked_prefix,
     "optional-kv": optional_kv,
     "packed-query": packed_query,
     "swa-ratio": swa_ratio,

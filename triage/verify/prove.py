@@ -35,6 +35,7 @@ class ProofPlan(NamedTuple):
 EAGLE_BROKEN, EAGLE_SOUND = "0.5.12.post1", "0.5.13.post1"
 PLANS = {
     "free-swa-pages": ProofPlan(("0.5.13.post1", "0.5.12.post1"), "0.5.14"),
+    "keep-locked-prefix": ProofPlan(("0.5.14", "0.5.13.post1", "0.5.12.post1"), "0.5.15.post1"),
     "optional-kv": ProofPlan(("0.5.12.post1",), "0.5.13.post1"),
     "packed-query": ProofPlan(("0.5.15.post1", "0.5.14", "0.5.13.post1", "0.5.12.post1"), "0.5.18"),
     "swa-ratio": ProofPlan(("",)),

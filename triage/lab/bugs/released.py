@@ -9,7 +9,8 @@ Long because each bug is a few lines of SGLang and the words about it; one famil
 from __future__ import annotations
 
 import inspect
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -104,6 +105,15 @@ def _keeps_a_view() -> str:
     return "fixed: the free group owns a copy"
 
 
+def _keeps_locked_prefixes() -> str:
+    try:
+        from sglang.srt.mem_cache.swa_radix_cache import SWARadixCache
+    except ImportError:
+        return "this release has no SWARadixCache"
+    keeps = hasattr(SWARadixCache, "_recover_tombstone_keeping_locked_full")
+    return "fixed: a locked node keeps its full slots" if keeps else ""
+
+
 def _leaves_less_than_a_window() -> str:
     from sglang.srt.environ import envs
 
@@ -138,6 +148,36 @@ def _with_room_behind(harmed: Harmed) -> AbstractContextManager[None]:
         return build_trtllm_mha_page_table
 
     return replaced(trtllm_mha_backend, "build_trtllm_mha_page_table", make)
+
+
+@contextmanager
+def _freed_while_read(harmed: Harmed) -> Iterator[None]:
+    """Behind each insert of the tree: is a page free that the row of a running request names?
+
+    Looks at SGLang's own requests and lists, and at nothing of ours.
+    """
+    from sglang.srt.mem_cache.swa_radix_cache import SWARadixCache
+
+    def make(original: Any) -> Any:
+        def _insert_helper(self: Any, *args: Any, **kwargs: Any) -> Any:
+            inserted = original(self, *args, **kwargs)
+            full, rows = self.token_to_kv_pool_allocator.full_attn_allocator, self.req_to_token_pool
+            listed = [part for part in (full.free_pages, full.release_pages) if part is not None]
+            free = set(torch.cat(listed).tolist())
+            taken = set(range(1, rows.size + 1)) - set(rows.free_slots)
+            readers = [
+                row
+                for row in taken
+                if free & set((rows.req_to_token[row] // self.page_size).unique().tolist())
+            ]
+            if len(readers) > 1:  # the one that is inserted has duplicates, which are freed
+                harmed()
+            return inserted
+
+        return _insert_helper
+
+    with replaced(SWARadixCache, "_insert_helper", make):
+        yield
 
 
 # -- scripts ------------------------------------------------------------------------------
@@ -280,6 +320,32 @@ RELEASED = (
         released=True,
         applies=_leaves_less_than_a_window,
         cause="freed-page",
+    ),
+    Bug(
+        "locked-prefix-freed",
+        "an insert that revives an evicted prefix frees the full pages that another request reads",
+        f"{SGLANG}/pull/29352",
+        ("I17", "I16"),
+        inject=_freed_while_read,
+        scenario=small(
+            draft="none",
+            cache="swa-radix",
+            geometry=replace(
+                SMALL.geometry,
+                window=16,
+                swa_pages=22,
+                full_pages=60,
+                num_layers=3,
+                kv_shared_layers=0,
+            ),
+            prompt_tokens=160,
+            requests=14,
+            chunk=256,
+        ),
+        released=True,
+        applies=_keeps_locked_prefixes,
+        cause="locked-prefix-freed",
+        fix="keep-locked-prefix",
     ),
     Bug(
         "table-row-overrun",

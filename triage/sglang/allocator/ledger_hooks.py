@@ -245,10 +245,11 @@ class LedgerHooks:
     def _freed_under(self, slots: np.ndarray, page: int, where: str) -> None:
         """I17: what the tree gives back for one request is in the row of no other."""
         table = self.only_table()
+        acts_for = self._acts_for[-1]
         others = [
             (int(row), kept_by(request, "kv_allocated_len"))
             for request in self.requests()
-            if request is not self._acts_for[-1] and (row := row_of(request)) is not None
+            if request is not acts_for and (row := row_of(request)) is not None
         ]
         if table is None or not others or not len(slots):
             return
@@ -263,7 +264,7 @@ class LedgerHooks:
                     "request": row,
                     "position": column,
                     "pages": taken[:8].tolist(),
-                }
+                } | self._freed_for(table, acts_for, taken, page)
                 self.report(
                     Evidence(
                         "I17",
@@ -276,6 +277,16 @@ class LedgerHooks:
                         kind=Found.FREED_UNDER_A_REQUEST,
                     )
                 )
+
+    @staticmethod
+    def _freed_for(table: Any, request: Any, taken: np.ndarray, page: int) -> dict[str, object]:
+        """Whose doing it is, and whether that request's own row has one of these pages too."""
+        row = row_of(request)
+        if row is None:
+            return {}
+        named = _host(table.req_to_token[row, : kept_by(request, "kv_allocated_len")]) // page
+        own = bool(np.intersect1d(taken, named).size)
+        return {"freed for request": int(row), "which names them too": own}
 
     def _name(self, allocator: Any) -> None:
         self._hybrids.add(allocator)

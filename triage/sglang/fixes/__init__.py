@@ -14,6 +14,7 @@ from triage.errors import InstallError, did_you_mean
 from triage.sglang.fixes.draft_own_pool import DraftOwnPool
 from triage.sglang.fixes.fix import Fix, Need, Probe
 from triage.sglang.fixes.free_swa_pages import FreeSwaPages
+from triage.sglang.fixes.keep_locked_prefix import KeepLockedPrefix
 from triage.sglang.fixes.mm_graphs import MultimodalGraphs
 from triage.sglang.fixes.optional_kv import OptionalKV
 from triage.sglang.fixes.packed_query import PackedQuery
@@ -26,6 +27,7 @@ FIXES: dict[str, type[Fix]] = {
         StateSwap,
         DraftOwnPool,
         FreeSwaPages,
+        KeepLockedPrefix,
         OptionalKV,
         PackedQuery,
         SwaRatio,

@@ -13,9 +13,12 @@ from triage.lab.server.smoke.rig import Job
 
 DEFAULT = {"SGLANG_TRTLLM_MHA_DEBUG": "1"}
 CONTAIN = {**DEFAULT, "SGLANG_TRTLLM_MHA_DEBUG_MODE": "contain"}
+KEEP_PREFIX = {**DEFAULT, "SGLANG_TRIAGE_FIXES": "keep-locked-prefix"}
+EVERY_CHECK = {**DEFAULT, "SGLANG_TRTLLM_MHA_DEBUG_CHECKS": "all"}
 FIX = {**CONTAIN, "SGLANG_TRIAGE_FIXES": "state-swap"}
 STALE = "stale-swa-state"
 FAR, EXCHANGE = "far-first", "page-exchange"
+PREFIX_FREED = "locked-prefix-freed"
 EXCHANGED = "exchanged-pages"
 """What `page-exchange` is explained as."""
 SILENT_FLAGS = ("--swa-full-tokens-ratio", "1.0")
@@ -113,8 +116,17 @@ JOBS = (
         "eager",
         "no draft, no graphs, default mode: the exception comes before the launch",
         ("plain", "mixed:100", f"alarm:{EXCHANGED}"),
-        env=DEFAULT,
+        env=KEEP_PREFIX,
         defects={EXCHANGE: False},
+        mtp=False,
+        flags=("--disable-cuda-graph",),
+    ),
+    Job(
+        "locked-prefix",
+        "SGLang 0.5.14's own defect, every check: the insert that frees what a request reads",
+        (f"mixed_alarm:{PREFIX_FREED}",),
+        env=EVERY_CHECK,
+        observers=(),
         mtp=False,
         flags=("--disable-cuda-graph",),
     ),

@@ -309,6 +309,40 @@ class Rig:
             complaints.append(f"explained as {named or 'unknown'}, expected {cause}")
         return not complaints, "; ".join(complaints), figures
 
+    def mixed_alarm(self, cause: str, requests: str = "300") -> Outcome:
+        """A defect that the release has and a mixed load meets: the server must stop itself.
+
+        Right on a release with the defect alone; the dump has to be explained as `cause`.
+        """
+        path = self.folder / "mixed.jsonl"
+
+        def play() -> Any:
+            return load.mixed(
+                self.port,
+                requests=int(requests),
+                vocab_size=VOCAB,
+                alive=self.alive,
+                results_path=path,
+            )
+
+        try:
+            found = self.within(MIXED_S, play)
+        except TimeoutError:
+            found = load.read(path)
+        self.await_end()
+        figures = self.loaded(found) | {"death": self.death()}
+        dumps = figures["dumps"] = [explained(each).json() for each in self.dump_files()]
+        complaints = []
+        if not self.fell():
+            complaints.append(
+                f"the server lives after {found.requests} requests: `triage fixes` says whether "
+                "this release has the defect"
+            )
+        named = [name for one in dumps for name in one["keys"]]
+        if cause not in named:
+            complaints.append(f"explained as {named or 'nothing'}, expected {cause}")
+        return not complaints, "; ".join(complaints), figures
+
     def crash(self) -> Outcome:
         """The same without sglang-triage: SGLang's own log must say that an address was wrong."""
         self.provoke()
@@ -343,7 +377,10 @@ class Rig:
         end = time.monotonic() + min(DEATH_S, self.clock.left)
         while time.monotonic() < end and not self.fell() and not over.is_set():
             time.sleep(0.25)
-        # A scheduler that raised takes its parent down a little later.
+        self.await_end()
+
+    def await_end(self) -> None:
+        """A scheduler that raised takes its parent down a little later."""
         grace = time.monotonic() + min(20.0, self.clock.left)
         while time.monotonic() < grace and not self.fell():
             time.sleep(0.25)
