@@ -153,6 +153,30 @@ def test_an_event_that_a_refill_still_asks_is_not_moved():
     assert server.streams.made - 3 * KEPT <= 2 * KEPT + 4
 
 
+def test_a_pair_keeps_its_replay_when_the_graph_is_replayed_again():
+    # GIVEN a graph over two backends, one of which another graph took over
+    server, second, other = Server(), Backend(), Graph()
+    both = Graph()
+    server.capture(both, server.backend, second)
+    server.capture(other, second)
+    server.refill(PLAN)
+    server.number = 1
+    server.replay(both)
+    server.refill(PLAN)  # shows that there is another stream
+    server.replay(both)
+    server.replay(other)
+    # WHEN the backend that it still has is refilled too early, and the graph replayed again
+    server.number = 2
+    server.refill(PLAN)
+    server.number = 3
+    server.replay(both)
+    server.drain()
+    # THEN what is told is the replay before the refill
+    found = server.found()
+    assert (found.facts["replay"], found.facts["replay_step"]) == (2, 1)
+    assert found.facts["refill_step"] == 2
+
+
 def test_a_refill_that_came_late_enough_without_a_wait_is_no_alarm():
     server = Server()
     for _ in range(5):

@@ -47,16 +47,18 @@ CLOCK_US = 1.0
 class Replay:
     """One replay. `event` lies behind it; None while all was on one stream.
 
-    holders: those who may still ask the event: the backends whose newest replay it is, the
-    process's newest, and refills. passed: the event was asked, and the device had passed it.
+    backends: how many it is the newest replay of. refills: how many are compared with it. Where
+    nothing but all of its graph's backends refers to it, the graph's next replay takes its place.
+    passed: the event was asked, and the device had passed it.
     """
 
-    number: int
     graph: int
-    step: int
-    stream: int
-    event: Event | None
-    holders: int
+    backends: int
+    refills: int = 0
+    number: int = 0
+    step: int = 0
+    stream: int = 0
+    event: Event | None = None
     passed: bool = False
 
     def running(self) -> bool | None:
@@ -112,6 +114,7 @@ class Order:
         self.last: Replay | None = None
         self._reads: dict[int, Replay] = {}  # of each backend, the newest replay that read it
         self._refills: deque[Refill] = deque()  # KEPT at most
+        self._newest: dict[int, Replay] = {}  # of each graph
         self._spare: list[Event] = []
         self._moves: deque[Move] = deque(maxlen=KEPT)
 
@@ -126,25 +129,24 @@ class Order:
         if streams is None:
             return
         self.replays += 1
-        event = self._record(streams) if self.crossing else None
-        backends = record.backends
-        replay = Replay(
-            self.replays,
-            record.number,
-            self.step(),
-            streams.current(),
-            event,
-            len(backends) + 1,
-        )
-        before, self.last = self.last, replay
-        if before is not None:
-            self._let_go(before)
-        reads = self._reads
-        for backend in backends:
-            before = reads.get(backend)
-            reads[backend] = replay
-            if before is not None:
-                self._let_go(before)
+        number, backends = record.number, record.backends
+        replay = self._newest.get(number)
+        if replay is None or replay.refills or replay.backends != len(backends):
+            replay = self._newest[number] = Replay(number, len(backends))
+            reads = self._reads
+            for backend in backends:
+                before = reads.get(backend)
+                reads[backend] = replay
+                if before is not None:
+                    before.backends -= 1
+                    self._let_go(before)
+        replay.number = self.replays
+        replay.step = self.step()
+        replay.stream = streams.current()
+        replay.passed = False
+        if self.crossing:
+            replay.event = streams.record(replay.event or self._unasked())
+        self.last = replay
 
     def refilled(self, backend: Any) -> None:
         """The metadata of `backend` were refilled on the current stream."""
@@ -160,8 +162,9 @@ class Order:
             if len(self._refills) == KEPT:
                 self._settled(self._refills.popleft())
             kind = type(backend).__name__
-            replay.holders += 1
-            self._refills.append(Refill(replay, kind, self.step(), stream, self._record(streams)))
+            replay.refills += 1
+            event = streams.record(self._unasked())
+            self._refills.append(Refill(replay, kind, self.step(), stream, event))
 
     def moved(self, what: str, row: int) -> None:
         """The scheduler is about to give back or rewrite a row."""
@@ -223,19 +226,19 @@ class Order:
 
     # -- events ------------------------------------------------------------------------------
 
-    def _record(self, streams: Streams) -> Event:
-        return streams.record(self._spare.pop() if self._spare else None)
+    def _unasked(self) -> Event | None:
+        return self._spare.pop() if self._spare else None
 
     def _let_go(self, replay: Replay) -> None:
-        """One who might have asked the replay's event does not any more."""
-        replay.holders -= 1
-        if not replay.holders and replay.event is not None:
+        """Its event is free for others once nobody can ask for it."""
+        if replay.event is not None and not replay.backends and not replay.refills:
             self._spare.append(replay.event)
             replay.event = None
 
     def _settled(self, refill: Refill) -> None:
         """The pair was compared, or is the oldest of too many."""
         self._spare.append(refill.event)
+        refill.replay.refills -= 1
         self._let_go(refill.replay)
 
 
