@@ -14,7 +14,7 @@ from triage.lab.pretended_streams import PretendedStreams
 from triage.sglang.binding.shell import Shells
 from triage.sglang.launch.graph_replays import GraphReplays
 from triage.sglang.launch.hot_state import HotState
-from triage.sglang.launch.order import Order
+from triage.sglang.launch.order import KEPT, Order
 from triage.sglang.traps import Traps
 
 FORWARD, PLAN = 1, 2
@@ -114,6 +114,67 @@ def test_all_on_one_stream_is_silent_and_records_nothing():
     server.drain()
     assert server.found() is None
     assert server.order.replays == 20 and server.streams.recorded == 0
+
+
+def test_an_event_that_nobody_asks_any_more_lies_behind_a_later_replay():
+    # GIVEN a plan on another stream, and two graphs over backends of their own
+    server, draft, draft_graph = Server(), Backend(), Graph()
+    server.capture(draft_graph, draft)
+    for _ in range(200):
+        server.step(waits=True)
+        server.replay(draft_graph)
+        server.streams.pass_time(2 * REPLAY_US)
+        assert server.found() is None
+    # THEN every replay and every refill is recorded, with a handful of events
+    assert server.streams.recorded > 2 * 200
+    made_by_us = server.streams.made - 2 * 200  # the test's own waits
+    assert made_by_us <= 8
+    # AND of what the host knows already no event is asked: one look at each pair's two
+    assert server.streams.queried <= 2 * server.order.crossed
+
+
+def test_an_event_that_a_refill_still_asks_is_not_moved():
+    # GIVEN refills without a wait, and a device that is far behind the host
+    server = Server()
+    for _ in range(3 * KEPT):
+        server.number += 1
+        server.refill(PLAN)
+        server.replay(waits_for=server.end_of(PLAN))
+    asked = server.streams.queried
+    assert server.found() is None
+    # THEN only the oldest replay is asked, on whose stream the others lie behind it
+    assert server.streams.queried == asked + 1
+    # AND each of the pairs that are kept is told with its own step and its own time
+    server.drain()
+    told = []
+    while (each := server.found()) is not None:
+        told.append((each.facts["refill_step"], each.facts["replay_step"]))
+    assert told == [(step, step - 1) for step in range(2 * KEPT + 1, 3 * KEPT + 1)]
+    assert server.streams.made - 3 * KEPT <= 2 * KEPT + 4
+
+
+def test_a_pair_keeps_its_replay_when_the_graph_is_replayed_again():
+    # GIVEN a graph over two backends, one of which another graph took over
+    server, second, other = Server(), Backend(), Graph()
+    both = Graph()
+    server.capture(both, server.backend, second)
+    server.capture(other, second)
+    server.refill(PLAN)
+    server.number = 1
+    server.replay(both)
+    server.refill(PLAN)  # shows that there is another stream
+    server.replay(both)
+    server.replay(other)
+    # WHEN the backend that it still has is refilled too early, and the graph replayed again
+    server.number = 2
+    server.refill(PLAN)
+    server.number = 3
+    server.replay(both)
+    server.drain()
+    # THEN what is told is the replay before the refill
+    found = server.found()
+    assert (found.facts["replay"], found.facts["replay_step"]) == (2, 1)
+    assert found.facts["refill_step"] == 2
 
 
 def test_a_refill_that_came_late_enough_without_a_wait_is_no_alarm():

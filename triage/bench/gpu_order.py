@@ -110,10 +110,14 @@ def cost(rounds: int = 2000) -> dict[str, float]:
     """Microseconds of host time that a replay takes: unhooked, on one stream, with an event.
 
     The quickest of five turns of `rounds` each. CUDA's own sync debug mode is "error" meanwhile.
+    Of an event: what CUDA takes to record one that is there (`event_alone_us`, the floor) and to
+    make one too. "across": refill on another stream, replay, and the question after both.
     """
     server = Server(spin=0)
+    order, streams = server.order, server.order.streams
+    assert streams is not None
 
-    def turn(replay: Callable[[], None]) -> float:
+    def turn(replay: Callable[[], object]) -> float:
         best = float("inf")
         for _ in range(5):
             torch.cuda.synchronize()
@@ -128,17 +132,35 @@ def cost(rounds: int = 2000) -> dict[str, float]:
         server.order.refilled(server.backend)
         server.graph.replay()
 
+    def across() -> None:
+        with torch.cuda.stream(server.plan):
+            order.refilled(server.backend)
+        server.graph.replay()
+        order.broken()
+
+    def across_unhooked() -> None:
+        with torch.cuda.stream(server.plan):
+            pass
+        torch._C._CUDAGraph.replay(server.graph)
+
     try:
         plain = turn(lambda: torch._C._CUDAGraph.replay(server.graph))
         one_stream = turn(refilled_and_replayed)
         server.order.crossing = True
         with_event = turn(refilled_and_replayed)
+        more_across = turn(across) - turn(across_unhooked)
+        event = streams.record()
+        alone = turn(lambda: streams.record(event))
+        fresh = turn(lambda: streams.record())
     finally:
         server.close()
     return {
         "replay_us": plain,
         "more_on_one_stream_us": one_stream - plain,
         "more_with_an_event_us": with_event - plain,
+        "more_across_us": more_across,
+        "event_alone_us": alone,
+        "event_made_us": fresh,
     }
 
 

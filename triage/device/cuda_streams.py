@@ -29,24 +29,36 @@ class Streams(Protocol):
     def current(self) -> int:
         """The current stream, as its handle."""
 
-    def record(self) -> Event:
-        """A point behind everything that the current stream has queued."""
+    def record(self, spare: Any = None) -> Event:
+        """A point behind everything that the current stream has queued.
+
+        spare: an event that nobody asks any more, to be moved there; None makes a new one.
+        """
 
 
 class CudaStreams:
-    """Of a CUDA device. `current` costs 0.1 us, `record` about 2 us of host time."""
+    """Of a CUDA device. `current` costs 0.1 us of host time.
+
+    `record` with a spare event is one call of CUDA's; without one it makes the event too. Torch
+    would look up the current stream once more, as an object: these are kept by their handle.
+    """
 
     def __init__(self, device: torch.device) -> None:
         index = torch.cuda.current_device() if device.index is None else device.index
         raw: Callable[[int], int] = torch._C._cuda_getCurrentRawStream
         self._index, self._raw = index, raw
+        self._streams: dict[int, torch.cuda.Stream] = {}
 
     def current(self) -> int:
         return self._raw(self._index)
 
-    def record(self) -> Event:
-        event = torch.cuda.Event(enable_timing=True)
-        event.record()
+    def record(self, spare: Any = None) -> Event:
+        handle = self._raw(self._index)
+        stream = self._streams.get(handle)
+        if stream is None:
+            stream = self._streams[handle] = torch.cuda.current_stream(self._index)
+        event = torch.cuda.Event(enable_timing=True) if spare is None else spare
+        event.record(stream)
         made: Event = event
         return made
 

@@ -12,28 +12,32 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class PretendedEvent:
-    """A point of time on a stream, in microseconds."""
+    """A point of time on a stream, in microseconds; another one once it is recorded again."""
 
     streams: PretendedStreams
     at: float
 
     def query(self) -> bool:
+        self.streams.queried += 1
         return self.at <= self.streams.now
 
     def elapsed_time(self, end_event: PretendedEvent) -> float:
-        if not (self.query() and end_event.query()):
+        if max(self.at, end_event.at) > self.streams.now:
             raise RuntimeError("an event has not been passed yet")  # as CUDA: not ready
         return (end_event.at - self.at) / 1000
 
 
 class PretendedStreams:
-    """Streams by number; 0 is the default one. `now` is the host's time in microseconds."""
+    """Streams by number; 0 is the default one. `now` is the host's time in microseconds.
+
+    made, recorded, queried: events that were made, and how often one was recorded and asked.
+    """
 
     def __init__(self) -> None:
         self.now = 0.0
-        self.recorded = 0
+        self.made = self.recorded = self.queried = 0
         self._current = 0
         self._busy_until: dict[int, float] = {}
 
@@ -53,9 +57,13 @@ class PretendedStreams:
         """Work of `duration` on the current stream."""
         self._busy_until[self._current] = self._end() + duration
 
-    def record(self) -> PretendedEvent:
+    def record(self, spare: PretendedEvent | None = None) -> PretendedEvent:
         self.recorded += 1
-        return PretendedEvent(self, self._end())
+        if spare is None:
+            self.made += 1
+            return PretendedEvent(self, self._end())
+        spare.at = self._end()
+        return spare
 
     def wait_event(self, event: PretendedEvent) -> None:
         """What the current stream is given from here on begins behind `event`."""

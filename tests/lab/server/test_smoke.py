@@ -15,8 +15,13 @@ from typing import Any
 
 import pytest
 
+from triage.dump.file import encode
+from triage.dump.sections import Dump
+from triage.evidence import Evidence, PageEvent, PageHistory
+from triage.invariants.found import Found
 from triage.lab.server import load
 from triage.lab.server.late import Lines
+from triage.lab.server.ledger_defects import free_again
 from triage.lab.server.smoke import archive, rig
 from triage.lab.server.smoke.jobs import JOBS, STALE
 from triage.lab.server.smoke.play import play
@@ -356,3 +361,42 @@ def test_every_job_names_parts_that_exist_and_plugins_that_can_be_written(tmp_pa
         assert len(folders) == len(job.defects) + len(job.observers)
     guarded = [part for job in JOBS if job.env for part in job.parts if part.startswith("mixed")]
     assert sum(int(part.partition(":")[2]) for part in guarded) >= 2000
+
+
+def hand(tmp_path, scripted, place: str) -> Cell:
+    """What the part `hand` makes of a server whose one dump says that `place` freed the page."""
+    results = Results(tmp_path / "r.jsonl")
+    mine = make(tmp_path, Job("hand", "", (), least_s=0), Script(dies=True), results, scripted)
+    mine.job = Job("hand", "", ("hand:double-free",), defects={"double-free": False}, observers=())
+    make_server = mine.make_server
+
+    def with_death(*args: Any, **named: Any) -> Any:
+        server = make_server(*args, **named)
+
+        def write() -> None:
+            history = PageHistory("full", 5, (PageEvent("freed", 7, (place, "a.py:1 caller")),))
+            known = Evidence(
+                "I6", "freed twice", "free", pool="full", total=1, kind=Found.FREED_TWICE,
+                pages=(history,),
+            )  # fmt: skip
+            mine.dumps.mkdir()
+            (mine.dumps / "a.msgpack").write_bytes(encode(Dump(fault=known)))
+
+        server.on_death = write
+        return server
+
+    mine.make_server = with_death
+    mine.play()
+    return results.cells["hand/hand"]
+
+
+def test_a_ledger_defect_holds_if_the_evidence_names_the_planted_line(tmp_path, scripted):
+    line = free_again.__code__.co_firstlineno + 2
+    cell = hand(tmp_path, scripted, f"lab/server/ledger_defects.py:{line} free_again")
+    assert cell.held is True, cell.why
+    assert "free_again" in cell.figures["dumps"][0]["hands"][0]
+
+
+def test_a_ledger_defect_does_not_hold_if_another_is_named(tmp_path, scripted):
+    cell = hand(tmp_path, scripted, "mem_cache/common.py:103 free_swa_out_of_window_slots")
+    assert cell.held is False and "not free_again" in cell.why

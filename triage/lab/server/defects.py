@@ -12,6 +12,9 @@ file appears, so that one server can show both: sound, then wrong.
                       against the crash. For comparison; from the start only.
     page-exchange     the newest page of the first two rows of a target's table change places: each
                       reads a page of another request, in range. For servers without a draft.
+    double-free, aborted-in-flight
+                      a page given back twice, and one that a request decodes in
+                      (`ledger_defects.py`): with CHECKS=all the evidence names their functions.
     far-first         no defect: the full pool hands out first the ids that leave all mapped memory
                       from every SWA buffer (`address_map`), the others in descending order.
                       SGLang promises no order.
@@ -31,7 +34,7 @@ from torch import Tensor
 
 from triage.errors import LabError, did_you_mean
 from triage.lab.patching import replaced
-from triage.lab.server import address_map, plugin_folder
+from triage.lab.server import address_map, ledger_defects, plugin_folder
 from triage.lab.server.late import (
     Moments,
     Observer,
@@ -222,6 +225,8 @@ DEFECTS: dict[str, Callable[[Switch], None]] = {
     "clamp": _clamp,
     "page-exchange": lambda switch: observe(_Exchange(switch)),
     "far-first": lambda switch: observe(_FarFirst(switch)),
+    "double-free": lambda switch: observe(ledger_defects.DoubleFree(lambda: switch.on)),
+    "aborted-in-flight": lambda switch: observe(ledger_defects.AbortedInFlight(lambda: switch.on)),
 }
 BUILT_IN = ("stale-swa-state", "clamp")
 """Those that a server has from its start or not at all."""

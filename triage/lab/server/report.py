@@ -47,6 +47,7 @@ def _dump(dump: ExplainedDump) -> list[str]:
     if dump.error:
         return [*lines, f"            cannot be read: {dump.error}"]
     lines.append(f"            {dump.invariant} at {dump.where}: {dump.summary}"[:200])
+    lines += [f"            {hand}"[:200] for hand in dump.hands[:1]]
     if not dump.causes:
         return [*lines, "            cause unknown"]
     cause = " or ".join(dump.causes)

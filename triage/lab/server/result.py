@@ -33,6 +33,7 @@ class ExplainedDump:
     causes, keys: names and keys of the causes that fit best; empty where none is known.
     error: why the dump could not be read, "" if it could.
     pages_named, pages_with_events: pages whose history was asked for, and those that have one.
+    hands: of each of the latter the newest event, `page 5 of the full pool freed in step 7 by ...`.
     """
 
     path: Path
@@ -48,6 +49,7 @@ class ExplainedDump:
     error: str = ""
     pages_named: int = 0
     pages_with_events: int = 0
+    hands: tuple[str, ...] = ()
 
     def json(self) -> dict[str, Any]:
         return {
@@ -64,6 +66,7 @@ class ExplainedDump:
             "error": self.error,
             "pages_named": self.pages_named,
             "pages_with_events": self.pages_with_events,
+            "hands": list(self.hands),
         }
 
 
@@ -90,6 +93,9 @@ def explained(path: Path) -> ExplainedDump:
         fix=named[0].fix if named else "",
         pages_named=len(dump.fault.pages),
         pages_with_events=sum(bool(page.events) for page in dump.fault.pages),
+        hands=tuple(
+            f"{page.name} {page.events[0].sentence()}" for page in dump.fault.pages if page.events
+        ),
     )
 
 

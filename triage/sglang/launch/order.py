@@ -11,10 +11,11 @@ ran, whatever was meant. So a wait that no one sees raises no alarm, and a missi
 when it has had its effect, not before: a refill that happened to come late enough is silent.
 
 Nothing is recorded as long as all is on one stream, which orders it: then a replay costs a
-look at the current stream. Whose metadata a graph reads was noted at its capture
-(`graph_replays.py`). Rows that the scheduler gives back or rewrites from another stream while
-a replay runs are no defect by themselves (`scheduler/in_flight.py`): they are kept, and told
-beside whatever else is found.
+look at the current stream. From then on it costs one event more, which is recorded, not made:
+one that nobody asks any more is moved behind the next replay. Whose metadata a graph reads was
+noted at its capture (`graph_replays.py`). Rows that the scheduler gives back or rewrites from
+another stream while a replay runs are no defect by themselves (`scheduler/in_flight.py`): they
+are kept, and told beside whatever else is found.
 
 Not covered: refills by others than the backend's own entries (the inputs' buffers, in-place
 writes of a plugin), graphs that C++ launches, and work that a replay leaves on a third stream.
@@ -44,17 +45,29 @@ CLOCK_US = 1.0
 
 @dataclass(slots=True, eq=False)
 class Replay:
-    """One replay. `event` lies behind it; None while all was on one stream."""
+    """One replay. `event` lies behind it; None while all was on one stream.
 
-    number: int
+    backends: how many it is the newest replay of. refills: how many are compared with it. Where
+    nothing but all of its graph's backends refers to it, the graph's next replay takes its place.
+    passed: the event was asked, and the device had passed it.
+    """
+
     graph: int
-    step: int
-    stream: int
-    event: Event | None
+    backends: int
+    refills: int = 0
+    number: int = 0
+    step: int = 0
+    stream: int = 0
+    event: Event | None = None
+    passed: bool = False
 
     def running(self) -> bool | None:
         """Has the device not passed it? None: nobody can tell."""
-        return None if self.event is None else not self.event.query()
+        if self.event is None:
+            return None
+        if not self.passed:
+            self.passed = self.event.query()
+        return not self.passed
 
 
 @dataclass(slots=True, eq=False)
@@ -100,7 +113,9 @@ class Order:
         self.replays = self.crossed = 0
         self.last: Replay | None = None
         self._reads: dict[int, Replay] = {}  # of each backend, the newest replay that read it
-        self._refills: deque[Refill] = deque(maxlen=KEPT)
+        self._refills: deque[Refill] = deque()  # KEPT at most
+        self._newest: dict[int, Replay] = {}  # of each graph
+        self._spare: list[Event] = []
         self._moves: deque[Move] = deque(maxlen=KEPT)
 
     # -- what happens ------------------------------------------------------------------------
@@ -114,11 +129,24 @@ class Order:
         if streams is None:
             return
         self.replays += 1
-        event = streams.record() if self.crossing else None
-        replay = Replay(self.replays, record.number, self.step(), streams.current(), event)
+        number, backends = record.number, record.backends
+        replay = self._newest.get(number)
+        if replay is None or replay.refills or replay.backends != len(backends):
+            replay = self._newest[number] = Replay(number, len(backends))
+            reads = self._reads
+            for backend in backends:
+                before = reads.get(backend)
+                reads[backend] = replay
+                if before is not None:
+                    before.backends -= 1
+                    self._let_go(before)
+        replay.number = self.replays
+        replay.step = self.step()
+        replay.stream = streams.current()
+        replay.passed = False
+        if self.crossing:
+            replay.event = streams.record(replay.event or self._unasked())
         self.last = replay
-        for backend in record.backends:
-            self._reads[backend] = replay
 
     def refilled(self, backend: Any) -> None:
         """The metadata of `backend` were refilled on the current stream."""
@@ -131,8 +159,12 @@ class Order:
         self.crossed += 1
         self.crossing = True
         if replay.event is not None:
+            if len(self._refills) == KEPT:
+                self._settled(self._refills.popleft())
             kind = type(backend).__name__
-            self._refills.append(Refill(replay, kind, self.step(), stream, streams.record()))
+            replay.refills += 1
+            event = streams.record(self._unasked())
+            self._refills.append(Refill(replay, kind, self.step(), stream, event))
 
     def moved(self, what: str, row: int) -> None:
         """The scheduler is about to give back or rewrite a row."""
@@ -151,20 +183,28 @@ class Order:
     def broken(self) -> Evidence | None:
         """A refill that ended before a replay that reads it; None if none has been seen.
 
-        Asks events, waits for none. Each pair is told once.
+        Asks events, waits for none. Each pair is told once. What is queued behind a replay
+        that still runs is not asked.
         """
         waiting: list[Refill] = []
+        runs: dict[int, int] = {}  # stream -> a replay on it that still runs
         found = None
         while self._refills and found is None:
             refill = self._refills.popleft()
-            event = refill.replay.event
+            replay, event = refill.replay, refill.replay.event
             assert event is not None
-            if not (refill.event.query() and event.query()):
+            behind = runs.get(replay.stream, replay.number + 1) <= replay.number
+            if behind or replay.running():
+                runs[replay.stream] = min(replay.number, runs.get(replay.stream, replay.number))
+                waiting.append(refill)
+                continue
+            if not refill.event.query():
                 waiting.append(refill)
                 continue
             early = -1000 * event.elapsed_time(refill.event)
             if early > CLOCK_US:
                 found = _evidence(refill, early)
+            self._settled(refill)
         self._refills.extendleft(reversed(waiting))
         return found
 
@@ -183,6 +223,23 @@ class Order:
                 f"stream {last.stream:#x}"
             )
         return told
+
+    # -- events ------------------------------------------------------------------------------
+
+    def _unasked(self) -> Event | None:
+        return self._spare.pop() if self._spare else None
+
+    def _let_go(self, replay: Replay) -> None:
+        """Its event is free for others once nobody can ask for it."""
+        if replay.event is not None and not replay.backends and not replay.refills:
+            self._spare.append(replay.event)
+            replay.event = None
+
+    def _settled(self, refill: Refill) -> None:
+        """The pair was compared, or is the oldest of too many."""
+        self._spare.append(refill.event)
+        refill.replay.refills -= 1
+        self._let_go(refill.replay)
 
 
 def _evidence(refill: Refill, early: float) -> Evidence:

@@ -2,8 +2,9 @@
 
 Behind a replay the queries and the output of a layer are gone, their memory being that of later
 layers, and a later launch may have changed lengths and table. So the capture records copies of
-a few rows into buffers of their own. They take a few kilobytes a graph and six small kernels a
-launch that is recorded. The pages are not copied there: they are read behind the replay.
+a few rows into buffers of their own. They take a few kilobytes a graph and four small kernels a
+launch that is recorded, at every replay: what is the same in all of them is made behind the
+replay that is looked at. The pages are not copied there either: they are read behind it.
 
 Not covered: rows of unlike numbers of queries.
 """
@@ -17,7 +18,15 @@ from torch import Tensor
 
 from triage.sglang.launch.call import AttentionCall
 from triage.sglang.witness.finding import Seen
-from triage.sglang.witness.sample import MAX_ROWS, Chosen, Queries, choose, queries_of, why_not
+from triage.sglang.witness.sample import (
+    MAX_ROWS,
+    Chosen,
+    Queries,
+    choose,
+    full_counts,
+    queries_of,
+    why_not,
+)
 
 RAGGED = "rows of unlike numbers of queries in a graph"
 
@@ -46,9 +55,9 @@ class Recorded:
         if isinstance(fits, str):
             return fits
         rows = min(fits.rows, self.chosen.rows)
-        parts = (self.queries.query, self.queries.output, self.queries.counts)
+        query, output = (part[:rows].clone() for part in (self.queries.query, self.queries.output))
         chosen = replace(self.chosen, rows=rows, columns=fits.columns)
-        return chosen, Queries(*(part[:rows].clone() for part in parts))
+        return chosen, Queries(query, output, full_counts(query))
 
 
 def record_in_graph(
@@ -70,6 +79,6 @@ def record_in_graph(
         seen=seen,
         call=AttentionCall(call.api, rest),
         chosen=chosen,
-        queries=queries_of(call, output, chosen),
+        queries=queries_of(call, output, chosen, counted=False),
         requests=None if requests is None else requests[:rows],
     )

@@ -54,7 +54,8 @@ class Chosen:
 class Queries:
     """Of the chosen rows, the newest queries, aligned to the right: `(rows, Q, group, D)`.
 
-    counts: `(rows,)`, how many of them are the row's; the others are anything.
+    counts: `(rows,)`, how many of them are the row's; the others are anything. Empty inside a
+        graph, where all of them are.
     """
 
     query: Tensor
@@ -144,8 +145,13 @@ def choose(call: AttentionCall, turn: int, longest: int) -> Chosen | str:
     return Chosen(min(first, rows - taken), taken, turn % call.num_kv_heads, columns)
 
 
-def queries_of(call: AttentionCall, output: Tensor, chosen: Chosen) -> Queries:
-    """Copies of the chosen rows' newest queries and outputs. Launches only; legal anywhere."""
+def queries_of(
+    call: AttentionCall, output: Tensor, chosen: Chosen, *, counted: bool = True
+) -> Queries:
+    """Copies of the chosen rows' newest queries and outputs. Launches only; legal anywhere.
+
+    counted: False leaves `counts` empty where every row has the same number of queries.
+    """
     group = int(call.query.shape[-2]) // call.num_kv_heads
     heads = slice(chosen.kv_head * group, (chosen.kv_head + 1) * group)
     rows = slice(chosen.first_row, chosen.first_row + chosen.rows)
@@ -156,9 +162,7 @@ def queries_of(call: AttentionCall, output: Tensor, chosen: Chosen) -> Queries:
             t.reshape(-1, each, *t.shape[1:])[rows, -MAX_QUERIES:, heads].clone()
             for t in (call.query, output)
         )
-        counts = torch.full(
-            (chosen.rows,), min(each, MAX_QUERIES), dtype=torch.int64, device=query.device
-        )
+        counts = full_counts(query) if counted else query.new_empty(0, dtype=torch.int64)
         return Queries(query, out, counts)
     start = cumulative[rows].long()
     end = cumulative[chosen.first_row + 1 : chosen.first_row + chosen.rows + 1].long()
@@ -166,6 +170,11 @@ def queries_of(call: AttentionCall, output: Tensor, chosen: Chosen) -> Queries:
     index = (end[:, None] + back).clamp(0, call.query.shape[0] - 1)
     counts = (end - start).clamp(0, MAX_QUERIES)
     return Queries(call.query[index][:, :, heads], output[index][:, :, heads], counts)
+
+
+def full_counts(query: Tensor) -> Tensor:
+    """`counts` of `query`, `(rows, Q, group, D)`, where all of them are their row's. One launch."""
+    return query.new_full(query.shape[:1], query.shape[1], dtype=torch.int64)
 
 
 def take(call: AttentionCall, chosen: Chosen, queries: Queries, requests: Tensor | None) -> Sample:

@@ -9,12 +9,14 @@ Every server has frozen-KV MTP, CUDA graphs and overlap scheduling, unless it sa
 
 from __future__ import annotations
 
+from triage.lab.server.ledger_defects import PLANTED
 from triage.lab.server.smoke.rig import Job
 
 DEFAULT = {"SGLANG_TRTLLM_MHA_DEBUG": "1"}
 CONTAIN = {**DEFAULT, "SGLANG_TRTLLM_MHA_DEBUG_MODE": "contain"}
 KEEP_PREFIX = {**DEFAULT, "SGLANG_TRIAGE_FIXES": "keep-locked-prefix"}
 EVERY_CHECK = {**DEFAULT, "SGLANG_TRTLLM_MHA_DEBUG_CHECKS": "all"}
+"""Every check, the ledger of the allocator included, which reads the device at each call."""
 FIX = {**CONTAIN, "SGLANG_TRIAGE_FIXES": "state-swap"}
 STALE = "stale-swa-state"
 FAR, EXCHANGE = "far-first", "page-exchange"
@@ -120,6 +122,18 @@ JOBS = (
         defects={EXCHANGE: False},
         mtp=False,
         flags=("--disable-cuda-graph",),
+    ),
+    *(
+        Job(
+            f"hand-{name}",
+            "every check, a page given back wrongly: the evidence names the planted line",
+            ("mixed:40", f"hand:{name}"),
+            env=EVERY_CHECK,
+            defects={name: False},
+            observers=(),
+            mtp=False,
+        )
+        for name in PLANTED
     ),
     Job(
         "locked-prefix",

@@ -22,7 +22,16 @@ from pathlib import Path
 from typing import Any
 
 from triage.dump.known_errors import WRONG_ADDRESS
-from triage.lab.server import address_map, defects, drafts, inject, load, oracle, server_log
+from triage.lab.server import (
+    address_map,
+    defects,
+    drafts,
+    inject,
+    ledger_defects,
+    load,
+    oracle,
+    server_log,
+)
 from triage.lab.server.flags import CHUNKED_PREFILL
 from triage.lab.server.process import Server
 from triage.lab.server.result import explained
@@ -341,6 +350,23 @@ class Rig:
         named = [name for one in dumps for name in one["keys"]]
         if cause not in named:
             complaints.append(f"explained as {named or 'nothing'}, expected {cause}")
+        return not complaints, "; ".join(complaints), figures
+
+    def hand(self, defect: str) -> Outcome:
+        """A ledger defect begins: the dump must name the line that gave the page back."""
+        self.provoke()
+        planted = ledger_defects.PLANTED[defect]
+        found = [explained(path) for path in self.dump_files()]
+        figures = {"death": self.death(), "dumps": [each.json() for each in found]}
+        complaints = [] if self.fell() else ["the server lives: no alarm"]
+        if not found:
+            complaints.append("no dump")
+            return False, "; ".join(complaints), figures
+        if planted.cause not in found[0].keys:
+            complaints.append(f"explained as {found[0].keys or 'unknown'}, not {planted.cause}")
+        frames = [hand.rpartition(" by ")[2] for hand in found[0].hands]
+        if not any(planted.is_in(frame) for frame in frames):
+            complaints.append(f"named {frames or 'nobody'}, not {planted.function.__name__}")
         return not complaints, "; ".join(complaints), figures
 
     def crash(self) -> Outcome:
