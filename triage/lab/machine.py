@@ -159,8 +159,7 @@ class Lifecycles(RuleBasedStateMachine):
             cache=combination.cache,
             backend=combination.backend,
             graphs=graphs and pads(combination, _process.version),
-            # The driver does not publish the chunk's size, which SGLang asks a chunk cache for.
-            queued=queued and (combination.backend == "trtllm_mha" or combination.kind != "chunk"),
+            queued=queued,
             keeps_rejected=keeps or _process.version in TOKEN_WISE,
         )
         self.bench = Bench(

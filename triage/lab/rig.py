@@ -41,6 +41,7 @@ class Bench:
             draft_steps=scenario.draft_steps,
             draft=scenario.draft,
             backend=scenario.backend,
+            chunk=scenario.chunk,
         )
         try:
             self._equip(seed, overlap=overlap, audit=audit)
