@@ -13,7 +13,7 @@ from triage.lab.reinject import reinject
 
 def main(directory: Path) -> None:
     machine.begin(directory)
-    machine.combinations = lambda version, swa_radix: (Combination("none", 16, "fa3"),)
+    machine.of_release = lambda version: (Combination("none", 16, "fa3"),)
     with reinject("full-ids-in-window"):
         tally, failure = machine.search(10, 12, directory)
     assert failure is not None, f"{sum(tally.steps.values())} steps and nothing fired"

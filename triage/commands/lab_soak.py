@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -45,6 +43,13 @@ NEEDS = "drawn lifecycles need hypothesis: pip install 'sglang-triage[test]'"
     show_default=True,
     help="Of the traps; but for raise, what the scheduler frees lands inside a queued forward.",
 )
+@click.option(
+    "--jobs",
+    default=1,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Processes at a time; each writes its own file beside --output.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def soak(
     steps: int,
@@ -53,6 +58,7 @@ def soak(
     directory: Path,
     output: Path | None,
     mode: str,
+    jobs: int,
     as_json: bool,
 ) -> None:
     """Lifecycles drawn by Hypothesis, in which nothing may fire, until STEPS decode steps.
@@ -60,16 +66,18 @@ def soak(
     Exit code: 0 nothing fired, 1 a false alarm or a finding, 2 usage.
     """
     from triage.lab import versions
-    from triage.lab.soak import SoakReport, lines_of
+    from triage.lab.soak import SoakReport
 
     wanted = tuple(versions.available()) if "all" in releases else releases
-    if len(wanted) > 1:
+    if len(wanted) > 1 or jobs > 1:
         if output is None:
-            raise LabError("several releases run in processes of their own: give --output FILE")
-        share = -(-steps // len(wanted))
-        for version in wanted:
-            _run_under(version, share, seed, directory, output, mode)
-        report = SoakReport.of(line for line in lines_of(output) if line["sglang"] in wanted)
+            raise LabError("several processes write what they played: give --output FILE")
+        from triage.lab.bootstrap import sglang_version
+        from triage.lab.soak_jobs import play, shares
+
+        parts = shares(wanted or (sglang_version(),), jobs, output)
+        counted("decode steps", lambda bar: play(parts, jobs, steps, seed, directory, mode, bar))
+        report = SoakReport.of(line for part in parts for line in part.lines())
     else:
         report = _run_here(wanted[0] if wanted else None, steps, seed, directory, output, mode)
     echo(report_json("lab-soak", report.json()) if as_json else text(report.json()))
@@ -92,35 +100,27 @@ def _run_here(
         raise LabError(NEEDS) from error
 
 
-def _run_under(
-    version: str, steps: int, seed: int, directory: Path, output: Path, mode: str
-) -> None:
-    from triage.lab import versions
-
-    command = [sys.executable, "-m", "triage", "lab", "soak", "--steps", str(steps)]
-    command += ["--seed", str(seed), "--dir", str(directory), "--output", str(output), "--json"]
-    command += ["--mode", mode]
-    echo(f"SGLang {version}: {steps} steps", err=True)
-    done = subprocess.run(command, env=versions.environment(version), stdout=subprocess.PIPE)
-    if done.returncode not in (0, 1):
-        raise LabError(f"the run under SGLang {version} ended with exit code {done.returncode}")
-
-
 def text(report: dict[str, Any]) -> str:
     """The report for a terminal: totals, steps by combination, what fired and its script."""
     from triage.lab.combinations import left_out
 
     lines = [
         f"{report['steps']} decode steps of {report['examples']} lifecycles in "
-        f"{report['searches']} searches, {report['seconds']:.0f} s",
+        f"{report['searches']} searches, {report['seconds']:.0f} s of a core, "
+        f"{report['steps_per_second']} steps a second of it",
         f"  {report['launches']} launches, {report['allocator_events']} allocator calls, "
         f"{report['ledger_audits']} free lists equal to the ledger",
         f"  {len(report['alarms'])} false alarms, {len(report['findings'])} findings",
-        f"{'SGLang':14} {'draft':8} {'page':>4} {'radix':6} {'steps':>7}",
+        "  steps with " + ", ".join(f"{name}: {n}" for name, n in report["settings"].items()),
     ]
-    for version, draft, page, radix, steps in report["cells"]:
-        lines.append(f"{version:14} {draft:8} {page:4} {radix:6} {steps:7}")
-    for version in dict.fromkeys(row[0] for row in report["cells"]):
+    for version, drawn in report["releases"].items():
+        lines.append(f"  {version}: {drawn['drawn']} of {drawn['of']} combinations drawn")
+    lines.append(
+        f"{'SGLang':13} {'backend':11} {'pool':4} {'page':>4} {'draft':6} {'cache':9} {'steps':>7}"
+    )
+    for version, backend, pool, page, draft, cache, steps in report["cells"]:
+        lines.append(f"{version:13} {backend:11} {pool:4} {page:4} {draft:6} {cache:9} {steps:7}")
+    for version in report["releases"]:
         lines += [f"left out on {version}: {sentence}" for sentence in left_out(version)]
     for kind in ("alarms", "findings"):
         for found in report[kind]:

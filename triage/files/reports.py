@@ -35,7 +35,7 @@ VERSIONS = {
     "lab-matrix": 1,
     "lab-run": 1,
     "lab-serve": 1,
-    "lab-soak": 1,
+    "lab-soak": 2,
     "lab-versions": 1,
     "minimise": 1,
     "pools": 1,

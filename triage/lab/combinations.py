@@ -7,6 +7,7 @@ left out and said, so that everything the machine reports is news.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import NamedTuple
 
 TOKEN_WISE = ("0.5.12.post1", "0.5.13.post1")
@@ -20,7 +21,10 @@ PAGE_SIZES = (16, 32, 64)
 
 
 class Combination(NamedTuple):
-    """kind: a draft ("frozen", "eagle", "none") or a prefix cache of the ScheduleBatch driver."""
+    """kind: a draft ("frozen", "eagle", "none") or a prefix cache of the ScheduleBatch driver.
+
+    "radix" is the tree of a pool of one kind: no window, no mapping.
+    """
 
     kind: str
     page: int
@@ -33,7 +37,13 @@ class Combination(NamedTuple):
     @property
     def radix(self) -> str:
         """Prefix cache: "on", "off" through SGLang's own classes, or "none" (pool driver)."""
-        return {"swa-radix": "on", "unified": "on", "chunk": "off"}.get(self.kind, "none")
+        trees = {"swa-radix": "on", "unified": "on", "radix": "on", "chunk": "off"}
+        return trees.get(self.kind, "none")
+
+    @property
+    def pool(self) -> str:
+        """ "swa", SGLang's hybrid of full and sliding layers, or "mha", a pool of one kind."""
+        return "mha" if self.kind == "radix" else "swa"
 
     @property
     def cache(self) -> str:
@@ -47,7 +57,7 @@ def combinations(version: str, *, swa_radix: bool) -> tuple[Combination, ...]:
 
     swa_radix: whether the release has SWARadixCache (up to 0.5.18).
     """
-    kinds = ["none", "frozen", "eagle", "unified", "chunk"]
+    kinds = ["none", "frozen", "eagle", "unified", "chunk", "radix"]
     if swa_radix:
         kinds.append("swa-radix")
     found = []
@@ -62,6 +72,12 @@ def combinations(version: str, *, swa_radix: bool) -> tuple[Combination, ...]:
             pages = PAGE_SIZES if backend == "trtllm_mha" else (*PAGE_SIZES, 1)
             found += [Combination(kind, page, backend) for page in pages]
     return tuple(found)
+
+
+def of_release(version: str) -> tuple[Combination, ...]:
+    """`combinations` of the SGLang of this process, its release being `version`."""
+    has_swa_radix = find_spec("sglang.srt.mem_cache.swa_radix_cache") is not None
+    return combinations(version, swa_radix=has_swa_radix)
 
 
 def pads(combination: Combination, version: str) -> bool:

@@ -119,7 +119,8 @@ class EmulatedGpu:
     def _slides(self) -> bool:
         if self._own_pool:
             return False
-        return bool(self.runtime.token_to_kv_pool.layers_mapping[self.layer.layer_id][1])
+        kinds = getattr(self.runtime.token_to_kv_pool, "layers_mapping", None)  # None: one kind
+        return kinds is not None and bool(kinds[self.layer.layer_id][1])
 
     def _emulate(self, call: AttentionCall, space: str) -> tuple[Footprint, int]:
         table = call.block_tables.numpy()
@@ -197,5 +198,7 @@ class EmulatedGpu:
 
     def _fill(self, space: str) -> float:
         allocator = self.runtime.token_to_kv_pool_allocator
+        if not hasattr(allocator, "size_swa"):  # of one kind
+            return 0.0 if space == "swa" else float(1 - allocator.available_size() / allocator.size)
         size = allocator.size_swa if space == "swa" else allocator.size_full
         return 1 - getattr(allocator, f"{space}_available_size")() / size

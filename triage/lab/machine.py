@@ -12,7 +12,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from hypothesis.stateful import (
 )
 
 from triage.errors import LabError, TriageError
-from triage.lab.combinations import TOKEN_WISE, Combination, breaks_pages, combinations, pads
+from triage.lab.combinations import TOKEN_WISE, Combination, breaks_pages, of_release, pads
 from triage.lab.process import LabProcess, start
 from triage.lab.rig import Bench
 from triage.lab.runtime import Geometry
@@ -53,6 +52,8 @@ class Tally:
 
     examples: int = 0
     steps: Counter[Combination] = field(default_factory=Counter)
+    settings: Counter[str] = field(default_factory=Counter)  # steps under each that was drawn
+    free_lists: int = 0  # to be compared with the ledger: those of every step
     launches: int = 0
     allocator_events: int = 0
     ledger_audits: int = 0  # free lists found equal to the ledger
@@ -79,14 +80,16 @@ class Failure:
 _tally = Tally()
 
 
-def begin(directory: Path, mode: str = "raise") -> LabProcess:
-    """The process every machine runs in, all families of traps armed."""
+def begin(directory: Path, mode: str = "raise", number: int = 0) -> LabProcess:
+    """The process every machine runs in, all families of traps armed. `number`: of the search."""
     from triage.lab.matrix import EVERYTHING
 
     global _process, _combinations
     _process = start(traps=True, fixes=(), directory=directory, checks=EVERYTHING, mode=mode)
-    has_swa_radix = find_spec("sglang.srt.mem_cache.swa_radix_cache") is not None
-    _combinations = combinations(_process.version, swa_radix=has_swa_radix)
+    known = of_release(_process.version)
+    # What a search tries first is the simplest to it: each begins elsewhere.
+    first = number * 7 % len(known)
+    _combinations = known[first:] + known[:first]
     return _process
 
 
@@ -159,8 +162,7 @@ class Lifecycles(RuleBasedStateMachine):
             cache=combination.cache,
             backend=combination.backend,
             graphs=graphs and pads(combination, _process.version),
-            # The driver does not publish the chunk's size, which SGLang asks a chunk cache for.
-            queued=queued and (combination.backend == "trtllm_mha" or combination.kind != "chunk"),
+            queued=queued,
             keeps_rejected=keeps or _process.version in TOKEN_WISE,
         )
         self.bench = Bench(
@@ -219,8 +221,18 @@ class Lifecycles(RuleBasedStateMachine):
     def teardown(self) -> None:
         if self.bench is None or self.combination is None:
             return
+        steps, scenario = self.bench.driver.step, self.bench.scenario
         _tally.examples += 1
-        _tally.steps[self.combination] += self.bench.driver.step
+        _tally.steps[self.combination] += steps
+        _tally.free_lists += steps * (1 if self.combination.pool == "mha" else 2)
+        drawn = {
+            "overlap": self.bench.driver.overlap,
+            "frees inside a queued forward": scenario.queued and self.bench.driver.overlap,
+            "padded graphs": scenario.graphs,
+            "shared KV": scenario.geometry.kv_shared_layers > 0,
+            "rejected kept": scenario.keeps_rejected and scenario.draft != "none",
+        }
+        _tally.settings.update({name: steps for name, on in drawn.items() if on})
         _tally.launches += self.bench.gpu.launches
         _tally.allocator_events += self.bench.audit.events
         if self.traps and _process is not None:
@@ -234,7 +246,10 @@ class Untrapped(Lifecycles):
     traps = False
 
 
-_EXPECTED = (TriageError, AssertionError, RuntimeError, LookupError, ValueError, MemoryError)
+_EXPECTED = (
+    *(TriageError, AssertionError, RuntimeError, LookupError, ValueError, MemoryError),
+    *(TypeError, AttributeError),
+)
 
 
 def search(
@@ -247,7 +262,7 @@ def search(
         in the others what is freed lands inside the forward that is queued.
     """
     global _tally
-    begin(directory, mode)
+    begin(directory, mode, number)
     _tally = Tally()
     started = time.perf_counter()
     chosen = settings(

@@ -1,9 +1,10 @@
 """Pools of one kind under SGLang's ScheduleBatch and RadixCache: no window, no mapping.
 
 What most models are served from: an MHA or MLA pool, pages of any size or of one token, the
-plain radix tree. No layer runs: a step is what it does to pages, rows and locks.
+plain radix tree. With an attention backend every layer is full and reads an MHA pool; without
+one no layer runs, and a step is what it does to pages, rows and locks.
 
-Stubs are those of `drivers/schedule_batch.py`, and the forward.
+Stubs are those of `drivers/schedule_batch.py`, and the forward where no layer runs.
 """
 
 from __future__ import annotations
@@ -23,13 +24,27 @@ KINDS = ("mha", "mla")
 
 
 class PlainRuntime(Runtime):
-    """A request table, a pool of `kind` and its allocator."""
+    """A request table, a pool of `kind` and its allocator.
 
-    def __init__(self, geometry: Geometry, kind: str) -> None:
+    backend: of attention, over layers that are all full; "" for none, and no layers.
+    """
+
+    def __init__(
+        self, geometry: Geometry, kind: str, backend: str = "", chunk: int | None = None
+    ) -> None:
         self.kind = kind
-        super().__init__(geometry, draft_tokens=1, draft_steps=1, draft="none")
+        full = replace(geometry, full_every=1)
+        super().__init__(
+            full, draft_tokens=1, draft_steps=1, draft="none", backend=backend, chunk=chunk
+        )
 
     def _construct(self) -> None:
+        self._pools()
+        if self.backend:
+            self.layers = [self._layer(index) for index in range(self.geometry.num_layers)]
+            self.target_backend = self._attention(self._runner(self.token_to_kv_pool, None))
+
+    def _pools(self) -> None:
         import torch
         from sglang.srt.mem_cache.memory_pool import MLATokenToKVPool, ReqToTokenPool
 
@@ -37,7 +52,7 @@ class PlainRuntime(Runtime):
         size, page = g.full_pages * g.page_size, g.page_size
         self.req_to_token_pool = ReqToTokenPool(
             size=g.max_requests,
-            max_context_len=g.context_len + 4,
+            max_context_len=g.context_len + 4 + self.draft_tokens,
             device="cpu",
             enable_memory_saver=False,
         )
@@ -53,7 +68,7 @@ class PlainRuntime(Runtime):
                 enable_memory_saver=False,
             )
         else:
-            self.token_to_kv_pool = self._own_pool(size, 1)
+            self.token_to_kv_pool = self._own_pool(size, g.own_kv_layers)
         self.token_to_kv_pool_allocator = _allocator(page)(
             size,
             **({} if page == 1 else {"page_size": page}),

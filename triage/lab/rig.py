@@ -8,6 +8,7 @@ from triage.lab.drivers.overlap import OverlapScheduler
 from triage.lab.drivers.pools import Driver
 from triage.lab.drivers.schedule_batch import Scheduler
 from triage.lab.emulated_gpu import EmulatedGpu
+from triage.lab.plain_pools import PlainRuntime
 from triage.lab.process import LabProcess
 from triage.lab.reads import BuilderGpu
 from triage.lab.runtime import Runtime
@@ -35,18 +36,25 @@ class Bench:
         self.process = process
         self.computes = computes
         self.scenario = scenario
-        self.runtime = Runtime(
-            scenario.geometry,
-            draft_tokens=scenario.draft_tokens,
-            draft_steps=scenario.draft_steps,
-            draft=scenario.draft,
-            backend=scenario.backend,
-        )
+        self.runtime = self._runtime()
         try:
             self._equip(seed, overlap=overlap, audit=audit)
         except BaseException:  # a trap may fire here, and nobody has a bench to close
             self.close()
             raise
+
+    def _runtime(self) -> Runtime:
+        scenario = self.scenario
+        if scenario.cache == "radix":
+            return PlainRuntime(scenario.geometry, "mha", scenario.backend, scenario.chunk)
+        return Runtime(
+            scenario.geometry,
+            draft_tokens=scenario.draft_tokens,
+            draft_steps=scenario.draft_steps,
+            draft=scenario.draft,
+            backend=scenario.backend,
+            chunk=scenario.chunk,
+        )
 
     def _equip(self, seed: int, *, overlap: bool, audit: bool) -> None:
         process, scenario = self.process, self.scenario
@@ -104,7 +112,11 @@ class Bench:
         traps = self.process.traps
         kept = traps is not None and traps.reporter.reads_device and traps.reporter.whole("I5")
         if lifecycle is not None and traps.armed and kept:
-            lifecycle.books.boundary(self.runtime.token_to_kv_pool_allocator)
+            allocator = self.runtime.token_to_kv_pool_allocator
+            if hasattr(allocator, "full_attn_allocator"):
+                lifecycle.books.boundary(allocator)
+            else:  # of one kind: one free list, and no mapping
+                lifecycle.books.audit(allocator)
             lifecycle.step_books.hooked_step()
 
     def close(self) -> None:

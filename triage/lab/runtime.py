@@ -35,6 +35,7 @@ class Runtime:
     `layers` (RadixAttention by layer id). Of the draft: `draft_pool`, the pool of
     its own runner (a dummy for a frozen-KV draft), `draft_backend` (one backend,
     or one per step), `draft_attention` (its layers), for frozen KV `kv_context`.
+    `chunk`: tokens of one prefill forward, which SGLang asks its settings for.
     `reads` receives what the kernels of the other two backends read; set it before a forward.
     Only one is in force at a time: SGLang's settings are global. `close()` it.
     """
@@ -47,6 +48,7 @@ class Runtime:
         draft_steps: int,
         draft: str = "frozen",
         backend: str = "trtllm_mha",
+        chunk: int | None = None,
     ) -> None:
         self.backend = backend
         self.reads: builders.Sink = _nobody
@@ -61,6 +63,7 @@ class Runtime:
             speculative_num_steps=draft_steps,
             page_size=geometry.page_size,
             device="cpu",
+            **({} if chunk is None else {"chunked_prefill_size": chunk}),
             **spec,
         )
         try:

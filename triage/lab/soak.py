@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from triage.errors import LabError
-from triage.lab.combinations import Combination
+from triage.lab.combinations import Combination, of_release
 
 Progress = Callable[[int, int], None]
 
@@ -35,8 +35,10 @@ class SoakReport:
     launches: int = 0
     allocator_events: int = 0
     ledger_audits: int = 0  # free lists found equal to the ledger
-    seconds: float = 0.0
+    seconds: float = 0.0  # of all processes together
     cells: Counter[tuple[str, Combination]] = field(default_factory=Counter)
+    settings: Counter[str] = field(default_factory=Counter)  # steps under each
+    known: dict[str, int] = field(default_factory=dict)  # combinations of each release
     alarms: list[dict[str, Any]] = field(default_factory=list)
     findings: list[dict[str, Any]] = field(default_factory=list)
 
@@ -53,22 +55,36 @@ class SoakReport:
             setattr(self, name, getattr(self, name) + line[name])
         for kind, page, backend, steps in line["cells"]:
             self.cells[line["sglang"], Combination(kind, page, backend)] += steps
+        self.settings.update(line["settings"])
+        self.known[line["sglang"]] = line["combinations"]
         failure = line["failure"]
         if failure is not None:
             found = {"sglang": line["sglang"], "number": line["number"], **failure}
             (self.alarms if failure["oracle"] == "silent" else self.findings).append(found)
 
-    def table(self) -> list[tuple[str, str, int, str, int]]:
-        """(release, draft, page size, radix, steps), each combination once."""
-        rows: Counter[tuple[str, str, int, str]] = Counter()
-        for (version, cell), steps in self.cells.items():
-            rows[version, cell.draft, cell.page, cell.radix] += steps
-        return sorted((*row, steps) for row, steps in rows.items())
+    def table(self) -> list[tuple[str, str, str, int, str, str, int]]:
+        """(release, backend, pool, page size, draft, cache, steps), each combination once."""
+        return sorted(
+            (version, c.backend, c.pool, c.page, c.draft, c.cache or "none", steps)
+            for (version, c), steps in self.cells.items()
+        )
+
+    def drawn(self) -> dict[str, dict[str, int]]:
+        """Per release: combinations with a step, all that it has, and steps."""
+        found = {}
+        for version, known in sorted(self.known.items()):
+            own = [steps for (release, _), steps in self.cells.items() if release == version]
+            found[version] = {"drawn": len(own), "of": known, "steps": sum(own)}
+        return found
 
     def json(self) -> dict[str, Any]:
         totals = {name: getattr(self, name) for name in ("searches", *_COUNTED)}
         return {
             **totals,
+            "seconds": round(self.seconds, 2),
+            "steps_per_second": round(self.steps / self.seconds, 1) if self.seconds else 0.0,
+            "releases": self.drawn(),
+            "settings": dict(sorted(self.settings.items())),
             "cells": [list(row) for row in self.table()],
             "alarms": self.alarms,
             "findings": self.findings,
@@ -101,10 +117,10 @@ def soak(
         played = sum(tally.steps.values())
         if not played:
             raise LabError(f"search {number} played no step on SGLang {version}")
-        if failure is None and mode == "raise" and tally.ledger_audits < 2 * played:
+        if failure is None and mode == "raise" and tally.ledger_audits < tally.free_lists:
             raise LabError(
                 f"search {number}: {tally.ledger_audits} audits of the ledger in {played} steps; "
-                "both free lists are to be compared after every step"
+                f"{tally.free_lists} free lists were to be compared, those of every step"
             )
         line = {
             "sglang": version,
@@ -115,7 +131,9 @@ def soak(
             "allocator_events": tally.allocator_events,
             "ledger_audits": tally.ledger_audits,
             "seconds": round(tally.seconds, 2),
-            "cells": [[*cell, count] for cell, count in sorted(tally.steps.items())],
+            "combinations": len(of_release(version)),
+            "settings": dict(tally.settings),
+            "cells": [[*cell, count] for cell, count in sorted(tally.steps.items()) if count],
             "failure": failure
             and {"error": failure.error, "oracle": failure.oracle, "script": failure.script},
         }
@@ -128,18 +146,21 @@ def soak(
     return report
 
 
-def lines_of(output: Path | None) -> Iterator[dict[str, Any]]:
-    """The searches written so far. A last line cut short by an interruption is dropped."""
+def lines_of(output: Path | None, *, mend: bool = True) -> Iterator[dict[str, Any]]:
+    """The searches written so far. A last line cut short by an interruption is dropped.
+
+    mend: it is taken out of the file too; no, where another process writes that file now.
+    """
     if output is None or not output.exists():
         return
     text = output.read_text(encoding="utf-8")
     whole, _, torn = text.rpartition("\n")
-    if torn:
+    if torn and mend:
         output.write_text(whole + "\n" if whole else "", encoding="utf-8")
     for position, line in enumerate(whole.splitlines(), 1):
         try:
             found = json.loads(line)
-            found["sglang"], found["cells"], found["failure"]
+            found["sglang"], found["cells"], found["settings"], found["failure"]
         except (ValueError, KeyError, TypeError) as error:
             raise LabError(
                 f"{output}, line {position} is not a search of `triage lab soak`; "
