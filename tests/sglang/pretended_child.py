@@ -71,9 +71,9 @@ def listen() -> None:
         makers[each.target] = each.make
         return Patch(each.target, make, each.why)
 
-    def listening(hooks: Any, patches: Patches, verified: Any, failed: Any) -> None:
+    def listening(hooks: Any, patches: Patches, *told: Any) -> None:
         patches.patches = tuple(patch(each) for each in patches.patches)
-        register([hook(each) for each in hooks], patches, verified, failed)
+        register([hook(each) for each in hooks], patches, *told)
 
     install.register = listening
 

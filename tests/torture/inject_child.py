@@ -27,6 +27,7 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
+from tests.torture.quick import be_quick, seen_of_a_run
 from triage.lab.injection import HERE, Injected, is_judged, is_ours
 
 STEPS = 4
@@ -157,6 +158,8 @@ def main(mode: str, defect: str | None, every: int, seed: int, done: str) -> Non
     bootstrap.prepare()
     with tempfile.TemporaryDirectory() as scratch:
         directory = Path(scratch) / "dumps"
+        first_run = in_a_child(lambda: lab_run(mode, defect, True, directory) and seen_of_a_run())
+        be_quick(first_run["modules"], first_run["targets"])
         plain = in_a_child(lambda: lab_run(mode, defect, False, directory))
         clean = in_a_child(lambda: lab_run(mode, defect, True, directory))
         begins = [{"case": "without traps", **plain}, {"case": "with traps", **clean}]

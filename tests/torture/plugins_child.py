@@ -1,10 +1,11 @@
 """Another plugin's hooks at every target of ours.
 
-    python -m tests.torture.plugins_child MODE [KIND ...]
+    python -m tests.torture.plugins_child MODES [KIND ...]      MODES: raise,contain,log
 
 Through SGLang's own registry, on SGLang's own classes, in the release that is first on the
 path. In each cell the other plugin registers before ours, or after it; the lab then runs in a
-forked process without a defect and in another with one. Prints one JSON line for each cell.
+forked process without a defect and in another with one. Prints one JSON line for each cell;
+`wrong_in` says what a cell should not have.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.torture.inject_child import in_a_child, lab_run
+from tests.torture.quick import be_quick, seen_of_a_run
 
+MIXED = "MIXED"
+"""All four kinds in one cell: the targets take them by turns."""
 KINDS = ("BEFORE", "AFTER", "AROUND", "REPLACE")
 CLASS = "class REPLACE"
 WHENS = ("before", "after")
@@ -28,7 +32,7 @@ DEFECT = "stale-swa-state"
 BACKEND = "sglang.srt.layers.attention.trtllm_mha_backend.TRTLLMHAAttnBackend"
 
 
-def main(mode: str, kinds: list[str]) -> None:
+def main(modes: list[str], kinds: list[str]) -> None:
     from triage.lab import bootstrap
 
     bootstrap.prepare()
@@ -38,37 +42,86 @@ def main(mode: str, kinds: list[str]) -> None:
 
     with tempfile.TemporaryDirectory() as scratch:
         directory = Path(scratch)
-        said(cell="without us", run=in_a_child(_alone))
-        targets = in_a_child(lambda: _targets(directory))["targets"]
+        first = in_a_child(lambda: _first(directory))
+        targets = first["targets"]
+        be_quick(first["modules"], [*targets, BACKEND])
 
-        def cell(kind: str, when: str) -> dict[str, Any]:
+        def cell(kind: str, when: str, mode: str) -> dict[str, Any]:
             theirs = [BACKEND] if kind == CLASS else targets if kind else []
             found = in_a_child(lambda: _beside(kind, theirs, when, mode, directory, None))
             if when != "alone":
                 spoiled = in_a_child(lambda: _beside(kind, theirs, when, mode, directory, DEFECT))
-                found["spoiled"] = spoiled.get("run", spoiled)
+                found["spoiled"] = {**spoiled.pop("run", {}), **spoiled}
             return found
 
-        said(cell="ours alone", **cell("", "before"))
-        for kind in kinds:
-            alone = cell(kind, "alone").get("calls")
-            for when in WHENS:
-                said(cell=f"{kind} {when} ours", theirs_alone=alone, **cell(kind, when))
+        said(cell="without us", run=in_a_child(_alone))
+        alone = {kind: cell(kind, "alone", "raise").get("calls") for kind in kinds}
+        for mode in modes:
+            said(cell="ours alone", mode=mode, **cell("", "before", mode))
+            for kind in kinds:
+                for when in WHENS:
+                    found = cell(kind, when, mode)
+                    said(cell=f"{kind} {when} ours", mode=mode, alone=alone[kind], **found)
         for strict in ("1", "0"):
             found = in_a_child(lambda s=strict: _applied_early(s, targets, directory))
             said(cell="applied early", strict=strict, **found)
+
+
+def wrong_in(
+    cell: dict[str, Any], plain: dict[str, Any], ours: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """What of a cell is not as it must be; empty for a good one.
+
+    plain: the cell without us. ours: of the same mode, without the other plugin.
+    """
+    if "strict" in cell:
+        return _wrong_early(cell, plain)
+    wrong: dict[str, Any] = {}
+
+    def same(of: str, found: Any, expected: Any) -> None:
+        if found != expected:
+            wrong[of] = {"found": found, "expected": expected}
+
+    def same_run(of: str, found: dict[str, Any], expected: dict[str, Any], *keys: str) -> None:
+        for key in ("outcome", "digest", "launches", *keys):
+            same(f"{of}: {key}", found.get(key), expected.get(key))
+
+    run = cell.get("run", {})
+    same_run("SGLang without a defect", run, plain["run"])
+    same("not covered", run.get("not_covered"), [])
+    same("hooks of ours that are bound", cell.get("bound"), cell.get("wanted", "any"))
+    if cell.get("bound", 0) < 30:
+        wrong["too few hooks of ours"] = cell.get("bound")
+    if ours is None:  # this is the cell with ours alone
+        spoiled = cell.get("spoiled", {})
+        if cell["mode"] != "log" and not spoiled.get("trapped"):
+            wrong["the defect is not found"] = spoiled
+        return wrong
+    same("calls of their hooks", cell.get("calls"), cell["alone"])
+    if sum(cell.get("calls", {}).values()) <= 10:
+        wrong["too few calls of theirs"] = cell.get("calls")
+    same("what we looked at", cell.get("counts"), ours["counts"])
+    same_run("with a defect", cell.get("spoiled", {}), ours["spoiled"], "trapped", "counts")
+    return wrong
+
+
+def _wrong_early(cell: dict[str, Any], plain: dict[str, Any]) -> dict[str, Any]:
+    """The server does not start, or it starts with everything of ours off, and that is said."""
+    if cell["strict"] == "1":
+        return {} if "not bound" in cell.get("ended", "") else {"not ended": cell}
+    off = (cell.get("armed"), cell.get("active"), cell.get("said")) == (False, False, True)
+    run = cell.get("run", {})
+    same = all(run.get(key) == plain["run"][key] for key in ("outcome", "digest", "launches"))
+    return {} if off and same else {"not off, or not said": cell}
 
 
 def _alone() -> dict[str, Any]:
     return lab_run("raise", None, False, Path("unused"))
 
 
-def _targets(directory: Path) -> dict[str, Any]:
-    """Every function of SGLang's and FlashInfer's that we stand at, in this release."""
-    from triage.lab import process
-
-    lab_run("raise", None, True, directory)
-    return {"targets": [each.target for each in process._process.installed.bindings]}
+def _first(directory: Path) -> dict[str, Any]:
+    lab_run("raise", DEFECT, True, directory)
+    return seen_of_a_run()
 
 
 def _beside(
@@ -134,11 +187,12 @@ def _with_the_stand_in(defect: str | None = None) -> Any:
 def _register(kind: str, targets: list[str], calls: Counter[str]) -> None:
     from sglang.srt.plugins.hook_registry import HookRegistry, HookType
 
-    for target in targets:
+    for number, target in enumerate(targets):
         path, _, name = target.rpartition(".")
         real = getattr(pkgutil.resolve_name(path), name)
-        hook = _hook(kind, target, real, calls)
-        HookRegistry.register(target, hook, HookType[kind.removeprefix("class ")])
+        of = KINDS[number % len(KINDS)] if kind == MIXED else kind
+        hook = _hook(of, target, real, calls)
+        HookRegistry.register(target, hook, HookType[of.removeprefix("class ")])
 
 
 def _hook(kind: str, target: str, real: Any, calls: Counter[str]) -> Any:
@@ -202,4 +256,4 @@ def _applied_early(strict: str, targets: list[str], directory: Path) -> dict[str
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2:] or [*KINDS, CLASS])
+    main(sys.argv[1].split(","), sys.argv[2:] or [*KINDS, CLASS])

@@ -11,6 +11,7 @@ import pytest
 from tests import prepared
 from triage.errors import TrapError
 from triage.evidence import Evidence
+from triage.sglang.binding.hooks import _chain
 from triage.sglang.binding.shell import Shells
 from triage.sglang.binding.verdicts import UNDESCRIBED, trap_error
 
@@ -133,6 +134,39 @@ def test_a_trap_beside_a_context_surfaces_and_sglangs_is_left(at):
     with pytest.raises(TrapError), Shells().of("views").around_context(beside(at, found))(original):
         pass
     assert original.seen in ([], ["entered", "left"])
+
+
+# -- several hooks on one target --------------------------------------------------------------
+
+
+class Nameless:
+    """What another plugin put in SGLang's place: it works, and cannot be asked its name."""
+
+    @property
+    def __name__(self):
+        raise RuntimeError("theirs")
+
+    def __call__(self, tokens):
+        return 2 * tokens
+
+
+def test_hooks_that_cannot_be_linked_are_left_out_and_sglang_has_its_own_result(caplog):
+    disarmed, seen = [], []
+
+    def hook(original, *args):
+        seen.append(args)
+        return original(*args)
+
+    shells = Shells()
+    chained = _chain([hook, hook], shells.of("linked", lambda: disarmed.append(True)))
+    original = Nameless()
+    assert [chained(original, 3) for _ in range(2)] == [6, 6]
+    # what shares state with these hooks would see half of the events
+    assert disarmed == [True] and seen == [] and list(shells.failures) == ["linked: switched off"]
+    assert len(caplog.records) == 1 and caplog.records[0].exc_info
+    # AND where they can be, the first is outermost and each is called once
+    assert _chain([hook, hook], Shells().of("linked"))(lambda tokens: tokens, 3) == 3
+    assert seen == [(3,), (3,)]
 
 
 # -- verdicts ----------------------------------------------------------------------------------

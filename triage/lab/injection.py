@@ -17,7 +17,8 @@ LAB = HERE + "lab/"
 WRAPPER = "<sglang-triage around "
 SHELLS = ("shelled", "_context")
 TO_HOLD = ("binding/shell.py", "binding/verdicts.py")
-"""What catches, and so is not spoiled itself."""
+LINKS = "_chain.<locals>.around"
+"""What catches, and so is not spoiled itself: these files, and what links hooks of one target."""
 JUDGED = "trap_error"
 """Everything runs below it from the moment a check has found something."""
 STANDS_FOR_HOOKS = LAB + "steps.py"
@@ -33,7 +34,7 @@ def is_ours(frame: FrameType) -> bool:
     name = frame.f_code.co_filename
     if not name.startswith(HERE) or name.startswith(LAB):
         return False
-    if name.endswith(TO_HOLD):
+    if name.endswith(TO_HOLD) or frame.f_code.co_qualname == LINKS:
         return False
     above = frame.f_back
     for _ in range(DEEPEST):

@@ -18,6 +18,8 @@ from triage.sglang.binding.patches import Patch, Patches
 from triage.sglang.binding.shell import Shells
 
 logger = logging.getLogger("triage")
+UNLINKED = "several hooks on one target"
+"""Where they cannot be linked, none of ours goes on: the others would see half of the events."""
 
 
 @dataclass(slots=True)
@@ -140,7 +142,7 @@ def install(config: Config) -> Installed:
             raise SystemExit(f"sglang-triage: {type_and_place(error)}") from error
 
     made.patches = Patches(patches)
-    register(hooks, made.patches, verified, failed)
+    register(hooks, made.patches, verified, failed, made.shells.of(UNLINKED, made.disarm))
     _installed = made
     return made
 

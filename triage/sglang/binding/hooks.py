@@ -80,17 +80,19 @@ def register(
     patches: Patches,
     verified: Callable[[list[Binding]], None],
     failed: Callable[[Exception], None],
+    unlinked: Shell,
 ) -> None:
     """Hand the hooks to SGLang; `verified` gets the bindings once SGLang has applied them.
 
     The patches are installed then, if all hooks are bound. `failed` gets an error of ours on
     the way. Both may raise SystemExit, the one thing that leaves `load_plugins`: nothing is
-    served before that returns.
+    served before that returns. `unlinked` is told where several hooks on one target cannot be
+    linked while SGLang serves.
     """
     from sglang.srt.plugins.hook_registry import HookRegistry, HookType
 
     resolve([*hooks, *patches.patches])
-    hooks = _merged(hooks)
+    hooks = _merged(hooks, unlinked)
     for hook in hooks:
         HookRegistry.register(hook.target, hook.around, HookType.AROUND)
     original = HookRegistry.__dict__["apply_hooks"]
@@ -123,18 +125,19 @@ def _patched(patches: Patches, wanted: bool) -> list[Binding]:
     ]
 
 
-def _merged(hooks: Sequence[Hook]) -> list[Hook]:
+def _merged(hooks: Sequence[Hook], unlinked: Shell) -> list[Hook]:
     """One hook per target, the first outermost: SGLang warns about two AROUND hooks on one."""
     by_target: dict[str, list[Hook]] = {}
     for hook in hooks:
         by_target.setdefault(hook.target, []).append(hook)
     return [
-        Hook(target, _chain([h.around for h in group]), ", ".join(h.why for h in group))
+        Hook(target, _chain([h.around for h in group], unlinked), ", ".join(h.why for h in group))
         for target, group in by_target.items()
     ]
 
 
-def _chain(arounds: list[Around]) -> Around:
+def _chain(arounds: list[Around], unlinked: Shell) -> Around:
+    """One hook that is `arounds`, the first outermost. Each of them has its shell inside."""
     if len(arounds) == 1:
         return arounds[0]
 
@@ -143,19 +146,18 @@ def _chain(arounds: list[Around]) -> Around:
     def around(original: Any, *args: Any, **kwargs: Any) -> Any:
         nonlocal linked
         if linked[0] is not original:
-            call = original
-            for inner in reversed(arounds):
-                call = _behind(inner, call, original)
-            linked = original, call
+            linked = original, unlinked.part(lambda: _link(arounds, original), original)
         return linked[1](*args, **kwargs)
 
     return around
 
 
-def _behind(inner: Around, call: Any, original: Any) -> Any:
-    """What `inner` gets as its original: `call`, with the name and signature of SGLang's own."""
-
-    return functools.update_wrapper(functools.partial(inner, call), original)
+def _link(arounds: Sequence[Around], original: Any) -> Any:
+    """`arounds` around `original`; each sees the name and signature of SGLang's own."""
+    call = original
+    for inner in reversed(arounds):
+        call = functools.update_wrapper(functools.partial(inner, call), original)
+    return call
 
 
 def bindings(hooks: Sequence[Hook]) -> list[Binding]:
