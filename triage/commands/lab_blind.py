@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,16 @@ from triage.config import DEFAULT_DIRECTORY
 from triage.files.reports import report_json
 from triage.files.text import console, echo
 from triage.files.writing import check_output, write_output
-from triage.report.blind import ARTEFACTS, DEFECTS, KERNELS, KINDS, cells, columns, markdown, summary
+from triage.report.blind import (
+    ARTEFACTS,
+    DEFECTS,
+    KERNELS,
+    KINDS,
+    cells,
+    columns,
+    markdown,
+    summary,
+)
 
 SETS = ("default", "all")
 """Of checks: what is on without a variable, and every family."""
@@ -91,8 +99,7 @@ def blind(
     if out is not None:
         write_output(out, (report_json("lab-blind", record, indent=1) + "\n").encode(), force=force)
     if to_judge is not None:
-        asked = json.dumps(judgement.to_judge(rows), indent=1, ensure_ascii=False) + "\n"
-        write_output(to_judge, asked.encode(), force=force)
+        write_output(to_judge, judgement.form(rows).encode(), force=force)
     if as_json:
         echo(report_json("lab-blind", record))
     elif rehearse:

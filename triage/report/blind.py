@@ -31,25 +31,54 @@ def checks_of(rows: Iterable[Row]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(row["checks"] for row in rows))
 
 
-def cells(kind: str, rows: Iterable[Row]) -> list[tuple[str, ...]]:
-    """One row a defect and release, a mistake or a text, in the order of `columns`."""
+def cells(kind: str, rows: Iterable[Row], linked: bool = False) -> list[tuple[str, ...]]:
+    """One row a defect and release, a mistake or a text, in the order of `columns`.
+
+    linked: names are links to where upstream reported it, as Markdown has them.
+    """
     rows = list(rows)
     if kind == DEFECTS:
         sets = checks_of(rows)
         by: dict[tuple[str, str], dict[str, Row]] = {}
         for row in rows:
             by.setdefault((row["driver"], row["sglang"]), {})[row["checks"]] = row
-        return [_defect(name, version, played, sets) for (name, version), played in by.items()]
-    if kind == KERNELS:
-        return [_mistake(row) for row in rows]
-    return [_artefact(row) for row in rows]
+        found = [_defect(name, version, played, sets) for (name, version), played in by.items()]
+        references = [next(iter(played.values()))["reference"] for played in by.values()]
+    else:
+        found = [_mistake(row) if kind == KERNELS else _artefact(row) for row in rows]
+        references = [row["reference"] for row in rows]
+    if not linked:
+        return found
+    return [
+        (_linked(name, reference), *rest)
+        for (name, *rest), reference in zip(found, references, strict=True)
+    ]
+
+
+REPEATED = {DEFECTS: 3, KERNELS: 2, ARTEFACTS: 2}
+"""Columns that say what was played; what became of it is in those behind them."""
+
+
+def plays(kind: str, played: Iterable[list[Row]]) -> list[str]:
+    """Markdown lines: the first play, and what a later one has of the same names beside it."""
+    first, *later = played
+    head, table = (
+        list(columns(kind, first)),
+        {row[:1]: list(row) for row in cells(kind, first, True)},
+    )
+    for number, rows in enumerate(later, 2):
+        start = REPEATED[kind]
+        names = columns(kind, rows)[start:]
+        again = {row[:1]: row[start:] for row in cells(kind, rows, True)}
+        head += [f"{name} (play {number})" for name in names]
+        for name, row in table.items():
+            row += again.get(name, ("not played",) + ("",) * (len(names) - 1))
+    lines = [head, ["---"] * len(head), *table.values()]
+    return ["| " + " | ".join(map(_plain, line)) + " |" for line in lines]
 
 
 def markdown(kind: str, rows: Iterable[Row]) -> str:
-    rows = list(rows)
-    head = columns(kind, rows)
-    table = [head, tuple("---" for _ in head), *cells(kind, rows)]
-    return "\n".join("| " + " | ".join(map(_plain, row)) + " |" for row in table)
+    return "\n".join(plays(kind, [list(rows)]))
 
 
 def summary(kind: str, rows: Iterable[Row]) -> str:
@@ -75,9 +104,7 @@ def summary(kind: str, rows: Iterable[Row]) -> str:
 def _of_checks(checks: str, rows: list[Row]) -> str:
     played = [row for row in rows if row["result"] not in ("driver broken", "not applicable")]
     count = {what: sum(row["result"] == what for row in played) for what in _ORDER}
-    certain = sum(
-        row.get("verdict") == "wrong" and row["confidence"] == "high" for row in played
-    )
+    certain = sum(row.get("verdict") == "wrong" and row["confidence"] == "high" for row in played)
     false = sum(bool(row["false_alarm"]) for row in rows)
     told = ", ".join(f"{n} {what}" for what, n in count.items())
     return (
@@ -101,11 +128,13 @@ def _not_played(rows: list[Row]) -> str:
     return f"; broken, not counted: {', '.join(kept)}" if kept else ""
 
 
-def _defect(name: str, version: str, played: dict[str, Row], sets: Iterable[str]) -> tuple[str, ...]:
+def _defect(
+    name: str, version: str, played: dict[str, Row], sets: Iterable[str]
+) -> tuple[str, ...]:
     rows = list(played.values())
     alarms = dict.fromkeys(row["false_alarm"].split(":")[0] for row in rows if row["false_alarm"])
     return (
-        _linked(name, rows[0]["reference"]),
+        name,
         rows[0]["subsystem"],
         version,
         *(_caught(played[each]) if each in played else "" for each in sets),
@@ -141,7 +170,7 @@ def _named(rows: list[Row]) -> str:
 def _mistake(row: Row) -> tuple[str, ...]:
     result = row["result"] if row["result"] == "caught" else f"{row['result']}: {row['why']}"
     return (
-        _linked(row["mistake"], row["reference"]),
+        row["mistake"],
         row["op"],
         result,
         ", ".join(row["caught_by"]),
@@ -152,7 +181,7 @@ def _mistake(row: Row) -> tuple[str, ...]:
 
 def _artefact(row: Row) -> tuple[str, ...]:
     return (
-        _linked(row["artefact"], row["reference"]),
+        row["artefact"],
         row["form"],
         row["result"] + (f": {row['why']}" if row["why"] else ""),
         "; ".join(row["lacks"]) or "nothing",

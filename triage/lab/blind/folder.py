@@ -77,9 +77,11 @@ def play(
     total = sum(len(files) for files in planned.values()) * len(checks)
     rows: list[Row] = []
     for version, files in planned.items():
-        rows += _under_release(
-            version, files, checks, directory, rehearse, lambda n, d=len(rows): progress(d + n, total)
-        )
+
+        def told(here: int, before: int = len(rows)) -> None:
+            progress(before + here, total)
+
+        rows += _under_release(version, files, checks, directory, rehearse, told)
     return rows
 
 

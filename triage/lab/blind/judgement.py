@@ -60,16 +60,15 @@ def judged(rows: Iterable[Row], judgements: Judgements) -> list[Row]:
         verdict = str(given["verdict"]) if holds else ""
         if "driver" in row and not said:
             verdict = UNKNOWN if row["alarm"] else ""
-        found.append(
-            {**row, "verdict": verdict, "verdict_why": str(given["why"]) if holds else ""}
-        )
+        found.append({**row, "verdict": verdict, "verdict_why": str(given["why"]) if holds else ""})
     return found
 
 
-def to_judge(rows: Iterable[Row]) -> dict[str, dict[str, str]]:
-    """A file to fill in: what was said and what was expected, a verdict and a reason to write."""
-    return {
+def form(rows: Iterable[Row]) -> str:
+    """The file of judgements to fill in: what was said and expected; verdict and why to write."""
+    asked = {
         key_of(row): {"of": said_by(row), "verdict": "", "why": "", "expected": row["expected"]}
         for row in rows
         if said_by(row)
     }
+    return json.dumps(asked, indent=1, ensure_ascii=False) + "\n"

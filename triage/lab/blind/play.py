@@ -144,7 +144,9 @@ def played(
 
 def _place(error: BaseException) -> str:
     """Where it was raised: the innermost frame, and the driver's own above it."""
-    frames = [f"{Path(each.filename).name}:{each.lineno}" for each in extract_tb(error.__traceback__)]
+    frames = [
+        f"{Path(each.filename).name}:{each.lineno}" for each in extract_tb(error.__traceback__)
+    ]
     return " > ".join(frames[-3:])
 
 

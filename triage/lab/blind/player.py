@@ -12,6 +12,7 @@ import multiprocessing
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ def _line(file: Path, version: str, checks: str, directory: Path, rehearse: bool
         return line
     runs = {}
     for what in (CLEAN, TRUTH) if rehearse else (TRAPPED, CLEAN, TRUTH):
-        answer = _apart(lambda what=what: _run(file, checks, directory, what, not rehearse))
+        answer = _apart(partial(_run, file, checks, directory, what, not rehearse))
         if "died" in answer:
             line.why = f"{what}: {answer['died']}"
             return line

@@ -92,10 +92,14 @@ class Stage:
 
     @property
     def moment(self) -> int:
-        """The script's events; else launches and allocator calls; else calls of `harmed`."""
+        """The script's events; else launches and allocator calls that are over, of which a prefix
+        cache's are not counted; else calls of `harmed`. So an alarm in the call that is wrong, or
+        before the launch that would be, is no later than the harm."""
         if self._events:
             return self._events
-        return self.harms if self._bench is None else self._bench.moment
+        if self._bench is None:
+            return self.harms
+        return self._bench.gpu.launches + self._bench.audit.events
 
     def close(self) -> None:
         if self._bench is not None:
