@@ -167,6 +167,23 @@ def _record(name: str, on: str = "") -> Table:
     return Table(name, f"python -m triage.bench.record_table {path}", _file(path), on)
 
 
+def _blind(kind: str) -> Table:
+    """A kind of the newest blind round: made of what was stored at each play."""
+    directory = LOGS / BLIND
+    return Table(
+        f"blind-{kind}",
+        f"python -m triage.bench.blind_table {directory} {kind}",
+        lambda: (
+            hashlib.sha256(file.read_bytes()).hexdigest()
+            for file in directory.glob(f"{kind}-*.json")
+        ),
+        BLIND,
+    )
+
+
+BLIND = "blind-2026-11-30"
+"""The round whose page is made."""
+
 _RELEASES = ("0.5.12.post1", "0.5.13.post1", "0.5.14", "0.5.15.post1", "0.5.18", "0.5.23")
 
 TABLES = {
@@ -200,6 +217,7 @@ TABLES = {
             _file(LOGS / "gpu-smoke.json.xz"),
         ),
         Table("kernel-mutants", "triage kernels mutants --markdown -", _defects),
+        *map(_blind, ("artefacts",)),
         Table("fusions", "python -m triage.bench.fusions_table", _captures),
     )
 }

@@ -15,6 +15,7 @@ from triage.commands.completion import (
     scenarios,
     server_fixes,
 )
+from triage.commands.lab_blind import blind
 from triage.commands.lab_catalogue import bugs, matrix, releases
 from triage.commands.lab_options import under
 from triage.commands.lab_serve import serve
@@ -187,6 +188,7 @@ def _text(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+lab.add_command(blind)
 lab.add_command(bugs)
 lab.add_command(machine)
 lab.add_command(matrix)

@@ -28,6 +28,7 @@ VERSIONS = {
     "kernels-sanitize": 1,
     "kernels-tune": 1,
     "kernels-validate": 1,
+    "lab-blind": 1,
     "lab-bug": 1,
     "lab-bugs": 1,
     "lab-list": 1,

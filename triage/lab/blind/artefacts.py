@@ -1,0 +1,106 @@
+"""A folder of what people paste, each held to what a good answer of `triage explain` holds.
+
+NAME/expected.json says which phrases an answer must hold and which would be wrong claims. What
+a matcher cannot tell, whether the words answer the question, is a person's to judge.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from triage.errors import LabError
+
+ABOUT = "expected.json"
+RECOGNISED, NOT_RECOGNISED, BROKEN = "recognised", "not recognised", "driver broken"
+UNKNOWN = ("nothing in it is known here",)
+SECONDS = 120
+
+
+@dataclass(slots=True)
+class Line:
+    """One text. lacks: groups of phrases of which the answer holds none. claims: wrong ones."""
+
+    artefact: str
+    form: str = ""
+    reference: str = ""
+    expected: str = ""
+    result: str = BROKEN
+    why: str = ""
+    lacks: list[str] = field(default_factory=list)
+    claims: list[str] = field(default_factory=list)
+    answer: str = ""
+
+    def json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def artefacts_of(path: Path) -> list[Path]:
+    """Raises LabError where there is none."""
+    found = sorted(each.parent for each in path.glob(f"*/{ABOUT}"))
+    if not found:
+        raise LabError(f"{path} holds no artefact: a folder each, with {ABOUT}")
+    return found
+
+
+def play(
+    path: Path, progress: Callable[[int, int], None] = lambda done, total: None
+) -> list[dict[str, Any]]:
+    """A row for each artefact, as a user would see the answer: the text that is printed."""
+    folders = artefacts_of(path)
+    rows = []
+    for number, folder in enumerate(folders):
+        rows.append(_line(folder).json())
+        progress(number + 1, len(folders))
+    return rows
+
+
+def _line(folder: Path) -> Line:
+    line = Line(artefact=folder.name)
+    try:
+        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        line.form, line.reference = str(about["form"]), str(about.get("source", ""))
+        line.expected = str(about["sentence"])
+        line.answer = _explained(folder / str(about["input"]))
+    except (OSError, ValueError, KeyError, LabError) as error:
+        line.why = f"{type(error).__name__}: {error}"
+        return line
+    folded = _folded(line.answer)
+    groups = [[each] if isinstance(each, str) else each for each in about.get("must_contain", ())]
+    line.lacks = [" / ".join(group) for group in groups if not _holds(folded, group)]
+    line.claims = [each for each in about.get("must_not_claim", ()) if _folded(each) in folded]
+    line.result = NOT_RECOGNISED if _holds(folded, UNKNOWN) else RECOGNISED
+    return line
+
+
+def _explained(given: Path) -> str:
+    """What `triage explain` prints. Raises LabError where it cannot read it."""
+    if not given.exists():
+        raise LabError(f"{given} is not there")
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "triage", "explain", given.name],
+            cwd=given.parent,
+            env=None,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        raise LabError(f"triage explain took more than {SECONDS} s") from None
+    if "Traceback" in done.stderr:
+        raise LabError(f"triage explain ended with a traceback: {done.stderr[-400:]}")
+    return done.stdout + done.stderr
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.lower().split())
+
+
+def _holds(folded: str, phrases: Iterable[str]) -> bool:
+    return any(_folded(each) in folded for each in phrases)
