@@ -38,7 +38,10 @@ OPERATIONS = ("match_prefix", *CACHING, "evict")
 
 @dataclass(frozen=True, slots=True)
 class Flat:
-    """All nodes but the root's value: slots of each, parents, marks and locks."""
+    """All nodes but the root's value: slots of each, parents, marks and locks.
+
+    Slots, their nodes and the marks are where the slots are; parents and locks on the host.
+    """
 
     slots: Tensor
     node_of_slot: Tensor
@@ -132,10 +135,11 @@ def flatten(cache: Any) -> Flat | None:
             owners.append(torch.full((len(value),), index, dtype=torch.int64))
     lock = torch.tensor(locks, dtype=torch.int64)
     empty = torch.zeros(0, dtype=torch.int64)
+    device = slots[0].device if slots else empty.device
     return Flat(
         slots=torch.cat(slots) if slots else empty,
-        node_of_slot=torch.cat(owners).to(slots[0].device) if slots else empty,
-        tombstone=torch.tensor(marks),
+        node_of_slot=torch.cat(owners).to(device) if slots else empty,
+        tombstone=torch.tensor(marks).to(device),
         parent=torch.tensor([number.get(id(node.parent), -1) for node in nodes]),
         full_lock=lock[:, 0],
         swa_lock=lock[:, 1],
