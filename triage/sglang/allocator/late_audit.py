@@ -200,10 +200,13 @@ def _evidence(look: _Look, found: Contradictions) -> Iterator[Evidence]:
         yield made("I5", Found.LISTED_TWICE, found.twice, text, 0, 0)
     if found.moved:
         (at, request), (also_at, also) = found.first, found.second
-        text = (
-            f"page {found.moved} is page {at} of request {request} and page {also_at} of request "
-            f"{also}, which both decode: no common prefix explains it"
+        places = (
+            f"page {at} and page {also_at} of request {request}, which decodes"
+            if also == request
+            else f"page {at} of request {request} and page {also_at} of request {also}, which "
+            "both decode"
         )
+        text = f"page {found.moved} is {places}: no common prefix explains it"
         yield made("I5", Found.ALIASED_POSITIONS, found.moved, text, request, at)
     if found.dummy:
         yield made("I5", Found.LISTED_DUMMY, 0, "the free list names the dummy page 0", 0, 0)
