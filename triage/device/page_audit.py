@@ -53,8 +53,20 @@ class Contradictions:
 
 def contradictions(numbers: np.ndarray) -> Contradictions:
     """Of the `NUMBERS` of one pool, on the host."""
-    *counts, a, row_a, b, row_b = map(int, numbers)
-    return Contradictions(*counts, first=(a, row_a), second=(b, row_b))
+    told = [int(each) for each in numbers]
+    read, page, column, request, listed, twice, dummy, moved = told[:8]
+    return Contradictions(
+        read=read,
+        page=page,
+        column=column,
+        request=request,
+        listed=listed,
+        twice=twice,
+        dummy=dummy,
+        moved=moved,
+        first=(told[8], told[9]),
+        second=(told[10], told[11]),
+    )
 
 
 class PageAudit:
@@ -96,7 +108,7 @@ class PageAudit:
         at = at.view(1)
         most, twice = listed[1:].max(0)
         width = slots.shape[1]
-        moved, *places = self._moved(flat, *slots.shape, rows)
+        moved, *places = self._moved(flat, slots.shape[0], width, rows)
         told = (
             read,
             flat.index_select(0, at)[0],
