@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 import torch
 
 from triage.device.late_copies import BUFFERS, LateCopies
-from triage.device.page_audit import PageAudit, contradictions
+from triage.device.page_audit import NUMBERS, PageAudit, contradictions
 from triage.device.syncs import count_syncs
 
 PAGE, PAGES = 4, 12
@@ -60,18 +62,47 @@ def test_a_list_that_contradicts_itself_is_told(lists, name, number):
     assert getattr(found, name) == number
 
 
-def test_one_page_in_two_rows_is_not_judged_here():
-    assert not told([[1, 2, 3], [4, 1, 0]], [[6]]).any
+def test_a_page_at_two_columns_is_told_with_both_places():
+    found = told([[1, 2, 3], [4, 1, 0]], [[6]])
+    assert found.any
+    assert (found.moved, found.first, found.second) == (1, (0, 3), (1, 5))
+
+
+def test_so_is_one_at_two_columns_of_one_row():
+    found = told([[1, 2, 1], [4, 5, 0]], [[6]])
+    assert (found.moved, found.first, found.second) == (1, (0, 3), (2, 3))
+
+
+def test_what_lies_beyond_a_length_is_at_no_column():
+    assert not told([[1, 2, 3], [4, 5, 1]], [[6]]).any
 
 
 def test_ids_that_no_pool_has_are_passed_over():
-    assert not told([[1, 2, 3], [4, 99, 0]], [[6]]).any
+    # GIVEN ids outside the pool in two columns, and its last page free
+    assert not told([[1, 2, 99], [-3, 99, 0]], [[6, PAGES - 1]]).any
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_it_says_what_plain_python_says_of_drawn_rows(seed):
+    # GIVEN rows that share a prefix, and in some draws a page that is moved
+    draw = random.Random(seed)
+    for _ in range(40):
+        shared = draw.randrange(4)
+        pages = draw.sample(range(1, PAGES), 8)
+        first, second = pages[:4], [*pages[:shared], *pages[4 : 8 - shared]]
+        if draw.random() < 0.5:
+            second[draw.randrange(4)] = draw.choice(first)
+        places = {(page, at) for row in (first, second) for at, page in enumerate(row)}
+        moved = {page for page, _ in places if sum(page == other for other, _ in places) > 1}
+        # WHEN it looks THEN it names one of them, or none
+        found = told([first, second], [], lengths=(16, 16))
+        assert (found.moved in moved) if moved else not found.any
 
 
 def test_a_look_waits_for_nothing_and_so_does_its_way_to_the_host():
     # GIVEN buffers that are made, as they are at the first look
     audit, copies = PageAudit(PAGES, PAGE, torch.device("cpu")), LateCopies(torch.device("cpu"))
-    copies.send([torch.zeros(7, dtype=torch.int64)], "first")
+    copies.send([torch.zeros(NUMBERS, dtype=torch.int64)], "first")
     assert [each for each, _ in copies.arrived()] == ["first"]
     slots = torch.tensor(HELD, dtype=torch.int32) * PAGE
     live, free = torch.ones(2, 3, dtype=torch.bool), [torch.tensor([6, 5])]

@@ -15,14 +15,13 @@ from triage.explain import explain
 from triage.lab.bugs.bug import small
 from triage.lab.process import start
 from triage.lab.rig import Bench
+from triage.sglang.holders import row_of
 
 
 def freed_under_a_request(driver: Any) -> None:
     """Somebody frees the first page of a request that goes on; the row keeps it."""
     req = driver.running.reqs[0]
-    row = getattr(req, "req_pool_idx", None)
-    row = req.kv.req_pool_idx if row is None else row
-    slots = driver.runtime.req_to_token_pool.req_to_token[row]
+    slots = driver.runtime.req_to_token_pool.req_to_token[row_of(req)]
     driver.runtime.token_to_kv_pool_allocator.full_attn_allocator.free(slots[:16].long())
 
 
@@ -32,7 +31,19 @@ def freed_twice(driver: Any) -> None:
     sub.free(sub.free_pages[-1:] * 16)
 
 
-DEFECTS = {"none": None, "freed": freed_under_a_request, "twice": freed_twice}
+def at_two_columns(driver: Any) -> None:
+    """The first page of a request is the second of another, too."""
+    first, second = (row_of(req) for req in driver.running.reqs[:2])
+    table = driver.runtime.req_to_token_pool.req_to_token
+    table[second, 16:32] = table[first, :16]
+
+
+DEFECTS = {
+    "none": None,
+    "freed": freed_under_a_request,
+    "twice": freed_twice,
+    "moved": at_two_columns,
+}
 
 
 class Said(logging.Handler):

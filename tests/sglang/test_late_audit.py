@@ -49,9 +49,10 @@ def test_right_books_are_looked_at_in_every_step_and_nothing_is_said(version, mo
     [
         ("freed", "which decodes, and is listed as free", "freed-page"),
         ("twice", "times in the free list", "double-free"),
+        ("moved", "which both decode: no common prefix explains it", "page-owned-twice"),
     ],
 )
-def test_a_page_freed_under_a_request_or_twice_is_logged_steps_later(
+def test_a_page_that_is_freed_under_a_request_or_held_twice_is_logged_steps_later(
     version, mode, defect, sentence, cause, played
 ):
     for each in played(version, mode)[defect]:

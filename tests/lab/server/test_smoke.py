@@ -23,7 +23,7 @@ from triage.lab.server import load
 from triage.lab.server.late import Lines
 from triage.lab.server.ledger_defects import free_again
 from triage.lab.server.smoke import archive, rig
-from triage.lab.server.smoke.jobs import JOBS, STALE
+from triage.lab.server.smoke.jobs import JOBS, PREFIX_FREED, STALE
 from triage.lab.server.smoke.play import play
 from triage.lab.server.smoke.results import Cell, Clock, Results
 from triage.lab.server.smoke.rig import Job, Rig
@@ -320,6 +320,43 @@ def test_the_summary_compares_outputs_and_counts_requests(tmp_path, scripted):
     }  # fmt: skip
     assert found["promises"]["start seconds more than off"] == 2.0
     assert json.dumps(found)
+
+
+PREFIX = Job("prefix", "", (f"mixed_alarm:{PREFIX_FREED}",), least_s=0)
+
+
+@pytest.mark.parametrize(
+    ("dies", "explained_as", "why"),
+    [
+        (True, PREFIX_FREED, ""),
+        (True, "freed-page", f"explained as ['freed-page'], expected {PREFIX_FREED}"),
+        (False, PREFIX_FREED, "the server lives after 300 requests"),
+    ],
+)
+def test_a_releases_own_defect_holds_if_the_server_stopped_and_the_dump_names_it(
+    tmp_path, scripted, monkeypatch, dies, explained_as, why
+):
+    # GIVEN a server that leaves a dump under a mixed load, and ends or lives on
+    script, results = Script(), Results(tmp_path / "r.jsonl")
+    mine = make(tmp_path, PREFIX, script, results, scripted)
+
+    def mixed(port: int, **named: Any) -> Any:
+        mine.dumps.mkdir(parents=True, exist_ok=True)
+        (mine.dumps / "one.msgpack").touch()
+        mine.server.alive = not dies
+        return answered(named["requests"])
+
+    monkeypatch.setattr(load, "mixed", mixed)
+    monkeypatch.setattr(rig, "GRACE_S", 0.1)
+    monkeypatch.setattr(
+        rig, "explained", lambda path: SimpleNamespace(json=lambda: {"keys": [explained_as]})
+    )
+    # WHEN the job is played THEN it holds if both are so
+    mine.play()
+    cell = results.cells["prefix/mixed_alarm"]
+    assert cell.held is (why == "")
+    assert why in cell.why
+    assert cell.figures["requests"] == 300
 
 
 def test_evidence_is_packed_without_models_and_within_its_limit(tmp_path):

@@ -10,10 +10,10 @@ there, once of each kind, with a dump: up to twice `EVERY` steps after it happen
 An exception would come too late to keep anything from anybody, so none is raised in any mode.
 
 What it does not see: what was wrong and right again between two looks, pages of requests that
-do not decode, pages of the SWA pool that begin before the window, one page in two rows, leaks, the
-mapping of free pages. Not covered: speculative decoding, whose lengths
-the plan does not know yet; allocators that are not SGLang's two of one pool (the per-request ring,
-the unified pools of 0.5.23).
+do not decode, pages of the SWA pool that begin before the window, one page at the same column of
+two rows whose tokens differ, leaks, the mapping of free pages. Not covered: speculative decoding,
+whose lengths the plan does not know yet; allocators that are not SGLang's two of one pool (the
+per-request ring, the unified pools of 0.5.23).
 """
 
 from __future__ import annotations
@@ -198,5 +198,15 @@ def _evidence(look: _Look, found: Contradictions) -> Iterator[Evidence]:
     if found.listed > 1:
         text = f"page {found.twice} is {found.listed} times in the free list"
         yield made("I5", Found.LISTED_TWICE, found.twice, text, 0, 0)
+    if found.moved:
+        (at, request), (also_at, also) = found.first, found.second
+        places = (
+            f"page {at} and page {also_at} of request {request}, which decodes"
+            if also == request
+            else f"page {at} of request {request} and page {also_at} of request {also}, which "
+            "both decode"
+        )
+        text = f"page {found.moved} is {places}: no common prefix explains it"
+        yield made("I5", Found.ALIASED_POSITIONS, found.moved, text, request, at)
     if found.dummy:
         yield made("I5", Found.LISTED_DUMMY, 0, "the free list names the dummy page 0", 0, 0)

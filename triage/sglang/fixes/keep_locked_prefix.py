@@ -49,14 +49,14 @@ class KeepLockedPrefix(Fix):
         self.broken, _ = _asked()  # asked before anything of ours stands there
 
     def hooks(self) -> list[Hook]:
+        why = f"fix {self.name}"
+        insert = f"{TREES[SWA_TREE]}.{SWA_TREE}._insert_helper"
+        overlap = f"{COMPONENT}.update_component_on_insert_overlap"
         places = {
-            SWA_TREE: (f"{TREES[SWA_TREE]}.{SWA_TREE}._insert_helper", self.before_insert),
-            "UnifiedRadixCache": (
-                f"{COMPONENT}.update_component_on_insert_overlap",
-                self.before_overlap,
-            ),
+            SWA_TREE: Hook(insert, self.before_insert, why),
+            "UnifiedRadixCache": Hook(overlap, self.before_overlap, why),
         }
-        return [Hook(*places[tree], f"fix {self.name}") for tree in self.broken]
+        return [places[tree] for tree in self.broken]
 
     def before_insert(
         self,

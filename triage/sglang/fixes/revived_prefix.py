@@ -113,7 +113,7 @@ class RevivedPrefix:
 
     def insert(self, tokens: list[int], slots: Tensor, swa_evicted: int = 0) -> None:
         params = _params("InsertParams")
-        of_swa = {"swa_evicted_seqlen": swa_evicted}
+        of_swa: dict[str, Any] = {"swa_evicted_seqlen": swa_evicted}
         if not set(of_swa) <= params.__dataclass_fields__.keys():  # from 0.5.23
             of_swa = {"component_evicted_seqlens": {_components()[1]: swa_evicted}}
         held, _ = self.match(tokens)

@@ -51,6 +51,7 @@ PROVOKED: dict[str, Any] = {
     "output_tokens": 64,
 }
 START_S, PLAIN_S, MIXED_S, DEATH_S = 270.0, 150.0, 240.0, 60.0
+GRACE_S = 20.0
 
 
 Outcome = tuple[bool | None, str, dict[str, Any]]
@@ -407,7 +408,7 @@ class Rig:
 
     def await_end(self) -> None:
         """A scheduler that raised takes its parent down a little later."""
-        grace = time.monotonic() + min(20.0, self.clock.left)
+        grace = time.monotonic() + min(GRACE_S, self.clock.left)
         while time.monotonic() < grace and not self.fell():
             time.sleep(0.25)
 
