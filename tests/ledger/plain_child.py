@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,33 @@ import torch  # noqa: E402, after the interpreter is set
 from triage.dump.file import read_dump  # noqa: E402
 from triage.errors import TrapError  # noqa: E402
 from triage.explain import explain  # noqa: E402
+from triage.lab.bugs.bug import SMALL  # noqa: E402
 from triage.lab.matrix import EVERYTHING  # noqa: E402
 from triage.lab.patching import replaced  # noqa: E402
-from triage.lab.plain_pools import PlainRuntime, PlainScheduler, scenario  # noqa: E402
+from triage.lab.plain_pools import PlainRuntime, PlainScheduler  # noqa: E402
 from triage.lab.process import start  # noqa: E402
+from triage.lab.scenarios import Scenario  # noqa: E402
 from triage.lab.steps import ShelledSteps  # noqa: E402
 
 Defect = Callable[[PlainScheduler], AbstractContextManager[None]]
+
+
+def scenario(page_size: int, requests: int = 10) -> Scenario:
+    """Requests that share prefixes, on a pool that is too small for all of them at once."""
+    pages = 240 // page_size
+    return replace(
+        SMALL,
+        name="plain",
+        draft="none",
+        cache="radix",
+        requests=requests,
+        chunk=256,
+        prompt_tokens=48,
+        output_tokens=40,
+        geometry=replace(
+            SMALL.geometry, page_size=page_size, full_pages=pages, swa_pages=pages, context_len=128
+        ),
+    )
 
 
 def run(process: Any, kind: str, page: int, defect: Defect) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
-from triage.lab.bugs.bug import SMALL
 from triage.lab.drivers.schedule_batch import Scheduler
 from triage.lab.geometry import Geometry
 from triage.lab.runtime import Runtime
@@ -88,24 +87,6 @@ class PlainScheduler(Scheduler):
     def _forward(self, batch: Any, starts: Any, counts: Any) -> None:
         self.cur_batch = batch
         self.guard.release(self.guard.begin())
-
-
-def scenario(page_size: int, requests: int = 10) -> Scenario:
-    """Requests that share prefixes, on a pool that is too small for all of them at once."""
-    pages = 240 // page_size
-    return replace(
-        SMALL,
-        name="plain",
-        draft="none",
-        cache="radix",
-        requests=requests,
-        chunk=256,
-        prompt_tokens=48,
-        output_tokens=40,
-        geometry=replace(
-            SMALL.geometry, page_size=page_size, full_pages=pages, swa_pages=pages, context_len=128
-        ),
-    )
 
 
 def _allocator(page_size: int) -> Any:
