@@ -49,3 +49,15 @@ def test_the_segment_map_decides_between_a_fault_and_foreign_bytes(reach, senten
 
 def test_without_addresses_nothing_is_claimed():
     assert "foreign bytes)" not in said(dumps.make_dump(dumps.SMALL))
+
+
+@pytest.mark.parametrize("name", ["data_ptr", "stride"])
+def test_an_address_that_no_machine_has_is_told_like_any_other(name):
+    # GIVEN a file that puts the cache, or its second page, beyond 64 bits
+    dump = placed(segments=((1 << 40, 1 << 30),))
+    keys = dump.launch.tensors["k_cache"]
+    far = {"data_ptr": 1 << 63, "stride": (1 << 40, *keys.stride[1:])}
+    tensors = {**dump.launch.tensors, "k_cache": replace(keys, **{name: far[name]})}
+    spoilt = replace(dump, launch=replace(dump.launch, tensors=tensors))
+    # THEN nothing overflows
+    assert "6 point to memory the allocator had not mapped" in said(spoilt)

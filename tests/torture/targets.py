@@ -25,6 +25,7 @@ from click.testing import CliRunner
 
 from tests import dumps_fixture as dumps
 from tests.importers import texts
+from tests.torture import filled
 from triage.cli import main
 from triage.dump.file import MAGIC, decode, encode
 from triage.errors import TriageError
@@ -150,6 +151,7 @@ COMMANDS = (
     ("show",),
     ("show", "-v"),
     ("report", "--json"),
+    ("report", "--force", "-o", "out.html"),
     ("show", "--json"),
     ("show", "--history"),
     ("explain",),
@@ -163,12 +165,15 @@ JUDGES = ("minimise", "replay")
 """The commands whose exit code is a verdict."""
 
 
-def command(content: bytes) -> None:
-    """What a user sees: a verdict or exit 2 with a sentence, text that a terminal can bear."""
+def command(content: bytes, number: int | None = None) -> None:
+    """What a user sees: a verdict or exit 2 with a sentence, text that a terminal can bear.
+
+    number: of `COMMANDS`; without it the content draws one.
+    """
     SCRATCH.mkdir(exist_ok=True)
     path = SCRATCH / "x.msgpack"
     path.write_bytes(content)
-    words = COMMANDS[zlib.crc32(content) % len(COMMANDS)]
+    words = COMMANDS[(zlib.crc32(content) if number is None else number) % len(COMMANDS)]
     words = tuple(str(SCRATCH / word) if word.startswith("out.") else word for word in words)
     done = CliRunner().invoke(main, [*words, str(path)])
     if done.exception is not None and not isinstance(done.exception, SystemExit):
@@ -212,6 +217,7 @@ def importer(content: bytes) -> None:
 def reader_seeds() -> list[bytes]:
     small = replace(dumps.SMALL, rows=2)
     seeds = [encode(dumps.make_dump(small, kind)) for kind in dumps.TABLE_KINDS]
+    seeds += [encode(made()) for made in filled.ALL]
     golden = Path(__file__).resolve().parents[2] / "dumps"
     return seeds + [path.read_bytes() for path in sorted(golden.glob("smoke*.msgpack"))]
 

@@ -9,10 +9,12 @@ import random
 import pytest
 
 from tests import prepared
+from tests.torture.filled import ALL, unfilled
 from tests.torture.kills import STAGES, kill_at_random, kill_at_stages
 from tests.torture.long import DEFECT, survived, told_once
 from tests.torture.mutations import mutated
-from tests.torture.targets import TARGETS, Tally
+from tests.torture.targets import COMMANDS, TARGETS, Tally, command
+from triage.dump.file import decode, encode
 from triage.errors import DumpError
 
 
@@ -27,6 +29,17 @@ def test_whatever_the_input_a_result_or_an_error_of_ours_comes_of_it(name, input
         tally.take(target, mutated(rng, rng.choice(corpus)))
     assert tally.wrong == {}, tally.samples  # too much time or memory is wrong too
     assert tally.results > inputs / 50 and tally.refused > inputs / 50
+
+
+def test_what_a_reader_is_fuzzed_with_has_every_field_that_a_dump_can_have():
+    seeds = [decode(content) for content in TARGETS["reader"][1]()]
+    assert unfilled(seeds) == set()
+    # AND each such dump is read, judged and shown as it is, by every command
+    for made in ALL:
+        assert unfilled([decode(encode(made()))]) <= unfilled([made()])
+        content = encode(made())
+        for number in range(len(COMMANDS)):
+            command(content, number)
 
 
 def test_killed_writers_tear_no_file_and_leave_nothing(tmp_path):

@@ -4,9 +4,10 @@
 
 The backend, its metadata, the pools and the layers are SGLang's, 42 layers of which all but
 the last 18 own their KV, 64 rows at 9k tokens; without rounds it counts and measures no
-time. Replaced, because they are kernels or need a GPU: the
-FlashInfer function (one of its signature that returns its output buffer), SGLang's
-page-table build and KV store, and the launches of our own kernels. The scheduler is not
+time. The requests share a prompt and each has a last page of its own, so that mode `raise`
+finds what is right. Replaced, because they are kernels or need a GPU: the FlashInfer function
+(one of its signature that returns its output buffer), SGLang's page-table build (by a copy of
+the right tables) and KV store, and the launches of our own kernels. The scheduler is not
 importable there, so begin, mark and release of a step are called as its hooks would.
 
 "Off" puts every target back to the function that SGLang defined; on and off are measured
@@ -91,7 +92,10 @@ class Targets:
 class Decode:
     """The forward. `traps` makes it a step of an armed scheduler."""
 
-    def __init__(self, runtime: Any) -> None:
+    def __init__(self, runtime: Any, slots: Any) -> None:
+        """Args:
+        slots: `(ROWS, LENGTH)`, the slot of each token.
+        """
         import torch
         from sglang.srt.model_executor.forward_batch_info import ForwardBatch, ForwardMode
 
@@ -106,7 +110,7 @@ class Decode:
             input_ids=torch.zeros(ROWS, dtype=torch.int64),
             req_pool_indices=torch.arange(1, ROWS + 1),
             seq_lens=lengths,
-            out_cache_loc=torch.arange(ROWS) + geometry.page_size,
+            out_cache_loc=slots[:, -1].contiguous(),
             seq_lens_sum=int(lengths.sum()),
             seq_lens_cpu=lengths,
         )
@@ -137,6 +141,33 @@ class Decode:
             traps.steps.forward_done()
             traps.steps.end()
             traps.steps.release(begun)
+
+
+def lay_out(runtime: Any) -> tuple[Any, Callable[..., None]]:
+    """Give 64 requests their pages, in both pools the same.
+
+    All but the last are of a prompt that they share.
+
+    Returns: slots `(ROWS, LENGTH)`, and what stands for SGLang's table build.
+    """
+    import torch
+
+    page = runtime.geometry.page_size
+    pages = -(-LENGTH // page)
+    table = torch.arange(1, pages + 1).repeat(ROWS, 1)
+    table[:, -1] = pages + torch.arange(ROWS)
+    slots = (table[:, :, None] * page + torch.arange(page)).reshape(ROWS, -1)[:, :LENGTH]
+    runtime.req_to_token_pool.req_to_token[1 : ROWS + 1, :LENGTH] = slots
+    mapping = runtime.token_to_kv_pool.full_to_swa_index_mapping
+    mapping[: page * (pages + ROWS)] = torch.arange(page * (pages + ROWS))
+    table = table.to(torch.int32)
+
+    def build(*, page_table: Any, swa_page_table: Any = None, **_: Any) -> None:
+        page_table[:, :pages].copy_(table)
+        if swa_page_table is not None:
+            swa_page_table[:, :pages].copy_(table)
+
+    return slots, build
 
 
 @contextmanager
@@ -180,14 +211,15 @@ def prepared(mode: str, layers: int = 42) -> Iterator[tuple[Decode, Any]]:
     traps = installed.traps
     traps.launches.watching.heartbeat = 1 << 60  # no kernel runs, so none is heard
     runtime = Runtime(geometry, draft_tokens=1, draft_steps=1, draft="none")
+    slots, build = lay_out(runtime)
     watch = traps.launches.watching.watch
     watch.checker._eager = watch.recorder._eager = False  # launch, that is call the no-op
     backend, pool = "sglang.srt.layers.attention.trtllm_mha_backend", "sglang.srt.mem_cache"
     with (
-        mock.patch(f"{backend}.build_trtllm_mha_page_table", lambda **_: None),
+        mock.patch(f"{backend}.build_trtllm_mha_page_table", build),
         mock.patch(f"{pool}.memory_pool.MHATokenToKVPool.set_kv_buffer", lambda *_, **__: None),
     ):
-        yield Decode(runtime), installed
+        yield Decode(runtime, slots), installed
 
 
 def measure(mode: str, layers: int = 42, rounds: int = ROUNDS) -> dict[str, Any]:
@@ -205,7 +237,7 @@ def measure(mode: str, layers: int = 42, rounds: int = ROUNDS) -> dict[str, Any]
             )
             replay = _difference_us(targets, lambda: decode.replay(traps), decode.replay, rounds)
             decode.run(traps)  # the next has tables of a form that is known
-        with count_syncs(forbid=True) as counts, no_kernels(counts):
+        with count_syncs(forbid=mode != "raise") as counts, no_kernels(counts):
             before = traps.counts["launches"]
             decode.run(traps)
             watched = traps.counts["launches"] - before

@@ -19,19 +19,10 @@ import sys
 import time
 from contextlib import ExitStack
 from typing import Any
-from unittest import mock
 
 from triage import config
 
 EVERY = 100
-BACKEND = "sglang.srt.layers.attention.trtllm_mha_backend"
-
-
-def _filled(**tables: Any) -> None:
-    """Stands for SGLang's table build: every entry is page 1."""
-    tables["page_table"].fill_(1)
-    if tables.get("swa_page_table") is not None:
-        tables["swa_page_table"].fill_(1)
 
 
 def measure(every: int, rounds: int) -> dict[str, Any]:
@@ -45,7 +36,6 @@ def measure(every: int, rounds: int) -> dict[str, Any]:
         from triage.bench.watch_cost import no_kernels  # Triton, behind the lab's own choice
 
         stack.enter_context(no_kernels())
-        stack.enter_context(mock.patch(f"{BACKEND}.build_trtllm_mha_page_table", _filled))
         traps = installed.traps
         for _ in range(rounds):
             due = every > 0 and (traps.steps.current + 1) % every == 0

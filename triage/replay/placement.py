@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
-
 from triage.dump.dtypes import numpy_dtype
 from triage.dump.footprint import Footprint
 from triage.dump.sections import Dump, Launch
@@ -50,11 +48,8 @@ def joined_halves(launch: Launch) -> bool:
 def sentence(dump: Dump, footprint: Footprint) -> str:
     """What lay where the visible bad ids of the fault band point; empty if nothing is known."""
     assert dump.launch is not None
-    ids = np.array(
-        [each.value for each in footprint.offenders if (each.set, each.band) == ("must", "fault")],
-        dtype=np.int64,
-    )
-    if not len(ids):
+    ids = [each.value for each in footprint.offenders if (each.set, each.band) == ("must", "fault")]
+    if not ids:
         return ""
     if joined_halves(dump.launch):
         return "K and V are halves of one allocation: K's ids in that band read V, V's leave it"
@@ -65,7 +60,8 @@ def sentence(dump: Dump, footprint: Footprint) -> str:
     mapped = unmapped = 0
     for cache in caches:
         assert cache is not None
-        for address in (cache.start + ids * cache.page_bytes).tolist():
+        for each in ids:  # in Python's integers: a file may name any address and stride
+            address = cache.start + each * cache.page_bytes
             inside = any(
                 start <= address and address + cache.page_bytes <= start + size
                 for start, size in segments
