@@ -167,6 +167,7 @@ def together(inputs: Sequence[Input]) -> Report:
     """Explain what was read, all of it together."""
     observations = _in_order(each for given in inputs for each in given.observations)
     observations = tuple(_with_page_size(each, inputs) for each in observations)
+    observations = _with_stragglers(observations)
     explanations, notes = _explanations(inputs, observations)
     return Report(
         tuple(inputs),
@@ -191,10 +192,39 @@ def with_observations(dump: Dump, observations: tuple[Observation, ...]) -> Dump
 def _in_order(found: Iterable[Observation]) -> tuple[Observation, ...]:
     """By time where all of a source's reports have one of the same clock, else as they stand."""
     listed = list(found)
-    stamped = [each for each in listed if each.time is not None and each.time > 1e8]
-    if len(stamped) == len(listed):
+    clocks = {_clock(each.time) for each in listed}
+    if len(clocks) == 1 and "" not in clocks:
         listed.sort(key=lambda each: each.time or 0.0)
     return tuple(listed)
+
+
+def _with_stragglers(observations: tuple[Observation, ...]) -> tuple[Observation, ...]:
+    """Of ranks that tell how many collectives they have begun, those with fewer are behind.
+
+    The others wait for them, whoever's watchdog speaks first.
+    """
+    begun = {each.rank: each.values["begun"] for each in observations if "begun" in each.values}
+    most = max(begun.values(), default=0)
+    waiting = [rank for rank, number in begun.items() if number == most]
+
+    def told(seen: Observation) -> Observation:
+        if begun.get(seen.rank, most) == most or seen.failure is not Failure.HUNG:
+            return seen
+        values = {**seen.values, "awaited": most, "waiting": waiting}
+        return replace(seen, failure=Failure.BEHIND, values=values)
+
+    return tuple(map(told, observations))
+
+
+def _clock(time: float | None) -> str:
+    """Whose stamps can be compared: dates with a year, without one, or "" for any other."""
+    if time is None or time < _YEARLESS[0]:
+        return ""
+    return "without a year" if time < _YEARLESS[1] else "with a year"
+
+
+_YEARLESS = (63_072_000, 94_694_400)
+"""The seconds of 1972, which stamps without a year are given (`importers/lines.py`)."""
 
 
 def _with_page_size(seen: Observation, inputs: Sequence[Input]) -> Observation:
@@ -220,7 +250,11 @@ def _ranks(observations: Sequence[Observation]) -> tuple[RankReport, ...]:
         if before is None or (before.failure in _FOLLOW and each.failure not in _FOLLOW):
             first[each.rank] = each
     faults = [each for each in first.values() if each.failure not in _FOLLOW]
-    others = [each for each in first.values() if each.failure is Failure.ENDED]
+    others = [
+        each
+        for each in first.values()
+        if each.failure is Failure.ENDED or "collective" in each.values
+    ]
     return tuple(
         RankReport(each.rank, each, collateral)
         for group, collateral in ((faults, False), (others, True))

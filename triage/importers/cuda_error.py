@@ -26,6 +26,7 @@ _KINDS: tuple[tuple[re.Pattern[str], Failure], ...] = tuple(
         (r"illegal memory access|global/shared address space|ILLEGAL_ADDRESS|IllegalAddress"
          r"|\berror 700|failure 700", Failure.ILLEGAL_ADDRESS),
         (r"misaligned", Failure.MISALIGNED),
+        (r"ECC error|ECC_UNCORRECTABLE|ECCUncorrectable", Failure.HARDWARE),
         (r"device-side assert|CUDA_ERROR_ASSERT|cudaErrorAssert", Failure.ASSERT),
         (r"illegal instruction|ILLEGAL_INSTRUCTION|IllegalInstruction",
          Failure.ILLEGAL_INSTRUCTION),
