@@ -197,3 +197,57 @@ def test_the_pool_that_is_short_is_named_where_the_log_tells_it(full, swa, short
 
 def test_where_both_pools_are_short_none_is_blamed_alone():
     assert "pool is short" not in told(FULL.format(full=10, swa=10))
+
+
+def test_the_letters_of_a_screenshot_are_read():
+    seen = alone("RuntimeError: CUDA error: an i1lega1 memory access was encountered\n")
+    assert seen.failure is Failure.ILLEGAL_ADDRESS
+
+
+CALL = (
+    "[2026-11-04 10:00:00] FlashInfer API Call: {wrapper}.{method}\n"
+    "Positional input arguments:\n"
+    "  arg[{place}]:\n"
+    "    Tensor(\n"
+    "      shape=({shape})\n"
+    "      min=0\n"
+    "      max={largest}\n"
+    "    )\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("wrapper", "place"),
+    [("BatchDecodeWithPagedKVCacheWrapper", 2), ("BatchPrefillWithPagedKVCacheWrapper", 3)],
+)
+@pytest.mark.parametrize(("largest", "said"), [(64, "an id is out of range"), (63, "none is past")])
+def test_the_page_ids_of_a_plan_are_held_to_the_pages_of_the_run(wrapper, place, largest, said):
+    # GIVEN a plan whose largest page id is logged, and a run over a cache of 64 pages
+    plan = CALL.format(wrapper=wrapper, method="plan", place=place, shape="9,", largest=largest)
+    run = CALL.format(wrapper=wrapper, method="run", place=2, shape="64, 16, 8, 128", largest=1)
+    assert said in told(plan + run)
+    # AND of another wrapper's plan nothing is said
+    assert "its plan" not in told(plan.replace("Paged", "Ragged") + run)
+
+
+WATCHDOG = (
+    "[2026-11-04 10:00:0{at} {rank}] Scheduler watchdog timeout (self.watchdog_timeout=300)\n"
+)
+STACK = (
+    "[2026-11-04 10:00:0{at} {rank}] Pyspy dump for PID 7\n"
+    'Thread 7 (active): "MainThread"\n'
+    "    {frame}\n"
+    "    event_loop_overlap (scheduler.py:9)\n"
+)
+
+
+def test_of_ranks_that_hang_the_stack_tells_who_waits_for_whom():
+    text = STACK.format(at=1, rank="TP1", frame="cudaEventSynchronize (libcudart.so.12)")
+    text += WATCHDOG.format(at=1, rank="TP1")
+    text += STACK.format(at=2, rank="TP0", frame="broadcast_pyobj (utils/common.py:1)")
+    text += WATCHDOG.format(at=2, rank="TP0")
+    said = {each.rank: each.values.get("waits") for each in report(text).observations}
+    assert said == {"TP1": "gpu", "TP0": "peer"}
+    assert "held up, and not what hangs" in told(text)
+    # AND without a stack nothing is guessed
+    assert "look alike here" in told(WATCHDOG.format(at=1, rank="TP1"))

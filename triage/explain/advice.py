@@ -674,6 +674,8 @@ def _call(seen: Observation) -> Reading:
         cache = arguments.get("kv_cache")
         if not isinstance(cache, dict) or "shape" not in cache:
             says.append("how many pages the cache has is not recorded, so the ids cannot be judged")
+    if "pages" in values:
+        says += _planned(values)
     missing = ("the values of block_tables and seq_lens",) if values.get("attention") else ()
     return Reading(
         f"FlashInfer logged {seen.count} call{'s' if seen.count != 1 else ''} of "
@@ -685,6 +687,18 @@ def _call(seen: Observation) -> Reading:
         attention=bool(values.get("attention")),
         covered=bool(values.get("covered")),
     )
+
+
+def _planned(values: dict[str, Any]) -> list[str]:
+    """Does the largest page id that the wrapper was planned with lie in this call's cache?"""
+    largest, pages = values["largest_id"], values["pages"]
+    told = f"its plan holds page ids up to {largest}, and the cache has pages 0 to {pages - 1}"
+    if largest < pages:
+        return [f"{told}: none is past its end"]
+    return [
+        f"{told}: an id is out of range, and what it leads to lies past the cache's end",
+        "which request holds it, and who made it, is not told",
+    ]
 
 
 def _trap(seen: Observation) -> Reading:
@@ -703,6 +717,13 @@ def _trap(seen: Observation) -> Reading:
 
 _INVARIANT = re.compile(r"\bI(?:[1-9]|[12]\d)\b")
 
+
+_WAITS = {
+    "": "a kernel of this rank's own that hangs and a wait for another rank look alike here",
+    "gpu": "its stack waits for its GPU: a kernel of it, or a collective on it, does not end",
+    "peer": "its stack waits on the CPU for another rank: it is held up, and not what hangs",
+}
+"""By what the main thread of a rank was seen to wait for."""
 
 _NO_PAGES = "that tells nothing of pages, nor of an illegal access"
 
@@ -736,11 +757,7 @@ def _peer(seen: Observation) -> Reading:
     if seen.failure is Failure.HUNG:
         return Reading(
             "a step did not end in time (the scheduler's watchdog)",
-            (
-                *seen.text[:1],
-                "a kernel of this rank's own that hangs and a wait for another rank "
-                "look alike here",
-            ),
+            (*seen.text[:1], _WAITS[str(seen.values.get("waits", ""))]),
             ("which kernel runs, on each rank",),
             (
                 "while it hangs, for each scheduler: py-spy dump --pid <pid>; "

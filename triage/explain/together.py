@@ -24,6 +24,7 @@ from triage.dump.observation import (
 from triage.dump.sections import Dump
 from triage.explain import Explanation, explain
 from triage.explain.advice import Reading, read
+from triage.explain.side_by_side import with_plans, with_stragglers
 
 _FOLLOW = frozenset(
     {
@@ -167,7 +168,7 @@ def together(inputs: Sequence[Input]) -> Report:
     """Explain what was read, all of it together."""
     observations = _in_order(each for given in inputs for each in given.observations)
     observations = tuple(_with_page_size(each, inputs) for each in observations)
-    observations = _with_stragglers(observations)
+    observations = with_plans(with_stragglers(observations))
     explanations, notes = _explanations(inputs, observations)
     return Report(
         tuple(inputs),
@@ -196,24 +197,6 @@ def _in_order(found: Iterable[Observation]) -> tuple[Observation, ...]:
     if len(clocks) == 1 and "" not in clocks:
         listed.sort(key=lambda each: each.time or 0.0)
     return tuple(listed)
-
-
-def _with_stragglers(observations: tuple[Observation, ...]) -> tuple[Observation, ...]:
-    """Of ranks that tell how many collectives they have begun, those with fewer are behind.
-
-    The others wait for them, whoever's watchdog speaks first.
-    """
-    begun = {each.rank: each.values["begun"] for each in observations if "begun" in each.values}
-    most = max(begun.values(), default=0)
-    waiting = [rank for rank, number in begun.items() if number == most]
-
-    def told(seen: Observation) -> Observation:
-        if begun.get(seen.rank, most) == most or seen.failure is not Failure.HUNG:
-            return seen
-        values = {**seen.values, "awaited": most, "waiting": waiting}
-        return replace(seen, failure=Failure.BEHIND, values=values)
-
-    return tuple(map(told, observations))
 
 
 def _clock(time: float | None) -> str:

@@ -70,7 +70,8 @@ _DMESG_DATE = re.compile(
     r"\[(?P<when>[A-Z][a-z]{2} [A-Z][a-z]{2}\s{1,2}\d{1,2} \d\d:\d\d:\d\d \d{4})\]\s"
 )
 _TORCH_ERROR = re.compile(
-    r"\[[EWIF](?P<month>\d{1,2})(?P<day>\d\d) (?P<clock>\d\d:\d\d:\d\d\.\d{1,9}) [^\]\n]{1,120}\]\s?"
+    r"\[[EWIF](?P<month>\d{1,2})(?P<day>\d\d) (?P<clock>\d\d:\d\d:\d\d\.\d{1,9}) "
+    r"[^\]\n]{1,120}\]\s?"
 )
 YEARLESS = 1972
 """The year of stamps that have none: a leap year, and so long ago that no log is of it."""

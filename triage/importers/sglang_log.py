@@ -318,8 +318,10 @@ def parse_peer(passage: Passage, source: str) -> Observation:
         values |= {"collective": collective["op"], "sequence": int(collective["sequence"])}
     if begun := _BEGUN.search(text):
         values["begun"] = int(begun["number"])
-    if which and not values:
+    if which and not values:  # a rank's own line names itself
         values["tells_of"] = f"rank {which}"
+    if waits := _waits(passage):
+        values["waits"] = waits
     waited = bool(values.keys() & {"collective", "begun"}) or _HUNG.search(text)
     failure = Failure.HUNG if waited else Failure.ENDED
     return Observation(
@@ -332,6 +334,30 @@ def parse_peer(passage: Passage, source: str) -> Observation:
         values=values,
         text=shown([passage.head]),
     )
+
+
+_STACK = re.compile(r"^Thread \d{1,10} \(\w{1,20}(?:\+\w{1,10})?\):? \"?MainThread")
+_ON_GPU = re.compile(r"cu(?:da)?(?:Event|Stream|Device|Ctx)Synchronize")
+_ON_PEER = re.compile(r"\bgloo\b|broadcast_pyobj|\bbarrier\b")
+
+
+def _waits(passage: Passage) -> str:
+    """ "gpu" or "peer" by the newest stack of the same rank's main thread above a watchdog's line.
+
+    The first frame that tells is the innermost. "" where there is no such stack.
+    """
+    if not _HUNG.search(passage.head.text):
+        return ""
+    above = passage.lines[max(passage.at - 60, 0) : passage.at]
+    starts = [index for index, line in enumerate(above) if _STACK.match(line.text.strip())]
+    for line in above[starts[-1] :] if starts else ():
+        if line.header and line.rank != passage.logged_rank:
+            return ""
+        if _ON_GPU.search(line.text):
+            return "gpu"
+        if _ON_PEER.search(line.text):
+            return "peer"
+    return ""
 
 
 TRAP = re.compile(r"sglang-triage: (?P<what>.{1,300})")
