@@ -140,7 +140,7 @@ OTHERS: dict[str, tuple[str, Form, Failure]] = {
     "Xid 48": (
         "[1.000] NVRM: Xid (PCI:0000:1b:00): 48, pid='<unknown>', name=<unknown>, DBE (double bit error) detected\n",
         Form.DRIVER,
-        Failure.OTHER_CUDA,
+        Failure.HARDWARE,
     ),
     "racecheck": (
         "========= Error: Race reported between Write access at store_kv+0x80 and Read access at store_kv+0x120 [96 hazards]\n",

@@ -37,7 +37,7 @@ KINDS = {
     "core, store": (texts.CORE_STORE, Form.DEBUGGER, Failure.ILLEGAL_ADDRESS),
     "Xid 13": (texts.XID_13, Form.DRIVER, Failure.OUT_OF_RANGE_SHARED),
     "Xid 31": (texts.XID_31.format(kind="READ"), Form.DRIVER, Failure.ILLEGAL_ADDRESS),
-    "Xid 79": (texts.XID_79, Form.DRIVER, Failure.OTHER_CUDA),
+    "Xid 79": (texts.XID_79, Form.DRIVER, Failure.HARDWARE),
     "leak": (texts.LEAK, Form.LEAK, Failure.LEAK),
     "leak, busy": (texts.LEAK_BUSY, Form.LEAK, Failure.COUNTED_TWICE),
     "leak of rows": (texts.LEAK_ROWS, Form.LEAK, Failure.ROW_LEAK),

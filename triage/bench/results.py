@@ -217,7 +217,7 @@ TABLES = {
             _file(LOGS / "gpu-smoke.json.xz"),
         ),
         Table("kernel-mutants", "triage kernels mutants --markdown -", _defects),
-        *map(_blind, ("artefacts",)),
+        *map(_blind, ("artefacts", "kernels")),
         Table("fusions", "python -m triage.bench.fusions_table", _captures),
     )
 }

@@ -132,7 +132,8 @@ def _rows(
     rehearse: bool,
     bar: Any,
 ) -> list[dict[str, Any]]:
-    from triage.lab.blind import artefacts, folder as drivers, kernels
+    from triage.lab.blind import artefacts, kernels
+    from triage.lab.blind import folder as drivers
 
     if kind == KERNELS:
         return kernels.play(folder, bar)

@@ -172,7 +172,7 @@ _PATTERNS: tuple[tuple[str, str, Role, bool], ...] = (
         False,
     ),
     (
-        r"gemm|Gemm|GEMM|matmul|cutlass|cublas|nvjet|splitKreduce|dot_kernel|wgmma|marlin|awq"
+        r"gemm(?!a)|Gemm(?!a)|GEMM|matmul|cutlass|cublas|nvjet|splitKreduce|dot_kernel|wgmma|marlin|awq"
         r"|gptq|GemmUniversal|_mm_",
         "matrix product",
         Role.OTHER,

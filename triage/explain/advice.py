@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from triage.dump.kernel_names import Kernel, Role, kernel_of, short, trtllm_gen_name
 from triage.dump.observation import DEVICE_FAULTS, Access, Failure, Form, Observation
@@ -124,6 +125,9 @@ def _device(seen: Observation) -> Reading:
         says.append(_MIXED)
     if seen.kernel_at:
         says.append(f"at {seen.kernel_at}")
+    if seen.values.get("exception"):
+        where = f", {seen.values['where']}" if seen.values.get("where") else ""
+        says.append(f"the exception is {seen.values['exception']}{where}")
     says.append(_access(seen))
     if seen.space in ("shared", "local"):
         says.append(f"{seen.space} memory is the kernel's own: no page id leads there")
@@ -192,6 +196,11 @@ def _access(seen: Observation) -> str:
 
 def _nearest(seen: Observation) -> list[str]:
     near = seen.nearest
+    if _beside_null(seen):
+        return [
+            f"{seen.address:#x} is next to address 0: a base pointer was null, and no index, "
+            "however wrong, leads there from a pool; which pointer it was is not told"
+        ]
     if not near:
         return []
     size = f" of {near['bytes']:,} bytes" if near.get("bytes") else ""
@@ -209,6 +218,15 @@ def _nearest(seen: Observation) -> list[str]:
     return found
 
 
+NEAR_NULL = 1 << 16
+"""Below it no driver maps anything: an offset from a pointer that is 0."""
+
+
+def _beside_null(seen: Observation) -> bool:
+    device = seen.space in ("", "global") and seen.failure in DEVICE_FAULTS
+    return device and seen.address is not None and seen.address < NEAR_NULL
+
+
 def _past_the_end(seen: Observation) -> int:
     """How many bytes of an access that begins inside an allocation lie behind it."""
     near = seen.nearest or {}
@@ -224,7 +242,7 @@ def _families(seen: Observation, kernel: Kernel | None) -> tuple[str, ...]:
         return ("writes", "allocator")
     if kernel is not None and kernel.role is Role.INDICES:
         return ("geometry", "lifecycle", "spec")
-    if seen.space in ("shared", "local"):
+    if seen.space in ("shared", "local") or _beside_null(seen):
         return ()
     if kernel is not None and kernel.covered:
         return ("reads",) if seen.access is not Access.WRITE else ("writes",)
@@ -283,12 +301,25 @@ def _xid(seen: Observation) -> Reading:
             (CORE, CONTAIN),
             ("reads", "writes"),
         )
+    if seen.failure is Failure.HARDWARE:
+        return Reading(
+            f"Xid {number}{_of_gpu(seen)}",
+            (f"Xid {number}: {means}", _HARDWARE),
+            (),
+            ("nvidia-smi -q -d ECC,ROW_REMAPPER; drain the node, reset or replace that GPU",),
+        )
     return Reading(
         f"Xid {number}{_of_gpu(seen)}",
         (f"Xid {number}: {means}",),
         ("which kernel ran",),
         ("nvidia-smi -q -d ECC,PAGE_RETIREMENT; dmesg for the Xid before it",),
     )
+
+
+_HARDWARE = (
+    "the GPU or its memory is to blame: no kernel, page table or call of this software; a "
+    "traceback beside it is where the error surfaced"
+)
 
 
 def _of_gpu(seen: Observation) -> str:
@@ -320,6 +351,13 @@ def _host(seen: Observation) -> Reading:
         says.append(f"the host was in {values['frames'][-1]}")
     if values.get("call"):
         says.append(f"under a call of {values['call']}")
+    if seen.failure is Failure.HARDWARE:
+        return Reading(
+            f"{seen.failure.value}, as the host heard of it",
+            (*says, _HARDWARE),
+            (),
+            ("nvidia-smi -q -d ECC,ROW_REMAPPER; dmesg for the Xid of that GPU",),
+        )
     if seen.failure in DEVICE_FAULTS and not values.get("sanitizer"):
         says.append(
             "CUDA errors are reported late: the kernel that faulted ran before that line, unless "
@@ -422,7 +460,10 @@ def _exception(seen: Observation) -> Reading:
             (),
             (CONTAIN,),
         )
-    if seen.failure in (*DEVICE_FAULTS, Failure.OUT_OF_MEMORY, Failure.REFUSED):
+    if seen.failure in (
+        *DEVICE_FAULTS,
+        *(Failure.OUT_OF_MEMORY, Failure.REFUSED, Failure.HARDWARE),
+    ):
         return _host(seen)
     values = seen.values
     says = [f"{values.get('type')}: {values.get('message') or '(no text)'}"]
@@ -437,11 +478,12 @@ def _exception(seen: Observation) -> Reading:
             ("tree", "lifecycle"),
         )  # fmt: skip
     if seen.failure is Failure.POOL_FULL:
+        told = _shortage(values)
         return Reading(
             "SGLang's KV pool had no page left to hand out",
-            (*says, "either the load is more than was planned for, or pages were lost, or the "
-             "tree holds pages that nobody evicts: the sums of the pools tell which"),
-            ("the sums of the pools",),
+            (*says, *told, "either the load is more than was planned for, or pages were lost, or "
+             "the tree holds pages that nobody evicts: the sums of the pools tell which"),
+            () if told else ("the sums of the pools",),
             (
                 "SGLANG_ENABLE_STRICT_MEM_CHECK_DURING_BUSY=1 <the same server command>",
                 ARM.format(checks="lifecycle,allocator,tree"),
@@ -455,6 +497,19 @@ def _exception(seen: Observation) -> Reading:
         (),
         (CONTAIN,),
     )
+
+
+def _shortage(values: dict[str, Any]) -> list[str]:
+    """Which pool is short, by what SGLang says beside its exception."""
+    wanted, left = values.get("wanted"), values.get("left") or {}
+    if wanted is None or not left:
+        return []
+    told = ", ".join(f"{number:,} in the {pool} pool" for pool, number in left.items())
+    found = [f"{wanted:,} tokens were wanted; left, with what can be evicted: {told}"]
+    short_of = [pool for pool, number in left.items() if number < wanted]
+    if short_of and len(short_of) < len(left):
+        found.append(f"so the {' and '.join(short_of)} pool is short, and the other is not")
+    return [*found, "a shortage of KV slots, not of the GPU's memory"]
 
 
 def _leak(seen: Observation) -> Reading:
@@ -619,6 +674,8 @@ def _call(seen: Observation) -> Reading:
         cache = arguments.get("kv_cache")
         if not isinstance(cache, dict) or "shape" not in cache:
             says.append("how many pages the cache has is not recorded, so the ids cannot be judged")
+    if "pages" in values:
+        says += _planned(values)
     missing = ("the values of block_tables and seq_lens",) if values.get("attention") else ()
     return Reading(
         f"FlashInfer logged {seen.count} call{'s' if seen.count != 1 else ''} of "
@@ -630,6 +687,18 @@ def _call(seen: Observation) -> Reading:
         attention=bool(values.get("attention")),
         covered=bool(values.get("covered")),
     )
+
+
+def _planned(values: dict[str, Any]) -> list[str]:
+    """Does the largest page id that the wrapper was planned with lie in this call's cache?"""
+    largest, pages = values["largest_id"], values["pages"]
+    told = f"its plan holds page ids up to {largest}, and the cache has pages 0 to {pages - 1}"
+    if largest < pages:
+        return [f"{told}: none is past its end"]
+    return [
+        f"{told}: an id is out of range, and what it leads to lies past the cache's end",
+        "which request holds it, and who made it, is not told",
+    ]
 
 
 def _trap(seen: Observation) -> Reading:
@@ -649,6 +718,16 @@ def _trap(seen: Observation) -> Reading:
 _INVARIANT = re.compile(r"\bI(?:[1-9]|[12]\d)\b")
 
 
+_WAITS = {
+    "": "a kernel of this rank's own that hangs and a wait for another rank look alike here",
+    "gpu": "its stack waits for its GPU: a kernel of it, or a collective on it, does not end",
+    "peer": "its stack waits on the CPU for another rank: it is held up, and not what hangs",
+}
+"""By what the main thread of a rank was seen to wait for."""
+
+_NO_PAGES = "that tells nothing of pages, nor of an illegal access"
+
+
 def _peer(seen: Observation) -> Reading:
     whose = seen.values.get("tells_of")
     if seen.failure is Failure.STOPPED:
@@ -656,14 +735,29 @@ def _peer(seen: Observation) -> Reading:
             "the server was asked to stop (SIGTERM); exit code -15 is that signal, no fault",
             seen.text[:1],
         )
+    if seen.failure is Failure.BEHIND:
+        waiting = ", ".join(seen.values["waiting"])
+        return Reading(
+            f"{seen.rank} is behind: it never began collective {seen.values['awaited']}, which "
+            f"{waiting} wait for",
+            (
+                f"the last that {seen.rank} began is {seen.values['begun']}",
+                "its host is stuck or went another way; whoever waits only reports it",
+                _NO_PAGES,
+            ),
+            (f"what {seen.rank} was doing",),
+            (f"while it hangs: py-spy dump --native --pid <pid of {seen.rank}>",),
+        )
+    if "collective" in seen.values:
+        values = seen.values
+        return Reading(
+            f"a collective did not end in time: {values['collective']} {values['sequence']}",
+            (*seen.text[:1], "a rank that did not come to it holds up the others", _NO_PAGES),
+        )
     if seen.failure is Failure.HUNG:
         return Reading(
             "a step did not end in time (the scheduler's watchdog)",
-            (
-                *seen.text[:1],
-                "a kernel of this rank's own that hangs and a wait for another rank "
-                "look alike here",
-            ),
+            (*seen.text[:1], _WAITS[str(seen.values.get("waits", ""))]),
             ("which kernel runs, on each rank",),
             (
                 "while it hangs, for each scheduler: py-spy dump --pid <pid>; "

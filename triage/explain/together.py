@@ -24,6 +24,7 @@ from triage.dump.observation import (
 from triage.dump.sections import Dump
 from triage.explain import Explanation, explain
 from triage.explain.advice import Reading, read
+from triage.explain.side_by_side import with_plans, with_stragglers
 
 _FOLLOW = frozenset(
     {
@@ -167,6 +168,7 @@ def together(inputs: Sequence[Input]) -> Report:
     """Explain what was read, all of it together."""
     observations = _in_order(each for given in inputs for each in given.observations)
     observations = tuple(_with_page_size(each, inputs) for each in observations)
+    observations = with_plans(with_stragglers(observations))
     explanations, notes = _explanations(inputs, observations)
     return Report(
         tuple(inputs),
@@ -191,10 +193,21 @@ def with_observations(dump: Dump, observations: tuple[Observation, ...]) -> Dump
 def _in_order(found: Iterable[Observation]) -> tuple[Observation, ...]:
     """By time where all of a source's reports have one of the same clock, else as they stand."""
     listed = list(found)
-    stamped = [each for each in listed if each.time is not None and each.time > 1e8]
-    if len(stamped) == len(listed):
+    clocks = {_clock(each.time) for each in listed}
+    if len(clocks) == 1 and "" not in clocks:
         listed.sort(key=lambda each: each.time or 0.0)
     return tuple(listed)
+
+
+def _clock(time: float | None) -> str:
+    """Whose stamps can be compared: dates with a year, without one, or "" for any other."""
+    if time is None or time < _YEARLESS[0]:
+        return ""
+    return "without a year" if time < _YEARLESS[1] else "with a year"
+
+
+_YEARLESS = (63_072_000, 94_694_400)
+"""The seconds of 1972, which stamps without a year are given (`importers/lines.py`)."""
 
 
 def _with_page_size(seen: Observation, inputs: Sequence[Input]) -> Observation:
@@ -220,7 +233,11 @@ def _ranks(observations: Sequence[Observation]) -> tuple[RankReport, ...]:
         if before is None or (before.failure in _FOLLOW and each.failure not in _FOLLOW):
             first[each.rank] = each
     faults = [each for each in first.values() if each.failure not in _FOLLOW]
-    others = [each for each in first.values() if each.failure is Failure.ENDED]
+    others = [
+        each
+        for each in first.values()
+        if each.failure is Failure.ENDED or "collective" in each.values
+    ]
     return tuple(
         RankReport(each.rank, each, collateral)
         for group, collateral in ((faults, False), (others, True))

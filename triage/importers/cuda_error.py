@@ -23,9 +23,10 @@ HEAD = re.compile(
 _KINDS: tuple[tuple[re.Pattern[str], Failure], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), failure)
     for pattern, failure in (
-        (r"illegal memory access|global/shared address space|ILLEGAL_ADDRESS|IllegalAddress"
+        (r"i[l1]{2}ega[l1] memory access|global/shared address space|ILLEGAL_ADDRESS|IllegalAddress"
          r"|\berror 700|failure 700", Failure.ILLEGAL_ADDRESS),
         (r"misaligned", Failure.MISALIGNED),
+        (r"ECC error|ECC_UNCORRECTABLE|ECCUncorrectable", Failure.HARDWARE),
         (r"device-side assert|CUDA_ERROR_ASSERT|cudaErrorAssert", Failure.ASSERT),
         (r"illegal instruction|ILLEGAL_INSTRUCTION|IllegalInstruction",
          Failure.ILLEGAL_INSTRUCTION),

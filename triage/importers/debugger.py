@@ -52,6 +52,11 @@ _ADDRESS = re.compile(
     re.IGNORECASE,
 )
 _PC = re.compile(r"triggered at PC\s{1,4}(?P<pc>0x[0-9a-fA-F]{4,20})\s{0,8}(?P<rest>.{0,600})$")
+_PLACED = re.compile(
+    r"(?P<name>\S.{0,400}?)\s{1,4}\(?(?P<at>[^\s()]{1,300}\.(?:cuh?|py|h):\d{1,7})$"
+)
+"""Behind the PC: the kernel, and the line of the PC itself. Frame 0 may stand behind it."""
+_FOCUS = re.compile(r"Current focus set to .{0,200}?\b(?P<where>block \(.{0,120}?device \d{1,3})\b")
 _IN_KERNEL = re.compile(r"triggered in kernel (?P<name>[^\s(]{1,400})")
 _FRAME = re.compile(
     r"^(?:#\d{1,3}\s{1,4})?(?:0x[0-9a-fA-F]{4,20} in )?(?P<name>(?:[a-z_]{1,12} )?[\w:~]{1,400}"
@@ -88,6 +93,8 @@ def parse(passage: Passage, source: str) -> tuple[Observation, int]:
         "coredump" in line.text.lower() for line in lines
     )
     found: dict[str, Any] = {}
+    if told := (head["name"] or head["signal"] or "").strip():
+        found["exception"] = told
     for position, line in enumerate(lines):
         after = lines[position + 1].text if position + 1 < len(lines) else ""
         later = next((each.text for each in lines[position + 1 :] if each.text.strip()), "")
@@ -109,7 +116,7 @@ def parse(passage: Passage, source: str) -> tuple[Observation, int]:
             access=found.get("access", Access.UNKNOWN),
             space=space,
             address=found.get("address"),
-            values={"pc": found["pc"]} if "pc" in found else {},
+            values={name: found[name] for name in ("pc", "exception", "where") if name in found},
             text=shown(lines),
         ),
         last,
@@ -142,11 +149,16 @@ def _look(text: str, after: str, later: str, found: dict[str, Any]) -> None:
         found["pc"] = pc["pc"]
         rest = pc["rest"].strip(" ()")
         name = rest or (after.strip() if after.startswith((" ", "\t")) else "")
+        placed = _PLACED.match(name)
+        if placed is not None:
+            name, found["at"] = placed["name"].strip(), placed["at"]
         if name and not re.match(r"[^\s]+\.(?:cu|cuh|py|h):\d+$", name):
             found.setdefault("signature", name)
             found.setdefault("kernel", name)
         elif name:
             found.setdefault("at", name)
+    if focus := _FOCUS.search(text):
+        found.setdefault("where", focus["where"])
     if named := _NAMED.search(text):
         told = named["name"] or named["bare"] or _code(later)
         if told:

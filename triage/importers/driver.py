@@ -79,6 +79,8 @@ def parse(passage: Passage, source: str) -> Observation:
         failure = Failure.ILLEGAL_ADDRESS if number == 31 else Failure.OTHER_CUDA
     if number in (43, 45):
         failure = Failure.ENDED
+    if "(hardware)" in MEANING.get(number, ""):
+        failure = Failure.HARDWARE
     kinds = {"READ": Access.READ, "WRITE": Access.WRITE, "ATOMIC": Access.WRITE}
     return Observation(
         Form.DRIVER,

@@ -69,7 +69,12 @@ _DMESG = re.compile(r"\[\s{0,8}(?P<seconds>\d{1,9}\.\d{3,9})\]\s")
 _DMESG_DATE = re.compile(
     r"\[(?P<when>[A-Z][a-z]{2} [A-Z][a-z]{2}\s{1,2}\d{1,2} \d\d:\d\d:\d\d \d{4})\]\s"
 )
-_TORCH_ERROR = re.compile(r"\[[EWIF]\d{3,4} (?P<clock>\d\d:\d\d:\d\d\.\d{1,9}) [^\]\n]{1,120}\]\s?")
+_TORCH_ERROR = re.compile(
+    r"\[[EWIF](?P<month>\d{1,2})(?P<day>\d\d) (?P<clock>\d\d:\d\d:\d\d\.\d{1,9}) "
+    r"[^\]\n]{1,120}\]\s?"
+)
+YEARLESS = 1972
+"""The year of stamps that have none: a leap year, and so long ago that no log is of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +113,9 @@ class Reader:
         return text[found.end() :]
 
     def line(self, number: int, raw: str) -> Line:
-        text = self._uncounted(clean(_of_json(raw)))
-        rank, time, header, finer = "", None, False, False
+        raw, rank, time = _of_json(raw)
+        text = self._uncounted(clean(raw))
+        header, finer = False, time is not None and not time.is_integer()
         for _ in range(5):
             found = _SGLANG.match(text)
             if found is not None:
@@ -134,18 +140,33 @@ class Reader:
 
 
 _JSON_TEXT = ("log", "message", "msg")
+_JSON_TIME = ("ts", "time", "timestamp", "@timestamp")
+_JSON_RANK = ("rank", "proc", "process", "worker")
+_RANK_NAME = re.compile(r"(?:(?:TP|DP|PP|EP|DCP)\d{1,5} ?){1,5}", re.IGNORECASE)
 
 
-def _of_json(raw: str) -> str:
-    """The text of a line that a container runtime or a logger wrote as JSON; else the line."""
+def _of_json(raw: str) -> tuple[str, str, float | None]:
+    """(text, rank, time) of a line that a container runtime or a logger wrote as JSON.
+
+    The line itself where it is none. A rank is taken only where it is named as SGLang names it.
+    """
     if not raw.startswith("{") or len(raw) > 4 * MAX_LINE:
-        return raw
+        return raw, "", None
     try:
         record = json.loads(raw)
     except (ValueError, RecursionError):
-        return raw
-    found = (record.get(key) for key in _JSON_TEXT) if isinstance(record, dict) else ()
-    return next((text.rstrip("\n") for text in found if isinstance(text, str)), raw)
+        return raw, "", None
+    if not isinstance(record, dict):
+        return raw, "", None
+
+    def first(keys: tuple[str, ...]) -> str:
+        return next((found for key in keys if isinstance(found := record.get(key), str)), "")
+
+    rank = first(_JSON_RANK).strip()
+    text = first(_JSON_TEXT).rstrip("\n")
+    if not text:
+        return raw, "", None
+    return text, rank.upper() if _RANK_NAME.fullmatch(rank) else "", _seconds(first(_JSON_TIME))
 
 
 def clean(raw: str) -> str:
@@ -174,7 +195,7 @@ def _prefix(text: str) -> tuple[str, str, float | None] | None:
         return text[found.end() :], "", _dmesg_date(found["when"])
     found = _TORCH_ERROR.match(text)
     if found is not None:
-        return text[found.end() :], "", None
+        return text[found.end() :], "", _of_this_year(found)
     for pattern in _PREFIXES:
         found = pattern.match(text)
         if found is None or not found.end():
@@ -206,6 +227,12 @@ def _seconds(text: str) -> float | None:
     except ValueError:
         return None
     return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
+
+
+def _of_this_year(found: re.Match[str]) -> float | None:
+    """Of torch's stamp: month, day and clock; to be compared with others of the kind only."""
+    month, day = int(found["month"]), found["day"]
+    return _seconds(f"{YEARLESS}-{month:02d}-{day} {found['clock']}")
 
 
 def _dmesg_date(text: str) -> float | None:

@@ -180,4 +180,6 @@ def _fuller(first: Observation, second: Observation) -> Observation:
         return replace(first, values={**second.values, **{"slot": first.values["slot"]}})
     if first.form is Form.SANITIZER and second.values.get("mixed"):
         return replace(first, values={**first.values, "mixed": True})
+    if first.form is Form.PEER:
+        return replace(first, values={**second.values, **first.values})
     return first

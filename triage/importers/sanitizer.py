@@ -29,19 +29,19 @@ _KINDS: tuple[tuple[re.Pattern[str], Failure, str], ...] = tuple(
         (r"misaligned (?:address|shared)", Failure.MISALIGNED, ""),
         (r"illegal instruction", Failure.ILLEGAL_INSTRUCTION, ""),
         (r"hardware stack|stack overflow|user stack", Failure.HARDWARE_STACK, ""),
-        (r"race reported|race condition|hazard", Failure.RACE, "shared"),
+        (r"race reported|race condition|(?:Potential )?\w{0,8} ?hazard", Failure.RACE, "shared"),
         (r"uninitialized (?:__global__ )?memory read", Failure.UNINITIALISED, "global"),
         (r"barrier error", Failure.BARRIER, ""),
         (r"device.side assert|\bassert", Failure.ASSERT, ""),
     )
 )
 _SIZE = re.compile(r"memory read of size (?P<size>\d{1,6})")
-_LEVEL = re.compile(r"^(?:Error|Warning|Info): (?=Race|Warp|Potential|Uninit)")
+_LEVEL = re.compile(r"^(?:Error|Warning|Info): (?:\([\w ]{1,40}\) )?(?=Race|Warp|Potential|Uninit)")
 _API = re.compile(
     r"Program hit (?P<name>\w{1,64}) \(error (?P<code>\d{1,4})\)"
     r"(?: due to \"(?P<why>[^\"]{1,200})\")?(?: on (?:CUDA API|\w+) call to (?P<call>\w{1,64}))?"
 )
-_AT = re.compile(r"^at (?P<what>.+)$")
+_AT = re.compile(r"^(?:(?:Read|Write) Thread \([\d, ]{1,40}\) )?at (?P<what>.+)$")
 _PLACE = re.compile(
     r"^(?:0x[0-9a-f]+ in )(?P<file>[^\s:()]{1,300}):(?P<line>\d{1,7})(?::(?P<name>.+))?$"
 )
@@ -125,8 +125,10 @@ def _mixed(passage: Passage, logical: list[str]) -> bool:
 
     Then no line tells which kernel belongs to which address.
     """
+    of_a_race = re.compile(r"^(?:Read|Write) Thread")  # a race has a place for each of its two
+    own = [text for text in logical if not of_a_race.match(text)]
     for pattern in (_AT, _THREAD, _ADDRESS):
-        if sum(bool(pattern.match(text)) for text in logical) > 1:
+        if sum(bool(pattern.match(text)) for text in own) > 1:
             return True
     for line in _before(passage, 24):
         body = _body(_BAR.sub("", line.text))

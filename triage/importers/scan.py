@@ -64,6 +64,7 @@ WORDS: tuple[bytes, ...] = (
     b"SIGTERM received",
     b"atchdog ",
     b"remote p",
+    b"ast enqueued",
     b"NCCL WARN",
     b"OutOfResources",
     b"TRTLLM-GEN",

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from triage.dump.observation import Failure, Form, Observation
 from triage.importers.cuda_error import descriptor_failure, failure_of, library_of, tma_code
+from triage.importers.lines import Line
 from triage.importers.passage import Passage, shown
 
 LEAK_HEAD = re.compile(r"[Ll]eak [Dd]etected|use-after-free|Mem Check \((?:BUSY|IDLE)\)")
@@ -177,6 +178,7 @@ def parse_exception(passage: Passage, source: str) -> tuple[Observation | None, 
     form, failure = Form.EXCEPTION, Failure.EXCEPTION
     if _POOL_FULL.search(text):
         failure = Failure.POOL_FULL
+        values |= _shortage(passage.lines[max(passage.at - 12, 0) : last + 12])
     elif (code := tma_code(text)) is not None:
         form, failure = Form.TMA, descriptor_failure(code)
         values["error"] = code
@@ -211,6 +213,21 @@ def parse_exception(passage: Passage, source: str) -> tuple[Observation | None, 
         ),
         last,
     )
+
+
+_WANTED = re.compile(r"Try to allocate (?P<tokens>\d{1,12}) tokens")
+_LEFT = re.compile(r"Available (?:(?P<pool>full|swa|mamba) )?tokens: (?P<tokens>\d{1,12})")
+
+
+def _shortage(lines: Sequence[Line]) -> dict[str, Any]:
+    """What SGLang says of the pools beside its exception: tokens wanted, tokens left by pool."""
+    found: dict[str, Any] = {}
+    for line in lines:
+        if wanted := _WANTED.search(line.text):
+            found["wanted"] = int(wanted["tokens"])
+        if left := _LEFT.search(line.text):
+            found.setdefault("left", {})[left["pool"] or "KV"] = int(left["tokens"])
+    return found
 
 
 _PLUGIN = re.compile(r"Failed to (?:execute|load) \w{1,40} plugin: (?P<name>[\w.-]{1,120})")
@@ -279,18 +296,34 @@ PEER = re.compile(
     r"atchdog caught collective operation timeout|scheduler died|[Rr]eceived sigquit|SIGQUIT"
     r"|closed by (?:local|remote)|remote p(?:eer|rocess)|ncclRemoteError|atchdog thread terminated"
     r"|atchdog timeout|Connection reset by peer|Child process unexpectedly failed"
-    r"|SIGTERM received"
+    r"|SIGTERM received|ast enqueued (?:NCCL )?work"
 )
 _STOPPED = re.compile(r"SIGTERM received|crashed with exit code -15\b")
 _HUNG = re.compile(r"atchdog timeout")
 _WHICH = re.compile(r"[Rr]ank\s?(?P<rank>\d{1,5})")
+_COLLECTIVE = re.compile(
+    r"collective operation timeout: \w{1,20}"
+    r"\(SeqNum=(?P<sequence>\d{1,12}), OpType=(?P<op>\w{1,40})"
+)
+_BEGUN = re.compile(r"ast enqueued (?:NCCL )?work: (?P<number>\d{1,12})")
 
 
 def parse_peer(passage: Passage, source: str) -> Observation:
     """A line that tells of another process's end, of a stop that was asked for, or of a wait."""
     text = passage.head.text
-    which = _WHICH.search(text)
-    failure = Failure.HUNG if _HUNG.search(text) else Failure.ENDED
+    other = (found["rank"] for found in _WHICH.finditer(text))
+    which = next((each for each in other if f"rank {each}" != passage.logged_rank), None)
+    values: dict[str, Any] = {}
+    if collective := _COLLECTIVE.search(text):
+        values |= {"collective": collective["op"], "sequence": int(collective["sequence"])}
+    if begun := _BEGUN.search(text):
+        values["begun"] = int(begun["number"])
+    if which and not values:  # a rank's own line names itself
+        values["tells_of"] = f"rank {which}"
+    if waits := _waits(passage):
+        values["waits"] = waits
+    waited = bool(values.keys() & {"collective", "begun"}) or _HUNG.search(text)
+    failure = Failure.HUNG if waited else Failure.ENDED
     return Observation(
         Form.PEER,
         Failure.STOPPED if _STOPPED.search(text) else failure,
@@ -298,9 +331,33 @@ def parse_peer(passage: Passage, source: str) -> Observation:
         passage.head.number,
         passage.logged_rank,
         passage.head.time,
-        values={"tells_of": f"rank {which['rank']}"} if which else {},
+        values=values,
         text=shown([passage.head]),
     )
+
+
+_STACK = re.compile(r"^Thread \d{1,10} \(\w{1,20}(?:\+\w{1,10})?\):? \"?MainThread")
+_ON_GPU = re.compile(r"cu(?:da)?(?:Event|Stream|Device|Ctx)Synchronize")
+_ON_PEER = re.compile(r"\bgloo\b|broadcast_pyobj|\bbarrier\b")
+
+
+def _waits(passage: Passage) -> str:
+    """ "gpu" or "peer" by the newest stack of the same rank's main thread above a watchdog's line.
+
+    The first frame that tells is the innermost. "" where there is no such stack.
+    """
+    if not _HUNG.search(passage.head.text):
+        return ""
+    above = passage.lines[max(passage.at - 60, 0) : passage.at]
+    starts = [index for index, line in enumerate(above) if _STACK.match(line.text.strip())]
+    for line in above[starts[-1] :] if starts else ():
+        if line.header and line.rank != passage.logged_rank:
+            return ""
+        if _ON_GPU.search(line.text):
+            return "gpu"
+        if _ON_PEER.search(line.text):
+            return "peer"
+    return ""
 
 
 TRAP = re.compile(r"sglang-triage: (?P<what>.{1,300})")

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from triage import config
-from triage.dump.observation import Observation
+from triage.dump.observation import Failure, Observation
 from triage.dump.sections import Dump
 from triage.explain import Explanation
 from triage.explain.advice import Reading
@@ -19,7 +19,7 @@ from triage.report.next_steps import commands
 from triage.report.text import line, say, to_try
 
 if TYPE_CHECKING:
-    from triage.explain.together import Report
+    from triage.explain.together import RankReport, Report
 
 SHOWN_OBSERVATIONS = 8
 SHOWN_SENTENCES = 12
@@ -90,6 +90,10 @@ def _next(path: str, dump: Dump, explanation: Explanation) -> str:
 def _without_a_launch(report: Report) -> str:
     if report.stopped:
         return "no fault is told: the server was stopped"
+    if any(each.failure is Failure.HARDWARE for each in report.observations):
+        return "the GPU's hardware is told to have failed: no launch is needed to say so"
+    if any(each.failure is Failure.BEHIND for each in report.observations):
+        return "no fault of a kernel is told: a rank did not come to a collective"
     if any(each.values.get("dump") for each in report.observations):
         return "cause unknown from the log alone: the dump that it names tells more"
     return "cause unknown: no launch lies beside it"
@@ -107,7 +111,7 @@ def _print_ranks(console: Console, report: Report) -> None:
     if first is not None:
         say(
             console,
-            line(f"faulted first: {first.rank} ({_where(first.observation)})", style="bold red"),
+            line(f"{_led(first)}: {first.rank} ({_where(first.observation)})", style="bold red"),
         )
     for each in ranks:
         if each is first:
@@ -120,6 +124,10 @@ def _print_ranks(console: Console, report: Report) -> None:
                 later = f", {each.observation.time - first.observation.time:.1f} s later"
             text = f"  {each.rank}: {each.observation.failure.value} of its own{later}"
         say(console, line(f"{text} ({_where(each.observation)})"))
+
+
+def _led(first: RankReport) -> str:
+    return "waited for" if first.observation.failure is Failure.BEHIND else "faulted first"
 
 
 def _where(seen: Observation) -> str:

@@ -21,6 +21,7 @@ ABOUT = "mistake.json"
 CAUGHT, MISSED, BROKEN = "caught", "missed", "driver broken"
 SECONDS = 900
 _KEPT = 400
+_DTYPES = {"fp16": "float16", "bf16": "bfloat16", "fp32": "float32"}
 
 
 @dataclass(slots=True)
@@ -97,7 +98,7 @@ def _validated(folder: Path, module: str, about: dict[str, Any]) -> dict[str, An
     for ours, theirs in dict(about.get("map") or {}).items():
         command += ["--map", f"{ours}={theirs}"]
     for dtype in about.get("dtypes") or ():
-        command += ["--dtype", str(dtype)]
+        command += ["--dtype", _DTYPES.get(str(dtype), str(dtype))]
     path = os.pathsep.join(filter(None, [str(folder.resolve()), os.environ.get("PYTHONPATH", "")]))
     try:
         done = subprocess.run(

@@ -20,7 +20,7 @@ from triage.dump.sections import Dump
 from triage.dump.store import DumpStore
 from triage.errors import InstallError, LabError, TrapError
 from triage.explain import explain
-from triage.lab.blind.driver import Driver
+from triage.lab.blind.driver import Driver, Expected
 from triage.lab.blind.stage import Stage
 from triage.lab.flashinfer_stub import EmulatedFault
 from triage.lab.process import LabProcess
@@ -98,7 +98,7 @@ class Line:
         return asdict(self)
 
 
-def described(driver: Driver, version: str, checks: str) -> Line:
+def described(driver: Driver, version: str) -> Line:
     return Line(
         driver=driver.name,
         what=driver.what,
@@ -106,7 +106,6 @@ def described(driver: Driver, version: str, checks: str) -> Line:
         subsystem=driver.subsystem,
         expected=driver.expected.sentence,
         sglang=version,
-        checks=checks,
     )
 
 
@@ -172,7 +171,7 @@ def _alarms_noted(run: Run, stage: Stage) -> Iterator[None]:
         yield
 
 
-def judged(line: Line, driver: Driver, trapped: Run, clean: Run, truth: Run) -> Line:
+def judged(line: Line, expected: Expected, trapped: Run, clean: Run, truth: Run) -> Line:
     """`line` with what the three runs say."""
     line.untrapped = _told(truth)
     line.own_errors = trapped.own_errors + clean.own_errors
@@ -194,11 +193,11 @@ def judged(line: Line, driver: Driver, trapped: Run, clean: Run, truth: Run) -> 
     line.alarm, line.summary, line.logged = alarm.invariant, alarm.summary, alarm.logged
     line.dump = alarm.dump
     if alarm.dump:
-        _name(line, driver, read_dump(Path(alarm.dump)))
+        _name(line, expected, read_dump(Path(alarm.dump)))
     return line
 
 
-def _name(line: Line, driver: Driver, dump: Dump) -> None:
+def _name(line: Line, expected: Expected, dump: Dump) -> None:
     found = explain(dump)
     line.named = [cause.key for cause in found.named]
     line.confidence = found.named[0].confidence.name.lower() if found.named else ""
@@ -206,8 +205,8 @@ def _name(line: Line, driver: Driver, dump: Dump) -> None:
     for cause in found.named:
         words += [cause.key, cause.name, *map(str, cause.evidence)]
     line.answer = " | ".join(words)
-    if driver.expected.keywords:
-        line.keyword = driver.expected.meets(line.answer)
+    if expected.keywords:
+        line.keyword = expected.meets(line.answer)
 
 
 def _told(run: Run) -> str:

@@ -11,13 +11,14 @@ import json
 import multiprocessing
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from triage.lab.blind.driver import Driver, read
-from triage.lab.blind.play import LEFT_OUT, Line, Run, broken, described, judged, played
+from triage.lab.blind.driver import Driver, Expected, read
+from triage.lab.blind.play import LEFT_OUT, Alarm, Line, Run, broken, described, judged, played
 from triage.lab.process import LabProcess, start
 
 RUN_S = 180
@@ -32,48 +33,61 @@ def main(request: dict[str, Any]) -> None:
     version = bootstrap.prepare()
     with Path(request["results"]).open("a", encoding="utf-8") as results:
         for name in request["files"]:
-            for checks in request["checks"]:
-                directory = Path(request["directory"]) / Path(name).stem / checks
-                line = _line(Path(name), version, checks, directory, request["rehearse"])
+            directory = Path(request["directory"]) / Path(name).stem
+            for line in _lines(
+                Path(name), version, request["checks"], directory, request["rehearse"]
+            ):
                 results.write(json.dumps(line.json()) + "\n")
                 results.flush()
 
 
-def _line(file: Path, version: str, checks: str, directory: Path, rehearse: bool) -> Line:
-    line = Line(driver=file.stem, sglang=version, checks=checks)
-    answer = _apart(lambda: _asked(file, version, checks))
-    if "line" not in answer:
-        line.why = answer["died"]
-        return line
-    line = Line(**answer["line"])
-    if line.why:
-        return line
-    runs = {}
-    for what in (CLEAN, TRUTH) if rehearse else (TRAPPED, CLEAN, TRUTH):
-        answer = _apart(partial(_run, file, checks, directory, what, not rehearse))
-        if "died" in answer:
-            line.why = f"{what}: {answer['died']}"
-            return line
-        runs[what] = _as_run(answer)
-    trapped = runs[TRUTH] if rehearse else runs[TRAPPED]
-    answer = _apart(lambda: judged(line, read(file), trapped, runs[CLEAN], runs[TRUTH]).json())
-    if "died" in answer:
-        line.why = answer["died"]
-        return line
-    return Line(**answer)
+def _lines(
+    file: Path, version: str, sets: Sequence[str], directory: Path, rehearse: bool
+) -> Iterator[Line]:
+    """A line for each of `sets` of checks; what runs without the traps runs once for all."""
+    answer = _apart(partial(_asked, file, version))
+    about = Line(driver=file.stem, sglang=version, why=answer.get("died", ""))
+    about = Line(**answer["line"]) if "line" in answer else about
+    words = tuple(answer.get("keywords", ()))
+    truth: Run | str = about.why or _run_apart(file, sets[0], directory, TRUTH)
+    for checks in sets:
+        line = replace(about, checks=checks)
+        if isinstance(truth, str):
+            line.why = truth
+            yield line
+            continue
+        runs: dict[str, Run | str] = {}
+        for what in (CLEAN,) if rehearse else (TRAPPED, CLEAN):
+            runs[what] = _run_apart(file, checks, directory / checks, what, traps=not rehearse)
+        trapped, clean = truth if rehearse else runs[TRAPPED], runs[CLEAN]
+        ended = next((each for each in (trapped, clean) if isinstance(each, str)), "")
+        if isinstance(trapped, str) or isinstance(clean, str):
+            line.why = ended
+        else:
+            judged(line, Expected(line.expected, words), trapped, clean, truth)
+        yield line
 
 
-def _asked(file: Path, version: str, checks: str) -> dict[str, Any]:
-    """The line so far; its `why` says why there is no more of it."""
-    line = Line(driver=file.stem, sglang=version, checks=checks)
+def _run_apart(
+    file: Path, checks: str, directory: Path, what: str, traps: bool = True
+) -> Run | str:
+    """The run, or how its process ended."""
+    answer = _apart(partial(_run, file, checks, directory, what, traps))
+    return f"{what}: {answer['died']}" if "died" in answer else _as_run(answer)
+
+
+def _asked(file: Path, version: str) -> dict[str, Any]:
+    """The line so far, whose `why` says why there is no more of it; the driver's keywords."""
+    line = Line(driver=file.stem, sglang=version)
+    words: tuple[str, ...] = ()
     try:
         driver = read(file)
-        line = described(driver, version, checks)
+        line, words = described(driver, version), driver.expected.keywords
         if why := driver.applies(version):
             line.result, line.why = LEFT_OUT, why
     except Exception as error:  # somebody else's file
         broken(line, error)
-    return {"line": line.json()}
+    return {"line": line.json(), "keywords": words}
 
 
 def _run(file: Path, checks: str, directory: Path, what: str, traps: bool) -> dict[str, Any]:
@@ -91,8 +105,6 @@ def _run(file: Path, checks: str, directory: Path, what: str, traps: bool) -> di
 
 
 def _as_run(answer: dict[str, Any]) -> Run:
-    from triage.lab.blind.play import Alarm
-
     alarm = answer["alarm"] and Alarm(**answer["alarm"])
     harmed = answer["harmed"] and (answer["harmed"][0], answer["harmed"][1])
     return Run(**{**answer, "alarm": alarm, "harmed": harmed})
