@@ -11,6 +11,9 @@ help:
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
 
 env:
+	@$(PYTHON) -c 'import sys; now = sys.version_info; now >= (3, 11) or sys.exit( \
+		"Python 3.11 or newer is needed, and $(PYTHON) is %d.%d; name another one: " \
+		"make $(MAKECMDGOALS) PYTHON=python3.12" % tuple(now[:2]))'
 	@$(PYTHON) .ci/environment.py
 
 demo: env  ## about three minutes: reproduce, trap, dump, replay, explain and fix the Gemma-4 crash

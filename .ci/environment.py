@@ -1,6 +1,7 @@
 """Make `.venv` from pyproject.toml, or do nothing if it is whole already.
 
-Standard library only: it runs before anything is installed. What a whole
+Standard library only: it runs before anything is installed. That Python is new enough the
+Makefile has asked: an older one cannot read this file. What a whole
 environment is stands in `.venv/.complete`, written last: a digest of
 pyproject.toml, this file and the Python version, and the distributions with
 their versions. An environment without that file was interrupted and is made
@@ -45,8 +46,6 @@ PROVE_IMPORTS = "import msgpack, numpy, pytest, torch, triton, triage, triage_ke
 
 
 def main() -> None:
-    if sys.version_info < (3, 11):  # noqa: UP036, pip has not checked it yet
-        raise SystemExit(f"Python 3.11 is needed to set up, this is {sys.version.split()[0]}")
     with (ROOT / ".venv.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if is_whole():
@@ -84,13 +83,13 @@ class Torch(NamedTuple):
 def torch_build() -> Torch:
     """The CPU build where there is no NVIDIA GPU; else, or if it cannot be had, pip's choice."""
     if os.environ.get("PIP_EXTRA_INDEX_URL"):
-        return Torch(False, "pip's choice: PIP_EXTRA_INDEX_URL is set", "2.5 to 6.5 GB")
+        return Torch(False, "pip's choice, as PIP_EXTRA_INDEX_URL is set", "3.5 to 6.5 GB")
     if nvidia_gpu():
-        return Torch(False, "with CUDA: there is an NVIDIA GPU", "6.5 GB")
+        return Torch(False, "CUDA's, as there is an NVIDIA GPU", "6.5 GB")
     if not reachable(f"{CPU_INDEX}/torch/"):
-        why = f"pip's choice: {CPU_INDEX} cannot be reached"
-        return Torch(False, why, "2.5 GB, 6.5 where that is CUDA's")
-    return Torch(True, "for the CPU: there is no NVIDIA GPU", "2.5 GB")
+        why = f"pip's choice, as {CPU_INDEX} cannot be reached"
+        return Torch(False, why, "3.5 GB, or 6.5 GB if that is CUDA's")
+    return Torch(True, "the CPU build, as there is no NVIDIA GPU", "3.5 GB")
 
 
 def nvidia_gpu() -> bool:
@@ -109,7 +108,8 @@ def install() -> None:
     COMPLETE.unlink(missing_ok=True)
     if not PYTHON.exists():
         torch = torch_build()
-        say(f"about {torch.size} will be in .venv; torch {torch.why}")
+        say(f"torch is {torch.why}")
+        say(f".venv will hold about {torch.size}")
         say("this takes 5 to 15 minutes, once")
         say("creating .venv")
         run(sys.executable, "-m", "venv", str(VENV))

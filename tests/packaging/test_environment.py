@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -110,7 +111,7 @@ def test_without_a_gpu_torch_comes_from_the_cpu_index_before_all_else(
     assert environment.calls.index(first) == 1, "pip would have taken CUDA's with the project"
     # AND its size and time are said before anything is installed
     said = capsys.readouterr().out.splitlines()
-    assert "2.5 GB" in said[0] and "no NVIDIA GPU" in said[0] and "minutes" in said[1]
+    assert "no NVIDIA GPU" in said[0] and "3.5 GB" in said[1] and "minutes" in said[2]
 
 
 @pytest.mark.parametrize("because", ["gpu", "unreachable", "own index"])
@@ -121,7 +122,7 @@ def test_else_pip_chooses_and_the_size_is_said(environment, monkeypatch, capsys,
         monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "https://example.invalid/simple")
     environment.main()
     assert torch_installed(environment) == []
-    assert "6.5" in capsys.readouterr().out.splitlines()[0]
+    assert "6.5 GB" in capsys.readouterr().out.splitlines()[1]
 
 
 def test_an_index_that_nobody_answers_for_is_not_reachable(environment, tmp_path):
@@ -148,3 +149,21 @@ def test_what_a_failed_step_said_is_shown(environment, capsys):
     assert "no space left" in capsys.readouterr().out
     environment.real_run(sys.executable, "-c", fails, may_fail=True)
     assert "going on" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("version", ["2.7", "3.6", "3.10"])
+def test_an_older_python_is_told_what_is_needed_before_it_reads_anything(tmp_path, version):
+    # GIVEN an interpreter that says it is an older one
+    old = tmp_path / "python"
+    pretend = f"import sys; sys.version_info = ({version.replace('.', ', ')}); exec(sys.argv[2])"
+    old.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{pretend}" "$@"\n')
+    old.chmod(0o755)
+    # WHEN the first command of the README is given with it
+    done = subprocess.run(
+        ["make", "demo", f"PYTHON={old}"], cwd=SCRIPT.parents[1], capture_output=True, text=True
+    )
+    # THEN what is needed and what to type are said, and nothing else
+    assert done.returncode != 0 and done.stdout == ""
+    said = done.stderr.splitlines()[0]
+    assert said.startswith("Python 3.11 or newer is needed") and f"is {version};" in said
+    assert said.endswith("make demo PYTHON=python3.12")
