@@ -129,11 +129,15 @@ def eager_routing(hidden_states, gating_output, topk, renormalize):
     return torch.softmax(logits, -1).float(), ids.to(torch.int32)
 
 
-@torch.no_grad()
-def forward(layer):
+def inputs():
     torch.manual_seed(11)
     hidden = torch.randn(TOKENS, HIDDEN)
-    ple = torch.randn(TOKENS, 3, PLE)[:, 1]  # a slice, as in the model: rows are not adjacent
+    return hidden, torch.randn(TOKENS, 3, PLE)[:, 1]  # a slice, as in the model: rows not adjacent
+
+
+@torch.no_grad()
+def forward(layer):
+    hidden, ple = inputs()
     return layer(torch.arange(TOKENS), hidden, ple if layer.has_ple else None, None)[0]
 
 
@@ -315,3 +319,37 @@ def test_an_unknown_op_is_answered_with_the_list():
         InstallError, match=f"'warp'; SGLANG_TRIAGE_FUSED accepts: {next(iter(OPS))}.*auto"
     ):
         FusedLayers(("warp",))
+
+
+class TracedNorm(nn.Module):
+    """A norm that Dynamo follows on a CPU, where SGLang's asks which platform it is on."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.rand(HIDDEN) + 0.5, requires_grad=False)
+        self.variance_epsilon = 1e-6
+
+    def forward(self, x, residual=None):
+        summed = x if residual is None else x + residual
+        scaled = summed * torch.rsqrt(summed.pow(2).mean(-1, keepdim=True) + 1e-6) * self.weight
+        return scaled if residual is None else (scaled, summed)
+
+
+@pytest.mark.parametrize("kind", ["dense", "ple"])
+def test_a_model_that_is_traced_is_sglangs_own_in_one_graph(kind):
+    """SGLang 0.5.14 compiles the model for its prefill graphs: a server with the ops on did not
+    start, as Dynamo could not follow what decides whether an op takes a layer."""
+    layer = layer_of(kind)
+    for name, _ in list(layer.named_children()):
+        if name.endswith("norm"):
+            setattr(layer, name, TracedNorm())
+    expected = forward(layer)
+    torch._dynamo.reset()
+    hidden, ple = inputs()
+
+    def traced(hidden, ple):
+        return layer(torch.arange(TOKENS), hidden, ple if layer.has_ple else None, None)[0]
+
+    with bound(FusedLayers(tuple(OPS))), torch.no_grad():
+        found = torch.compile(traced, backend="eager", fullgraph=True)(hidden, ple)
+    assert torch.equal(found, expected)

@@ -8,7 +8,9 @@ What is not eligible is counted with the reason in `fallbacks` and computed as S
 tensors that are not two-dimensional floats with packed rows, norms with a shift, norms of
 one op with different epsilons, and whatever a kernel's own contract refuses.
 
-The forward is compiled with the model, so no shell stands around it: each op has its own
+Where the model is traced (`torch.compile`, SGLang's piecewise prefill graphs) the layer is
+SGLang's: Dynamo cannot follow what decides here, and a server would not start. Captured CUDA
+graphs and eager forwards have the ops. No shell stands around the forward: each op has its own
 inside (`_op`). An op that fails is told once and off from then on; its steps, whose inputs it
 has not changed, are SGLang's, and so is everything behind them.
 """
@@ -92,7 +94,8 @@ class FusedLayers:
         forward_batch: Any,
         **kwargs: Any,
     ) -> Any:
-        if not self._layer_shell.part(lambda: self._wanted(layer, hidden_states), False):
+        traced = torch.compiler.is_dynamo_compiling()
+        if traced or not self._layer_shell.part(lambda: self._wanted(layer, hidden_states), False):
             return original(
                 layer, positions, hidden_states, per_layer_input, forward_batch, **kwargs
             )
@@ -195,7 +198,7 @@ class FusedLayers:
             hidden_states: Tensor, gating_output: Tensor, topk: int, renormalize: bool
         ) -> Any:
             fused = None
-            if self.armed:
+            if self.armed and not torch.compiler.is_dynamo_compiling():
                 fused = self._op("routing", route, (), (gating_output,), moe, topk)
             if fused is not None:
                 return fused
