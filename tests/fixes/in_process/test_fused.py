@@ -291,23 +291,6 @@ UNRAISED = ("_op", "_moe", "_tail", "_before_moe", "_sglangs", "<lambda>")
 """The forward itself, which SGLang's layer cannot be followed without, and what only calls on."""
 
 
-def test_the_shells_inside_do_not_break_the_graph_of_a_compiled_forward(monkeypatch):
-    # GIVEN the eager twin for the kernel, which Triton's interpreter keeps out of any graph
-    def twin(norms, tensors, scalar):
-        return (norms[0](tensors[0]) + tensors[1]) * scalar
-
-    monkeypatch.setattr("triage.sglang.fixes.fused.dense_tail", twin)
-    layer = layer_of("dense")
-    with bound(FusedLayers(("dense-tail",))) as fused, torch.no_grad():
-        hidden, positions = torch.randn(TOKENS, HIDDEN), torch.arange(TOKENS)
-        expected, _ = fused.around_forward(None, layer, positions, hidden, None, None)
-        # WHEN the forward is compiled as one graph
-        whole = torch.compile(fused.around_forward, backend="eager", fullgraph=True)
-        found, _ = whole(None, layer, positions, hidden, None, None)
-    # THEN it can be, and is the same
-    assert torch.equal(found, expected) and fused.uses["dense-tail"] >= 1
-
-
 def test_auto_takes_what_the_release_has_no_kernel_for():
     assert FusedLayers(("auto",)).ops == missing_in_sglang()
     assert {"post-attn-triple", "ple-tail"} <= missing_in_sglang()

@@ -72,7 +72,7 @@ def test_a_judgement_holds_for_what_was_said_then_and_for_nothing_else():
 def test_a_file_that_holds_no_judgements_is_refused(tmp_path, text):
     file = tmp_path / "judged.json"
     file.write_text(text)
-    with pytest.raises(LabError, match="judged.json"):
+    with pytest.raises(LabError, match=r"judged\.json"):
         judgement.read(file)
 
 
