@@ -113,6 +113,7 @@ class PageHistories:
             return original(allocator, *args, **kwargs)
         slots = args[0] if args else next(iter(kwargs.values()))
         full = self._of(allocator.full_attn_allocator)
+        self._hybrids.add(allocator)
         self._caller = self.sites.caller()
         try:
             grouped, alone = grouping(allocator), "swa" in original.__name__
@@ -123,9 +124,9 @@ class PageHistories:
             if grouped and has_mapping(allocator):
                 swa = self._of(allocator.swa_attn_allocator)
                 self._note(swa, FREED, _mapped(allocator, slots))
+            return original(allocator, *args, **kwargs)
         finally:
             self._caller = None
-        return self._outermost(original, allocator, args, kwargs)
 
     def around_hybrid_group_end(
         self, original: Any, allocator: Any, *args: Any, **kwargs: Any
@@ -183,8 +184,12 @@ class PageHistories:
             found += pools[name].recorder.of(name, pages)
         return tuple(found)
 
+    def recorders(self) -> list[PageRecorder]:
+        """Of every pool."""
+        return [pool.recorder for pool in list(self._pools.values())]
+
     def memory(self) -> tuple[int, int]:
-        """Pages of all pools, and the bytes that are held of them on their devices."""
+        """Pages of all pools, and the bytes that are held of them on devices and host."""
         pools = list(self._pools.values())
         return sum(each.num_pages for each in pools), sum(
             each.recorder.bytes_held for each in pools

@@ -4,48 +4,77 @@ The failure: "page 371, expected 265" says that two owners met and not which. Th
 event at an allocator leaves the step, the caller's chain of calls and the requests it acted
 for; an error asks for the pages that it names.
 
-What is kept of a page, whatever its age, is the newest event of each kind: the step and the
-caller, 40 bytes on the pool's device. Beside it the newest events whole, with their
-requests: 20 bytes a page, or the newest 16 events.
+Of an event the host keeps a record of 25 bytes, of the newest `num_pages / 8` events; which
+pages it had stands where the pool's slots are (`page_log.py`, `page_device_log.py`). On a device
+an event costs one launch, no sync; an error waits for it. Not to be called under a capture.
 
-Cost of an event: one launch (the pages of its slots), no sync; every `PENDING` events some
-ten more launches. Not to be called under a capture. An error waits for the device.
+Bounded in all by 64 bytes a page, besides one tuple of the requests' ids a batch.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass
-from itertools import accumulate
+import sys
+from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from triage.evidence import PageEvent, PageHistory
 from triage.sglang.allocator.call_sites import Caller, CallSites
+from triage.sglang.allocator.page_device_log import DeviceLog
+from triage.sglang.allocator.page_log import HostLog, Noted
 
 KINDS = ("allocated", "mapped", "SWA side freed", "freed", "inserted into the tree")
 ALLOCATED, MAPPED, SWA_FREED, FREED, INSERTED = range(5)
 
-PENDING = 64
-RECENT = 4096  # events kept whole, if their slots are few
-SLOTS_A_PAGE = 5  # of the recent events, four bytes each
-AT_LEAST = 16  # events that are kept whole whatever their size
 EVENTS_SHOWN = 8
 """Events of one page that an error and its dump hold."""
 
 _SITE_BITS, _INDEX_BITS = 15, 20  # below the step: newer is larger
 _SITES = (1 << _SITE_BITS) - 1
 
+Requests = tuple[tuple[str, ...], tuple[int, ...]]
+"""Ids of an event's requests, and how many of its slots are of each; () where not known."""
 
-@dataclass(frozen=True, slots=True)
-class _Event:
-    kind: int
-    mark: int
-    pages: Tensor  # int32, the page of each slot in order
-    requests: tuple[str, ...] = ()
-    counts: tuple[int, ...] = ()  # slots of each request; empty where it is not known
+
+_Told = tuple[int, int, str | None]
+"""Mark, kind and request, None where only the mark is left of an event."""
+
+
+class _Records:
+    """The newest events of one pool, by their number: no page, a few bytes each."""
+
+    def __init__(self, num_pages: int) -> None:
+        self.kept = min(max(num_pages // 8, 128), 4096)
+        self.marks = np.zeros(self.kept, dtype=np.int64)
+        self.kinds = np.zeros(self.kept, dtype=np.uint8)
+        self.requests: list[tuple[str, ...]] = [()] * self.kept
+        self.counts: list[tuple[int, ...]] = [()] * self.kept
+        self.number = 0  # of events ever noted
+
+    def add(self, kind: int, mark: int, ids: tuple[str, ...], counts: tuple[int, ...]) -> int:
+        """The event's number."""
+        number = self.number
+        at = number % self.kept
+        self.marks[at], self.kinds[at] = mark, kind
+        self.requests[at], self.counts[at] = ids, counts
+        self.number = number + 1
+        return number
+
+    def of(self, number: int, position: int) -> tuple[int, int, str] | None:
+        """Mark, kind, and the request that slot `position` was for; None if it is not kept."""
+        if not self.number - self.kept <= number < self.number:
+            return None
+        at = number % self.kept
+        request = _request_at(self.requests[at], self.counts[at], position)
+        return int(self.marks[at]), int(self.kinds[at]), request
+
+    @property
+    def nbytes(self) -> int:
+        lists = sys.getsizeof(self.requests) + sys.getsizeof(self.counts)
+        return int(self.marks.nbytes + self.kinds.nbytes) + lists
 
 
 class PageRecorder:
@@ -60,45 +89,37 @@ class PageRecorder:
         self.num_pages = num_pages
         self.page_size = page_size
         self.sites = sites
-        self._newest = torch.zeros(len(KINDS) * num_pages, dtype=torch.int64, device=device)
-        self._pending: list[_Event] = []
-        self._recent: deque[_Event] = deque()
-        self._named = 0  # slots of the recent events
+        self.log: HostLog | DeviceLog
+        if is_host(device):
+            self.log = HostLog(len(KINDS), num_pages, page_size)
+        else:
+            self.log = DeviceLog(len(KINDS), num_pages, page_size, device)
+        self._records = _Records(num_pages)
+        self._ids: tuple[str, ...] = ()
         self._step = self._index = 0
 
     def note(self, kind: int, slots: Tensor, step: int, caller: Caller) -> None:
         """`slots`, any shape, were moved at `step`. They are copied: a caller may pass a view."""
-        slots = slots.reshape(-1)
-        pages = torch.empty(len(slots), dtype=torch.int32, device=slots.device)
-        torch.div(slots, self.page_size, rounding_mode="floor", out=pages)
+        if slots.dim() != 1:
+            slots = slots.reshape(-1)
         if step != self._step:
             self._step, self._index = step, 0
         self._index = min(self._index + 1, (1 << _INDEX_BITS) - 1)
         mark = ((step << _INDEX_BITS) | self._index) << _SITE_BITS | caller.site
-        requests, counts = _requests(caller, len(pages))
-        event = _Event(kind, mark, pages, requests, counts)
-        self._pending.append(event)
-        self._recent.append(event)
-        self._named += len(pages)
-        most = SLOTS_A_PAGE * self.num_pages
-        while len(self._recent) > AT_LEAST and (self._named > most or len(self._recent) > RECENT):
-            self._named -= len(self._recent.popleft().pages)
-        if len(self._pending) >= PENDING:
-            self._write()
+        ids, counts = self._requests(caller, slots.shape[0])
+        number = self._records.add(kind, mark, ids, counts)
+        decode = kind == ALLOCATED and counts and len(counts) == slots.shape[0]
+        key = (caller.site, ids, len(counts)) if decode else None
+        self.log.add(Noted(number, kind, mark, len(counts) > 1, key), slots)
 
     @property
     def bytes_held(self) -> int:
-        """Memory on the pool's device, not counting what a caller's chain takes on the host."""
-        recent = sum(event.pages.nbytes for event in self._recent)
-        return int(self._newest.nbytes + recent)
+        """On the pool's device and on the host, but for chains of calls and requests' ids."""
+        return self.log.nbytes + self._records.nbytes
 
     def of(self, pool: str, pages: list[int]) -> tuple[PageHistory, ...]:
         """What is known of these pages, newest event first. Waits for the device."""
-        if self._newest.is_cuda:
-            torch.cuda.synchronize(self._newest.device)
-        self._write()
-        newest = self._newest.view(len(KINDS), -1).cpu()
-        recent = self._recent_of(set(pages))
+        newest, recent = self.log.newest(), self._recent_of(set(pages))
         return tuple(
             PageHistory(pool, page, self._events(page, newest, recent.get(page, {})))
             for page in dict.fromkeys(pages)
@@ -108,17 +129,16 @@ class PageRecorder:
     # -- helpers ----------------------------------------------------------------------------
 
     def _events(
-        self, page: int, newest: Tensor, recent: dict[int, tuple[int, str]]
+        self, page: int, newest: np.ndarray, recent: dict[int, tuple[int, str]]
     ) -> tuple[PageEvent, ...]:
-        known = {mark: (kind, request) for mark, (kind, request) in recent.items()}
+        known: dict[int, tuple[int, str | None]] = dict(recent)
         for kind in range(len(KINDS)):
             mark = int(newest[kind, page])
             if mark:
-                known.setdefault(mark, (kind, ""))
-        events: list[tuple[int, int, str]] = []
+                known.setdefault(mark, (kind, None))
+        events: list[_Told] = []
         for mark, (kind, request) in sorted(known.items(), reverse=True):
-            same = events and kind == ALLOCATED and _alike(events[-1], (mark, kind, request))
-            if same:
+            if events and kind == ALLOCATED and _goes_on(events[-1], (mark, kind, request)):
                 events.pop()  # the page was gone on with: its first allocation is what counts
             events.append((mark, kind, request))
         return tuple(
@@ -126,56 +146,39 @@ class PageRecorder:
                 KINDS[kind],
                 mark >> (_SITE_BITS + _INDEX_BITS),
                 self.sites.frames(mark & _SITES),
-                request,
+                request or "",
             )
             for mark, kind, request in events[:EVENTS_SHOWN]
         )
 
     def _recent_of(self, wanted: set[int]) -> dict[int, dict[int, tuple[int, str]]]:
-        """Page -> mark -> (kind, request), of the events that are still whole. One host read."""
+        """Page -> mark -> (kind, request), of the events whose records are kept."""
         found: dict[int, dict[int, tuple[int, str]]] = {}
-        events = [event for event in self._recent if len(event.pages)]
-        if not events:
-            return found
-        device = self._newest.device
-        flat = torch.cat([event.pages.to(device) for event in events]).cpu().long()
-        sizes = torch.tensor([len(event.pages) for event in events])
-        starts = sizes.cumsum(0) - sizes
-        spots = torch.isin(flat, torch.tensor(sorted(wanted))).nonzero()[:, 0]
-        owners = torch.searchsorted(starts, spots, right=True) - 1
-        for spot, owner in zip(spots.tolist(), owners.tolist(), strict=True):
-            event = events[owner]
-            request = _request_at(event, spot - int(starts[owner]))
-            marks = found.setdefault(int(flat[spot]), {})
-            marks.setdefault(event.mark, (event.kind, request))
+        for page, position, number in self.log.entries(wanted, self._records.number):
+            known = self._records.of(number, position)
+            if known is not None:
+                mark, kind, request = known
+                marks = found.setdefault(page, {})
+                if mark not in marks or not marks[mark][1]:
+                    marks[mark] = (kind, request)
         return found
 
-    def _write(self) -> None:
-        """Bring the events that wait into the pages' newest marks. No sync."""
-        events = [event for event in self._pending if len(event.pages)]
-        self._pending = []
-        if not events:
-            return
-        device, sizes = self._newest.device, [len(event.pages) for event in events]
-        columns = torch.tensor(
-            [
-                [event.mark for event in events],
-                [event.kind * self.num_pages for event in events],
-                list(accumulate(sizes)),
-            ],
-            dtype=torch.int64,
-        )
-        if self._newest.is_cuda:
-            columns = columns.pin_memory().to(device, non_blocking=True)
-        marks, bases, ends = columns.unbind()
-        event = torch.searchsorted(ends, torch.arange(sum(sizes), device=device), right=True)
-        pages = torch.cat([each.pages.to(device, non_blocking=True) for each in events]).long()
-        legal = (pages > 0) & (pages < self.num_pages)
-        at = torch.where(legal, pages + bases[event], 0)
-        self._newest.scatter_reduce_(0, at, marks[event], "amax")
+    def _requests(self, caller: Caller, slots: int) -> Requests:
+        """A batch's ids are one tuple as long as they are the same."""
+        ids, counts = requests_of(caller, slots)
+        if ids == self._ids:
+            ids = self._ids
+        else:
+            self._ids = ids
+        return ids, counts
 
 
-def _requests(caller: Caller, slots: int) -> tuple[tuple[str, ...], tuple[int, ...]]:
+def is_host(device: Any) -> bool:
+    """Is what lies there read without a wait?"""
+    return torch.device(device).type == "cpu"
+
+
+def requests_of(caller: Caller, slots: int) -> Requests:
     """Ids of the requests that the caller acts for, and how many of the slots are of each."""
     if caller.request is not None:
         rid = getattr(caller.request, "rid", None)
@@ -187,21 +190,35 @@ def _requests(caller: Caller, slots: int) -> tuple[tuple[str, ...], tuple[int, .
     if len(ids) == 1:
         return ids, (slots,)
     if len(ids) == slots:
-        return ids, (1,) * slots
+        return ids, _ones(slots)
     lengths = getattr(caller.batch, "extend_lens", None) or ()
     if len(lengths) == len(ids) and sum(lengths) == slots:
         return ids, tuple(lengths)
     return ids, ()
 
 
-def _alike(newer: tuple[int, int, str], older: tuple[int, int, str]) -> bool:
-    """Of one kind, by one caller, for one request."""
-    return newer[1:] == older[1:] and newer[0] & _SITES == older[0] & _SITES
+@lru_cache(maxsize=1024)
+def _ones(count: int) -> tuple[int, ...]:
+    return (1,) * count
 
 
-def _request_at(event: _Event, position: int) -> str:
+def _goes_on(newer: _Told, older: _Told) -> bool:
+    """Of one kind, by one caller, for one request.
+
+    Where a mark stands alone before an event that the log still has, the log left the newer one
+    out: it was for the same request.
+    """
+    same = newer[2] is None or newer[2] == older[2]
+    return same and newer[1] == older[1] and newer[0] & _SITES == older[0] & _SITES
+
+
+def _request_at(requests: tuple[str, ...], counts: tuple[int, ...], position: int) -> str:
     """The request that the event's slot at this position was for; empty if it is not known."""
-    for rid, count in zip(event.requests, event.counts, strict=False):
+    if len(requests) == 1:
+        return requests[0] if counts else ""
+    if position < 0:
+        return ""
+    for rid, count in zip(requests, counts, strict=False):
         if position < count:
             return rid
         position -= count

@@ -1,0 +1,131 @@
+"""What is kept of the pages of one pool's events: marks and a log.
+
+newest    of each kind, for each page, the mark of its newest event (step, order, caller):
+          40 bytes a page, kept whatever its age
+log       a ring of (page, position in the event, event), 15 bytes a page: the newest events
+          whole. Slots that follow each other in a page are one entry; a decode step that goes on
+          in the page of the step before, for the same requests and by the same caller, is none.
+
+`HostLog` is that of a pool whose slots lie on the host: it is written at each event.
+`page_device_log.py` has the other, on the pool's device, where nothing may wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+LOG_BYTES_A_PAGE = 15
+AT_LEAST = 512
+"""Entries of the log, however small the pool."""
+
+NUMBER_BITS, POSITION_BITS = 22, 14  # below the page
+NUMBERS, POSITIONS = (1 << NUMBER_BITS) - 1, (1 << POSITION_BITS) - 1
+ERA = 1 << (NUMBER_BITS - 1)
+"""Events after which the log begins anew: numbers are kept without their higher bits."""
+
+
+class Noted(NamedTuple):
+    """An event at an allocator.
+
+    shared: is it of several requests, so that the position of a slot says whose it is?
+    key: equal for two decode steps of one caller with the same requests, a slot each, in the
+        same order; None for every other event.
+    """
+
+    number: int
+    kind: int
+    mark: int
+    shared: bool
+    key: tuple[int, tuple[str, ...], int] | None
+
+
+def entries_of(num_pages: int) -> int:
+    """How many entries the log of that many pages has."""
+    return max(num_pages * LOG_BYTES_A_PAGE // 8, AT_LEAST)
+
+
+def unpacked(log: np.ndarray, wanted: set[int], events: int) -> Iterator[tuple[int, int, int]]:
+    """(page, position, event) of the wanted pages' entries; `events` were noted in all.
+
+    position: -1 where the event had so many slots that it was not kept.
+    """
+    log = log[np.isin(log >> (NUMBER_BITS + POSITION_BITS), list(wanted)) & (log != 0)]
+    for entry in log.tolist():
+        number = events - 1 - ((events - 1 - entry) & NUMBERS)
+        position = (entry >> NUMBER_BITS) & POSITIONS
+        position = -1 if position == POSITIONS else position
+        yield entry >> (NUMBER_BITS + POSITION_BITS), position, number
+
+
+class HostLog:
+    """The marks and the log of `num_pages` on the host, the dummy page included."""
+
+    def __init__(self, kinds: int, num_pages: int, page_size: int) -> None:
+        self.num_pages, self.page_size = num_pages, page_size
+        self.capacity = entries_of(num_pages)
+        # One page more, for ids that are of no page.
+        self._newest = np.zeros((kinds, num_pages + 1), dtype=np.int64)
+        self._first = np.ones(1, dtype=bool)
+        self._log = np.zeros(self.capacity, dtype=np.int64)
+        self._next = self._era = 0
+        self._before: tuple[object, np.ndarray] | None = None  # the decode step before: key, pages
+
+    @property
+    def nbytes(self) -> int:
+        return self._newest.nbytes + self._log.nbytes + self._first.nbytes
+
+    def add(self, event: Noted, slots: Tensor) -> None:
+        """`slots`, `(n,)`, were moved. Four passes over them in numpy, and six over their pages."""
+        pages, positions = self._runs(slots)
+        # As unsigned numbers, negative ids lie beyond the pool too.
+        pages = np.minimum(pages.view(np.uint64), self.num_pages).view(np.int64)
+        self._newest[event.kind].put(pages, event.mark)
+        if event.number // ERA != self._era:
+            self._era = event.number // ERA
+            self._log[:] = 0
+        key = event.key
+        if key is not None and len(pages) == key[2]:
+            before, self._before = self._before, (key, pages)
+            if before is not None and before[0] == key:
+                moved = pages != before[1]
+                pages, positions = pages[moved], positions[moved]
+        entries = pages << (POSITION_BITS + NUMBER_BITS)
+        entries += event.number & NUMBERS
+        if event.shared:
+            entries += np.minimum(positions, POSITIONS) << NUMBER_BITS
+        self._append(entries)
+
+    def newest(self) -> np.ndarray:
+        """`(kinds, num_pages)` int64, 0 for none."""
+        return self._newest
+
+    def entries(self, wanted: set[int], events: int) -> Iterator[tuple[int, int, int]]:
+        """See `unpacked`."""
+        return unpacked(self._log, wanted, events)
+
+    def _append(self, entries: np.ndarray) -> None:
+        end = self._next + len(entries)
+        if end <= self.capacity:
+            self._log[self._next : end] = entries
+        else:
+            entries = entries[-self.capacity :]
+            end = self._next + len(entries)
+            self._log[(self._next + np.arange(len(entries))) % self.capacity] = entries
+        self._next = end % self.capacity
+
+    def _runs(self, slots: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """The page of each run of slots in one page, and where the run begins; int64."""
+        held = slots.detach().numpy()
+        shift = self.page_size.bit_length() - 1
+        pages = held >> shift if self.page_size == 1 << shift else held // self.page_size
+        count = len(pages)
+        if count > len(self._first):
+            self._first = np.ones(count, dtype=bool)
+        first = self._first[:count]  # its first value stays true
+        np.not_equal(pages[1:], pages[:-1], out=first[1:])
+        starts = first.nonzero()[0]
+        return pages[starts].astype(np.int64, copy=False), starts
