@@ -59,7 +59,7 @@ _PLAIN: dict[str, re.Pattern[str]] = {
 """Keys of `provenance` whose value is text, and its form; numbers are kept under any of these."""
 
 _NUMBERS = ("pid", "sm_count")
-_LISTS = ("lacks", "left_out")
+_LISTS = ("lacks", "left_out", "not_covered")
 
 
 def redact(dump: Dump, *, kv: bool = False, identity: bool = False) -> Dump:

@@ -12,6 +12,7 @@ from typing import Any
 
 from triage.config import DIRECTORY, WITNESS, Config
 from triage.errors import InstallError, UnsupportedSGLang, log_own_error, type_and_place
+from triage.sglang.binding.bypassed import hooked_methods
 from triage.sglang.binding.hooks import Binding, Hook, inside, register
 from triage.sglang.binding.names import swa_allocator_path
 from triage.sglang.binding.patches import Patch, Patches
@@ -67,7 +68,8 @@ class Installed:
             refused |= {f"output witness, {why}": str(n) for why, n in witness.left_out.items()}
         elif "I28" in self.traps.reporter.enabled:
             refused["I28"] = f"{WITNESS} says how often; it is not set"
-        return {**absent, **self.traps.replays.absent, **refused, **self.shells.failures}
+        absent |= self.traps.replays.absent | self.traps.reporter.not_seen
+        return {**absent, **refused, **self.shells.failures}
 
     @property
     def active(self) -> bool:
@@ -132,6 +134,8 @@ def install(config: Config) -> Installed:
 
     def verified(found: list[Binding]) -> None:
         made.bindings, made.applied = found, True
+        if made.scheduling is not None:
+            made.scheduling.hooked = hooked_methods(each.target for each in found if each.bound)
         _report(made, sglang.__version__)
 
     def failed(error: Exception) -> None:

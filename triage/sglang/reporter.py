@@ -67,6 +67,7 @@ class Reporter(Verdicts):
         violations: invariant -> how often it did not hold.
         holders: which request holds which row, for the words of an error and its dump.
         counted_elsewhere: adds what the hot path counted by itself, and sets it to 0.
+        not_seen: calls of this server's pools that no hook sees -> what is not checked.
         histories_of: whose hand was on the pages that evidence names; () if it is not recorded.
     """
 
@@ -90,6 +91,7 @@ class Reporter(Verdicts):
         self.violations: Counter[str] = Counter()
         self.counted_elsewhere: Callable[[Counter[str]], None] = lambda counts: None
         self.histories_of: Callable[[Evidence], tuple[PageHistory, ...]] = lambda _: ()
+        self.not_seen: dict[str, str] = {}
 
     def restart(self, directory: Path) -> None:
         """As in a new process; dumps go to `directory`."""
@@ -155,6 +157,7 @@ class Reporter(Verdicts):
         batch: the ScheduleBatch whose result is judged, which tells whose its rows are.
         """
         dump = self.with_page_histories(self.with_request_ids(dump, batch))
+        dump = self.with_what_is_not_seen(dump)
         signature = f"{error.__name__}-{dump.fault.pool or 'any'}"
         path, problem = attempt(
             "writing the dump", lambda: self.store.save(dump, signature), (None, "see the log")
@@ -172,6 +175,12 @@ class Reporter(Verdicts):
             lambda: with_request_ids(dump, self.holders.rows(batch), plain=plain),
             without_request_ids(dump),
         )
+
+    def with_what_is_not_seen(self, dump: Dump) -> Dump:
+        """`dump`, saying which calls of this server's pools go around the checks."""
+        if not self.not_seen:
+            return dump
+        return replace(dump, provenance={**dump.provenance, "not_covered": list(self.not_seen)})
 
     def with_page_histories(self, dump: Dump) -> Dump:
         """`dump` with whose hand was on the pages that its fault names. Waits for the device."""

@@ -119,7 +119,7 @@ class History:
             None,
         )
         dump = self.reporter.with_request_ids(self.dump(evidence, history, recorded))
-        return self.reporter.store.save(dump, kind)
+        return self.reporter.store.save(self.reporter.with_what_is_not_seen(dump), kind)
 
     @staticmethod
     def dump(

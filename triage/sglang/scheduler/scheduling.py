@@ -16,9 +16,11 @@ from typing import Any
 import torch
 
 from triage.invariants.catalogue import READS_DEVICE
+from triage.sglang.binding.bypassed import Hooked, of_scheduler
 from triage.sglang.binding.hooks import Hook
 from triage.sglang.binding.names import request_rows
 from triage.sglang.binding.patches import Patch
+from triage.sglang.binding.shell import attempt
 from triage.sglang.binding.wrapping import Function, Parameters, written_out
 from triage.sglang.holders import row_of
 from triage.sglang.launch.coverage import served_by, uncovered
@@ -39,7 +41,7 @@ _MOVED = "rows moved while a step is queued"
 class Scheduling:
     """The hooks of `steps` and `history`; `hot` says whether they are armed.
 
-    `absent`: target -> why there is none.
+    `absent`: target -> why there is none. `hooked`: where hooks of this process stand.
     """
 
     def __init__(self, steps: Steps, history: History, hot: HotState) -> None:
@@ -49,6 +51,7 @@ class Scheduling:
         self.history = history
         self.metrics = Metrics(steps.reporter, hot)
         self.absent: dict[str, str] = {}
+        self.hooked: Hooked = frozenset()
 
     def hooks(self) -> list[Hook]:
         return [
@@ -178,6 +181,10 @@ return original(PASSED)
         server = served_by(getattr(scheduler, "server_args", None), gpu_arch())
         for sentence in uncovered(server, self.reporter.mode, enabled, READS_DEVICE):
             logger.warning("sglang-triage does not cover %s", sentence)
+        found = attempt("looking at the pools", lambda: of_scheduler(scheduler, self.hooked), {})
+        for what, why in found.items():
+            logger.warning("sglang-triage does not cover %s: %s", what, why)
+        self.reporter.not_seen = found
 
     def run_event_loop(self, original: Any, scheduler: Any, *args: Any, **kwargs: Any) -> Any:
         if not self.reporter.armed:
