@@ -197,6 +197,13 @@ def judged(line: Line, expected: Expected, trapped: Run, clean: Run, truth: Run)
     return line
 
 
+def unstopped(line: Line, ended: str, clean: Run, truth: Run) -> Line:
+    """`line` where the process ended with the defect and the traps: a miss of a sound driver."""
+    judged(line, Expected(line.expected), Run(), clean, truth)
+    line.why = line.why if line.result == BROKEN else ended
+    return line
+
+
 def _name(line: Line, expected: Expected, dump: Dump) -> None:
     found = explain(dump)
     line.named = [cause.key for cause in found.named]

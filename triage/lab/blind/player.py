@@ -18,7 +18,17 @@ from pathlib import Path
 from typing import Any
 
 from triage.lab.blind.driver import Driver, Expected, read
-from triage.lab.blind.play import LEFT_OUT, Alarm, Line, Run, broken, described, judged, played
+from triage.lab.blind.play import (
+    LEFT_OUT,
+    Alarm,
+    Line,
+    Run,
+    broken,
+    described,
+    judged,
+    played,
+    unstopped,
+)
 from triage.lab.process import LabProcess, start
 
 RUN_S = 180
@@ -60,9 +70,10 @@ def _lines(
         for what in (CLEAN,) if rehearse else (TRAPPED, CLEAN):
             runs[what] = _run_apart(file, checks, directory / checks, what, traps=not rehearse)
         trapped, clean = truth if rehearse else runs[TRAPPED], runs[CLEAN]
-        ended = next((each for each in (trapped, clean) if isinstance(each, str)), "")
-        if isinstance(trapped, str) or isinstance(clean, str):
-            line.why = ended
+        if isinstance(clean, str):
+            line.why = clean
+        elif isinstance(trapped, str):  # nobody stopped what ends the process
+            unstopped(line, trapped, clean, truth)
         else:
             judged(line, Expected(line.expected, words), trapped, clean, truth)
         yield line
