@@ -92,8 +92,10 @@ def test_a_request_that_goes_on_in_an_evicted_page_is_stopped_at_the_allocator(p
     # WHEN it is extended, THEN I20 says what it goes on in
     slots = allocator.alloc_extend(*given)
     with fires("I20") as caught:
-        traps.slots.after_alloc(allocator, slots, "alloc_extend", beside)
-    assert "whose SWA side was evicted" in str(caught.value)
+        traps.slots.after_alloc(allocator, slots, "alloc_extend", beside, lambda: given[4])
+    assert "whose SWA side is gone, evicted or freed" in str(caught.value)
+    # AND which page that is, so that its history can be told
+    assert caught.value.evidence.facts["full pages"] == [last // allocator.page_size]
     assert "full_to_swa[last_loc][0, 0] = 0 is outside" in str(caught.value)
 
 

@@ -18,6 +18,7 @@ Exit code: 0 measured, 2 usage, 3 cannot serve here.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import statistics
@@ -206,8 +207,6 @@ def _start(
 
 
 def _digest(ids: Sequence[int]) -> str:
-    import hashlib
-
     return hashlib.sha256(json.dumps(list(ids)).encode()).hexdigest()[:12]
 
 

@@ -222,9 +222,9 @@ _MAPPING_MISSING = FoundClass(
 )
 _CONTINUES_EVICTED = FoundClass(
     "freed-page",
-    "a request goes on in a page whose SWA side was evicted: new tokens get the dummy page",
+    "a request goes on in a page whose SWA side is gone: new tokens get the dummy page",
     "a page that the request does not continue",
-    "do not evict the last page of a request that may go on",
+    "find who freed or evicted the page while the request held it (`whose hand`)",
 )
 _WRITE_ELSEWHERE = FoundClass(
     "foreign-write",

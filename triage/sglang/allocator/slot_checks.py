@@ -29,7 +29,7 @@ from triage.sglang.binding.verdicts import trap_error
 from triage.sglang.launch.entry import Entries
 from triage.sglang.reporter import Reporter
 
-CONTINUES_EVICTED = "a request goes on in a page whose SWA side was evicted"
+CONTINUES_EVICTED = "a request goes on in a page whose SWA side is gone, evicted or freed"
 WRONG_LAST_SLOT = "a request goes on behind a slot that is not its own last one"
 
 
@@ -48,7 +48,8 @@ class SlotChecks:
                 return original(allocator, *args, **kwargs)
             given = self.before_alloc(original, allocator, args, kwargs)
             slots = original(allocator, *args, **kwargs)
-            self.after_alloc(allocator, slots, where, given)
+            last_loc = partial(last_loc_of, original, allocator, args, kwargs)
+            self.after_alloc(allocator, slots, where, given, last_loc)
             return slots
 
         return hook
@@ -67,13 +68,18 @@ class SlotChecks:
         return "I20" in self.reporter.enabled and self.reporter.may_wait
 
     def after_alloc(
-        self, allocator: Any, slots: Tensor | None, where: str, given: Sequence[Findings] = ()
+        self,
+        allocator: Any,
+        slots: Tensor | None,
+        where: str,
+        given: Sequence[Findings] = (),
+        last_loc: Callable[[], Tensor | None] = lambda: None,
     ) -> None:
         """Raise OutOfBounds if `alloc_extend` or `alloc_decode` returned an illegal slot.
 
         Both sides are judged: the full slots returned and the SWA slots they map
         to; `given`, of what the call was given, are read with them. None, a full pool,
-        is not a fault. Cost: one host read.
+        is not a fault. `last_loc` is asked for an error alone. Cost: one host read.
         """
         self.entries.note_allocator(allocator)
         if slots is None or not self.judges:
@@ -91,9 +97,17 @@ class SlotChecks:
         judged = [("full", found, page) for found in given] + [(*side, 0) for side in sides]
         for name, found, at in judged:
             if found.total and "I20" in self.reporter.enabled:
-                raise trap_error(partial(self._alloc_error, name, found, where, at), "I20")
+                error = partial(self._alloc_error, name, found, where, at, last_loc)
+                raise trap_error(error, "I20")
 
-    def _alloc_error(self, pool: str, found: Findings, where: str, page: int) -> TrapError:
+    def _alloc_error(
+        self,
+        pool: str,
+        found: Findings,
+        where: str,
+        page: int,
+        last_loc: Callable[[], Tensor | None],
+    ) -> TrapError:
         """page: its size, where the slot to go on from is what is wrong; else 0."""
         self.reporter.note_violation("I20")
         violations = attempt("listing the offenders", found.violations, ())
@@ -103,6 +117,10 @@ class SlotChecks:
             evicted = bool(violations) and violations[0].kind == Found.CONTINUES_EVICTED_PAGE
             summary = CONTINUES_EVICTED if evicted else WRONG_LAST_SLOT
         facts: dict[str, object] = {}
+        if page and violations:
+            last = attempt("reading last_loc", last_loc, None)
+            if last is not None:
+                facts["full pages"] = [int(last[violations[0].row]) // page]
         if page and table is not None and violations and summary == WRONG_LAST_SLOT:
             facts["rows_with_that_page"] = attempt(
                 "finding who holds the page",
@@ -121,6 +139,13 @@ class SlotChecks:
         )
         dump = Dump(fault=evidence, provenance=attempt("provenance", provenance, {}))
         return self.reporter.failure(OutOfBounds, dump)
+
+
+def last_loc_of(original: Any, allocator: Any, args: Any, kwargs: Any) -> Tensor | None:
+    """`last_loc` of one call of `alloc_extend` or `alloc_decode`."""
+    given = inspect.signature(original).bind(allocator, *args, **kwargs).arguments
+    last: Tensor | None = given.get("last_loc")
+    return last
 
 
 def last_slots(
