@@ -97,3 +97,12 @@ def test_a_kernel_that_raises_is_a_failed_check_and_the_rest_still_run(
     assert [r.outcome for r in results] == ["FAIL", "FAIL"]
     assert "raises RuntimeError: device-side assert" in results[0].worst
     assert results[0].repro.startswith("triage kernels validate gemma_rmsnorm_add ")
+
+
+def test_bfloat16_in_the_interpreter_is_refused_and_not_failed():
+    """It truncates: a blind author's right copies of two kernels were called wrong."""
+    spec = select(())[0]
+    asked = Request(ops=(spec.name,), dtypes=("bfloat16",), device="cpu")
+    (result,) = validate(asked)
+    assert (result.outcome, result.dtype) == ("CANNOT_RUN", "bfloat16")
+    assert "truncates" in result.worst

@@ -29,7 +29,11 @@ from triage_kernels.validate.results import DTYPES, CheckResult, died, run_check
 # Checks in which a foreign kernel may read or write outside what we mapped for it.
 MAY_FAULT = frozenset({"int32-overflow"})
 
-# The interpreter truncates when it casts to bf16, so bf16 is for a GPU only.
+TRUNCATED = (
+    "Triton's interpreter truncates where a GPU rounds to bfloat16: run it with --device cuda"
+)
+
+# bf16 is for a GPU only: in the interpreter every right kernel would fail.
 DEFAULT_DTYPES = {"cpu": ("float16", "float32"), "cuda": ("bfloat16", "float16", "float32")}
 
 
@@ -77,10 +81,12 @@ def _isolated(subject: Subject, provider: str, name: str) -> CheckResult:
     return CheckResult(**{**record, "failures": tuple(record["failures"])})
 
 
-def _cannot_run(spec: KernelSpec, provider: str, device: str, reason: str) -> CheckResult:
+def _cannot_run(
+    spec: KernelSpec, provider: str, device: str, reason: str, dtype: str = "-"
+) -> CheckResult:
     repro = f"triage kernels validate {spec.name} --provider {provider} --device {device}"
     return CheckResult(
-        spec.name, provider, "-", device, "-", "CANNOT_RUN", reason, 0, (), repro, 0.0
+        spec.name, provider, "-", device, dtype, "CANNOT_RUN", reason, 0, (), repro, 0.0
     )
 
 
@@ -111,6 +117,9 @@ def validate(
                 yield _cannot_run(spec, provider, request.device, call.reason)
                 continue
             for dtype in request.dtypes or DEFAULT_DTYPES[request.device]:
+                if request.device == "cpu" and dtype == "bfloat16":
+                    yield _cannot_run(spec, provider, request.device, TRUNCATED, dtype)
+                    continue
                 subject = Subject(spec, call, request.device, DTYPES[dtype], cases)
                 names = tuple(
                     name
