@@ -4,8 +4,7 @@ python -m tests.repros.patched_child TEST [FOLDER]
 
 FOLDER holds patched files of the release, `sglang/...`: its modules are found there first, so
 SGLang must not be imported yet. Exits with 0 if the test passes, 1 if it fails.
-`CustomTestCase` is stood in for by unittest's where SGLang's test utilities cannot be imported
-(they need its test dependencies).
+What cannot be imported here is stood in for, as STAND_INS lists it.
 """
 
 from __future__ import annotations
@@ -31,13 +30,21 @@ class Patched(importlib.abc.MetaPathFinder):
         return importlib.util.spec_from_file_location(name, file) if file.is_file() else None
 
 
-def custom_test_case() -> None:
-    try:
-        importlib.import_module("sglang.test.test_utils")
-    except ImportError:
-        stand_in = types.ModuleType("sglang.test.test_utils")
-        stand_in.CustomTestCase = unittest.TestCase  # type: ignore[attr-defined]
-        sys.modules["sglang.test.test_utils"] = stand_in
+STAND_INS: dict[str, dict[str, Any]] = {
+    "sglang.test.test_utils": {"CustomTestCase": unittest.TestCase},
+    "sglang.srt.model_executor.model_runner": {"ModelRunner": object},  # named in types
+}
+"""Modules that need what a server or SGLang's tests install, and what is taken from them."""
+
+
+def stand_in() -> None:
+    for name, held in STAND_INS.items():
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            module = types.ModuleType(name)
+            vars(module).update(held)
+            sys.modules[name] = module
 
 
 def main(test: Path, folder: Path | None) -> int:
@@ -46,7 +53,7 @@ def main(test: Path, folder: Path | None) -> int:
     from triage.lab import bootstrap
 
     bootstrap.prepare()
-    custom_test_case()
+    stand_in()
     spec = importlib.util.spec_from_file_location(test.stem, test)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
