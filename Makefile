@@ -24,7 +24,6 @@ test: env  ## 10 to 20 minutes on two cores: all tests but the long grids (GPU t
 
 torture: env  ## every attack at length: fuzzing, kills, secrets, injected errors (hours)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.torture.long --out $(OUT)/torture
-	@OMP_NUM_THREADS=1 TORTURE=1 $(BIN)/python -m pytest -n 2 tests/torture/test_plugins.py
 
 test-all: env  ## the long grids as well: every release, the whole matrix, the compiler
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --durations=30

@@ -1,7 +1,7 @@
 """`make torture`: every attack at length, and a table of what came of it.
 
     python -m tests.torture.long [--reader N] [--importer N] [--kills N] [--every N]
-                                 [--out DIRECTORY] [--report]
+                                 [--plugins RELEASE,...] [--out DIRECTORY] [--report]
 
 Each part is a process of its own and leaves a JSON file in DIRECTORY; --report only prints the
 table of what is there. Without a number a part has its full size; 0 leaves it out. What is in
@@ -21,6 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.torture import kills, secrets
+from tests.torture.plugins_child import wrong_in
+from triage.lab import versions
+from triage.lab.bootstrap import SUPPORTED
 
 MODES = ("raise", "contain", "log")
 DEFECT = "stale-swa-state"
@@ -34,6 +37,7 @@ def main() -> None:
     parser.add_argument("--importer", type=int, default=200_000)
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--every", type=int, default=1, help="Inject at every Nth call; 0: none.")
+    parser.add_argument("--plugins", default=",".join(SUPPORTED), help="Releases; empty: none.")
     parser.add_argument("--out", type=Path, default=Path("out/torture"))
     parser.add_argument("--report", action="store_true")
     wish = parser.parse_args()
@@ -80,6 +84,14 @@ def run(wish: argparse.Namespace) -> None:
                 subprocess.run([*command, *options], stdout=file, check=True)
             part.rename(path)
 
+    for release in filter(None, wish.plugins.split(",")):
+        path = wish.out / f"plugins_{release}.json"
+        if not path.exists() and release in versions.available():
+            command = [sys.executable, "-m", "tests.torture.plugins_child", ",".join(MODES)]
+            environment = versions.environment(release)
+            done = subprocess.run(command, stdout=subprocess.PIPE, env=environment, check=True)
+            path.write_text(json.dumps(beside_plugins(done.stdout.decode())))
+
 
 CASES = [(mode, defect) for defect in ((), (DEFECT,)) for mode in MODES]
 
@@ -115,6 +127,7 @@ def table(directory: Path) -> str:
         )
     for mode, defect in CASES:
         lines += _injected(directory / injections(mode, defect), mode, bool(defect))
+    lines += _plugins(directory)
     return "\n".join(lines) + "\n"
 
 
@@ -155,6 +168,36 @@ def _injected(path: Path, mode: str, defect: bool) -> list[str]:
         f"| an error at a call that a hook makes, mode `{mode}`"
         f"{', with a defect' if defect else ''} | {len(rows)} of {rows[0]['of']} calls found | "
         f"{what}; the error told once with its traceback {sum(map(told_once, rows))} times |"
+    ]
+
+
+def beside_plugins(played: str) -> dict[str, Any]:
+    """Of the lines of a release: how many cells there were, and what was wrong in which."""
+    plain, *cells = map(json.loads, played.splitlines())
+    ours: dict[str, Any] | None = None
+    wrong = {}
+    for cell in cells:
+        name = f"{cell['cell']}, {cell.get('mode', 'strict ' + cell.get('strict', ''))}"
+        if cell["cell"] == "ours alone":
+            ours = None
+        if found := wrong_in(cell, plain, ours):
+            wrong[name] = found
+        ours = ours or cell
+    return {"cells": len(cells), "wrong": wrong}
+
+
+def _plugins(directory: Path) -> list[str]:
+    known = {path.stem.removeprefix("plugins_"): path for path in directory.glob("plugins_*.json")}
+    found = [_read(path) for path in known.values()]
+    if not found:
+        return []
+    cells = sum(each["cells"] for each in found)
+    good = cells - sum(len(each["wrong"]) for each in found)
+    return [
+        f"| another plugin's hooks at every target of ours: each kind, before and after ours, in "
+        f"three modes, without a defect and with one | {cells} cells on SGLang "
+        f"{', '.join(sorted(known))} | {good} times SGLang did as without us, both plugins' hooks "
+        "were called, and the defect was found |"
     ]
 
 

@@ -29,7 +29,7 @@ from unittest import mock
 
 from triage.bench.bound_forward import prepared
 
-ROUNDS, TURN = 60, 60
+ROUNDS, TURN = 40, 60
 MODES = ("raise", "contain", "log")
 SHELLED = "Shell.around.<locals>.shelled"
 CHAIN = "_chain.<locals>.around"

@@ -137,8 +137,9 @@ def _launch(stream: PackedSlots, layer: Any, table: np.ndarray, launch_id: int) 
     )
 
 
-KERNELS = {"triton": "triton decode_attention_fwd / extend_attention_fwd", "fa2": "fa2 paged run"}
-"""What a dump calls the launch: SGLang's own names of the calls."""
+KERNELS = {"triton": "triton decode_attention_fwd or extend_attention_fwd", "fa2": "fa2 paged run"}
+"""What a dump calls the launch: SGLang's own names of the calls, in words that a dump may hold
+(`triage/dump/redact.py`)."""
 
 
 def _pools(stream: PackedSlots, owner: str) -> list[Pool]:
