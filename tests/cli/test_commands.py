@@ -80,7 +80,7 @@ def test_a_log_is_followed_by_how_the_traps_get_beside_the_server(tmp_path):
     log.write_text("torch.AcceleratorError: CUDA error: an illegal memory access was encountered\n")
     output = invoke("explain", log)[1]
     assert "SGLANG_TRTLLM_MHA_DEBUG=1" in output
-    assert "pip install sglang-triage; dumps land in /tmp/trtllm_mha_debug" in output
+    assert "pip install . in a checkout of it; dumps land in /tmp/trtllm_mha_debug" in output
 
 
 def test_replay_reports_each_kernel_with_its_basis_and_trtllm_gen_always(e4b):

@@ -17,11 +17,11 @@ from triage.commands.completion import (
 )
 from triage.commands.lab_blind import blind
 from triage.commands.lab_catalogue import bugs, matrix, releases
-from triage.commands.lab_options import under
+from triage.commands.lab_options import dumps_option, under
 from triage.commands.lab_serve import serve
 from triage.commands.lab_soak import machine, soak
 from triage.commands.progress import progress
-from triage.config import DEFAULT_DIRECTORY, MODES
+from triage.config import CHECKS, MODES, from_environment
 from triage.files.reports import report_json
 from triage.files.text import echo
 from triage.lab.scenarios import BACKENDS
@@ -69,7 +69,9 @@ def list_scenarios(as_json: bool) -> None:
 @click.argument("scenario", shell_complete=names(scenarios))
 @click.option("--seed", default=0, show_default=True, help="Everything follows from it.")
 @click.option(
-    "--reinject", shell_complete=names(reinjections), help="Put this historical defect back first."
+    "--reinject",
+    shell_complete=names(reinjections),
+    help="Put this historical defect back first, one of `triage lab list`.",
 )
 @click.option("--trap/--no-trap", default=True, show_default=True, help="Arm the traps.")
 @click.option(
@@ -90,7 +92,7 @@ def list_scenarios(as_json: bool) -> None:
     "fixes",
     multiple=True,
     shell_complete=names(server_fixes),
-    help="Apply this fix; may be given again.",
+    help="Apply this fix, one of `triage fixes`; may be given again.",
 )
 @click.option(
     "--sglang",
@@ -98,7 +100,7 @@ def list_scenarios(as_json: bool) -> None:
     shell_complete=names(release_names),
     help="Run under this release instead of the installed one.",
 )
-@click.option("--dir", "directory", type=click.Path(path_type=Path), default=DEFAULT_DIRECTORY)
+@dumps_option
 @click.option("--steps", type=click.IntRange(min=1), help="Stop after this many decode steps.")
 @click.option("--overlap/--no-overlap", default=True, show_default=True, help="Overlap scheduling.")
 @click.option(
@@ -126,10 +128,21 @@ def run(
 ) -> None:
     """Drive SCENARIO to its end, to the first trap, or to the fault a GPU would have had.
 
-    Exit code: 0 clean, 1 trapped or faulted, 2 usage.
+    `triage lab list` has the scenarios. Exit code: 0 clean, 1 trapped or faulted, 2 usage.
     """
+    from triage.lab.reinject import check_name
     from triage.lab.scenarios import find, with_backend
 
+    from_environment({CHECKS: checks})
+    if reinject is not None:
+        check_name(reinject)
+    if fixes:
+        from triage.lab import bootstrap
+
+        bootstrap.need("torch")
+        from triage.sglang.fixes import check_names
+
+        check_names(fixes)
     found = with_backend(find(scenario), backend, reinject)
     with progress("requests") as tell:
         tell(0, found.requests, now="loading SGLang")

@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from triage.commands import completion as complete
+from triage.commands.lab_options import dumps_option
 from triage.commands.options import force_option
 from triage.commands.progress import counted
-from triage.config import DEFAULT_DIRECTORY
 from triage.files.reports import report_json
 from triage.files.text import console, echo
 from triage.files.writing import check_output, write_output
@@ -52,7 +52,7 @@ SETS = ("default", "all")
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write what is to be judged here, to be filled in.",
 )
-@click.option("--dir", "directory", type=click.Path(path_type=Path), default=DEFAULT_DIRECTORY)
+@dumps_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--markdown", "as_markdown", is_flag=True, help="Print a Markdown table.")
 @click.option(

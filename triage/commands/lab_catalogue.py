@@ -11,11 +11,10 @@ from typing import Any
 import click
 
 from triage.commands import completion as complete
-from triage.commands.lab_options import under
+from triage.commands.lab_options import dumps_option, under
 from triage.commands.options import force_option
 from triage.commands.progress import counted, progress
-from triage.config import DEFAULT_DIRECTORY
-from triage.errors import LabError
+from triage.errors import LabError, UnsupportedSGLang
 from triage.files.reports import report_json
 from triage.files.text import console, echo
 from triage.files.writing import check_output, write_output
@@ -29,7 +28,7 @@ from triage.files.writing import check_output, write_output
     shell_complete=complete.names(complete.release_names),
     help="Play under this release instead of the installed one.",
 )
-@click.option("--dir", "directory", type=click.Path(path_type=Path), default=DEFAULT_DIRECTORY)
+@dumps_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def bugs(names: tuple[str, ...], version: str | None, directory: Path, as_json: bool) -> None:
     """List the catalogue, or play the bugs called NAMES with all traps on.
@@ -88,7 +87,7 @@ def _list(as_json: bool) -> None:
     shell_complete=complete.names(complete.release_names),
     help="Under this release; may be given again.",
 )
-@click.option("--dir", "directory", type=click.Path(path_type=Path), default=DEFAULT_DIRECTORY)
+@dumps_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--markdown", is_flag=True, help="Print a Markdown table.")
 @click.option("--html", "page", type=click.Path(path_type=Path), help="Write a page here as well.")
@@ -181,6 +180,8 @@ def releases(scenario: str, install: tuple[str, ...], as_json: bool) -> None:
     bootstrap.need("torch")  # each release would say so, one by one
     for version in install:
         versions.install(version)
+    if not versions.available():
+        raise UnsupportedSGLang("no release of SGLang is at hand; --install 0.5.18 fetches one")
     results = []
     with progress("releases", len(versions.available())) as tell:
         for result in versions.run_all(scenario):

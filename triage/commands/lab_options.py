@@ -1,8 +1,24 @@
-"""What the lab's commands share: the release they run under."""
+"""What the lab's commands share: the release they run under, and where dumps go."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+
+import click
+
+from triage.config import DEFAULT_DIRECTORY, DIRECTORY
+
+dumps_option = click.option(
+    "--dir",
+    "directory",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_DIRECTORY,
+    envvar=DIRECTORY,
+    show_default=True,
+    help=f"Where dumps go, if {DIRECTORY} does not say.",
+)
+"""As a server that the variable is set for, so that `triage run` finds what the lab dumped."""
 
 
 def under(version: str | None) -> None:

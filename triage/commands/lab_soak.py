@@ -9,10 +9,10 @@ from typing import Any
 import click
 
 from triage.commands.completion import names, release_names
-from triage.commands.lab_options import under
+from triage.commands.lab_options import dumps_option, under
 from triage.commands.progress import counted
 from triage.commands.written import json_option
-from triage.config import DEFAULT_DIRECTORY, MODES
+from triage.config import MODES
 from triage.errors import LabError
 from triage.files.reports import report_json
 from triage.files.text import echo
@@ -30,7 +30,7 @@ NEEDS = "drawn lifecycles need hypothesis: pip install 'sglang-triage[test]'"
     multiple=True,
     help="Under this release; may be given again, or `all`: the steps are shared among them.",
 )
-@click.option("--dir", "directory", type=click.Path(path_type=Path), default=DEFAULT_DIRECTORY)
+@dumps_option
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -141,7 +141,7 @@ def text(report: dict[str, Any]) -> str:
     shell_complete=names(release_names),
     help="Under this release instead of the installed one.",
 )
-@click.option("--dir", "directory", type=click.Path(path_type=Path), default=DEFAULT_DIRECTORY)
+@dumps_option
 @json_option
 def machine(
     examples: int, steps: int, seed: int, version: str | None, directory: Path, as_json: bool

@@ -96,7 +96,7 @@ def _machine(found: Examined) -> Iterator[str]:
     python = packages["python"]
     yield f"packages: {', '.join((f'Python {python}', *named))}{without}"
     if not packages["entry_point"]:
-        plugin = "NOT found: pip install sglang-triage"
+        plugin = "NOT found: pip install . in a checkout of sglang-triage"
     elif found.sglang_absent:
         plugin = "registered; there is no SGLang here to load it"
     else:

@@ -25,6 +25,12 @@ from triage.lab import interpreter
 SUPPORTED = ("0.5.12.post1", "0.5.13.post1", "0.5.14", "0.5.15.post1", "0.5.18", "0.5.23")
 """Releases the lab constructs on; `triage doctor` reports what binds on others."""
 
+TO_INSTALL = (
+    "pip install 'sglang-triage[lab]', then pip install --no-deps sglang==0.5.18 "
+    "torchvision==0.28.0 xgrammar==0.2.1 compressed-tensors==0.20.0"
+)
+"""What makes the lab whole where `make` has not: the same as in `pyproject.toml`."""
+
 _TORCHVISION_OPERATORS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
@@ -60,9 +66,11 @@ def prepare() -> str:
             with _uncollected():
                 _import_sglang()
         except Exception as error:
+            lacking = isinstance(error, ModuleNotFoundError)
+            then = "`triage doctor` names the package that is to blame"
             raise UnsupportedSGLang(
                 f"SGLang {version} cannot be imported: {type(error).__name__}: {error}; "
-                "`triage doctor` names the package that is to blame"
+                f"{f'all that the lab needs: {TO_INSTALL}' if lacking else then}"
             ) from error
         _prepared = True
     return version
@@ -75,7 +83,7 @@ def need(package: str) -> None:
     except Exception as error:
         missing = isinstance(error, ModuleNotFoundError) and error.name == package
         raise UnsupportedSGLang(
-            f"the lab needs {package}: pip install 'sglang-triage[lab]'"
+            f"the lab needs {package}: {TO_INSTALL}"
             if missing
             else f"the lab needs {package}, which cannot be imported here: {error}; "
             "`triage doctor` says more"
@@ -117,8 +125,7 @@ def sglang_version() -> str:
         return importlib.metadata.version("sglang")
     except importlib.metadata.PackageNotFoundError:
         raise UnsupportedSGLang(
-            f"no SGLang is installed; the lab runs on {', '.join(SUPPORTED)} "
-            "(pip install --no-deps sglang==0.5.18)"
+            f"no SGLang is installed; the lab runs on {', '.join(SUPPORTED)}: {TO_INSTALL}"
         ) from None
 
 

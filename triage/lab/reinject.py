@@ -107,9 +107,14 @@ REINJECTIONS: dict[str, Callable[[], AbstractContextManager[None]]] = {
 }
 
 
-def reinject(name: str) -> AbstractContextManager[None]:
-    """A context in which the defect called `name` is back, or LabError with the known ones."""
+def check_name(name: str) -> None:
+    """Raises LabError with the known ones if no defect is called `name`."""
     if name not in REINJECTIONS:
         meant = did_you_mean(name, REINJECTIONS)
         raise LabError(f"no defect {name!r}{meant}; known: {', '.join(REINJECTIONS)}")
+
+
+def reinject(name: str) -> AbstractContextManager[None]:
+    """A context in which the defect called `name` is back, or LabError with the known ones."""
+    check_name(name)
     return REINJECTIONS[name]()

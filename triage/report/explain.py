@@ -28,7 +28,7 @@ SHOWN_PAGES = 2
 SHOWN_EVENTS = 3
 PLUGIN = (
     "this tool installed beside the server's SGLang, which loads it as a plugin: "
-    f"pip install sglang-triage; dumps land in {config.DEFAULT_DIRECTORY}, "
+    f"pip install . in a checkout of it; dumps land in {config.DEFAULT_DIRECTORY}, "
     f"or where {config.DIRECTORY} says"
 )
 KEPT_OF_MANY = 90  # of so many alike not all may have been kept

@@ -57,7 +57,9 @@ def examine() -> Machine:
     """This machine. Raises CannotServe without SGLang, with one too old, or without a GPU."""
     sglang = _version("sglang")
     if sglang is None:
-        raise CannotServe("no SGLang is installed here, so there is no server to start")
+        raise CannotServe(
+            "no SGLang is installed here, so there is no server to start: pip install sglang"
+        )
     if flags.release(sglang) < flags.release(OLDEST):
         raise CannotServe(
             f"SGLang {sglang} is too old: plugins and Gemma-4's assistant came with {OLDEST}"

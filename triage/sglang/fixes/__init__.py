@@ -46,12 +46,8 @@ class FixPlan:
     skipped: dict[str, Probe] = field(default_factory=dict)
 
 
-def plan(names: tuple[str, ...], known: dict[str, type[Any]] | None = None) -> FixPlan:
-    """Decide over `names`. Raises InstallError, having changed nothing.
-
-    Raises for a name that is not known (with the list), two fixes that conflict (with both
-    names), and a fix asked for by name that does not apply to the installed SGLang.
-    """
+def check_names(names: tuple[str, ...], known: dict[str, type[Any]] | None = None) -> list[str]:
+    """The names without `auto`, each once. Raises InstallError for the first that is not known."""
     known = FIXES if known is None else known
     named = [name for name in dict.fromkeys(names) if name != AUTO]
     for name in named:
@@ -61,6 +57,17 @@ def plan(names: tuple[str, ...], known: dict[str, type[Any]] | None = None) -> F
                 "SGLANG_TRIAGE_FIXES, and --fix of the lab, accept: "
                 f"{', '.join(known)}, {AUTO}"
             )
+    return named
+
+
+def plan(names: tuple[str, ...], known: dict[str, type[Any]] | None = None) -> FixPlan:
+    """Decide over `names`. Raises InstallError, having changed nothing.
+
+    Raises for a name that is not known (with the list), two fixes that conflict (with both
+    names), and a fix asked for by name that does not apply to the installed SGLang.
+    """
+    known = FIXES if known is None else known
+    named = check_names(names, known)
     wanted = list(named)
     if AUTO in names:
         wanted += [name for name in known if known[name].automatic and name not in named]
