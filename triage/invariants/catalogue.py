@@ -369,7 +369,9 @@ CATALOGUE: tuple[Invariant, ...] = (
         "A request's row is given out once and released once, no forward reads a page that was "
         "released, and a prefix cache frees nothing that another request's row names.",
         "page 88 is read by request 7 after it was freed by request 4.",
-        "Look at what an abort or a retraction frees while the step that reads it is queued.",
+        "Look at what an abort or a retraction frees while the step that reads it is queued; "
+        "SGLANG_TRIAGE_FIXES=keep-locked-prefix where an insert revives an evicted prefix "
+        "(releases up to 0.5.14).",
         reads_device=True,
         ledger=True,
         default_part="rows given out or released twice; now and then, pages of requests that "
