@@ -104,6 +104,10 @@ NO_PAGE = {
 }
 """What the evidence of the others names instead of a page of the pool."""
 OLDER = {
+    "locked-prefix-freed": [
+        ("freed", "SWARadixCache._insert_helper"),
+        ("inserted into the tree", "SWARadixCache.cache_finished_req"),
+    ],
     "free-swa-by-token": [("freed", "Driver._free"), ("allocated", "Driver._allocate")],
     "free-group-keeps-a-view": [
         ("freed", "_row_reused_inside_a_group"),
