@@ -2,10 +2,10 @@
 
     python -m triage.bench.page_history_cost      one line of JSON
 
-On a CPU, where SGLang's two allocation kernels are its own plain versions. Turns with and
-without the hooks alternate; a turn has as many calls as make the recorder write its pages out
-several times, and its mean is taken, so that what is put off is paid. Said is the median of the
-ratios of neighbouring turns, with the quartiles. A process of its own, since SGLang's hooks stay
+On a CPU, where Triton's interpreter runs SGLang's allocation kernels. Turns with and without the
+hooks alternate; a turn's mean is taken, so that what is put off is paid. Said is the median of
+the ratios of neighbouring turns, with the quartiles; beside it that of the hooks alone, whose
+recorder and look at the callers do nothing. A process of its own, since SGLang's hooks stay
 bound. The memory is that of pools in which everything has happened: every page allocated,
 mapped, inserted and freed, decode steps of 64 requests, and the events' records on the host.
 """
@@ -20,7 +20,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
+from unittest import mock
 
 from triage import config
 from triage.bench.bound_forward import Targets, load_and_bind
@@ -45,7 +47,8 @@ def figures() -> list[Figure]:
             BAR,
             "x",
             f"{each['on_us']:.0f} beside {each['off_us']:.0f} us, quartiles of the ratio "
-            f"{each['quartiles'][0]:.3f} to {each['quartiles'][1]:.3f}",
+            f"{each['quartiles'][0]:.3f} to {each['quartiles'][1]:.3f}, hooks alone "
+            f"{each['hooks_ratio']:.3f}",
         )
         for name, each in measured["calls"].items()
     ]
@@ -151,29 +154,39 @@ def _everything(histories: Any) -> None:
 
 
 def _turns(targets: Targets, call: Callable[[], None], turns: int, calls: int) -> dict[str, Any]:
-    def turn(*, bound: bool) -> float:
-        targets.set(bound=bound)
-        started = time.thread_time()
-        for _ in range(calls):
-            call()
-        return (time.thread_time() - started) / calls * 1e6
+    from triage.sglang.allocator.call_sites import Caller, CallSites
+    from triage.sglang.allocator.page_recorder import PageRecorder
 
-    turn(bound=True)
-    turn(bound=False)
-    on: list[float] = []
-    off: list[float] = []
-    for number in range(turns):
-        first = number % 2 == 0
-        for bound in (first, not first):
-            (on if bound else off).append(turn(bound=bound))
+    nobody = Caller(0, None, None)
+
+    def turn(what: str) -> float:
+        targets.set(bound=what != "off")
+        with ExitStack() as stack:
+            if what == "hooks":
+                stack.enter_context(mock.patch.object(PageRecorder, "note", lambda *_: None))
+                stack.enter_context(mock.patch.object(CallSites, "caller", lambda _: nobody))
+            started = time.thread_time()
+            for _ in range(calls):
+                call()
+            return (time.thread_time() - started) / calls * 1e6
+
+    kinds = ["on", "hooks", "off"]
+    taken: dict[str, list[float]] = {kind: [] for kind in kinds}
+    for number in range(-1, turns):
+        for kind in kinds if number % 2 else reversed(kinds):
+            each = turn(kind)
+            if number >= 0:
+                taken[kind].append(each)
     targets.set(bound=True)
-    ratios = [with_us / without_us for with_us, without_us in zip(on, off, strict=True)]
+    ratios = [on / off for on, off in zip(taken["on"], taken["off"], strict=True)]
+    hooks = [alone / off for alone, off in zip(taken["hooks"], taken["off"], strict=True)]
     low, middle, high = statistics.quantiles(ratios, n=4)
     return {
-        "on_us": statistics.median(on),
-        "off_us": statistics.median(off),
+        "on_us": statistics.median(taken["on"]),
+        "off_us": statistics.median(taken["off"]),
         "ratio": middle,
         "quartiles": [low, high],
+        "hooks_ratio": statistics.median(hooks),
     }
 
 

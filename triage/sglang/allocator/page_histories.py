@@ -239,6 +239,10 @@ def _pages_named(evidence: Evidence, pools: dict[str, _Pool]) -> Iterator[tuple[
         for each in known if isinstance(known, list) else [known]:
             if name in pools and isinstance(each, int):
                 yield name, each
+    for fact in ("given back", "freed"):  # slots of a group that kept a view of its caller's table
+        slot = evidence.facts.get(fact)
+        if isinstance(slot, int) and "full" in pools:
+            yield "full", slot // pools["full"].page_size
 
 
 def _named_by(tensor: str, own: str) -> tuple[str, bool]:

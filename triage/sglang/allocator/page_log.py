@@ -69,7 +69,7 @@ class HostLog:
         self.capacity = entries_of(num_pages)
         # One page more, for ids that are of no page.
         self._newest = np.zeros((kinds, num_pages + 1), dtype=np.int64)
-        self._first = np.ones(1, dtype=bool)
+        self._first = np.ones(AT_LEAST, dtype=bool)  # its first value stays true
         self._log = np.zeros(self.capacity, dtype=np.int64)
         self._next = self._era = 0
         self._before: tuple[object, np.ndarray] | None = None  # the decode step before: key, pages
@@ -123,9 +123,7 @@ class HostLog:
         shift = self.page_size.bit_length() - 1
         pages = held >> shift if self.page_size == 1 << shift else held // self.page_size
         count = len(pages)
-        if count > len(self._first):
-            self._first = np.ones(count, dtype=bool)
-        first = self._first[:count]  # its first value stays true
+        first = self._first[:count] if count <= AT_LEAST else np.ones(count, dtype=bool)
         np.not_equal(pages[1:], pages[:-1], out=first[1:])
         starts = first.nonzero()[0]
         return pages[starts].astype(np.int64, copy=False), starts
