@@ -160,9 +160,7 @@ class EmulatedGpu:
         table, lengths = table[:real], lengths[:real]
         queries = queries if isinstance(queries, int) else queries[:real]
         slots = self.runtime.req_to_token_pool.req_to_token.numpy()[self._requests, ::page]
-        expected = slots.astype(np.int64)
-        if space == "swa":
-            expected = self.runtime.token_to_kv_pool.full_to_swa_index_mapping.numpy()[expected]
+        expected = self._read_as(slots.astype(np.int64), space)
         width = min(table.shape[1], expected.shape[1])
         column = np.arange(width)
         first = np.zeros_like(lengths)
@@ -172,6 +170,18 @@ class EmulatedGpu:
         visible &= ~np.isin(self._requests, list(self.moved))[:, None]
         expected = expected[:, :width] // page
         return int((visible & ((table[:, :width] != expected) | (expected == 0))).sum())
+
+    def _read_as(self, slots: np.ndarray, space: str) -> np.ndarray:
+        """Where a kernel finds the `slots` of the request table: by a unified pool's, or mapped."""
+        allocator, page = self.runtime.token_to_kv_pool_allocator, self.runtime.geometry.page_size
+        pages = getattr(allocator, f"{space}_v2p_page_table", None)
+        if pages is not None:
+            physical: np.ndarray = pages.numpy().astype(np.int64)[slots // page]
+            return physical * page + slots % page
+        if space == "full":
+            return slots
+        mapped: np.ndarray = self.runtime.token_to_kv_pool.full_to_swa_index_mapping.numpy()[slots]
+        return mapped
 
     def _note(self, space: str, table: np.ndarray, lengths: np.ndarray, page: int) -> None:
         launch = hashlib.sha256(f"{self._role} {self._mode} {space}".encode())

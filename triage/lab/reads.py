@@ -87,10 +87,7 @@ class BuilderGpu(EmulatedGpu):
         for row, (request, end) in enumerate(zip(self._requests, ends, strict=True)):
             seen = slots[offsets[row] : offsets[row + 1]]
             start = end - self._reads(row, int(end), read)
-            expected = rows[request, start:end].astype(np.int64)
-            if space == "swa":
-                mapping = self.runtime.token_to_kv_pool.full_to_swa_index_mapping.numpy()
-                expected = mapping[expected]
+            expected = self._read_as(rows[request, start:end].astype(np.int64), space)
             self._digest.update(f"{self._role} {self._mode} {space}".encode())
             self._digest.update(seen.astype(np.int64).tobytes())
             if int(request) in self.moved:  # the scheduler's since it was queued

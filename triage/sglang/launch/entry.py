@@ -17,7 +17,7 @@ from torch import Tensor
 
 from triage.sglang.launch.call import AttentionCall
 from triage.sglang.launch.hot_state import Checked, Forward, HotState, Replacement
-from triage.sglang.launch.pools import PoolView, is_hybrid
+from triage.sglang.launch.pools import PoolView, is_hybrid, translated
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +103,10 @@ class Entry:
 
         Not for a synthetic batch (context parallelism doubles the rows,
         encoder-only verify gives every token a row).
+        Nor where the table holds other ids than the request table: see `translated`.
         """
-        indices = self.req_pool_indices if call.rows_are_requests else None
+        known = call.rows_are_requests and not translated(self.backend)
+        indices = self.req_pool_indices if known else None
         return indices is not None and indices.shape[0] == call.block_tables.shape[0]
 
     def requests_of(self, call: AttentionCall) -> Tensor | None:
@@ -118,6 +120,8 @@ class Entry:
         first, indices = self._first_row(call.block_tables), self.req_pool_indices
         rows = call.block_tables.shape[0]
         if first is None or indices is None or not call.rows_are_requests:
+            return None
+        if translated(self.backend):
             return None
         return indices[first : first + rows] if first + rows <= len(indices) else None
 

@@ -20,7 +20,7 @@ from triage.invariants.lifecycle import check_window_mapped
 from triage.invariants.reads import IndexSpace
 from triage.invariants.spec import check_granularity
 from triage.sglang.launch.guard import LaunchGuard
-from triage.sglang.launch.pools import active_pool, is_hybrid, num_pages, sub_pools
+from triage.sglang.launch.pools import active_pool, is_hybrid, num_pages, sub_pools, translated
 
 
 class Metadata:
@@ -111,7 +111,7 @@ class Metadata:
         pool = active_pool(backend, forward_batch)
         metadata = backend.forward_metadata
         requests, lengths = forward_batch.req_pool_indices, metadata.cache_seqlens_int32
-        if lengths is None or len(requests) != len(lengths):
+        if lengths is None or len(requests) != len(lengths) or translated(backend):
             return
         if "I22" in enabled and int(backend.page_size) > 1:
             for name, table, mapping in _tables(metadata, pool):
@@ -186,8 +186,9 @@ def offsets(backend: Any, runner: Any) -> list[Evidence]:
     for name, sub, _ in sub_pools(pool):
         rows = int(sub.size) + int(backend.page_size)
         holders: list[tuple[str, Tensor]] = [("req_to_token", table)] if name == "full" else []
-        if name == "swa":
-            holders = [("full_to_swa_index_mapping", pool.full_to_swa_index_mapping)]
+        mapping = pool.full_to_swa_index_mapping if name == "swa" else None
+        if mapping is not None:  # a unified pool has none
+            holders = [("full_to_swa_index_mapping", mapping)]
         for holder, tensor in holders:
             bits = torch.iinfo(tensor.dtype).bits
             found.append(

@@ -44,6 +44,14 @@ def is_hybrid(pool: Any) -> bool:
     return hasattr(pool, "layers_mapping") and hasattr(pool, "swa_kv_pool")
 
 
+def translated(backend: Any) -> bool:
+    """Are the ids that kernels read others than those of `req_to_token`, beyond full to SWA?"""
+    translator = getattr(backend, "kv_index_translator", None)
+    if translator is not None:
+        return bool(getattr(translator, "reads_are_translated", False))
+    return getattr(backend, "_translate_kv_loc", None) is not None
+
+
 def pool_view(call: AttentionCall, pool: Any, layer_id: int | None) -> PoolView:
     """Which space the launch reads, and through which mapping its ids should have come."""
     swa = (

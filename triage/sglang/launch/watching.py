@@ -45,6 +45,7 @@ from triage.sglang.launch.pools import (
     stale_state,
     sub_pools,
     swa_state,
+    translated,
 )
 from triage.sglang.launch.sizing import watch_for
 from triage.sglang.reporter import Reporter
@@ -190,6 +191,8 @@ class Watching:
         """Count a launch whose rows cannot be compared with requests, unless its caller did."""
         if entry is None:
             self.not_identified("a call from outside the backends that are known")
+        elif translated(entry.backend):
+            self.not_identified("a unified pool, whose request table holds virtual slots")
         elif call.rows_are_requests and entry.requests_of(call) is None:
             self.not_identified("rows that are not the batch's requests")
 

@@ -19,7 +19,7 @@ from typing import Any
 from torch import Tensor
 
 from triage.invariants.reads import IndexSpace
-from triage.sglang.launch.pools import active_pool, is_hybrid
+from triage.sglang.launch.pools import active_pool, is_hybrid, translated
 
 
 class NotCovered(Exception):
@@ -250,14 +250,6 @@ def _space_of(pool: Any, layer: Any) -> tuple[IndexSpace, Tensor | None]:
     page = max(int(getattr(part, "page_size", 1) or 1), 1)
     space = IndexSpace("swa" if swa else "full", page, (int(part.size) + page) // page)
     return space, pool.full_to_swa_index_mapping if swa else None
-
-
-def translated(backend: Any) -> bool:
-    """Are the ids that kernels read others than those of `req_to_token`, beyond full to SWA?"""
-    translator = getattr(backend, "kv_index_translator", None)
-    if translator is not None:
-        return bool(getattr(translator, "reads_are_translated", False))
-    return getattr(backend, "_translate_kv_loc", None) is not None
 
 
 def _window_of(layer: Any) -> int:
