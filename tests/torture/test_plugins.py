@@ -12,7 +12,6 @@ from tests.torture.plugins_child import CLASS, KINDS, MIXED, wrong_in
 from triage.lab import versions
 from triage.lab.bootstrap import SUPPORTED, sglang_version
 
-
 SLOW = pytest.mark.slow
 AT_LENGTH = pytest.mark.skipif(
     not os.environ.get("TORTURE"), reason="minutes a release: TORTURE=1 plays it"
