@@ -20,3 +20,13 @@ def test_sixty_layers_take_two_table_checks_and_wait_for_nothing(mode):
     assert launched == {"check": 2, "record": 2, "write check": 1}
     assert found["host_reads"] == 0
     assert found["layers"] == found["watched"] == 60
+
+
+def test_in_mode_raise_the_same_forward_is_read_once_and_found_sound():
+    # GIVEN requests whose tables, mapping and slots are right
+    done = prepared.python("-m", "triage.bench.bound_forward", "raise", 60, 200)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    # THEN no trap fires, and both index spaces and each kind of write take a host read
+    assert found["host_reads"] == 3 and found["forward_us"] > 0
+    assert found["layers"] == found["watched"] == 60

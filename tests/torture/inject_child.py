@@ -1,6 +1,7 @@
 """An error at every call that a hook of ours makes, while SGLang's classes run in the lab.
 
     python -m tests.torture.inject_child MODE [DEFECT] [--every N] [--seed S] [--done FILE]
+                                         [--load smoke|triton|batch]
 
 A first run lists the calls: every Python function of this toolkit that is entered below a
 hook, in whatever module, found by looking up the stack for the shell; what SGLang's own
@@ -33,13 +34,22 @@ from triage.lab.injection import HERE, Injected, is_judged, is_ours
 STEPS = 4
 """The lab's runs are as long; DEFECT is found in the last of them."""
 SECONDS = 180
+load = "smoke"
+
+
+def scenario() -> Any:
+    from triage.lab.bugs.bug import small
+    from triage.lab.scenarios import find, with_backend
+
+    if load == "triton":
+        return with_backend(find("smoke-plain"), "triton")
+    return find("smoke") if load == "smoke" else small(draft="none", cache="unified", queued=True)
 
 
 def lab_run(mode: str, defect: str | None, traps: bool, directory: Path) -> dict[str, Any]:
     from triage.lab import process
     from triage.lab.matrix import EVERYTHING
     from triage.lab.run import Request, run
-    from triage.lab.scenarios import find
 
     told = io.StringIO()
     handler = logging.StreamHandler(told)
@@ -47,7 +57,7 @@ def lab_run(mode: str, defect: str | None, traps: bool, directory: Path) -> dict
     try:
         report = run(
             Request(
-                find("smoke"),
+                scenario(),
                 traps=traps,
                 mode=mode,
                 max_steps=STEPS,
@@ -187,10 +197,11 @@ def main(mode: str, defect: str | None, every: int, seed: int, done: str) -> Non
 
 if __name__ == "__main__":
     words = sys.argv[1:]
-    options: dict[str, Any] = {"every": 1, "seed": 0, "done": ""}
+    options: dict[str, Any] = {"every": 1, "seed": 0, "done": "", "load": "smoke"}
     for name, default in options.items():
         if f"--{name}" in words:
             at = words.index(f"--{name}")
             options[name] = type(default)(words[at + 1])
             del words[at : at + 2]
+    load = options.pop("load")
     main(words[0], words[1] if len(words) > 1 else None, **options)

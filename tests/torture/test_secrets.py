@@ -98,11 +98,14 @@ def test_no_report_or_export_holds_one(dumped, tmp_path):
             commands += [
                 ["export", "--as", kind, "-o", str(tmp_path / f"{path.stem}.{kind}")]
                 for kind in FORMATS
-                if kind != "sglang-test" or path.name.startswith("raise")  # needs the mapping
             ]
         for command in commands:
             done = runner.invoke(main, [*command, str(path)])
-            assert done.exit_code in (0, 1, 3, 5), (command, path.name, done.output)
+            if done.exit_code == 2:  # a ring has not all that an export is made of
+                assert command[0] == "export" and not path.name.startswith("raise")
+                assert " needs " in done.output
+            else:
+                assert done.exit_code in (0, 1, 3, 5), (command, path.name, done.output)
             assert secrets.found_in(done.output_bytes) == [], command
     made = Counter(path.suffix for path in tmp_path.iterdir())
     assert made[".html"] == len(list(dumped.iterdir())) and made[".small"] == len(whole)

@@ -204,6 +204,7 @@ TABLES = {
         _record("full-size", on="figures"),
         _record("soak"),
         _record("watch-cost"),
+        _record("shell-cost", on="watch-cost"),
         _record("house"),
         _record("edges", on="h200"),
         _record("trap-cost", on="h200"),
