@@ -317,8 +317,8 @@ def _xid(seen: Observation) -> Reading:
 
 
 _HARDWARE = (
-    "the GPU or its memory is to blame: no kernel, page table or call of this software; a "
-    "traceback beside it is where the error surfaced"
+    "the GPU or its memory is to blame, and nothing that software did; a traceback beside it is "
+    "where the error surfaced"
 )
 
 

@@ -7,6 +7,7 @@ a matcher cannot tell, whether the words answer the question, is a person's to j
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -20,6 +21,7 @@ ABOUT = "expected.json"
 RECOGNISED, NOT_RECOGNISED, BROKEN = "recognised", "not recognised", "driver broken"
 UNKNOWN = ("nothing in it is known here",)
 SECONDS = 120
+_SEPARATED = re.compile(r"(?<=\d),(?=\d{3}\b)")
 
 
 @dataclass(slots=True)
@@ -99,7 +101,8 @@ def _explained(given: Path) -> str:
 
 
 def _folded(text: str) -> str:
-    return " ".join(text.lower().split())
+    """Lower case, single blanks, numbers without separators: how phrases are compared."""
+    return _SEPARATED.sub("", " ".join(text.lower().split()))
 
 
 def _holds(folded: str, phrases: Iterable[str]) -> bool:
