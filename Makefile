@@ -48,14 +48,24 @@ clean:
 golden: env  ## make the dumps in dumps/ again (about five minutes)
 	@$(BIN)/python -m triage.lab.golden
 
+# What the targets for a GPU take from the caller's Python, asked before their first import.
+WITH_TORCH = @$(PYTHON) -c 'import importlib.util, sys; \
+	lacks = [each for each in ("torch", "click", "msgpack", "numpy", "rich") \
+	if importlib.util.find_spec(each) is None]; \
+	lacks and sys.exit("$(PYTHON) has no " + ", ".join(lacks) + "; name the Python that runs " \
+	"SGLang, into which this was installed (pip install .): make $@ PYTHON=...")'
+
 gpu:  ## what only a GPU can show; uses $(PYTHON) with its torch, resumes when cut off
+	$(WITH_TORCH)
 	@$(PYTHON) -m triage.bench.gpu --out $(OUT)/gpu
 
 gpu-bundle: env  ## one archive with which a GPU machine without SGLang or a network serves Gemma-4
 	@$(BIN)/python -m triage.lab.server.bundle --out $(OUT)/gpu --wheels $(OUT)/gpu/wheels $(BUNDLE)
 
 gpu-smoke:  ## real servers on this GPU in ten minutes: modes, defects, the crash; uses $(PYTHON)
+	$(WITH_TORCH)
 	@$(PYTHON) -m triage.bench.gpu_smoke --out $(OUT)/gpu-smoke $(SMOKE)
 
 b200:  ## the same for an owner of a Blackwell with SGLang installed; one archive to send back
+	$(WITH_TORCH)
 	@$(PYTHON) -m triage.bench.gpu_smoke --out $(OUT)/b200 --budget-s 2400 --all-in-one $(SMOKE)

@@ -119,7 +119,12 @@ tell_next() {
 need_value() { [ $# -ge 2 ] || fail "$EXIT_USAGE" "$1 needs a value"; }
 
 # The comment block at the top of the script, without the interpreter line.
-header() { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; }
+header() {
+    sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"
+    echo
+    echo "Options:"
+    sed -n '/^# Options of every script:/,/^# Exit codes/{/^#   /s/^# //p}' "${BASH_SOURCE[0]}"
+}
 
 where_sentence() {
     if [ "$WHERE" = lab ]; then

@@ -17,6 +17,8 @@ from triage.cli import COMMANDS, main
 from triage.dump.file import FORMAT_VERSION, MAGIC, encode, write_dump
 from triage.evidence import Evidence
 
+GOLDEN = Path(__file__).parents[2] / "dumps" / "e4b_out_of_range.msgpack"
+
 
 @pytest.fixture(scope="module")
 def e4b(tmp_path_factory) -> Path:
@@ -194,3 +196,63 @@ def test_help_imports_neither_numpy_nor_rich():
     )
     ran = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=60)
     assert ran.stdout.strip() == "[]"
+
+
+# -- what to do next ----------------------------------------------------------------------------
+
+
+def test_a_log_beside_a_dump_goes_on_with_the_dumps_replay(tmp_path):
+    log = tmp_path / "server.log"
+    log.write_text("torch.AcceleratorError: CUDA error: an illegal memory access was encountered\n")
+
+    output = invoke("explain", str(log), str(GOLDEN))[1]
+
+    after = output.partition("  next  ")[2]
+    assert after.lstrip().startswith(f"triage replay {GOLDEN} --fix state-swap")
+
+
+def test_a_folder_of_dumps_goes_on_with_the_replay_of_each_that_is_named(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.msgpack").write_bytes(GOLDEN.read_bytes())
+
+    output = invoke("explain", str(tmp_path))[1]
+
+    for name in ("one", "two"):
+        assert f"triage replay {tmp_path / name}.msgpack --fix state-swap" in output
+
+
+def test_what_its_launch_does_not_show_is_neither_minimised_nor_exported(tmp_path):
+    # GIVEN a dump whose launch was sound, and whose kernel was wrong
+    dump = GOLDEN.parent / "h200" / "query_read_as_packed.msgpack"
+    # WHEN the commands are asked all the same, THEN they say what it is that they do not see
+    small = invoke("minimise", str(dump), "-o", str(tmp_path / "small"))
+    test = invoke("export", str(dump), "-o", str(tmp_path / "test.py"))
+    assert "do not show I28" in small[1] and "do not show I28" in test[1]
+    # AND a report does not send anybody there
+    page = json.loads(invoke("report", dump, "--json")[1])
+    offered = str(page)
+    assert "triage replay" in offered
+    assert "triage minimise" not in offered and "triage export" not in offered
+
+
+def test_a_dump_is_not_imported_and_not_said_to_be_none(tmp_path):
+    code, said = invoke("import", GOLDEN, "-o", tmp_path / "x.msgpack")
+    assert code == 2 and "is a dump already: triage show" in said
+
+
+@pytest.mark.parametrize(
+    ("kind", "needs", "runs"),
+    [
+        ("sglang-tree", "SGLang and torch", "python "),
+        ("flashinfer-tree", "sm_100 or sm_103", "python -m pytest "),
+    ],
+)
+def test_a_test_in_another_projects_tree_says_what_runs_it(tmp_path, kind, needs, runs):
+    said = invoke("export", str(GOLDEN), "--as", kind, "-o", str(tmp_path))[1]
+    written = next(tmp_path.rglob("test_*.py"))
+    assert needs in said and f"next: {runs}{written}" in said
+
+
+def test_a_group_says_whole_what_each_of_its_commands_does():
+    listed = " ".join(invoke("lab", "--help")[1].partition("Commands:")[2].split())
+    assert "or to the fault a GPU would have had." in listed and "..." not in listed

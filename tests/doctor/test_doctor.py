@@ -12,6 +12,7 @@ import pytest
 
 from tests.doctor import machines
 from tests.doctor.machines import machine
+from triage import config
 from triage.doctor import child
 from triage.doctor.ask import ask
 from triage.doctor.in_time import ask_within
@@ -55,7 +56,6 @@ def test_every_hook_binds_for_real_and_what_is_stood_in_is_named(whole):
 
 
 def test_the_text_fits_forty_lines_and_lists_hooks_only_when_asked(whole):
-    from triage import config
     from triage.doctor.examine import Examined
     from triage.doctor.text import text
     from triage.sglang.launch.coverage import served
@@ -97,7 +97,7 @@ def test_without_torch_sglang_cannot_bind_and_that_is_the_reason(tmp_path):
     ran = doctor(machine(tmp_path, absent=["torch"], sglang=""))
 
     assert (ran.returncode, ran.stderr) == (1, "")
-    assert "torch, which it needs, is absent" in ran.stdout
+    assert "torch, which it needs, is absent: pip install torch" in ran.stdout
 
 
 def test_without_torch_and_sglang_the_answer_is_nothing_to_ask(tmp_path):
@@ -231,6 +231,35 @@ def test_a_bad_value_is_the_first_line_and_the_exit_code(bare):
     assert "raise, contain, log" in first
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "last"),
+    [
+        ("SGLANG_TRTLLM_MHA_DEBUG_MOD", "contain", config.MM_GRAPHS),
+        ("SGLANG_TRTLLM_MHA_DEBUG_CHECKS", "I99", "I1 to I29"),
+    ],
+)
+def test_a_refusal_is_whole_and_said_once(bare, name, value, last):
+    lines = doctor({**bare, name: value}).stdout.splitlines()
+
+    assert lines[0].startswith("BAD ENVIRONMENT") and lines[0].endswith(last)
+    assert not any(line.startswith(f"environment: {name}=") for line in lines)
+
+
+@pytest.mark.parametrize("typed", ["sm100", "100", "SM_100", "sm_100a"])
+def test_an_architecture_is_understood_as_it_is_written(bare, typed):
+    assert "launches on sm_100 (not here)" in doctor(bare, "--arch", typed).stdout
+
+
+def test_what_is_no_architecture_is_refused(bare):
+    ran = doctor(bare, "--arch", "blackwell")
+    assert ran.returncode == 2 and "such as sm_80" in ran.stderr
+
+
+def test_checks_are_not_said_to_be_asked_for_where_nothing_is(bare):
+    assert "\nchecks once armed: I1, " in doctor(bare).stdout
+    assert "\nchecks asked for: I1, " in doctor({**bare, config.DEBUG: "1"}).stdout
+
+
 def test_a_variable_that_has_no_effect_is_answered(bare):
     ran = doctor({**bare, "SGLANG_TRTLLM_MHA_DEBUG_MODE": "contain", "SGLANG_TRTLM_MHA_DEBUG": "1"})
 
@@ -296,7 +325,6 @@ def test_where_the_source_cannot_be_read_either_the_import_is_waited_for(tmp_pat
 
 
 def test_the_answer_by_the_source_says_that_it_is_one(whole):
-    from triage import config
     from triage.doctor.examine import Examined
     from triage.doctor.text import text, verdict
     from triage.sglang.launch.coverage import served

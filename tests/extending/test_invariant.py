@@ -1,7 +1,7 @@
 """A new invariant is a catalogue row, its check and the hook that calls it; the rest follows.
 
-The recipe of the documentation, played on a copy of the product: a made-up I29 forbids
-row 13 of the request table.
+The recipe of the documentation, played on a copy of the product: a made-up one, the next number
+that is free, forbids row 13 of the request table.
 """
 
 import ast
@@ -19,9 +19,11 @@ from triage.invariants import catalogue
 
 REPOSITORY = Path(__file__).parents[2]
 
+NEW = f"I{len(catalogue.CATALOGUE) + 1}"
+
 ROW = """
     Invariant(
-        "I29",
+        "NEW",
         "lifecycle",
         "no thirteenth row",
         "row 13 of the request table was handed out",
@@ -35,16 +37,16 @@ ROW = """
 CHECK = '''
 
 def check_thirteen(rows, *, where):
-    """I29: nobody is given row 13."""
+    """NEW: nobody is given row 13."""
     from triage.evidence import Evidence
     from triage.invariants.catalogue import sentence
 
     if 13 not in rows:
         return None
-    return Evidence("I29", sentence("I29"), where, total=1, facts={"row": 13})
+    return Evidence("NEW", sentence("NEW"), where, total=1, facts={"row": 13})
 '''
-HOOK = """        if "I29" in enabled:
-            found += self._present(f"{ROWS}.alloc", self._thirteen, "row 13 (I29)")
+HOOK = """        if "NEW" in enabled:
+            found += self._present(f"{ROWS}.alloc", self._thirteen, "row 13 (NEW)")
         return found
 """
 METHOD = """
@@ -70,10 +72,10 @@ from triage.sglang.state_hooks import StateHooks
 from triage.sglang.traps import Traps
 
 def traps(mode):
-    asked = from_environment({"SGLANG_TRTLLM_MHA_DEBUG_CHECKS": "I29"})
+    asked = from_environment({"SGLANG_TRTLLM_MHA_DEBUG_CHECKS": "NEW"})
     return Traps(DumpStore(pathlib.Path(sys.argv[1])), asked.checks, mode)
 
-hooks = [hook for hook in StateHooks(traps("raise")).hooks() if "I29" in hook.why]
+hooks = [hook for hook in StateHooks(traps("raise")).hooks() if "NEW" in hook.why]
 pool = ReqToTokenPool(size=16, max_context_len=64, device="cpu", enable_memory_saver=False)
 said = []
 for row in (12, 13):
@@ -86,7 +88,7 @@ for row in (12, 13):
         said.append(f"{type(error).__name__}: {error}")
 watching = StateHooks(traps("contain"))
 watching.hooks()
-print(json.dumps({"said": said, "left_out": watching.absent.get("I29", "")}))
+print(json.dumps({"said": said, "left_out": watching.absent.get("NEW", "")}))
 """
 
 
@@ -106,7 +108,7 @@ def copy(tmp_path_factory):
 
 
 def insert(path, text, *, before="", instead="", after=""):
-    source = path.read_text()
+    source, text = path.read_text(), text.replace("NEW", NEW)
     at = source.index(before or instead, source.index(after))
     path.write_text(source[:at] + text + source[at + len(instead) :])
 
@@ -121,30 +123,38 @@ def run(copy, *command):
 
 
 def test_a_made_up_invariant_is_asked_for_raised_dumped_and_left_out_by_name(copy, tmp_path):
-    # GIVEN the copy, whose configuration accepts I29
+    # GIVEN the copy, whose configuration accepts it
     # WHEN SGLang's own request table hands out row 12 and row 13 under the hook
-    seen = json.loads(run(copy, "-c", PLAY, str(tmp_path)).splitlines()[-1])
+    seen = json.loads(run(copy, "-c", PLAY.replace("NEW", NEW), str(tmp_path)).splitlines()[-1])
     # THEN the second is stopped by its name and with a dump
     quiet, loud = seen["said"]
     assert quiet == ""
-    assert loud.startswith("BrokenLifecycle: I29: row 13 of the request table was handed out")
+    assert loud.startswith(f"BrokenLifecycle: {NEW}: row 13 of the request table was handed out")
     assert re.search(r"dump: (\S+)", loud)
     # AND a mode that may not wait for the device says that it leaves it out
-    assert "I29 would" in seen["left_out"]
+    assert f"{NEW} would" in seen["left_out"]
 
 
 def test_a_made_up_invariant_has_its_page_and_its_line_in_the_documentation(copy):
-    page = run(copy, "-m", "triage", "explain", "I29")
+    page = run(copy, "-m", "triage", "explain", NEW)
     table = run(copy, "-m", "triage.invariants.catalogue")
 
     assert "no thirteenth row" in page and "Ask for another row." in page
-    assert "| I29 no thirteenth row | lifecycle |" in table
+    assert f"| {NEW} no thirteenth row | lifecycle |" in table
 
 
 def test_the_documentation_holds_the_table_that_the_catalogue_makes():
     documents = [REPOSITORY / "TRIAGE.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 
-    assert any(catalogue.markdown_table() in page.read_text() for page in documents)
+    assert any(catalogue.markdown_table() in page.read_text() for page in documents), (
+        "docs/traps.md: put in what `python -m triage.invariants.catalogue` prints"
+    )
+
+
+def test_the_recipe_asks_for_the_page_of_the_number_that_comes_next():
+    recipe = (REPOSITORY / "docs" / "extending.md").read_text().partition("## A release")[0]
+    assert f"`triage explain {NEW}`" in recipe
+    assert catalogue.find(NEW) is None
 
 
 def test_every_row_names_a_family_and_says_where_it_is_seen():

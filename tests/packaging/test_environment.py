@@ -167,3 +167,19 @@ def test_an_older_python_is_told_what_is_needed_before_it_reads_anything(tmp_pat
     said = done.stderr.splitlines()[0]
     assert said.startswith("Python 3.11 or newer is needed") and f"is {version};" in said
     assert said.endswith("make demo PYTHON=python3.12")
+
+
+@pytest.mark.parametrize("target", ["gpu", "gpu-smoke", "b200"])
+def test_a_python_without_torch_is_told_which_one_is_meant(tmp_path, target):
+    # GIVEN an interpreter that sees no package at all
+    bare = tmp_path / "python"
+    bare.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S "$@"\n')
+    bare.chmod(0o755)
+    # WHEN what needs a GPU's Python is started with it
+    done = subprocess.run(
+        ["make", target, f"PYTHON={bare}"], cwd=SCRIPT.parents[1], capture_output=True, text=True
+    )
+    # THEN what is missing and what to name are one sentence
+    assert done.returncode != 0 and "Traceback" not in done.stderr
+    assert "has no torch, click" in done.stderr.splitlines()[0]
+    assert done.stderr.splitlines()[0].endswith(f"make {target} PYTHON=...")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 
 import click
@@ -11,6 +12,20 @@ from triage.commands.completion import architectures, names, release_names
 from triage.commands.progress import progress
 from triage.files.reports import report_json
 from triage.files.text import echo
+
+
+def _architecture(
+    context: click.Context, parameter: click.Parameter, given: str | None
+) -> str | None:
+    """`sm100` and `100` are sm_100: what is not known would be answered for another GPU."""
+    if given is None or context.resilient_parsing:
+        return given
+    number = re.fullmatch(r"(?:sm_?)?([1-9]\d{1,2})[af]?", given.strip().lower())
+    if number is None:
+        raise click.BadParameter(
+            f"{given!r} is no GPU architecture; such as {', '.join(architectures())}"
+        )
+    return f"sm_{number[1]}"
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -26,6 +41,7 @@ from triage.files.text import echo
 )
 @click.option(
     "--arch",
+    callback=_architecture,
     shell_complete=names(architectures),
     help="Answer for this GPU, such as sm_100, instead of the one here.",
 )

@@ -18,6 +18,11 @@ RUN_BY = {
     "pytest": ("python -m pytest", "pytest"),
     "script": ("python", "Python alone; to run the launch itself, torch and FlashInfer"),
     "sglang-test": ("python", "SGLang and torch"),
+    "sglang-tree": ("python", "SGLang and torch"),
+    "flashinfer-tree": (
+        "python -m pytest",
+        "pytest, FlashInfer, and an sm_100 or sm_103: it is skipped elsewhere",
+    ),
 }
 """Format -> what runs its file, and what has to be installed for it."""
 
@@ -48,5 +53,5 @@ def export(dump: Path, kind: str, output: Path, whole: bool, force: bool, as_jso
     then, notes = [], []
     if kind in RUN_BY:
         runs, needs = RUN_BY[kind]
-        then, notes = [f"{runs} {quote(str(output))}"], [f"it needs {needs}"]
+        then, notes = [f"{runs} {quote(str(written[0]))}"], [f"it needs {needs}"]
     tell_written(written, as_json=as_json, next_commands=then, notes=notes)

@@ -9,14 +9,14 @@ import click
 
 from triage.commands.completion import names, patterns
 from triage.commands.kernels_options import check_outputs
-from triage.commands.options import force_option
+from triage.commands.options import WholeHelp, force_option
 from triage.commands.written import json_option, tell_written
 from triage.files.reports import report_json
 from triage.files.text import echo
 from triage.files.writing import write_output
 
 
-class _PathOrCommand(click.Group):
+class _PathOrCommand(WholeHelp):
     """`triage fusions PATH` shows; `triage fusions port NAME` is a command of its own."""
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:

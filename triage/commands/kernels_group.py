@@ -17,10 +17,11 @@ from triage.commands.kernels_mutants import mutants
 from triage.commands.kernels_sanitize import sanitize
 from triage.commands.kernels_tune import tune
 from triage.commands.kernels_validate import validate
+from triage.commands.options import WholeHelp
 from triage.commands.resolve import resolve
 
 
-class _Named(click.Group):
+class _Named(WholeHelp):
     """A name that no kernel, check, variant or contender has is a usage error."""
 
     def invoke(self, context: click.Context) -> Any:

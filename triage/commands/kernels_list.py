@@ -30,7 +30,8 @@ def list_(device: str, as_json: bool, also: tuple[Path, ...]) -> None:
         echo(f"    launches {record['launches']}; variants {', '.join(record['variants'])}")
         for name, state in record["providers"].items():
             echo(f"    {name:7} {state}")
-        echo(f"    sglang defines it in: {record['sglang']}")
+        if record["sglang"].endswith(")"):  # a file and its release; else why there is none
+            echo(f"    sglang defines it in: {record['sglang']}")
 
 
 def _records(device: str, also: tuple[Path, ...], tell: Tell) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ from triage.commands.lab_catalogue import bugs, matrix, releases
 from triage.commands.lab_options import dumps_option, under
 from triage.commands.lab_serve import serve
 from triage.commands.lab_soak import machine, soak
+from triage.commands.options import WholeHelp
 from triage.commands.progress import progress
 from triage.config import CHECKS, MODES, from_environment
 from triage.files.reports import report_json
@@ -34,7 +35,7 @@ OUTCOME = {
 }
 
 
-@click.group()
+@click.group(cls=WholeHelp)
 def lab() -> None:
     """Reproduce KV-cache faults in SGLang's real classes, on a CPU; `serve` on a GPU."""
 

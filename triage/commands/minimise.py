@@ -14,7 +14,7 @@ from triage.dump.file import encode, read_dump
 from triage.files.reports import report_json
 from triage.files.text import echo
 from triage.files.writing import check_output, write_output
-from triage.minimise import Minimised, Size
+from triage.minimise import Minimised, Size, why_nothing_fails
 from triage.minimise import minimise as minimise_dump
 from triage.replay.deduction import deduce
 
@@ -43,7 +43,7 @@ def minimise(dump: Path, output: Path, force: bool, as_json: bool) -> None:
         if as_json:
             echo(report_json("minimise", {"written": None, "before": None, "after": None}))
         else:
-            echo("this dump does not fail; nothing was written")
+            echo(f"{why_nothing_fails(recorded)}; nothing was written")
         raise SystemExit(deduce(recorded).exit_code)
     written = write_output(output, encode(found.dump), force=force, inputs=(dump,))
     if as_json:

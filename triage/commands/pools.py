@@ -25,7 +25,11 @@ RATIOS = (0.1, 0.15, 0.25, 0.4, 0.6, 0.8, 1.0)
 
 @click.command()
 @click.option(
-    "--config", "path", required=True, type=click.Path(path_type=Path), help="config.json"
+    "--config",
+    "path",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The model's config.json.",
 )
 @click.option("--mem", required=True, help="Memory for KV of one GPU: 101.9GiB, 109.4GB or bytes.")
 @click.option("--input", "input_tokens", default=8192, show_default=True, type=click.IntRange(1))

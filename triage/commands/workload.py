@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from triage.commands.options import force_option
+from triage.commands.options import WholeHelp, force_option
 from triage.commands.progress import progress
 from triage.files.reports import report_json
 from triage.files.text import echo
@@ -21,7 +21,7 @@ from triage.fleet.journal import Journal, read
 from triage.fleet.workloads import WORKLOADS, FleetError, Workload, prompt
 
 
-@click.group()
+@click.group(cls=WholeHelp)
 def workload() -> None:
     """Drive an OpenAI-compatible server with the workloads of the first crashes.
 

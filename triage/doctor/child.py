@@ -174,13 +174,18 @@ def _flashinfer(known: Known) -> Facts:
     return {"state": STOOD_IN, "what": "its two attention calls; it is not installed"}
 
 
+def _without_torch(who: str, torch: dict[str, Any]) -> str:
+    install = ": pip install torch" if torch["state"] == ABSENT else ""
+    return f"torch, which {who}, is {torch['state']}{install}"
+
+
 def _sglang(known: Known) -> Facts:
     if _source(known):
         return _read(known)
     if not _is_present(known, "sglang"):
         return {"state": ABSENT}
     if (torch := known["torch"])["state"] in (ABSENT, BROKEN) and "version" not in torch:
-        return {"state": BROKEN, "reason": f"torch, which it needs, is {torch['state']}"}
+        return {"state": BROKEN, "reason": _without_torch("it needs", torch)}
     compiler = CompilerBeside()
     compiler.start()
     try:
@@ -217,7 +222,7 @@ def _flags(known: Known) -> Facts:
 def _read(known: Known) -> Facts:
     """The release at `source` as modules that its text describes; see `skeleton.py`."""
     if (torch := known["torch"])["state"] in (ABSENT, BROKEN) and "version" not in torch:
-        return {"state": BROKEN, "reason": f"torch, which our hooks need, is {torch['state']}"}
+        return {"state": BROKEN, "reason": _without_torch("our hooks need", torch)}
     from triage.doctor.skeleton import Skeletons
     from triage.doctor.source_tree import SourceTree
 

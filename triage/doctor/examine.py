@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -139,7 +140,11 @@ def examine(
         refused = stages["requested"].get("refused", "")
     return Examined(
         refused=refused,
-        warnings=config.warnings(environment),
+        warnings=[
+            each
+            for each in config.warnings(environment)
+            if each.partition("=")[0] != re.split("[=:]", refused)[0]  # said already
+        ],
         asked=asked,
         stages=stages,
         served=served(flags, arch or stages["gpu"].get("arch", WITHOUT_A_GPU)),

@@ -17,6 +17,9 @@ MAX_LISTED = 5
 
 _TRTLLM_GEN = ("sm_100", "sm_103")
 _WIDTH = 220
+_REFUSED = "BAD ENVIRONMENT, no server starts with it: "
+"""Never cut: it ends with what is accepted."""
+
 _WHAT_A_MODE_DOES = {
     "raise": "an exception before the launch; inside CUDA graphs as contain",
     "contain": "ids outside the pool redirected, an exception before the step's tokens leave",
@@ -35,7 +38,8 @@ def text(found: Examined, verbose: bool = False) -> str:
         *_modes(found),
         *_seconds(found),
     ]
-    return "\n".join(printable(line)[:_WIDTH] for line in lines)
+    refused = [printable(f"{_REFUSED}{found.refused}")] if found.refused else []
+    return "\n".join([*refused, *(printable(line)[:_WIDTH] for line in lines)])
 
 
 def verdict(found: Examined, self_test: int = 0) -> str:
@@ -58,8 +62,6 @@ def verdict(found: Examined, self_test: int = 0) -> str:
 
 
 def _environment(found: Examined) -> Iterator[str]:
-    if found.refused:
-        yield f"BAD ENVIRONMENT, no server starts with it: {found.refused}"
     yield from _few([f"environment: {each}" for each in found.warnings])
     asked = found.asked
     if not found.refused and asked.asks_for_anything:
@@ -175,7 +177,8 @@ def _by_backend(launches: list[Launches]) -> str:
 
 
 def _modes(found: Examined) -> Iterator[str]:
-    yield f"checks asked for: {', '.join(sorted(found.enabled, key=_number))} (docs/traps.md)"
+    asked = "asked for" if found.asked.debug else "once armed"
+    yield f"checks {asked}: {', '.join(sorted(found.enabled, key=_number))} (docs/traps.md)"
     if "reads_device" not in found.stages["bind"]:
         return
     for mode, what in _WHAT_A_MODE_DOES.items():

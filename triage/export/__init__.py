@@ -19,7 +19,7 @@ from triage.export.pytest_file import pytest_file
 from triage.export.script import script_file
 from triage.export.sglang_test import sglang_test_file, sglang_tree
 from triage.files.writing import check_output, write_output
-from triage.minimise import minimise
+from triage.minimise import minimise, why_nothing_fails
 
 MAX_ENTRIES = 100_000
 
@@ -48,7 +48,7 @@ def export(dump: Dump, kind: str, *, shrink: bool = True) -> Files:
         )
     found = minimise(dump)
     if found is None:
-        raise ReplayError("this dump does not fail; there is nothing to hand over")
+        raise ReplayError(f"{why_nothing_fails(dump)}; there is nothing to hand over")
     case = found.dump if shrink else dump
     assert case.tables is not None
     entries = len(case.tables.page_table.values)

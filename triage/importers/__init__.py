@@ -21,6 +21,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from triage.dump.file import MAGIC
 from triage.dump.sections import Dump
 from triage.errors import DumpError
 from triage.evidence import Evidence
@@ -48,11 +49,14 @@ def import_path(
     if held is not None:
         return held
     from triage.importers.recognise import read_log
-    from triage.importers.scan import open_text
+    from triage.importers.scan import MAX_BYTES, open_text
 
     with open_text(path) as stream:
         log = read_log(stream, str(path))
     if not log.observations:
+        with open_regular(path, MAX_BYTES) as file:
+            if MAGIC.encode() in file.read(64):
+                raise DumpError(f"{path} is a dump already: triage show, explain, replay take it")
         raise DumpError(f"{path} is no dump and holds no line that is known here")
     return with_observations(into or of_observations(log), log.observations)
 

@@ -94,6 +94,14 @@ def minimise(dump: Dump, progress: Progress | None = None) -> Minimised | None:
     return Minimised(final, signature, before, Size.of(final), trials)
 
 
+def why_nothing_fails(dump: Dump) -> str:
+    """Of a dump that `minimise` answers None for: what its launch shows, and what was recorded."""
+    recorded = dump.fault.invariant
+    if not recorded:
+        return "this dump does not fail"
+    return f"this dump does not fail by its page table and lengths, which do not show {recorded}"
+
+
 def _first_accepted(
     dump: Dump, signature: Signature, candidates: Any, budget: int
 ) -> tuple[Dump, int]:

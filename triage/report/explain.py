@@ -26,6 +26,7 @@ SHOWN_SENTENCES = 12
 SHOWN_ROWS = 5
 SHOWN_PAGES = 2
 SHOWN_EVENTS = 3
+MOST_REPLAYS = 3
 PLUGIN = (
     "this tool installed beside the server's SGLang, which loads it as a plugin: "
     f"pip install . in a checkout of it; dumps land in {config.DEFAULT_DIRECTORY}, "
@@ -70,13 +71,19 @@ def print_report(report: Report) -> None:
     if not report.explanations and report.observations:
         say(console, line(_without_a_launch(report), style="bold yellow"))
     if not report.explanations and not report.observations and not _has_problems(report):
-        say(console, line("unknown: nothing in it is known here", style="bold yellow"))
+        say(
+            console,
+            line(
+                "unknown: nothing in it is known here; triage explain --help says what is read",
+                style="bold yellow",
+            ),
+        )
     if plain and dump is not None:
         for path, explanation in report.explanations:
             say(console, line(f"next: {_next(path, dump, explanation)}"), whole=True)
     if not plain:
         _print_list(console, "missing", report.missing)
-        _print_list(console, "next", report.next[:6])
+        _print_list(console, "next", (*_replays(report), *report.next[:6]))
         if any(f"{config.DEBUG}=" in each for each in report.next[:6]):
             _print_list(console, "with", (PLUGIN,))
 
@@ -85,6 +92,17 @@ def _next(path: str, dump: Dump, explanation: Explanation) -> str:
     """The command that goes on from here: the fix tried, else the launch run again."""
     given = [each["command"] for each in commands(path, dump, explanation)[1:]]
     return next((each for each in given if "--fix" in each), given[0])
+
+
+def _replays(report: Report) -> list[str]:
+    """Of the launches whose cause is named: run again, with its fix where there is one."""
+    dumps = {each.path: each.dump for each in report.inputs if each.dump is not None}
+    steps = [
+        _next(path, dumps[path], explanation)
+        for path, explanation in report.explanations
+        if explanation.named and path in dumps
+    ]
+    return [step for step in steps if step.startswith("triage replay ")][:MOST_REPLAYS]
 
 
 def _without_a_launch(report: Report) -> str:

@@ -10,6 +10,7 @@ from triage.errors import ReplayError
 from triage.explain import Explanation
 from triage.replay.deduction import deduce
 from triage.replay.fixes import FIXES
+from triage.replay.verdict import Outcome
 
 
 def fixes(dump: Dump) -> list[dict[str, Any]]:
@@ -41,6 +42,14 @@ def fixes(dump: Dump) -> list[dict[str, Any]]:
     return found
 
 
+def _fails_again(dump: Dump) -> bool:
+    """Does the launch fail by what the dump holds of it?"""
+    try:
+        return deduce(dump).outcome in (Outcome.REPRODUCED, Outcome.DIFFERENT_FAULT)
+    except ReplayError:
+        return False
+
+
 def commands(path: str, dump: Dump, explanation: Explanation) -> list[dict[str, str]]:
     """The commands to go on with, the most useful first, each with what it is for."""
     file = shlex.quote(path)
@@ -52,15 +61,16 @@ def commands(path: str, dump: Dump, explanation: Explanation) -> list[dict[str, 
         if any("state-swap" in cause.fix for cause in explanation.named):
             fixed = f"triage replay {file} --fix state-swap"
             steps.append({"command": fixed, "what": "the same with the fix"})
-        steps.append(
-            {"command": f"triage minimise {file} -o small.msgpack", "what": "the smallest dump"}
-        )
-        steps.append(
-            {
-                "command": f"triage export {file} --as pytest -o test_regression.py",
-                "what": "a regression test of it",
-            }
-        )
+        if _fails_again(dump):  # neither of the two has anything to keep otherwise
+            steps.append(
+                {"command": f"triage minimise {file} -o small.msgpack", "what": "the smallest dump"}
+            )
+            steps.append(
+                {
+                    "command": f"triage export {file} --as pytest -o test_regression.py",
+                    "what": "a regression test of it",
+                }
+            )
     if dump.history:
         steps.append(
             {"command": f"triage show {file} --history", "what": "the flight recorder's launches"}
