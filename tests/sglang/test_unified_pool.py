@@ -1,4 +1,4 @@
-"""The unified pool of SGLang 0.5.23: physical pages in tables, virtual slots in the request table."""
+"""SGLang 0.5.23's unified pool: physical pages in tables, virtual slots in the request table."""
 
 from __future__ import annotations
 

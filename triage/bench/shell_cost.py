@@ -50,8 +50,8 @@ class Shells:
         written_out = wrapping.written_out
 
         def both(original: Any, parameters: Any, body: str, **names: Any) -> Any:
-            made = written_out(original, parameters, body, **names)
-            bare = written_out(original, parameters, without_try(body), **names)
+            made: Any = written_out(original, parameters, body, **names)
+            bare: Any = written_out(original, parameters, without_try(body), **names)
             self._written.append((made, made.__code__, bare.__code__))
             return made
 

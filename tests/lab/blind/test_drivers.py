@@ -74,7 +74,7 @@ def test_a_driver_that_ends_its_process_is_broken_and_the_others_are_played(play
 def test_a_file_that_is_no_driver_says_what_it_lacks(tmp_path, text, said):
     file = tmp_path / "one.py"
     file.write_text(text)
-    with pytest.raises(LabError, match="one.py") as refused:
+    with pytest.raises(LabError, match=r"one\.py") as refused:
         driver.read(file)
     assert said in str(refused.value)
 

@@ -12,12 +12,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from triage.errors import LabError
-
-if TYPE_CHECKING:
-    from triage.lab.blind.stage import Stage
 
 Harmed = Callable[[str], None]
 """Called by a driver's oracle at the first wrong event, with words of its own."""
@@ -58,7 +55,7 @@ class Driver:
     plant: Callable[[Harmed], AbstractContextManager[Any]]
     applies: Callable[[str], str]
     workload: Mapping[str, Any] = field(default_factory=dict)
-    drive: Callable[[Stage], None] | None = None
+    drive: Callable[[Any], None] | None = None
     corrected: Callable[[], AbstractContextManager[Any]] | None = None
 
 

@@ -9,21 +9,20 @@ WHAT = "A counter of the script's own is one too high."
 EXPECTED = {"sentence": "The counter is wrong."}
 
 
+counted = []
+
+
 @contextmanager
 def plant(harmed):
-    global counted
-    counted = lambda: harmed("2 was counted for 1")  # noqa: E731
+    counted.append(lambda: harmed("2 was counted for 1"))
     try:
         yield
     finally:
-        counted = lambda: None  # noqa: E731
-
-
-def counted():
-    return None
+        counted.clear()
 
 
 def drive(lab):
     lab.event("one is counted")
-    counted()
+    for count in counted:
+        count()
     lab.step()
