@@ -105,3 +105,9 @@ def test_a_running_server_says_each_launch_and_check_that_its_mode_leaves_out():
     assert said[-1] == "I9, I10: mode contain reads nothing back, they would"
     # AND flags that are not known at all are answered from the GPU
     assert uncovered(served_by(None, "sm_100"), "raise", frozenset(), frozenset()) == []
+
+
+def test_flags_that_build_pools_of_another_class_are_named():
+    # GIVEN a server with SGLang's unified pool WHEN its flags are read THEN that flag is named
+    assert served(("--enable-unified-memory",), "sm_100").pools == ("--enable-unified-memory",)
+    assert served((), "sm_100").pools == ()

@@ -95,6 +95,7 @@ class Examined:
             "flags": list(self.flags),
             "flags_assumed": self.served.assumed,
             "cuda_graphs": self.served.graphs,
+            "pools_not_seen": list(self.served.pools),
             "flags_refused": self.refused_flags or self.served.refused,
             "launches": [{**asdict(each), "seen": each.seen} for each in self.served.launches],
             "modes": modes,

@@ -167,6 +167,9 @@ def _launches(found: Examined) -> Iterator[str]:
             yield f"  {title}: {_by_backend(those)}"
     if any(not each.seen for each in served.launches):
         yield "    of these what they read is not checked; writes (I3), allocator and books are"
+    if served.pools:
+        yield f"  NOT seen, by {', '.join(served.pools)}: what such a pool hands out (I20, ledger),"
+        yield "    what is written to it (I3), and whose pages are read (I2)"
 
 
 def _by_backend(launches: list[Launches]) -> str:

@@ -43,12 +43,16 @@ class Launches:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """How a server with these flags on this GPU serves attention. `assumed`: no flag said so."""
+    """How a server with these flags on this GPU serves attention. `assumed`: no flag said so.
+
+    pools: flags that have SGLang build pools of classes that the hooks do not stand at.
+    """
 
     arch: str
     launches: tuple[Launches, ...]
     graphs: bool
     assumed: bool
+    pools: tuple[str, ...] = ()
 
     @property
     def refused(self) -> str:
@@ -72,6 +76,9 @@ _FLAGS = (
 )
 
 
+_POOLS = ("enable_unified_memory", "enable_hisparse")
+
+
 def served(flags: Sequence[str], arch: str) -> Served:
     """Read the flags that decide; unknown ones are SGLang's own business and passed over.
 
@@ -82,7 +89,8 @@ def served(flags: Sequence[str], arch: str) -> Served:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for name in _FLAGS:
         parser.add_argument(f"--{name.replace('_', '-')}", default="")
-    parser.add_argument("--disable-cuda-graph", action="store_true")
+    for name in ("disable_cuda_graph", *_POOLS):
+        parser.add_argument(f"--{name.replace('_', '-')}", action="store_true")
     given, _ = parser.parse_known_args(list(flags))
     return served_by(given, arch, drafts=bool(given.speculative_algorithm or not flags))
 
@@ -109,7 +117,8 @@ def served_by(given: Any, arch: str, *, drafts: bool | None = None) -> Served:
             Launches("draft extend", draft or verify),
         ]
     graphs = not getattr(given, "disable_cuda_graph", False)
-    return Served(arch, tuple(launches), graphs, assumed)
+    pools = tuple(f"--{name.replace('_', '-')}" for name in _POOLS if getattr(given, name, False))
+    return Served(arch, tuple(launches), graphs, assumed, pools)
 
 
 def uncovered(
