@@ -1,4 +1,7 @@
-"""I18: a refill that ended while a replay still read is told with both sides; a wait is silence."""
+"""I18: a refill that ended while a replay still read is told with both sides; a wait is silence.
+
+Long because every test plays the one server on pretended streams that stands at the top.
+"""
 
 from __future__ import annotations
 
