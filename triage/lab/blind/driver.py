@@ -12,12 +12,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from triage.errors import LabError
-
-if TYPE_CHECKING:
-    from triage.lab.blind.stage import Stage
 
 Harmed = Callable[[str], None]
 """Called by a driver's oracle at the first wrong event, with words of its own."""
@@ -45,7 +42,7 @@ class Driver:
 
     plant: a context in which SGLang has the defect; it is given `harmed`.
     applies: why it cannot be played on an SGLang, "" if it can.
-    drive: a script instead of the workload, or None.
+    drive: a script instead of the workload, given a `Stage`, or None.
     corrected: a context that has upstream's fix, where the defect is in the release itself.
     """
 
@@ -58,7 +55,7 @@ class Driver:
     plant: Callable[[Harmed], AbstractContextManager[Any]]
     applies: Callable[[str], str]
     workload: Mapping[str, Any] = field(default_factory=dict)
-    drive: Callable[[Stage], None] | None = None
+    drive: Callable[[Any], None] | None = None
     corrected: Callable[[], AbstractContextManager[Any]] | None = None
 
 
