@@ -218,7 +218,7 @@ TABLES = {
             _file(LOGS / "gpu-smoke.json.xz"),
         ),
         Table("kernel-mutants", "triage kernels mutants --markdown -", _defects),
-        *map(_blind, ("artefacts", "kernels")),
+        *map(_blind, ("artefacts", "kernels", "defects")),
         Table("fusions", "python -m triage.bench.fusions_table", _captures),
     )
 }

@@ -351,6 +351,15 @@ CLASSES: dict[str, DefectClass] = {
             links=(f"{_SGLANG}/pull/26972",),
         ),
         _class(
+            "padding-row-given",
+            "Row 0 of the request table, which padded rows of a graph read, is a request's.",
+            "ReqToTokenPool.alloc returns [0].",
+            "The free rows begin at 0, or row 0 was freed as if it had been handed out.",
+            "Keep it back: the free rows begin at 1.",
+            seen_by="I14",
+            links=(f"{_SGLANG}/pull/24243",),
+        ),
+        _class(
             "tree-and-mapping-disagree",
             "The radix tree counts a node as live whose SWA pages are gone, or keeps a dead one's.",
             "A tombstone's slots are still mapped.",

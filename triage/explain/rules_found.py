@@ -292,6 +292,13 @@ _REQUEST_TABLE = FoundClass(
     "size it by the context and the tokens that a last step adds",
     (f"{_SGLANG}/pull/26972",),
 )
+_PADDING_ROW = FoundClass(
+    "padding-row-given",
+    "row 0 of the request table, which padding reads, was given to a request",
+    "a release whose padded rows of a graph point at another row than 0",
+    "keep row 0 back: the free rows begin at 1",
+    (f"{_SGLANG}/pull/24243",),
+)
 _EVICTED_EARLY = FoundClass(
     "freed-page",
     "the SWA side of a token is gone while a query can see it (use after free)",
@@ -508,7 +515,8 @@ JUDGED_ELSEWHERE = frozenset(
 def found_by_a_check(dump: Dump) -> Cause | None:
     """The class of what a check or the ledger found, where the kind alone tells it."""
     fault = dump.fault
-    known = _mapping_class(fault) or _tree_class(fault) or CLASS_OF.get(fault.found)
+    known = _mapping_class(fault) or _tree_class(fault) or _row_class(fault)
+    known = known or CLASS_OF.get(fault.found)
     if known is None or padding_may_write(fault):
         return None
     lines = fault.headline().splitlines()
@@ -540,6 +548,13 @@ def _mapping_class(fault: Evidence) -> FoundClass | None:
     if fault.found != Found.MAPPING_NOT_OF_ALLOCATION:
         return None
     return _MAPPING_OTHER if fault.violations and fault.violations[0].value else _MAPPING_MISSING
+
+
+def _row_class(fault: Evidence) -> FoundClass | None:
+    """A row that the table has, and that no request may have: a larger table helps nobody."""
+    if fault.found != Found.NO_SUCH_ROW or not fault.violations:
+        return None
+    return _PADDING_ROW if fault.violations[0].value == 0 else None
 
 
 def _tree_class(fault: Evidence) -> FoundClass | None:

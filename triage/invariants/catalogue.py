@@ -326,12 +326,17 @@ CATALOGUE: tuple[Invariant, ...] = (
         "lifecycle",
         "request rows are wide enough",
         "a request has more tokens than its row has columns, or a row that is not there",
-        ("`alloc` and its kin", "`ReqToTokenPool.alloc`, `write`", "`Scheduler.run_batch`"),
+        (
+            "`alloc` and its kin",
+            "`ReqToTokenPool.alloc`, `write`",
+            "`alloc_for_spec_decode`",
+            "`Scheduler.run_batch`",
+        ),
         "A request's row exists, is not the reserved row 0, and has a column for every token that "
         "is allocated for it, at any page size; what is written into a row stays in it.",
         "9,224 tokens in a row of 9,220 columns.",
         "Size req_to_token for the context plus the slack of the last step.",
-        default_part="rows and prompts, as they are handed out",
+        default_part="rows and prompts, as they are handed out, and what a draft reserves",
     ),
     Invariant(
         "I15",

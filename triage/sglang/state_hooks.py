@@ -73,6 +73,12 @@ POOL = "sglang.srt.mem_cache.swa_memory_pool.SWAKVPool"
 ROWS = REQUEST_ROWS
 VIEWS = "sglang.srt.speculative.frozen_kv_mtp_utils"
 
+RESERVES = tuple(
+    f"sglang.srt.speculative.{module}.alloc_for_spec_decode"
+    for module in ("eagle_utils", "dflash_info_v2", "uno_info")
+)
+"""0.5.18 and later, imported by name: what a decode step may write is put into its rows here."""
+
 _FUSED_STORES = (
     f"{BACKEND}._fused_fp8_qkv_kv_cache",  # 0.5.18 and later
     f"{BACKEND}._fused_fp8_set_kv_buffer",
@@ -301,6 +307,11 @@ class StateHooks:
                 found += self._present(
                     f"{rows}.write", step.around_write, "a write past the row (I14)", captured=True
                 )
+        if "I14" in enabled:
+            reserves = dict.fromkeys(RESERVES, step.around_reserve)
+            found += self._any_of(reserves, "a draft's reserve past the row (I14)")
+            for target in RESERVES:  # a release that has none grows its rows by other calls
+                self.absent.pop(target, None)
         if step.keeps_ledger:
             for owner in (swa_allocator_path(), *sub_allocator_paths()):
                 failed = dict.fromkeys(ALLOCS, step.around_failed_alloc)

@@ -42,7 +42,7 @@ class Driver:
 
     plant: a context in which SGLang has the defect; it is given `harmed`.
     applies: why it cannot be played on an SGLang, "" if it can.
-    drive: a script instead of the workload, or None.
+    drive: a script instead of the workload, given a `Stage`, or None.
     corrected: a context that has upstream's fix, where the defect is in the release itself.
     """
 

@@ -1,0 +1,59 @@
+"""What a decode step of a draft may write is held to the width of the row, before it is written."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from triage.evidence import Evidence
+from triage.lab import bootstrap
+from triage.sglang.allocator.step_books import StepBooks
+from triage.sglang.state_hooks import RESERVES
+
+WIDTH = 72
+
+
+def reserved(lengths: Any) -> tuple[list[Evidence], list[str]]:
+    """What is found, and what was called, when two requests are to reach `lengths`."""
+    found: list[Evidence] = []
+    called: list[str] = []
+    reporter: Any = SimpleNamespace(fire_event=found.append)
+    requests = [SimpleNamespace(req_pool_idx=row, kv=None) for row in (4, 2)]
+    table = SimpleNamespace(req_to_token=torch.zeros(5, WIDTH, dtype=torch.int32))
+    StepBooks(reporter, SimpleNamespace()).around_reserve(  # type: ignore[arg-type]
+        lambda *_, **__: called.append("SGLang's"),
+        None,
+        table,
+        reqs=requests,
+        nxt_kv_lens_cpu=lengths,
+    )
+    return found, called
+
+
+def test_a_reserve_that_goes_past_the_row_is_told_before_the_row_behind_it_is_written():
+    found, _ = reserved(torch.tensor([60, WIDTH + 8]))
+    (seen,) = found
+    assert seen.invariant == "I14" and "row 2" in seen.summary
+    assert "8 tokens go past the row" in seen.summary
+
+
+@pytest.mark.parametrize("lengths", [torch.tensor([WIDTH, 8]), torch.tensor([], dtype=torch.int64)])
+def test_a_reserve_that_fits_is_silent_and_sglang_is_called(lengths):
+    assert reserved(lengths) == ([], ["SGLang's"])
+
+
+def test_lengths_that_the_host_does_not_have_are_not_read():
+    # GIVEN lengths on a device that would have to be waited for
+    assert reserved(torch.zeros(2, device="meta")) == ([], ["SGLang's"])
+    assert reserved(None) == ([], ["SGLang's"])
+
+
+def test_the_installed_release_imports_it_by_name_where_it_is_looked_for():
+    bootstrap.prepare()
+    from pkgutil import resolve_name
+
+    functions = {resolve_name(target) for target in RESERVES[:2]}
+    assert len(functions) == 1
