@@ -36,6 +36,7 @@ CALLS = {
     "lab run": (["lab", "run", "smoke"], 3),
     "lab matrix": (["lab", "matrix"], 3),
     "lab bugs": (["lab", "bugs"], 3),
+    "lab blind": (["lab", "blind", "NOWHERE"], 2),
     "lab serve": (["lab", "serve", "E4B", "--dry-run"], 3),
     "lab soak": (["lab", "soak", "--steps", "1"], 3),
     "lab machine": (["lab", "machine", "--examples", "1"], 3),

@@ -188,6 +188,14 @@ def test_the_json_is_what_the_page_holds(dump):
     assert all(entry["hand"] == "" for entry in held["entries"])
 
 
+def test_a_map_without_a_wrong_entry_sends_nobody_to_one():
+    sound = page_of(dumps.make_dump(dumps.SMALL, "right"))
+    wrong = page_of(dumps.make_dump(dumps.SMALL))
+    assert 'data-do="next" disabled>' in sound and 'data-do="next">' in wrong
+    assert "The map needs JavaScript; the table above" in wrong
+    assert "The map needs JavaScript; the table above" not in sound
+
+
 def test_nothing_is_overwritten_and_something_must_be_asked_for(dump, tmp_path):
     (tmp_path / "there.html").write_text("mine")
     code, output = report(dump, "-o", tmp_path / "there.html")

@@ -219,6 +219,8 @@ def test_the_models_own_heads_may_be_named_for_a_lab_dump(tmp_path):
     ran = CliRunner().invoke(resolve_command, [str(tiny), *own])
 
     assert "no kernel exists for this call" in without.output
+    assert without.output.endswith("name the model's own with --heads and --head-dim\n")
+    assert "name the model's own" not in ran.output
     assert "H256PagedKvSlidingOrChunkedCausalP64" in ran.output
 
 

@@ -13,6 +13,9 @@ from triage.commands.completion import flashinfer_releases, names
 from triage.files.reports import report_json
 from triage.files.text import echo
 
+SMALLEST_HEAD = 32
+"""Narrower than any head of a model that trtllm-gen is asked for."""
+
 
 @click.command()
 @click.argument("dump", type=click.Path(path_type=Path))
@@ -100,6 +103,11 @@ def resolve(
         return
     for _, alike in groupby(answers, key=lambda each: {**each, "flashinfer": ""}):
         _print(list(alike))
+    if head_dim is None and answers[-1].get("missing") and call.head_dim < SMALLEST_HEAD:
+        echo(
+            f"the dump's heads are {call.head_dim} wide, as the lab's are: "
+            "name the model's own with --heads and --head-dim"
+        )
     if here is not None:
         echo(here.sentence)
 

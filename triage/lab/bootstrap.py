@@ -12,6 +12,7 @@ from __future__ import annotations
 import gc
 import importlib
 import importlib.metadata
+import logging
 import os
 import re
 import sys
@@ -114,6 +115,7 @@ def _import_sglang() -> None:
     interpreter.speed_up()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # SGLang says at length that there is no GPU
+        logging.getLogger("sglang.kernels.jit.utils.arch").setLevel(logging.ERROR)  # and here
         stand_in_for_torchvision()
         import sglang.srt.layers.attention.trtllm_mha_backend
         import sglang.srt.managers.schedule_batch  # noqa: F401
