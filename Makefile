@@ -19,7 +19,7 @@ env:
 demo: env  ## about three minutes: reproduce, trap, dump, replay, explain and fix the Gemma-4 crash
 	@PATH="$(CURDIR)/$(BIN):$$PATH" repros/gemma4_e4b_oob.sh --lab --dir $(OUT)/demo || [ $$? = 1 ]
 
-test: env  ## 10 to 20 minutes on two cores: all tests but the long grids (GPU tests skip with a reason where there is none)
+test: env  ## 8 to 20 minutes on two cores: all tests but the long grids (GPU tests skip with a reason where there is none)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --durations=15 -m "not slow"
 
 torture: env  ## every attack at length: fuzzing, kills, secrets, injected errors (hours)
