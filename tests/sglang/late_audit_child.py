@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,17 @@ class Said(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.messages.append(record.getMessage())
+
+
+@contextmanager
+def listening() -> Iterator[list[str]]:
+    """What is logged as an error inside."""
+    said = Said()
+    logging.getLogger("triage").addHandler(said)
+    try:
+        yield said.messages
+    finally:
+        logging.getLogger("triage").removeHandler(said)
 
 
 def play(process: Any, directory: Path, defect: Any, cache: str, queued: bool) -> dict[str, Any]:
