@@ -10,7 +10,7 @@ import torch
 
 from triage.evidence import Evidence
 from triage.lab import bootstrap
-from triage.sglang.allocator.step_books import StepBooks
+from triage.sglang.allocator.allocation_checks import AllocationChecks
 from triage.sglang.state_hooks import RESERVES
 
 WIDTH = 72
@@ -23,7 +23,7 @@ def reserved(lengths: Any) -> tuple[list[Evidence], list[str]]:
     reporter: Any = SimpleNamespace(fire_event=found.append)
     requests = [SimpleNamespace(req_pool_idx=row, kv=None) for row in (4, 2)]
     table = SimpleNamespace(req_to_token=torch.zeros(5, WIDTH, dtype=torch.int32))
-    StepBooks(reporter, SimpleNamespace()).around_reserve(  # type: ignore[arg-type]
+    AllocationChecks(reporter, SimpleNamespace()).around_reserve(  # type: ignore[arg-type]
         lambda *_, **__: called.append("SGLang's"),
         None,
         table,

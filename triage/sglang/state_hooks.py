@@ -308,7 +308,7 @@ class StateHooks:
                     f"{rows}.write", step.around_write, "a write past the row (I14)", captured=True
                 )
         if "I14" in enabled:
-            reserves = dict.fromkeys(RESERVES, step.around_reserve)
+            reserves = dict.fromkeys(RESERVES, self.allocation_checks.around_reserve)
             found += self._any_of(reserves, "a draft's reserve past the row (I14)")
             for target in RESERVES:  # a release that has none grows its rows by other calls
                 self.absent.pop(target, None)

@@ -18,9 +18,11 @@ from weakref import WeakSet
 
 import torch
 
+from triage.invariants.books import check_row_span
 from triage.invariants.lifecycle import check_request_rows
 from triage.invariants.mapping import check_mapped
 from triage.sglang.allocator.ledger_hooks import LedgerHooks, has_mapping
+from triage.sglang.holders import row_of
 from triage.sglang.reporter import Reporter
 
 
@@ -124,6 +126,26 @@ class AllocationChecks:
                     "ReqToTokenPool.alloc",
                 )
         return rows
+
+    def around_reserve(
+        self, original: Any, tree_cache: Any, table: Any, *args: Any, **given: Any
+    ) -> Any:
+        """I14 before a decode step's reserve is written into its rows: the kernel that writes it
+        goes on in the next row. Host integers only, as SGLang keeps them."""
+        lengths, requests = given.get("nxt_kv_lens_cpu"), given.get("reqs") or ()
+        if isinstance(lengths, torch.Tensor) and lengths.device.type == "cpu" and len(lengths):
+            longest = int(lengths.argmax())
+            row = row_of(requests[longest]) if longest < len(requests) else None
+            found = check_row_span(
+                row or 0,
+                0,
+                int(lengths[longest]),
+                row_width=int(table.req_to_token.shape[1]),
+                where="alloc_for_spec_decode",
+            )
+            if found is not None:
+                self.reporter.fire_event(found)
+        return original(tree_cache, table, *args, **given)
 
 
 _BY_REQUEST = (

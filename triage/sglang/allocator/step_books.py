@@ -19,8 +19,6 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-import torch
-
 from triage.device import capture
 from triage.evidence import Evidence
 from triage.invariants.books import (
@@ -108,26 +106,6 @@ class StepBooks:
                 if found is not None:
                     self.reporter.fire_event(found)
         return original(table, indices, values)
-
-    def around_reserve(
-        self, original: Any, tree_cache: Any, table: Any, *args: Any, **given: Any
-    ) -> Any:
-        """I14 before a decode step's reserve is written into its rows: the kernel that writes it
-        goes on in the next row. Host integers only, as SGLang keeps them."""
-        lengths, requests = given.get("nxt_kv_lens_cpu"), given.get("reqs") or ()
-        if isinstance(lengths, torch.Tensor) and lengths.device.type == "cpu" and len(lengths):
-            longest = int(lengths.argmax())
-            row = row_of(requests[longest]) if longest < len(requests) else None
-            found = check_row_span(
-                row or 0,
-                0,
-                int(lengths[longest]),
-                row_width=int(table.req_to_token.shape[1]),
-                where="alloc_for_spec_decode",
-            )
-            if found is not None:
-                self.reporter.fire_event(found)
-        return original(tree_cache, table, *args, **given)
 
     def around_failed_alloc(self, original: Any, allocator: Any, *args: Any, **kwargs: Any) -> Any:
         """I7 where the pool is too full: is it, or is a part of it held by nobody?
