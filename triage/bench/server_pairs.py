@@ -14,6 +14,8 @@ cache helps. Each result is one JSON line the moment it is known, and a later ru
 same file goes on where this one ended. Weights are random (`--load-format dummy`).
 
 Exit code: 0 measured, 2 usage, 3 cannot serve here.
+
+Long because what is measured, kept and compared is one record.
 """
 
 from __future__ import annotations
