@@ -10,6 +10,8 @@ verify of four tokens, full and sliding, bf16 and an fp8 cache, 16 rows of up to
 the witness is the one that a server has. `nearest` is the largest difference of a right
 element as a share of what is allowed: above 1 would be an alarm. Exit code 0 if every plant
 was told and everything else was silent.
+
+Long because each form brings the launch that it plays.
 """
 
 from __future__ import annotations

@@ -5,6 +5,8 @@ pool driver with every draft and in the ScheduleBatch driver with SGLang's own p
 caches, with every family of traps armed and the lab's oracles beside them.
 A failure is a sequence of rule calls that Hypothesis makes as short as it can;
 `Failure.script` can be pasted and run. The long run (`soak.py`) is this machine.
+
+Long because a rule, what it drives and what is asked after it are one state machine.
 """
 
 from __future__ import annotations
