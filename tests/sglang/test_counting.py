@@ -22,11 +22,11 @@ def test_sixty_layers_take_two_table_checks_and_wait_for_nothing(mode):
     assert found["layers"] == found["watched"] == 60
 
 
-def test_in_mode_raise_the_same_forward_is_read_once_and_found_sound():
+def test_in_mode_raise_the_same_forward_waits_four_times_at_most_and_is_found_sound():
     # GIVEN requests whose tables, mapping and slots are right
     done = prepared.python("-m", "triage.bench.bound_forward", "raise", 60, 200)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
-    # THEN no trap fires, and both index spaces and each kind of write take a host read
-    assert found["host_reads"] == 3 and found["forward_us"] > 0
+    # THEN no trap fires, and the waits are of the forward, not of its layers
+    assert 1 <= found["host_reads"] <= 4 and found["forward_us"] > 0
     assert found["layers"] == found["watched"] == 60
