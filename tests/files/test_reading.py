@@ -77,3 +77,8 @@ def test_a_file_that_grows_while_it_is_read_ends(tmp_path):
     finally:
         stop.set()
         writer.join()
+
+
+def test_a_folder_is_told_what_takes_one(tmp_path):
+    with pytest.raises(DumpError, match="is a folder: name one of its files, or give it to"):
+        read_regular(tmp_path, 100)

@@ -141,6 +141,7 @@ def serve(
     from triage.lab.server import session
     from triage.lab.server.machine import CannotServe, elsewhere, examine
     from triage.lab.server.report import text
+    from triage.lab.server.shapes import find
 
     if arch is not None and not dry_run:
         raise click.UsageError("--arch plans for a GPU that is not here: only with --dry-run")
@@ -173,6 +174,7 @@ def serve(
     with interrupts.raised():
         code = 0
         try:
+            find(shape)  # a name that there is not needs no GPU to be told
             plan = session.plan(wish, examine() if arch is None else elsewhere(arch))
             for line in plan.sentences():
                 say(line)

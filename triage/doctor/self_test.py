@@ -116,6 +116,9 @@ def _show(
     except ValueError:
         facts = {}
     if ran.state != FINE or not facts:
-        return Shown(where, NOT_RUN, ran.reason or "it told nothing", {})
+        reason = ran.reason or "it told nothing"
+        if "No module named 'torch'" in reason:
+            reason = "needs torch, which is not installed here: pip install torch"
+        return Shown(where, NOT_RUN, reason, {})
     fired = FIRED if facts["fired"] else SILENT
     return Shown(where, FALSE_ALARM if facts["alarm_unharmed"] else fired, "", facts)

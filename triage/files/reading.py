@@ -57,6 +57,10 @@ def open_regular(
             if facts.st_size > max_bytes:
                 raise error(f"{path} has {facts.st_size} bytes, this reader accepts {max_bytes}")
             yield file
+    except IsADirectoryError as problem:
+        raise error(
+            f"{path} is a folder: name one of its files, or give it to `triage explain`"
+        ) from problem
     except OSError as problem:
         raise error(f"cannot read {path}: {problem.strerror or problem}") from problem
     except ValueError as problem:  # a NUL byte in the name

@@ -198,3 +198,9 @@ def test_a_lab_that_is_killed_leaves_no_server(machine):
     while machine.running() and time.monotonic() < deadline:
         time.sleep(0.1)
     assert machine.running() == []
+
+
+def test_a_name_that_there_is_not_needs_no_gpu_to_be_told(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    told = CliRunner().invoke(main, ["lab", "serve", "E5B"])
+    assert told.exit_code == 2 and "no shape 'E5B' (did you mean E4B?)" in told.output
