@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -151,6 +152,17 @@ def test_what_a_failed_step_said_is_shown(environment, capsys):
     assert "going on" in capsys.readouterr().out
 
 
+def make(target: str, python: Path) -> subprocess.CompletedProcess[str]:
+    """`make TARGET PYTHON=...` as a user types it, also where these tests run below a make."""
+    return subprocess.run(
+        ["make", target, f"PYTHON={python}"],
+        cwd=SCRIPT.parents[1],
+        env={name: value for name, value in os.environ.items() if not name.startswith("MAKE")},
+        capture_output=True,
+        text=True,
+    )
+
+
 @pytest.mark.parametrize("version", ["2.7", "3.6", "3.10"])
 def test_an_older_python_is_told_what_is_needed_before_it_reads_anything(tmp_path, version):
     # GIVEN an interpreter that says it is an older one
@@ -159,9 +171,7 @@ def test_an_older_python_is_told_what_is_needed_before_it_reads_anything(tmp_pat
     old.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{pretend}" "$@"\n')
     old.chmod(0o755)
     # WHEN the first command of the README is given with it
-    done = subprocess.run(
-        ["make", "demo", f"PYTHON={old}"], cwd=SCRIPT.parents[1], capture_output=True, text=True
-    )
+    done = make("demo", old)
     # THEN what is needed and what to type are said, and nothing else
     assert done.returncode != 0 and done.stdout == ""
     said = done.stderr.splitlines()[0]
@@ -176,9 +186,7 @@ def test_a_python_without_torch_is_told_which_one_is_meant(tmp_path, target):
     bare.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S "$@"\n')
     bare.chmod(0o755)
     # WHEN what needs a GPU's Python is started with it
-    done = subprocess.run(
-        ["make", target, f"PYTHON={bare}"], cwd=SCRIPT.parents[1], capture_output=True, text=True
-    )
+    done = make(target, bare)
     # THEN what is missing and what to name are one sentence
     assert done.returncode != 0 and "Traceback" not in done.stderr
     assert "has no torch, click" in done.stderr.splitlines()[0]

@@ -34,13 +34,11 @@ from typing import Any
 
 import click
 
+from triage.bench.gpu_smoke import HIGHEST_PORT, port_of
 from triage.errors import LabError
 from triage.lab.server import machine, session, shapes, timed_load, workload
 from triage.lab.server.machine import CannotServe
 from triage.lab.server.process import Server
-
-PORTS_APART = 1_500
-"""SGLang takes further ports up to a thousand above its own."""
 
 STARTS_APART_S = 3.0
 MEASURES = ("tpot_ms", "ttft_ms", "tokens_per_s")
@@ -294,7 +292,7 @@ def markdown(found: Sequence[Difference]) -> str:
 @click.option("--mtp", is_flag=True, help="With the shape's assistant.")
 @click.option("--small", is_flag=True, help="Two periods of layers: to try this command.")
 @click.option("--work", type=click.Path(path_type=Path), default=Path("/tmp/pairs"))
-@click.option("--port", type=click.IntRange(1024, 60_000), default=30_000, show_default=True)
+@click.option("--port", type=click.IntRange(1024, HIGHEST_PORT), default=30_000, show_default=True)
 @click.option("--budget-s", type=float, default=560.0, show_default=True)
 @click.option("--flag", "flags_", multiple=True, help="For every server, as `--flag=--name=value`.")
 @click.option("--table", is_flag=True, help="Print the table of --out, measure nothing.")
@@ -338,7 +336,7 @@ def main(
                 mtp=mtp,
                 attention=attention,
                 mode=session.OFF,
-                port=port + number * PORTS_APART,
+                port=port_of(port, number),
                 given=flags_,
             )
             wishes.append((side, session.plan(wish, here)))
