@@ -167,7 +167,7 @@ def test_an_oversized_file_is_refused_before_it_is_read(tmp_path):
 def test_what_is_no_file_or_no_dump_is_named(tmp_path):
     with pytest.raises(DumpError, match="No such file"):
         read_dump(tmp_path / "absent")
-    with pytest.raises(DumpError, match="directory"):
+    with pytest.raises(DumpError, match="is a folder"):
         read_dump(tmp_path)
     foreign = tmp_path / "model.pt"
     foreign.write_bytes(b"PK\x03\x04" + b"\0" * 100)
