@@ -44,6 +44,13 @@ _MOVES = frozenset(["to", "cuda"])
 _COPIES = frozenset(["copy_", "__setitem__", "__set__", "__get__"])
 
 
+def on_gpu(values: list[int]) -> torch.Tensor:
+    """A tensor of SGLang's."""
+    made = torch.tensor(values)
+    made._mixed_devices_side = GPU  # type: ignore[attr-defined]
+    return made
+
+
 def side(tensor: torch.Tensor) -> str:
     return getattr(tensor, "_mixed_devices_side", "")
 

@@ -13,7 +13,7 @@ import sys
 import pytest
 import torch
 
-from tests.mixed_devices import GPU, HOST, MixedDevices, side
+from tests.mixed_devices import GPU, HOST, MixedDevices, on_gpu, side
 
 HERE = "/tests/"
 
@@ -22,8 +22,7 @@ def test_a_mixture_is_noted_with_its_place_and_what_is_not_known_is_not():
     with MixedDevices(ours=HERE, not_ours="nowhere") as mode:
         host = torch.tensor([1, 0])
         moved = host.to("cpu")
-        theirs = torch.tensor([0, 1], device="cpu")
-        theirs._mixed_devices_side = GPU
+        theirs = on_gpu([0, 1])
         assert (side(host), side(moved), side(theirs + 1)) == (HOST, "", GPU)
         _ = moved + theirs, theirs[host], theirs + torch.tensor(1), theirs.cpu() + host
         assert mode.found == []

@@ -10,7 +10,9 @@ import torch
 from triage.device.syncs import count_syncs
 from triage.dump.store import DumpStore
 from triage.errors import BrokenLifecycle
+from triage.evidence import Evidence
 from triage.lab.pretended_capture import pretended_capture
+from triage.sglang.launch.flash_attention import FlashTables
 from triage.sglang.launch.writes import WriteTrap
 from triage.sglang.traps import Traps
 
@@ -108,3 +110,20 @@ def test_cut_slots_outside_a_known_forward_are_checked_at_every_layer(forward, r
     static_swa[:] = slots(5 * PAGE)
     with pytest.raises(BrokenLifecycle, match="expected 48"):
         write()
+
+
+def test_what_is_noted_of_a_forward_ends_with_its_entry_also_where_a_trap_leaves(
+    traps, monkeypatch
+):
+    """A later write of a backend that nobody stands at must not pass for one of that forward."""
+    tables, hot = FlashTables(traps.launches), traps.launches.hot
+
+    def trapped(*_):
+        hot.other_forward = {}
+        raise BrokenLifecycle(Evidence("I3", "planted", "here"))
+
+    monkeypatch.setattr(tables, "before_layer", trapped)
+    entered = tables.entered(lambda *_, **__: None)
+    with pytest.raises(BrokenLifecycle):
+        entered(None, None, None, None, None, None)
+    assert hot.other_forward is None

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-import pytest
-import torch
-
-from tests.pretended_gpu import GPU, on_gpu, pretended_gpu
+from tests.mixed_devices import GPU, HOST, MixedDevices, on_gpu, side
 from triage.invariants.tree import check_nodes
-from triage.sglang.allocator.tree import flatten, tree_slots
+from triage.sglang.allocator.tree import flatten
 
 
 def node(value, parent=None, tombstone=False):
@@ -22,30 +19,15 @@ def node(value, parent=None, tombstone=False):
     return made
 
 
-@pytest.fixture
-def cache():
+def test_nodes_whose_slots_are_on_a_gpu_are_checked_there():
+    # GIVEN a tree whose slot 2 is live and not mapped, and slot 3 a tombstone's and still mapped
     root = node([])
-    kept = node(on_gpu(torch.tensor([1, 2])), root)
-    node(on_gpu(torch.tensor([3])), kept, tombstone=True)
-    return SimpleNamespace(root_node=root)
-
-
-def test_the_pretended_gpu_refuses_a_mixture_as_cuda_does():
-    with pytest.raises(RuntimeError, match="same device"):
-        torch.tensor([True, False])[on_gpu(torch.tensor([0]))]
-    with pytest.raises(RuntimeError, match="same device"):
-        on_gpu(torch.tensor([1, 2])) + torch.tensor([1, 2])
-    with pretended_gpu():
-        assert (torch.arange(2, device=GPU) + on_gpu(torch.tensor([1, 2]))).tolist() == [1, 3]
-    assert on_gpu(torch.tensor([1])).cpu().device.type == "cpu"
-
-
-def test_nodes_whose_slots_are_on_a_gpu_are_checked_there(cache):
-    with pretended_gpu():
-        flat = flatten(cache)
-        found = check_nodes(
-            flat.slots, flat.node_of_slot, flat.tombstone, on_gpu(torch.tensor([0, 1, 0, 5, 0]))
-        )
-        # slot 2 is live and not mapped, slot 3 a tombstone's and still mapped
-        assert found.total == 2
-    assert sorted(tree_slots(cache).tolist()) == [1, 2, 3]
+    node(on_gpu([3]), node(on_gpu([1, 2]), root), tombstone=True)
+    with MixedDevices() as mode:
+        # WHEN it is flattened and checked
+        flat = flatten(SimpleNamespace(root_node=root))
+        found = check_nodes(flat.slots, flat.node_of_slot, flat.tombstone, on_gpu([0, 1, 0, 5, 0]))
+    # THEN both are told, the slots stay where they are, the locks are the host's, nothing is mixed
+    assert found.total == 2
+    assert (side(flat.slots), side(flat.full_lock)) == (GPU, HOST)
+    assert mode.found == []

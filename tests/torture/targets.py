@@ -99,7 +99,7 @@ class Tally:
             self.results += 1
         except TriageError:
             self.refused += 1
-        except Exception as error:
+        except Exception as error:  # what is no error of ours is what is looked for
             frame = traceback.extract_tb(error.__traceback__)[-1]
             self._blame(
                 f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}", content

@@ -214,8 +214,8 @@ def _flags(known: Known) -> Facts:
         check_server(["--model-path", "MODEL", *flags])
     except FlagsRefused as error:
         return {"refused_flags": str(error).rpartition("error: ")[2]}
-    except Exception:
-        return {}  # a parser that cannot be built here: a server's own start will tell
+    except Exception:  # a parser that cannot be built here: a server's own start will tell
+        return {}
     return {}
 
 

@@ -66,7 +66,7 @@ def prepare() -> str:
         try:
             with _uncollected():
                 _import_sglang()
-        except Exception as error:
+        except Exception as error:  # SGLang's own modules: whatever their import raises is told
             lacking = isinstance(error, ModuleNotFoundError)
             then = "`triage doctor` names the package that is to blame"
             raise UnsupportedSGLang(

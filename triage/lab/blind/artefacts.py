@@ -10,12 +10,13 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from triage.errors import LabError
+from triage.lab.blind.folders import UNREADABLE, Progress, folders_of, rows_of
 
 ABOUT = "expected.json"
 RECOGNISED, NOT_RECOGNISED, BROKEN = "recognised", "not recognised", "driver broken"
@@ -42,24 +43,13 @@ class Line:
         return asdict(self)
 
 
-def artefacts_of(path: Path) -> list[Path]:
-    """Raises LabError where there is none."""
-    found = sorted(each.parent for each in path.glob(f"*/{ABOUT}"))
-    if not found:
-        raise LabError(f"{path} holds no artefact: a folder each, with {ABOUT}")
-    return found
+def play(path: Path, progress: Progress = lambda done, total: None) -> list[dict[str, Any]]:
+    """A row for each artefact, as a user would see the answer: the text that is printed.
 
-
-def play(
-    path: Path, progress: Callable[[int, int], None] = lambda done, total: None
-) -> list[dict[str, Any]]:
-    """A row for each artefact, as a user would see the answer: the text that is printed."""
-    folders = artefacts_of(path)
-    rows = []
-    for number, folder in enumerate(folders):
-        rows.append(_line(folder).json())
-        progress(number + 1, len(folders))
-    return rows
+    Raises LabError where there is none.
+    """
+    folders = folders_of(path, ABOUT, "artefact")
+    return rows_of(folders, lambda folder: _line(folder).json(), progress)
 
 
 def _line(folder: Path) -> Line:
@@ -69,7 +59,7 @@ def _line(folder: Path) -> Line:
         line.form, line.reference = str(about["form"]), str(about.get("source", ""))
         line.expected = str(about["sentence"])
         line.answer = _explained(folder / str(about["input"]))
-    except (OSError, ValueError, KeyError, LabError) as error:
+    except UNREADABLE as error:
         line.why = f"{type(error).__name__}: {error}"
         return line
     folded = _folded(line.answer)

@@ -10,12 +10,12 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from triage.errors import LabError
+from triage.lab.blind.folders import UNREADABLE, Progress, folders_of, rows_of
 
 ABOUT = "mistake.json"
 CAUGHT, MISSED, BROKEN = "caught", "missed", "driver broken"
@@ -43,24 +43,13 @@ class Line:
         return asdict(self)
 
 
-def mistakes_of(path: Path) -> list[Path]:
-    """Raises LabError where there is none."""
-    found = sorted(each.parent for each in path.glob(f"*/{ABOUT}"))
-    if not found:
-        raise LabError(f"{path} holds no kernel mistake: a folder each, with {ABOUT}")
-    return found
+def play(path: Path, progress: Progress = lambda done, total: None) -> list[dict[str, Any]]:
+    """A row for each mistake. A validator that cannot run is the row's `why`.
 
-
-def play(
-    path: Path, progress: Callable[[int, int], None] = lambda done, total: None
-) -> list[dict[str, Any]]:
-    """A row for each mistake. A validator that cannot run is the row's `why`."""
-    folders = mistakes_of(path)
-    rows = []
-    for number, folder in enumerate(folders):
-        rows.append(_line(folder).json())
-        progress(number + 1, len(folders))
-    return rows
+    Raises LabError where there is none.
+    """
+    folders = folders_of(path, ABOUT, "kernel mistake")
+    return rows_of(folders, lambda folder: _line(folder).json(), progress)
 
 
 def _line(folder: Path) -> Line:
@@ -73,7 +62,7 @@ def _line(folder: Path) -> Line:
         failed = [each for each in clean["results"] if each["outcome"] == "FAIL"]
         line.false_alarm = "; ".join(f"{each['check']}: {each['worst']}" for each in failed)[:_KEPT]
         found = _validated(folder, "kernel", about)
-    except (OSError, ValueError, KeyError, LabError) as error:
+    except UNREADABLE as error:
         line.why = f"{type(error).__name__}: {error}"
         return line
     failed = [each for each in found["results"] if each["outcome"] == "FAIL"]

@@ -207,10 +207,7 @@ def play(
     progress: Callable[[int, int], None] | None = None,
 ) -> LoadResult:
     """Send `asked` in order, at most `concurrency` at a time."""
-    try:
-        import aiohttp  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise LabError("a load needs aiohttp, which SGLang brings: pip install aiohttp") from error
+    need_aiohttp()
     with contextlib.ExitStack() as stack:
         lines = None
         if results_path is not None:
@@ -231,6 +228,14 @@ def play(
         asyncio.run(_Player(port, concurrency, alive, keep).play(asked))
         seconds = time.perf_counter() - began
     return LoadResult(kind, len(asked), _in_order(results), seconds)
+
+
+def need_aiohttp() -> None:
+    """Raises LabError where it is missing."""
+    try:
+        import aiohttp  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise LabError("a load needs aiohttp, which SGLang brings: pip install aiohttp") from error
 
 
 def read(results_path: Path) -> LoadResult:

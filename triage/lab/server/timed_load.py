@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from triage.errors import LabError
+from triage.lab.server.load import need_aiohttp
 from triage.lab.server.workload import Asked
 
 STREAM_FLAGS = ("--stream-interval", "1000000")
@@ -61,10 +62,7 @@ def play(asked: Sequence[Asked], port: int, concurrency: int) -> TimedLoad:
     Raises LabError where aiohttp is missing or a request is not answered whole: a load with a
     hole is no measurement.
     """
-    try:
-        import aiohttp  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise LabError("a load needs aiohttp, which SGLang brings: pip install aiohttp") from error
+    need_aiohttp()
     began = time.perf_counter()
     found = asyncio.run(_play(asked, f"http://127.0.0.1:{port}/generate", concurrency))
     seconds = time.perf_counter() - began

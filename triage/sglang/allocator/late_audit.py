@@ -32,6 +32,7 @@ from triage.device.page_audit import Contradictions, PageAudit, contradictions
 from triage.evidence import Evidence, Violation
 from triage.invariants.found import Found
 from triage.sglang.allocator.ledger_hooks import grouping, has_mapping
+from triage.sglang.binding.free_lists import lists_of
 from triage.sglang.binding.names import SUB_ALLOCATORS
 
 Report = Callable[[Evidence], None]
@@ -131,7 +132,8 @@ class LateAudit:
             mapping = allocator.full_to_swa_index_mapping
             slots = mapping[(slots.long() * live).clamp_(0, len(mapping) - 2)]
         audit = self._audit(sub)
-        numbers = audit.look(slots, live, rows, lists_of(sub))
+        lists = [part for part in lists_of(sub) if part.numel()]
+        numbers = audit.look(slots, live, rows, lists)
         self._copies.send([numbers], _Look(self.step(), name, audit.num_pages))
 
     def _audit(self, sub: Any) -> PageAudit:
@@ -149,13 +151,6 @@ def _subs(allocator: Any) -> Iterator[tuple[str, Any]]:
         known = type(sub).__name__ in SUB_ALLOCATORS and sub.free_pages is not None
         if known and (name == "full" or has_mapping(allocator)):
             yield name, sub
-
-
-def lists_of(sub: Any) -> list[Tensor]:
-    """Everything that an allocator of one pool calls free, staged pages included."""
-    parts = [sub.free_pages, getattr(sub, "release_pages", None)]
-    parts += getattr(sub, "staged_pages", None) or []
-    return [part for part in parts if part is not None and part.numel()]
 
 
 def _evidence(look: _Look, found: Contradictions) -> Iterator[Evidence]:

@@ -31,6 +31,7 @@ from triage.invariants.findings import Findings, read_together
 from triage.invariants.found import Found
 from triage.invariants.ledger import DEFERRED, FREE, HELD, PageLedger, RequestLedger
 from triage.invariants.mapping import check_cleared, check_left_alone, check_mapping
+from triage.sglang.binding.free_lists import lists_of
 from triage.sglang.holders import kept_by, row_of
 
 Report = Callable[[Evidence], None]
@@ -501,9 +502,7 @@ def has_mapping(allocator: Any) -> bool:
 
 def free_pages(sub: Any) -> np.ndarray | None:
     """Everything the sub-allocator calls free, staged pages included; None before its `clear`."""
-    parts = [getattr(sub, name, None) for name in ("free_pages", "release_pages")]
-    parts += getattr(sub, "staged_pages", [])
-    present = [_host(part) for part in parts if part is not None]
+    present = [_host(part) for part in lists_of(sub)]
     return np.concatenate(present) if present else None
 
 

@@ -141,10 +141,14 @@ class SlotChecks:
         return self.reporter.failure(OutOfBounds, dump)
 
 
+def _given(original: Any, allocator: Any, args: Any, kwargs: Any) -> dict[str, Any]:
+    """The call's arguments by name."""
+    return inspect.signature(original).bind(allocator, *args, **kwargs).arguments
+
+
 def last_loc_of(original: Any, allocator: Any, args: Any, kwargs: Any) -> Tensor | None:
     """`last_loc` of one call of `alloc_extend` or `alloc_decode`."""
-    given = inspect.signature(original).bind(allocator, *args, **kwargs).arguments
-    last: Tensor | None = given.get("last_loc")
+    last: Tensor | None = _given(original, allocator, args, kwargs).get("last_loc")
     return last
 
 
@@ -152,7 +156,7 @@ def last_slots(
     original: Any, allocator: Any, args: Any, kwargs: Any, table: Tensor | None
 ) -> tuple[Findings, ...]:
     """The checks of `last_loc` for one call of `alloc_extend` or `alloc_decode`; unread."""
-    given = inspect.signature(original).bind(allocator, *args, **kwargs).arguments
+    given = _given(original, allocator, args, kwargs)
     last, lengths = given.get("last_loc"), given.get("seq_lens")
     page = int(allocator.page_size)
     if last is None or lengths is None or page == 1 or not len(last):

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from triage.sglang.binding.free_lists import lists_of
 from triage.sglang.binding.names import swa_allocator_class
 from triage.sglang.fixes.construction import uninitialised
 
@@ -89,8 +90,8 @@ class RevivedPrefix:
         """What is free of each pool, the mapping by page, and the prefix that can be matched."""
         mapped = (self.mapping[:: self.PAGE] // self.PAGE).tolist()
         return {
-            "free full pages": sorted(free_pages(self.allocator.full_attn_allocator)),
-            "free SWA pages": sorted(free_pages(self.allocator.swa_attn_allocator)),
+            "free full pages": free_pages(self.allocator.full_attn_allocator),
+            "free SWA pages": free_pages(self.allocator.swa_attn_allocator),
             "SWA page of each full page": mapped,
             "tokens of A that can be matched": self.match([*self.shared, *self.own])[0],
         }
@@ -133,9 +134,8 @@ class RevivedPrefix:
 
 
 def free_pages(sub: Any) -> list[int]:
-    """Everything that an allocator of one pool calls free."""
-    parts = (sub.free_pages, getattr(sub, "release_pages", None))
-    return [int(page) for part in parts if part is not None for page in part.tolist()]
+    """Everything that an allocator of one pool calls free, in order."""
+    return sorted(int(page) for part in lists_of(sub) for page in part.tolist())
 
 
 def _key(tokens: list[int]) -> Any:

@@ -139,22 +139,17 @@ class FlashTables:
         """Makes the wrapper of a backend's forward."""
         hot, shell = self.launches.hot, self.reporter.launch_shell
 
-        @functools.wraps(original)
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
+        def launch(args: Any, kwargs: Any) -> Any:
             given = None
-            if hot.armed:
-                try:
-                    query = kwargs["q"] if "q" in kwargs else args[1]
-                    given = self.before_layer(query, *entry_of(args, kwargs))
-                except TrapError:
-                    raise
-                except Exception as error:
-                    shell.failed(error)
+            try:
+                query = kwargs["q"] if "q" in kwargs else args[1]
+                given = self.before_layer(query, *entry_of(args, kwargs))
+            except TrapError:
+                raise
+            except Exception as error:  # ours: told, counted, and SGLang's own launch follows
+                shell.failed(error)
             if given is None:
-                try:
-                    return original(*args, **kwargs)
-                finally:
-                    hot.other_forward = None
+                return original(*args, **kwargs)
             passed, (table, lengths) = given
             before = getattr(passed.holder, passed.table), getattr(passed.holder, passed.lengths)
             setattr(passed.holder, passed.table, table)
@@ -164,6 +159,14 @@ class FlashTables:
             finally:
                 setattr(passed.holder, passed.table, before[0])
                 setattr(passed.holder, passed.lengths, before[1])
+
+        @functools.wraps(original)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            if not hot.armed:
+                return original(*args, **kwargs)
+            try:
+                return launch(args, kwargs)
+            finally:
                 hot.other_forward = None
 
         return wrapper

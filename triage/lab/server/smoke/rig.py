@@ -274,21 +274,8 @@ class Rig:
         retractions in its log. A load that is cut off is no verdict, but what was answered
         until then is kept.
         """
-        path, count, before = self.folder / "mixed.jsonl", int(requests), len(self.log())
-        cut_off = ""
-        try:
-            found = self.within(
-                MIXED_S,
-                lambda: load.mixed(
-                    self.port,
-                    requests=count,
-                    vocab_size=VOCAB,
-                    alive=self.alive,
-                    results_path=path,
-                ),
-            )
-        except TimeoutError as error:
-            found, cut_off = load.read(path), str(error)
+        before = len(self.log())
+        found, cut_off = self.mixed_load(int(requests))
         figures = self.loaded(found)
         figures["dumps"] = [explained(each).json() for each in self.dump_files()]
         figures["oracle"] = self.account()
@@ -319,26 +306,30 @@ class Rig:
             complaints.append(f"explained as {named or 'unknown'}, expected {cause}")
         return not complaints, "; ".join(complaints), figures
 
-    def mixed_alarm(self, cause: str, requests: str = "300") -> Outcome:
-        """A defect that the release has and a mixed load meets: the server must stop itself.
-
-        Right on a release with the defect alone; the dump has to be explained as `cause`.
-        """
+    def mixed_load(self, requests: int) -> tuple[load.LoadResult, str]:
+        """What was answered, and why it was cut off, "" if it was not."""
         path = self.folder / "mixed.jsonl"
 
-        def play() -> Any:
+        def play() -> load.LoadResult:
             return load.mixed(
                 self.port,
-                requests=int(requests),
+                requests=requests,
                 vocab_size=VOCAB,
                 alive=self.alive,
                 results_path=path,
             )
 
         try:
-            found = self.within(MIXED_S, play)
-        except TimeoutError:
-            found = load.read(path)
+            return self.within(MIXED_S, play), ""
+        except TimeoutError as error:
+            return load.read(path), str(error)
+
+    def mixed_alarm(self, cause: str, requests: str = "300") -> Outcome:
+        """A defect that the release has and a mixed load meets: the server must stop itself.
+
+        Right on a release with the defect alone; the dump has to be explained as `cause`.
+        """
+        found, _ = self.mixed_load(int(requests))
         self.await_end()
         figures = self.loaded(found) | {"death": self.death()}
         dumps = figures["dumps"] = [explained(each).json() for each in self.dump_files()]
