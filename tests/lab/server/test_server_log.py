@@ -104,3 +104,12 @@ def test_what_the_scheduler_did_is_counted():
 
 def test_the_tail_leaves_out_requests():
     assert server_log.tail('a\nb\n"POST /generate HTTP/1.1" 200\nc\n', 2) == "b\nc"
+
+
+def test_what_a_starting_server_does_is_its_last_line_that_says_something():
+    said = "[2026-11-30 14:41:23] Load weight end.\n"
+    assert server_log.last_said(f"{said}a.py:3: UserWarning: old\n  warnings.warn(\n\n") == (
+        "a.py:3: UserWarning: old"
+    )
+    assert server_log.last_said(f"{said}\n \n") == said.strip()
+    assert server_log.last_said("") == "nothing in its log yet"

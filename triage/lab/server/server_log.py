@@ -87,6 +87,14 @@ def tail(text: str, lines: int) -> str:
     return "\n".join([line for line in text.splitlines() if not _NOISE.search(line)][-lines:])
 
 
+def last_said(text: str) -> str:
+    """The last line that says something: neither blank nor indented, as a warning's code is."""
+    for line in reversed(text.splitlines()):
+        if line.strip() and not line[0].isspace() and not _NOISE.search(line):
+            return line
+    return "nothing in its log yet"
+
+
 def _exceptions(lines: list[str]) -> list[str]:
     """The last line of every traceback, chained ones as one, in the order of the log."""
     found: list[str] = []

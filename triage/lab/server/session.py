@@ -19,7 +19,7 @@ from pathlib import Path
 
 from triage import config
 from triage.errors import LabError, did_you_mean
-from triage.lab.server import flags, load, plugin_folder, shapes, workload
+from triage.lab.server import flags, load, plugin_folder, server_log, shapes, workload
 from triage.lab.server.flags import Flag
 from triage.lab.server.machine import CannotServe, Machine, need_memory
 from triage.lab.server.process import Server, ServerDied, ServerNotHealthy
@@ -236,7 +236,7 @@ def _patience(server: Server, say: Say) -> Callable[[float], None]:
         nonlocal said
         if waited >= said:
             said = waited + SAID_EVERY_S
-            say(f"  {waited:.0f} s: {server.log_tail(1)[:160]}")
+            say(f"  {waited:.0f} s: {server_log.last_said(server.log())[:160]}")
 
     return progress
 
