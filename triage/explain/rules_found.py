@@ -272,6 +272,22 @@ _SPEC_ROWS = FoundClass(
     "rows that are looked up later by an index of the batch",
     "filter and merge every tensor of the draft's input with the batch",
 )
+_SHORT_SUM = FoundClass(
+    "draft-sum-too-small",
+    "seq_lens_sum of a draft does not count every row of the padded batch: its kv_indices are "
+    "cut too short",
+    "a sum that is at least that of the lengths",
+    "add the fill value of each padded row to seq_lens_sum, where the batch is padded",
+    (f"{_SGLANG}/pull/26880",),
+)
+_OTHER_VIEW = FoundClass(
+    "draft-graph-of-another-view",
+    "a draft's graph recorded its metadata for another view than it runs under: its lengths, or "
+    "its tables, are those of another kind of step",
+    "the same spec_info, mode and pool in front of the capture and inside of it",
+    "record the metadata inside of the view under which the draft runs",
+    (f"{_SGLANG}/pull/26743",),
+)
 _NARROW = FoundClass(
     "narrow-table",
     "the page table has fewer columns than a row needs",
@@ -344,6 +360,13 @@ _DRAFT_POOL = FoundClass(
     "an allocator of the draft's own",
     "size the draft's pool by the allocator that it shares",
     (f"{_SGLANG}/issues/25103",),
+)
+_SWA_POOL = FoundClass(
+    "swa-pool-too-small",
+    "the SWA pool cannot hold one request: it is smaller than the sliding window and a page",
+    "an SWA side as large as the full one, or a context shorter than the window",
+    "raise --swa-full-tokens-ratio, or the token budget",
+    (f"{_SGLANG}/pull/37610",),
 )
 _OVERFLOW = FoundClass(
     "offset-overflow",
@@ -451,6 +474,8 @@ CLASS_OF: dict[str, FoundClass] = {
     Found.LEFT_OF_ANOTHER_REPLAY: _DRAFT_LEFT,
     Found.DRAFT_INPUT_OUTSIDE: _DRAFT_OUTSIDE,
     Found.SPEC_ROWS_NOT_THE_BATCHES: _SPEC_ROWS,
+    Found.SUM_BELOW_LENGTHS: _SHORT_SUM,
+    Found.RECORDED_FOR_ANOTHER_VIEW: _OTHER_VIEW,
     Found.METADATA_OF_ANOTHER_FORWARD: _METADATA,
     Found.METADATA_OF_ANOTHER_SIZE: _METADATA,
     Found.TABLE_TOO_NARROW: _NARROW,
@@ -471,6 +496,7 @@ CLASS_OF: dict[str, FoundClass] = {
     Found.HOLDER_OUTSIDE_TREE: _LOCK_MISSING,
     Found.LOCK_ABOVE_HOLDERS: _LOCK_LEFT,
     Found.POOL_TOO_SMALL: _DRAFT_POOL,
+    Found.SWA_POOL_BELOW_FLOOR: _SWA_POOL,
     Found.OFFSET_OVERFLOW: _OVERFLOW,
     Found.TRANSFER_UNEQUAL: _TRANSFER,
     Found.TRANSFER_OUTSIDE_POOL: _TRANSFER_IDS,

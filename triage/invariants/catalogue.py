@@ -397,13 +397,14 @@ CATALOGUE: tuple[Invariant, ...] = (
     Invariant(
         "I19",
         "geometry",
-        "draft pool is large enough",
-        "a pool has fewer rows than the allocator that fills it has slots",
-        ("`TRTLLMHAAttnBackend.__init__`",),
+        "pools are large enough",
+        "a pool is smaller than what it is used for",
+        ("`TRTLLMHAAttnBackend.__init__`", "`Scheduler.run_event_loop`, before its first step"),
         "A draft that owns its pool but shares the allocator has a row for every slot that may be "
-        "handed out.",
+        "handed out; the SWA side of a pool holds the window of one request and a page more.",
         "4,160 rows for an allocator of 554,048 slots.",
-        "Give the draft's pool the size of the target's full pool.",
+        "Give the draft's pool the size of the target's full pool; raise swa_full_tokens_ratio, "
+        "or the total, where the SWA side is short.",
         default_part=WHOLE,
     ),
     Invariant(
@@ -533,14 +534,22 @@ CATALOGUE: tuple[Invariant, ...] = (
         "spec",
         "drafts are fed this batch",
         "a draft's input is not that of the batch it runs for",
-        ("replay of a draft's graph", "`Scheduler.run_batch`"),
+        (
+            "capture and replay of a draft's graph",
+            "`common_template` of drafts of several steps",
+            "`Scheduler.run_batch`",
+        ),
         "Every buffer that a draft's graph reads holds what this forward brought, for its real "
         "rows, in its legal range; padded rows have request 0, slot 0, position 0 and the fill "
-        "value as length. Between two steps speculative state has one row a request.",
+        "value as length, and are counted in the sum of the lengths. What a graph records of its "
+        "metadata is built for the view that was prepared for it. Between two steps speculative "
+        "state has one row a request.",
         "seq_lens[2] = 57, the forward brought 61: another replay left it.",
         "Copy the tensor before the replay, and fill the tail of every buffer when a batch is "
         "smaller than its bucket.",
         raise_only="the values of a graph's buffers",
+        default_part="the view that a draft's graph is captured for; the sum of a draft's "
+        "lengths, logged",
     ),
 )
 

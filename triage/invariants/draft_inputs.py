@@ -91,6 +91,68 @@ def _fault(
     return Fault("I29", name, flat, values, low, high, expected=wanted, kind=kind)
 
 
+def check_lengths_sum(
+    seq_lens_sum: int, seq_lens_cpu: Tensor, *, rows: int, where: str
+) -> Evidence | None:
+    """I29: the sum that a draft's slots are cut by counts every row, the padded ones too.
+
+    A sum above the lengths is allowed: it cuts behind the last slot.
+
+    Args:
+        seq_lens_cpu: `(rows or more,)`, integer, on the host; rows: those that are planned.
+    Cost: one sum of a host tensor; no sync; legal under capture.
+    Source: `FlashInferMultiStepDraftBackend.common_template`, and Triton's.
+    """
+    needed = int(seq_lens_cpu[:rows].sum())
+    if seq_lens_sum >= needed:
+        return None
+    lengths = seq_lens_cpu[:rows].tolist()
+    return Evidence(
+        "I29",
+        f"seq_lens_sum is {seq_lens_sum}, the lengths of the {rows} rows sum up to {needed}: "
+        "the kv_indices of each step are cut too short for the padded batch",
+        where,
+        total=needed - seq_lens_sum,
+        facts={"seq_lens_sum": seq_lens_sum, "needed": needed, "rows": rows, "lengths": lengths},
+        kind=Found.SUM_BELOW_LENGTHS,
+    )
+
+
+def check_recorded_view(
+    prepared: Mapping[str, object], recorded: Mapping[str, object], *, added: int, where: str
+) -> Evidence | None:
+    """I29: what a graph records of its metadata is built for the batch that was prepared for it.
+
+    Args:
+        prepared: what the part in front of the capture saw: whether the batch had a spec_info,
+            its mode, the name of the backend's pool; recorded: the same inside of it.
+        added: tokens that a batch with a spec_info adds to each length; 0 if that is not known.
+    Cost: host objects only; legal under capture.
+    Source: `FrozenKVMTPCudaGraphRunner.capture_one_shape`, `AttentionBackend.
+        init_forward_metadata_out_graph` and `_in_graph`.
+    """
+    changed = [name for name in prepared if prepared[name] != recorded.get(name)]
+    if not changed:
+        return None
+    words = ", ".join(f"{name} {recorded.get(name)}, not {prepared[name]}" for name in changed)
+    facts: dict[str, object] = {"prepared": dict(prepared), "recorded": dict(recorded)}
+    summary = f"the graph records its metadata for another view than was prepared: {words}"
+    if added and recorded.get("spec_info") and not prepared.get("spec_info"):
+        facts["added"] = added
+        summary += (
+            f"; each length in the graph is {added} too long: a KV slot past the committed "
+            "prefix is read, which was never written"
+        )
+    return Evidence(
+        "I29",
+        summary,
+        where,
+        total=len(changed),
+        facts=facts,
+        kind=Found.RECORDED_FOR_ANOTHER_VIEW,
+    )
+
+
 def check_spec_rows(
     tensors: Mapping[str, int], *, requests: int, where: str = "between two steps"
 ) -> Evidence | None:

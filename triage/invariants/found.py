@@ -100,6 +100,8 @@ class Found(StrEnum):
     DRAFT_INPUT_OUTSIDE = "draft's input outside its range"
     LEFT_OF_ANOTHER_REPLAY = "draft's input that another replay left"
     SPEC_ROWS_NOT_THE_BATCHES = "speculative state with another number of rows than the batch"
+    SUM_BELOW_LENGTHS = "sum of a draft's lengths below the lengths of its rows"
+    RECORDED_FOR_ANOTHER_VIEW = "graph that records other metadata than were prepared for it"
 
     # Requests and windows: I14, I15
     NO_SUCH_ROW = "row outside the request table"
@@ -122,6 +124,7 @@ class Found(StrEnum):
 
     # Sizes, transfers, state: I19, I21, I23, I24, I25, I27
     POOL_TOO_SMALL = "pool smaller than its allocator"
+    SWA_POOL_BELOW_FLOOR = "SWA pool smaller than one request needs"
     OFFSET_OVERFLOW = "offset past its integer"
     TRANSFER_UNEQUAL = "transfer of unequal lists"
     TRANSFER_OUTSIDE_POOL = "transfer that names a slot its pool does not have"

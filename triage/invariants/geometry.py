@@ -65,6 +65,46 @@ def check_shared_index_range(
     )
 
 
+def check_swa_floor(
+    *, swa_slots: int, full_slots: int, window: int, page_size: int, longest: int, where: str
+) -> Evidence | None:
+    """I19: the SWA side of a hybrid pool holds one request: its window and a page.
+
+    A request is as long as the context and the full side let it; where the SWA side has a slot
+    for each of the full side it is never the one that is short.
+
+    Args:
+        swa_slots, full_slots: what the allocator hands out of each side.
+        window: tokens, as admission reserves them. longest: tokens of the longest request.
+    Cost: host integers only.
+    Source: `PrefillAdder._swa_budget_for_req`, which admits what needs fewer than are free, and
+        `HybridSWAPoolConfigurator`, which from 0.5.18 on refuses such a pool.
+    """
+    needed = min(window, longest, full_slots) + page_size
+    if swa_slots > needed or swa_slots >= full_slots:
+        return None
+    summary = (
+        f"the SWA pool has {swa_slots} slots, one request needs more than {needed}: "
+        "none that is as long as the window can be admitted"
+    )
+    facts: dict[str, object] = {
+        "slots": swa_slots,
+        "full_slots": full_slots,
+        "needed": needed + 1,
+        "window": window,
+        "page_size": page_size,
+    }
+    return Evidence(
+        "I19",
+        summary,
+        where,
+        pool="swa",
+        total=needed + 1 - swa_slots,
+        facts=facts,
+        kind=Found.SWA_POOL_BELOW_FLOOR,
+    )
+
+
 def check_offset(
     name: str, *, max_index: int, stride: int, bits: int = 32, where: str = "metadata"
 ) -> Evidence | None:

@@ -16,7 +16,6 @@ from typing import Any
 
 from triage.device import capture
 from triage.invariants.catalogue import LEDGER, READS_DEVICE
-from triage.invariants.geometry import check_shared_index_range
 from triage.invariants.mapping import check_translation
 from triage.invariants.spec import check_restored
 from triage.sglang.allocator.allocation_checks import AllocationChecks
@@ -44,12 +43,16 @@ from triage.sglang.launch.draft_graphs import (
     FROZEN_GRAPHS,
     MULTI_LAYER_GRAPHS,
     MULTI_LAYER_PREPARE,
+    PREPARED,
+    RECORDED,
     DraftGraphs,
 )
 from triage.sglang.launch.draft_graphs import REPLAYS as REPLAY_CALLS
 from triage.sglang.launch.graph_inputs import BUFFERS, REGISTRY, GraphInputs
 from triage.sglang.launch.metadata import Metadata
 from triage.sglang.launch.pools import is_hybrid
+from triage.sglang.launch.sizes_at_start import WHY as SIZES
+from triage.sglang.launch.sizes_at_start import SizesAtStart
 from triage.sglang.launch.writes import WriteTrap
 from triage.sglang.reporter import (
     DRAFT_INPUTS,
@@ -63,6 +66,7 @@ from triage.sglang.reporter import (
 from triage.sglang.scheduler.admission import BUDGET, HOST_CACHE, Admission, pairing_targets
 from triage.sglang.scheduler.host_transfers import HostTransfers
 from triage.sglang.scheduler.host_transfers import targets as host_transfer_targets
+from triage.sglang.scheduler.scheduling import SCHEDULER
 from triage.sglang.traps import Traps
 
 PAGES_TRACKED = LEDGER & READS_DEVICE
@@ -128,7 +132,8 @@ class StateHooks:
         self.graph_inputs = GraphInputs(self.reporter)
         self.admission = Admission(self.reporter)
         self.transfers = HostTransfers(self.reporter.fire_event)
-        self.draft_graphs = DraftGraphs(self.reporter, self.entries.request_table)
+        self.draft_graphs = DraftGraphs(self.reporter, self.entries)
+        self.sizes = SizesAtStart(self.reporter)
 
     def restart(self) -> None:
         self.books.restart()
@@ -137,6 +142,7 @@ class StateHooks:
         self.allocation_checks.restart()
         self.step_books.restart()
         self.writes.restart()
+        self.sizes.restart()
         if self.histories is not None:
             self.histories.restart()
             self.reporter.keep_histories(self.histories.of)
@@ -183,10 +189,13 @@ class StateHooks:
                 found += self._present(
                     f"{VIEWS}.{view}", self._viewed, "views restored (I23)", context=True
                 )
-        if "I29" in enabled and self.reporter.reads_device:
+        if "I29" in enabled:
+            found += self._recorded_view_hooks()
+        if self.reporter.whole("I29") and self.reporter.reads_device:
             found += self._draft_graph_hooks()
         if "I19" in enabled:
-            found += self._present(f"{BACKEND}.__init__", self._sized, "draft pool size (I19)")
+            found += self._present(f"{BACKEND}.__init__", self.sizes.around_backend, SIZES)
+            found += self._present(f"{SCHEDULER}.run_event_loop", self.sizes.around_loop, SIZES)
         # The first is outermost: the ledger says who freed a page before I15 sees the hole.
         return [*self._state_hooks(enabled), *found]
 
@@ -316,6 +325,17 @@ class StateHooks:
             for owner in (swa_allocator_path(), *sub_allocator_paths()):
                 failed = dict.fromkeys(ALLOCS, step.around_failed_alloc)
                 found += self._any_of(_at(owner, failed), "what a full pool is held by (I7)")
+        return found
+
+    def _recorded_view_hooks(self) -> list[Hook]:
+        """A release that records no metadata in its graphs builds them once, and has no second."""
+        graphs, why = self.draft_graphs, "the view that a graph's metadata are recorded for (I29)"
+        recorded = f"{BACKEND}.{RECORDED}"
+        found = self._present(recorded, graphs.around_recorded, why, captured=True)
+        self.absent.pop(recorded, None)
+        if found:
+            prepared = f"{BACKEND}.{PREPARED}"
+            found += self._present(prepared, graphs.around_prepared, why, captured=True)
         return found
 
     def _draft_graph_hooks(self) -> list[Hook]:
@@ -514,26 +534,6 @@ class StateHooks:
         found = check_restored(before, _state(holders), where=original.__name__)
         if found is not None:
             self.reporter.fire_event(found)
-
-    def _sized(self, original: Any, backend: Any, runner: Any, *args: Any, **kwargs: Any) -> Any:
-        """A draft that owns its pool is handed every slot of the shared allocator."""
-        pool: Any = getattr(runner, "token_to_kv_pool", None)
-        algorithm = getattr(runner, "spec_algorithm", None)
-        frozen = algorithm is not None and algorithm.is_frozen_kv_mtp()
-        owns = pool is not None and not frozen and not is_hybrid(pool)
-        if getattr(runner, "is_draft_worker", False) and owns:
-            allocator = runner.token_to_kv_pool_allocator
-            page = int(allocator.page_size)
-            found = check_shared_index_range(
-                "draft",
-                pool_rows=int(pool.size) + page,
-                allocator_size=int(allocator.size_full),
-                page_size=page,
-                where="TRTLLMHAAttnBackend.__init__",
-            )
-            if found is not None:
-                self.reporter.fire_event(found)
-        return original(backend, runner, *args, **kwargs)
 
 
 def _at(owner: str, methods: Mapping[str, Callable[..., Any]]) -> dict[str, Callable[..., Any]]:

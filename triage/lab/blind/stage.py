@@ -66,12 +66,13 @@ class Stage:
         traps = self.process.traps
         if traps is None or not traps.armed:
             return
+        hooks = self.process.installed.state_hooks
         if scheduler is not None:
             traps.reporter.holders.note(scheduler)
+            hooks.sizes.hooked_start(scheduler)
         if self._bench is not None:
             self._bench.audit_ledger()
             return
-        hooks = self.process.installed.state_hooks
         hooks.step_books.hooked_step()
         allocator = getattr(scheduler, "token_to_kv_pool_allocator", None)
         if hasattr(allocator, "full_attn_allocator") and traps.reporter.whole("I5"):

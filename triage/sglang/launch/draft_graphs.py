@@ -1,4 +1,9 @@
-"""I29 where a draft's CUDA graph is replayed: SGLang's runners fill buffers of their own.
+"""I29 where a draft's CUDA graph is captured and replayed: SGLang's runners fill their buffers.
+
+At capture the metadata are built twice: in front of the graph for the view that the draft runs
+under, and inside of it, where what is recorded runs again with each replay. Both must see one
+view: a batch with a spec_info means one token more a step to trtllm_mha, so a graph recorded
+outside of the frozen view reads a slot past the prefix for ever (sgl-project/sglang#26743).
 
 Two hooks a runner: its entry, which has the forward's tensors before they are put away for
 the padded ones, and the call that replays, in front of which every buffer is filled. The
@@ -21,7 +26,8 @@ from weakref import WeakKeyDictionary
 
 from torch import Tensor
 
-from triage.invariants.draft_inputs import DraftInput, check_draft_inputs
+from triage.invariants.draft_inputs import DraftInput, check_draft_inputs, check_recorded_view
+from triage.sglang.launch.entry import Entries
 from triage.sglang.launch.pools import is_hybrid
 from triage.sglang.reporter import Reporter
 
@@ -37,6 +43,8 @@ MULTI_LAYER_PREPARE = f"{_MULTI}.MultiLayerEagleMultiStepDraftExtendCudaGraphRun
 
 ENTRIES = ("execute", "replay")
 REPLAYS = ("_replay_graph", "_replay")
+PREPARED, RECORDED = "init_forward_metadata_out_graph", "init_forward_metadata_in_graph"
+"""0.5.15.post1 and later have both: in front of a capture, and inside of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +83,39 @@ LAYOUTS = {
 class DraftGraphs:
     """Stands around the drafts' graph runners."""
 
-    def __init__(self, reporter: Reporter, request_table: Any) -> None:
-        """request_table: returns `req_to_token`, or None where it is not known."""
+    def __init__(self, reporter: Reporter, entries: Entries) -> None:
+        """entries: what each backend was built for, and their `req_to_token`."""
         self.reporter = reporter
-        self.request_table = request_table
+        self.entries = entries
         self._given: WeakKeyDictionary[Any, dict[str, Tensor]] = WeakKeyDictionary()
+        self._prepared: WeakKeyDictionary[Any, dict[str, object]] = WeakKeyDictionary()
+
+    def around_prepared(self, original: Any, backend: Any, *args: Any, **kwargs: Any) -> Any:
+        """In front of a capture: which view the metadata of the graph are built for."""
+        batch = args[0] if args else kwargs.get("forward_batch")
+        captures = kwargs.get("in_capture") or args[1:2] == (True,)
+        if captures and self.entries.origin_of(backend).role == "draft":
+            self._prepared[backend] = _view(backend, batch)
+        else:  # of a replay, or eager
+            self._prepared.pop(backend, None)
+        return original(backend, *args, **kwargs)
+
+    def around_recorded(self, original: Any, backend: Any, *args: Any, **kwargs: Any) -> Any:
+        """Inside of it: is it the same view? Host objects only, so legal under a capture."""
+        batch = args[0] if args else kwargs.get("forward_batch")
+        prepared = self._prepared.get(backend)
+        if prepared is not None:
+            step = getattr(backend, "speculative_step_id", None)
+            found = check_recorded_view(
+                prepared,
+                _view(backend, batch),
+                added=0 if step is None else int(step) + 1,
+                where=f"{type(backend).__name__}.init_forward_metadata_in_graph",
+            )
+            if found is not None:
+                self._prepared.pop(backend)  # a capture runs it several times
+                self.reporter.fire_event(found)
+        return original(backend, *args, **kwargs)
 
     def around_entry(
         self, original: Any, runner: Any, forward_batch: Any, *args: Any, **kwargs: Any
@@ -105,7 +141,7 @@ class DraftGraphs:
         """Report what of the runner's buffers is not that of the batch. One host read."""
         if not self.reporter.may_wait or not hasattr(runner, "raw_bs"):
             return
-        inputs = draft_inputs(runner, self._given.get(runner, {}), self.request_table())
+        inputs = draft_inputs(runner, self._given.get(runner, {}), self.entries.request_table())
         self.reporter.counts["draft replays"] += 1
         self.reporter.counts["host reads"] += 1
         self.reporter.fire_findings(
@@ -116,6 +152,16 @@ class DraftGraphs:
             "",
             _name(runner),
         )
+
+
+def _view(backend: Any, batch: Any) -> dict[str, object]:
+    """What a builder of metadata decides by, beside the tensors."""
+    mode = getattr(batch, "forward_mode", None)
+    return {
+        "spec_info": getattr(batch, "spec_info", None) is not None,
+        "forward_mode": str(getattr(mode, "name", mode)),
+        "pool": type(getattr(backend, "token_to_kv_pool", None)).__name__,
+    }
 
 
 def given_by(forward_batch: Any, names: tuple[str, ...]) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ from triage.errors import InstallError, TrapError
 from triage.sglang.binding.hooks import Hook
 from triage.sglang.binding.patches import Patch
 from triage.sglang.launch.attention import GRAPH_ENTRIES, entry_of
-from triage.sglang.packed_slots.capacity import draft_steps_fit
+from triage.sglang.packed_slots.capacity import draft_steps_fit, draft_sum_counts_all
 from triage.sglang.packed_slots.watching import PackedSlotWatching
 
 _ATTENTION = "sglang.srt.layers.attention"
@@ -69,7 +69,9 @@ class PackedSlotHooks:
                 continue
             found.append(Hook(f"{DRAFTS[kind]}.__init__", self.drafts, "the steps of a draft"))
             found.append(
-                Hook(f"{DRAFTS[kind]}.common_template", self.packed, "a draft's slots fit (I13)")
+                Hook(
+                    f"{DRAFTS[kind]}.common_template", self.packed, "a draft's slots fit (I13, I29)"
+                )
             )
         return found
 
@@ -140,14 +142,27 @@ class PackedSlotHooks:
 
     def packed(self, original: Any, multi: Any, *args: Any, **kwargs: Any) -> Any:
         """At `common_template(self, forward_batch, kv_indices_buffer, call_fn, ...)`."""
-        reporter = self.watching.reporter
-        if self.launches.hot.armed and "I13" in reporter.enabled:
-            batch = args[0] if args else kwargs.get("forward_batch")
+        batch = args[0] if args else kwargs.get("forward_batch")
+        if self.launches.hot.armed and batch is not None:
             buffer = args[1] if len(args) > 1 else kwargs.get("kv_indices_buffer")
-            found = draft_steps_fit(multi, batch, buffer) if batch is not None else None
-            if found is not None:
-                reporter.fire_event(found)
+            self._pack(multi, batch, buffer)
         return original(multi, *args, **kwargs)
+
+    def _pack(self, multi: Any, batch: Any, buffer: Any) -> None:
+        """The sum is logged unless I29 is asked for: releases up to 0.5.13 replay with a short one,
+        and what it cuts off belongs to padded rows."""
+        reporter = self.watching.reporter
+        found = draft_steps_fit(multi, batch, buffer) if "I13" in reporter.enabled else None
+        if found is not None:
+            reporter.fire_event(found)
+        found = draft_sum_counts_all(multi, batch) if "I29" in reporter.enabled else None
+        if found is None:
+            return
+        if reporter.whole("I29"):
+            reporter.fire_event(found)
+        elif not self.watching.sum_told:
+            self.watching.sum_told = True
+            reporter.log_event(found)
 
     @staticmethod
     def _ours(backend: Any) -> bool:

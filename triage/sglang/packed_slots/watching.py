@@ -42,6 +42,7 @@ class PackedSlotWatching:
 
     Attributes:
         not_covered: reasons, and how many forwards had each.
+        sum_told: was a sum of lengths that is too small logged already?
     """
 
     def __init__(self, launches: LaunchGuard) -> None:
@@ -57,6 +58,7 @@ class PackedSlotWatching:
         self._of_graph: WeakSet[Any] = WeakSet()  # whose newest metadata is a graph's
         self._now: DeviceChecker | None = None
         self._newest = NewestForward()
+        self.sum_told = False
 
     # -- what is told ----------------------------------------------------------------------
 
