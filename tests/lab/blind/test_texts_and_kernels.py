@@ -114,7 +114,7 @@ def _mistake(folder: Path, **changed: object) -> Path:
 
 
 def test_a_mistake_counts_as_caught_where_a_check_of_the_validator_fails(tmp_path, monkeypatch):
-    def validated(folder: Path, module: str, about: dict) -> dict:
+    def validated(folder: Path, module: str, about: dict, device: str, seconds: float) -> dict:
         wrong = module == "kernel" and folder.name == "seen"
         check = {"check": "error-bound", "dtype": "float32", "worst": "w", "failures": ["f"]}
         outcome = "FAIL" if wrong else "PASS"

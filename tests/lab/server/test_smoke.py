@@ -322,6 +322,61 @@ def test_the_summary_compares_outputs_and_counts_requests(tmp_path, scripted):
     assert json.dumps(found)
 
 
+def mistaken(tmp_path, scripted, name: str, monkeypatch, unlike: int, output: int) -> Cell:
+    """A server whose second load answers `output`, and whose kernel differed in `unlike`."""
+    results = Results(tmp_path / "r.jsonl")
+    job = Job("k", "", ("plain", "plain_mistaken"), mistake=name, observers=(), least_s=0)
+    mine = make(tmp_path, job, Script(), results, scripted)
+
+    def plain(port: int, **named: Any) -> Any:
+        begun = mine.control.exists()
+        if begun and unlike >= 0:
+            Lines(mine.mistaken_path).write("call", step=4, elements=8, unlike=unlike, nan=0)
+        answer = answered(output=output if begun else 1)
+        answer.same_as = lambda other: (3 if output == 1 else 0, 3, 1.0)
+        return answer
+
+    monkeypatch.setattr(load, "plain", plain)
+    mine.play()
+    return results.cells["k/plain_mistaken"]
+
+
+@pytest.mark.parametrize(
+    ("name", "unlike", "output", "why"),
+    [
+        ("gelu-overflows", 5, 2, ""),
+        ("gelu-overflows", 5, 1, "nothing shows it: 3 of 3 equal"),
+        ("gelu-overflows", 0, 2, "nothing shows it: 0 of 3 equal"),
+        ("gelu-overflows", -1, 2, "never computed with the mistake"),
+        ("residual-stride", 0, 1, ""),
+        ("residual-stride", 2, 1, "2 elements differ"),
+    ],
+)
+def test_a_kernel_mistake_shows_in_what_was_computed_and_in_the_answers_or_in_neither(
+    tmp_path, scripted, monkeypatch, name, unlike, output, why
+):
+    cell = mistaken(tmp_path, scripted, name, monkeypatch, unlike, output)
+    assert cell.held is (why == "") and why in cell.why
+    assert cell.figures["kernel"]["calls"] == (unlike >= 0)
+
+
+def test_the_validator_has_to_find_the_mistake_and_nothing_in_the_correct_kernel(
+    tmp_path, scripted, monkeypatch
+):
+    row = {"result": "caught", "why": "", "false_alarm": ""}
+    monkeypatch.setattr(rig.kernels, "play", lambda path, **named: [row])
+    results = Results(tmp_path / "r.jsonl")
+    job = Job("k", "", ("validated:residual-stride",), mistake="residual-stride", least_s=0)
+    make(tmp_path, job, Script(), results, scripted).play()
+    assert results.cells["k/validated"].held is True
+    row.update(result="missed", why="9 PASS", false_alarm="error-bound: w")
+    other = Results(tmp_path / "s.jsonl")
+    make(tmp_path, job, Script(), other, scripted).play()
+    cell = other.cells["k/validated"]
+    assert cell.held is False
+    assert cell.why == "missed: 9 PASS; said of the correct kernel: error-bound: w"
+
+
 PREFIX = Job("prefix", "", (f"mixed_alarm:{PREFIX_FREED}",), least_s=0)
 
 
@@ -395,7 +450,7 @@ def test_every_job_names_parts_that_exist_and_plugins_that_can_be_written(tmp_pa
         for name in mine.names:
             assert callable(getattr(mine, name))
         folders = mine.plugins()
-        assert len(folders) == len(job.defects) + len(job.observers)
+        assert len(folders) == len(job.defects) + len(job.observers) + bool(job.mistake)
     guarded = [part for job in JOBS if job.env for part in job.parts if part.startswith("mixed:")]
     assert sum(int(part.partition(":")[2]) for part in guarded) >= 2000
 

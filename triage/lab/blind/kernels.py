@@ -43,25 +43,32 @@ class Line:
         return asdict(self)
 
 
-def play(path: Path, progress: Progress = lambda done, total: None) -> list[dict[str, Any]]:
+def play(
+    path: Path,
+    progress: Progress = lambda done, total: None,
+    *,
+    device: str = "cpu",
+    seconds: float = SECONDS,
+) -> list[dict[str, Any]]:
     """A row for each mistake. A validator that cannot run is the row's `why`.
 
+    device: "cpu" for Triton's interpreter, or "cuda". seconds: the most that one kernel may take.
     Raises LabError where there is none.
     """
     folders = folders_of(path, ABOUT, "kernel mistake")
-    return rows_of(folders, lambda folder: _line(folder).json(), progress)
+    return rows_of(folders, lambda folder: _line(folder, device, seconds).json(), progress)
 
 
-def _line(folder: Path) -> Line:
+def _line(folder: Path, device: str, seconds: float) -> Line:
     line = Line(mistake=folder.name)
     try:
         about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
         line.what, line.reference = str(about["what"]), str(about["reference"])
         line.op, line.expected = str(about["op"]), str(about["expected"])
-        clean = _validated(folder, "correct", about)
+        clean = _validated(folder, "correct", about, device, seconds)
         failed = [each for each in clean["results"] if each["outcome"] == "FAIL"]
         line.false_alarm = "; ".join(f"{each['check']}: {each['worst']}" for each in failed)[:_KEPT]
-        found = _validated(folder, "kernel", about)
+        found = _validated(folder, "kernel", about, device, seconds)
     except UNREADABLE as error:
         line.why = f"{type(error).__name__}: {error}"
         return line
@@ -79,10 +86,13 @@ def _line(folder: Path) -> Line:
     return line
 
 
-def _validated(folder: Path, module: str, about: dict[str, Any]) -> dict[str, Any]:
+def _validated(
+    folder: Path, module: str, about: dict[str, Any], device: str, seconds: float
+) -> dict[str, Any]:
     """The report of `triage kernels validate`. Raises LabError where it gave none."""
     target = f"{module}:{about['callable']}"
     command = [sys.executable, "-m", "triage", "kernels", "validate", "--json"]
+    command += ["--device", device]
     command += ["--callable", target, "--like", str(about["op"])]
     for ours, theirs in dict(about.get("map") or {}).items():
         command += ["--map", f"{ours}={theirs}"]
@@ -95,10 +105,10 @@ def _validated(folder: Path, module: str, about: dict[str, Any]) -> dict[str, An
             env={**os.environ, "PYTHONPATH": path},
             capture_output=True,
             text=True,
-            timeout=SECONDS,
+            timeout=seconds,
         )
     except subprocess.TimeoutExpired:
-        raise LabError(f"{module} took more than {SECONDS} s") from None
+        raise LabError(f"{module} took more than {seconds:.0f} s") from None
     start = done.stdout.find("{")
     if done.returncode not in (0, 1) or start < 0:
         last = (done.stderr.strip() or done.stdout.strip() or "no reason given")[-_KEPT:]

@@ -15,6 +15,10 @@ file appears, so that one server can show both: sound, then wrong.
     double-free, aborted-in-flight
                       a page given back twice, and one that a request decodes in
                       (`ledger_defects.py`): with CHECKS=all the evidence names their functions.
+    row-zero, write-tail
+                      a request is given the row that padding reads; padded tokens of a graph write
+                      where another request's keys are (`blind_defects.py`). Each tells the
+                      oracle's file itself when the state is first wrong.
     far-first         no defect: the full pool hands out first the ids that leave all mapped memory
                       from every SWA buffer (`address_map`), the others in descending order.
                       SGLang promises no order.
@@ -34,7 +38,7 @@ from torch import Tensor
 
 from triage.errors import LabError, did_you_mean
 from triage.lab.patching import replaced
-from triage.lab.server import address_map, ledger_defects, plugin_folder
+from triage.lab.server import address_map, blind_defects, ledger_defects, plugin_folder
 from triage.lab.server.late import (
     Moments,
     Observer,
@@ -48,10 +52,13 @@ from triage.lab.server.late import (
 _held: list[Any] = []  # contexts that last as long as the process
 
 
-def plugin(name: str, directory: Path, *, control: Path | None = None) -> Path:
+def plugin(
+    name: str, directory: Path, *, control: Path | None = None, told: Path | None = None
+) -> Path:
     """A plugin folder with which a server has the defect `name`.
 
     control: the defect begins when this file appears; None has it from the start.
+    told: the oracle's file, to which a defect that is its own oracle writes.
     Raises LabError for an unknown name, and for one that only a start can bring.
     """
     if name not in DEFECTS:
@@ -61,20 +68,29 @@ def plugin(name: str, directory: Path, *, control: Path | None = None) -> Path:
         raise LabError(f"{name} is there from the start of a server; leave the control out")
     call = f"{__name__}:insert"
     return plugin_folder.write(
-        directory, name, call, defect=name, control=None if control is None else str(control)
+        directory,
+        name,
+        call,
+        defect=name,
+        control=None if control is None else str(control),
+        told=None if told is None else str(told),
     )
 
 
-def insert(defect: str, control: str | None = None) -> None:
+def insert(defect: str, control: str | None = None, told: str | None = None) -> None:
     """Called by the plugin in every process of the server."""
-    DEFECTS[defect](Switch(None if control is None else Path(control)))
+    path = None if control is None else Path(control)
+    DEFECTS[defect](Switch(path, None if told is None else Path(told)))
 
 
 class Switch:
-    """On from the start without a path, else from the moment the path exists. Then it stays on."""
+    """On from the start without a path, else from the moment the path exists. Then it stays on.
 
-    def __init__(self, path: Path | None) -> None:
-        self.path = path
+    told: where a defect that is its own oracle tells what is first wrong; None for nowhere.
+    """
+
+    def __init__(self, path: Path | None, told: Path | None = None) -> None:
+        self.path, self.told = path, told
         self._on = path is None
 
     @property
@@ -227,6 +243,8 @@ DEFECTS: dict[str, Callable[[Switch], None]] = {
     "far-first": lambda switch: observe(_FarFirst(switch)),
     "double-free": lambda switch: observe(ledger_defects.DoubleFree(lambda: switch.on)),
     "aborted-in-flight": lambda switch: observe(ledger_defects.AbortedInFlight(lambda: switch.on)),
+    "row-zero": lambda switch: observe(blind_defects.RowZero(lambda: switch.on, switch.told)),
+    "write-tail": lambda switch: observe(blind_defects.WriteTail(lambda: switch.on, switch.told)),
 }
 BUILT_IN = ("stale-swa-state", "clamp")
 """Those that a server has from its start or not at all."""

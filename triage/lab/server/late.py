@@ -9,6 +9,8 @@ any attention backend exists. At that moment the observers bind, outermost.
     scheduler   the process's scheduler, once it has launched a step
     step        the step that is being launched, None outside one
     role        "draft" while a draft worker drafts, else "target"
+    now         the step that what happens now belongs to: the one that is planned, launched or
+                whose result is processed
 
 Steps are counted like SGLang's `forward_ct`, one a call of `Scheduler.run_batch`. What an
 observer copied during step N is looked at when the result of N is about to be
@@ -84,7 +86,7 @@ class Observer:
         """The step's result is about to be processed; the device has done its work by then."""
 
     def raised(self, step: Step, place: str, error: BaseException) -> None:
-        """`error` left the step: at its "launch", or when its "result" was processed."""
+        """`error` left the step: its "plan", its "launch", or the processing of its "result"."""
 
 
 class Moments:
@@ -96,7 +98,7 @@ class Moments:
         self.scheduler: Any = None
         self.step: Step | None = None
         self.role = "target"
-        self.steps = 0
+        self.steps = self.now = 0
         self._waiting: dict[int, tuple[Any, Step]] = {}
         self._bound = False
 
@@ -127,6 +129,7 @@ class Moments:
             from sglang.srt.managers.scheduler import Scheduler
         except ImportError:  # the CPU lab has no server; its test plays the steps itself
             return
+        wrap(Scheduler, "get_next_batch_to_run", self._plan)
         wrap(Scheduler, "run_batch", self._run_batch)
         wrap(Scheduler, "process_batch_result", self._process_batch_result)
         for worker in _draft_workers():
@@ -136,6 +139,7 @@ class Moments:
 
     def begin(self, requests: list[Any]) -> Step:
         self.steps += 1
+        self.now = self.steps
         rows = [Row(each, int(_or(getattr(each, "req_pool_idx", None), 0))) for each in requests]
         self.step = Step(self.steps, rows)
         self._tell("begin", self.step)
@@ -151,6 +155,18 @@ class Moments:
     def settle(self, step: Step) -> None:
         self._tell("settle", step)
         step.copies.clear()
+
+    def plan(self) -> None:
+        """The next step is about to be planned: rows and pages are given to its requests."""
+        self.now = self.steps + 1
+
+    def _plan(self, original: Any, scheduler: Any, *a: Any, **k: Any) -> Any:
+        self.plan()
+        try:
+            return original(scheduler, *a, **k)
+        except BaseException as error:
+            self._tell("raised", Step(self.now, []), "plan", error)
+            raise
 
     def _run_batch(self, original: Any, scheduler: Any, batch: Any, *a: Any, **k: Any) -> Any:
         self.scheduler = scheduler
@@ -174,6 +190,7 @@ class Moments:
         if step is None:
             return original(scheduler, batch, result, *a, **k)
         self.settle(step)
+        self.now = step.number
         try:
             return original(scheduler, batch, result, *a, **k)
         except BaseException as error:

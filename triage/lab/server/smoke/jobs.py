@@ -9,6 +9,7 @@ Every server has frozen-KV MTP, CUDA graphs and overlap scheduling, unless it sa
 
 from __future__ import annotations
 
+from triage.lab.server.kernel_mistakes import MISTAKES
 from triage.lab.server.ledger_defects import PLANTED
 from triage.lab.server.smoke.rig import Job
 
@@ -23,6 +24,8 @@ FAR, EXCHANGE = "far-first", "page-exchange"
 PREFIX_FREED = "locked-prefix-freed"
 EXCHANGED = "exchanged-pages"
 """What `page-exchange` is explained as."""
+FUSED = {"SGLANG_TRIAGE_FUSED": "ple-tail"}
+"""Our kernels behind the per-layer embeddings, nothing else of ours."""
 SILENT_FLAGS = ("--swa-full-tokens-ratio", "1.0")
 """An SWA pool as large as the full one: every full id lies within every SWA buffer."""
 
@@ -143,6 +146,37 @@ JOBS = (
         observers=(),
         mtp=False,
         flags=("--disable-cuda-graph",),
+    ),
+    Job(
+        "blind-row-zero",
+        "a blind defect, default mode: a request gets the row that a graph's padding reads",
+        ("plain", "mixed:100", "alarm:padding-row-given"),
+        env=KEEP_PREFIX,
+        defects={"row-zero": False},
+        mtp=False,
+    ),
+    Job(
+        "blind-write-tail",
+        "a blind defect, default mode, Triton: padded tokens write to an earlier replay's slots",
+        ("plain", "mixed:100", "alarm:foreign-write"),
+        env=KEEP_PREFIX,
+        defects={"write-tail": False},
+        mtp=False,
+        flags=("--attention-backend", "triton"),
+    ),
+    *(
+        Job(
+            f"kernel-{name}",
+            "a blind kernel mistake in a fused op: what the validator and the answers say",
+            ("plain", f"validated:{name}", "plain_mistaken"),
+            env=FUSED,
+            mistake=name,
+            observers=(),
+            mtp=False,
+            flags=("--disable-cuda-graph",),
+            least_s=180.0,
+        )
+        for name in MISTAKES
     ),
     Job(
         "clamp",

@@ -9,6 +9,7 @@ Long because the parts of one job share its server, its limit and what it left.
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import threading
@@ -22,11 +23,13 @@ from pathlib import Path
 from typing import Any
 
 from triage.dump.known_errors import WRONG_ADDRESS
+from triage.lab.blind import kernels
 from triage.lab.server import (
     address_map,
     defects,
     drafts,
     inject,
+    kernel_mistakes,
     ledger_defects,
     load,
     oracle,
@@ -51,6 +54,7 @@ PROVOKED: dict[str, Any] = {
     "output_tokens": 64,
 }
 START_S, PLAIN_S, MIXED_S, DEATH_S = 270.0, 150.0, 240.0, 60.0
+VALIDATED_S = 180.0
 GRACE_S = 20.0
 
 
@@ -63,6 +67,7 @@ class Job:
     """One server and what is played on it, in order.
 
     env: the variables of sglang-triage. defects: name -> from the start (else at `provoke`).
+    mistake: of a fused kernel, from `plain_mistaken` on.
     observers: "oracle", "drafts", "address-map", "injector". parts: names of Rig's methods,
     `:` before an argument. least_s: do not start it with less left.
     """
@@ -72,6 +77,7 @@ class Job:
     parts: tuple[str, ...]
     env: dict[str, str] = field(default_factory=dict)
     defects: dict[str, bool] = field(default_factory=dict)
+    mistake: str = ""
     observers: tuple[str, ...] = ("oracle",)
     model: str = "small"
     mtp: bool = True
@@ -191,7 +197,13 @@ class Rig:
         made, folder = [], self.folder / "plugins"
         for name, from_start in self.job.defects.items():
             control = None if from_start else self.control
-            made.append(defects.plugin(name, folder, control=control))
+            made.append(defects.plugin(name, folder, control=control, told=self.oracle_path))
+        if self.job.mistake:
+            made.append(
+                kernel_mistakes.plugin(
+                    self.job.mistake, folder, control=self.control, out=self.mistaken_path
+                )
+            )
         writers: dict[str, tuple[Callable[[Path, Path], Path], Path]] = {
             "oracle": (oracle.plugin, self.oracle_path),
             "drafts": (drafts.plugin, self.drafts_path),
@@ -218,6 +230,10 @@ class Rig:
     @property
     def injected_path(self) -> Path:
         return self.folder / "injected.jsonl"
+
+    @property
+    def mistaken_path(self) -> Path:
+        return self.folder / "mistaken.jsonl"
 
     # -- parts -------------------------------------------------------------------------
 
@@ -255,6 +271,32 @@ class Rig:
         """The same load after the defect has begun, with nobody to stop it."""
         self.control.touch()
         return self.plain()
+
+    def plain_mistaken(self) -> Outcome:
+        """The same load with the job's kernel mistake: do the answers show it, as they should?"""
+        mistake = kernel_mistakes.find(self.job.mistake)
+        self.control.touch()
+        held, why, figures = self.plain()
+        seen = figures["kernel"] = kernel_mistakes.read(self.mistaken_path)
+        if not seen["calls"]:
+            return False, f"the server never computed with the mistake; {why}", figures
+        before = figures.get("as the first load", {"equal": 0, "of": 0})
+        if mistake.shows and not (seen["unlike"] and before["equal"] < before["of"]):
+            return False, f"nothing shows it: {before['equal']} of {before['of']} equal", figures
+        if not mistake.shows and seen["unlike"]:
+            return False, f"{seen['unlike']} elements differ, and none should here", figures
+        return held, why, figures
+
+    def validated(self, name: str) -> Outcome:
+        """The mistake must be found by the checks of its op, on this device, and only it."""
+        device = "cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda"
+        kernel_mistakes.write_folder(name, self.folder / "mistakes")
+        limit = max(1.0, min(VALIDATED_S, self.clock.left))
+        (row,) = kernels.play(self.folder / "mistakes", device=device, seconds=limit)
+        complaints = [] if row["result"] == kernels.CAUGHT else [f"{row['result']}: {row['why']}"]
+        if row["false_alarm"]:
+            complaints.append(f"said of the correct kernel: {row['false_alarm']}")
+        return not complaints, "; ".join(complaints), {"device": device, **row}
 
     def plain_injected(self) -> Outcome:
         """The same load while an error is raised at each call that a hook of ours makes."""

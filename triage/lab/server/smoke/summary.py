@@ -25,6 +25,7 @@ SOUND = {
     "target": "off-target",
     "off-target": "off-target",
     "eager": "off-target",
+    "blind-row-zero": "off-target",
     "dummy-target": "dummy-target",
 }
 """Job -> the job whose plain outputs its own are compared with, where it is not `off`."""
