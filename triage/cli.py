@@ -49,6 +49,7 @@ COMMANDS = {
     "explain": Command(
         "triage.commands.explain:explain", "Name the cause of a dump, or say unknown."
     ),
+    "merge": Command("triage.commands.merge:merge", "Compare the dumps of a server's ranks."),
     "report": Command("triage.commands.report:report", "Make one page that shows a fault."),
     "replay": Command("triage.commands.replay:replay", "Run a recorded launch again, offline."),
     "minimise": Command("triage.commands.minimise:minimise", "Shrink a dump, its failure kept."),

@@ -64,8 +64,8 @@ RECORD = {
     "OWNERS": 257,
     "BLOCK": 512,
 }
-WIDE = ("state", "mapping", "request", "loc", "swa_loc", "cursor", "sequence", "checked")
-WIDE = (*WIDE, "offenders", "header", "index", "end")
+WIDE = ("state", "mapping", "request", "loc", "swa_loc", "cursor", "sequence", "checker")
+WIDE = (*WIDE, "header", "index", "end")
 
 
 def compiled(kernel: Any, constants: dict[str, Any], capability: int) -> Any:

@@ -17,10 +17,12 @@ from triage.device.checker_kernels import (
     HEADER,
     INVARIANTS,
     LAUNCHES,
+    LOCATIONS,
     RECORD,
     TENSORS,
     UNKNOWN,
 )
+from triage.device.fingerprints import fingerprint_eager
 from triage.evidence import Violation
 from triage.invariants import graph, packed_slots, reads, writes
 from triage.invariants.findings import Findings
@@ -118,6 +120,10 @@ def check_writes(
         tokens_per_row=tokens_per_row,
         num_real_tokens=num_real_tokens,
     )
+    loc = out_cache_loc.to(torch.int64)
+    prints = fingerprint_eager(torch.arange(1, len(loc) + 1), loc)
+    owned = (loc < 0) | (loc >= space.page_size)
+    state[LOCATIONS] += torch.where(owned, prints, 0).sum()
     _keep(state, capacity, [found], tag)
 
 

@@ -15,6 +15,7 @@ The state buffer, int64, is `HEADER` numbers and then `capacity` records:
     [CURSOR]    offenders ever seen; a record is kept if CURSOR - FLOOR < capacity
     [FLOOR]     CURSOR when the host last emptied the records
     [COUNTS..]  offenders ever seen per invariant, in the order of INVARIANTS
+    [LOCATIONS] the fingerprints of all locations checked so far, summed up (`fingerprints.py`)
 
 64-bit sums do not wrap in the life of a server, which is all that is asked of
 saturation here. Launches of one buffer must follow each other on one stream.
@@ -27,6 +28,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from triage.device.fingerprints import fingerprint
 from triage.invariants.catalogue import CHECKED_ON_DEVICE
 
 INVARIANTS = CHECKED_ON_DEVICE
@@ -45,6 +47,7 @@ TENSORS = (
 
 LAUNCHES, DONE, CURSOR, FLOOR, COUNTS = 0, 1, 2, 3, 4
 HEADER = 16
+LOCATIONS = HEADER - 1
 RECORD = 12  # invariant tensor row column value expected low high request in_window launch tag
 
 UNKNOWN = -(2**62)
@@ -55,6 +58,7 @@ _DONE = tl.constexpr(DONE)
 _CURSOR = tl.constexpr(CURSOR)
 _FLOOR = tl.constexpr(FLOOR)
 _COUNTS = tl.constexpr(COUNTS)
+_LOCATIONS = tl.constexpr(LOCATIONS)
 _HEADER = tl.constexpr(HEADER)
 _RECORD = tl.constexpr(RECORD)
 _UNKNOWN = tl.constexpr(UNKNOWN)
@@ -349,6 +353,10 @@ def check_writes_kernel(
     low = tl.where(real, PAGE, 0).to(tl.int64)
     high = tl.where(real, num_pages.to(tl.int64) * PAGE, PAGE)
     outside = live & ((loc < low) | (loc >= high))
+    # The dummy page takes what padding writes, and the checks say who may write there.
+    owned = live & ((loc < 0) | (loc >= PAGE))
+    prints = tl.where(owned, fingerprint(token + 1, loc), 0)
+    tl.atomic_add(state_ptr + _LOCATIONS, tl.sum(prints, axis=0), sem="relaxed")
     request = token * 0 + _UNKNOWN
     if REQUEST:
         owner = tl.load(request_ptr + token // tokens_per_row, mask=live, other=0)

@@ -13,7 +13,7 @@ Host memory of a lane with N slots, B rows, C columns, Q requests:
 
 With N = 256, B = 256, C = 2048, Q = 257, 10 window columns and 2048 changes that
 is 3.5 MiB and 11.1 MiB, where 256 raw tables of each space would be 1 GiB. On the
-device: a changes lane has one more Q * C * 4 bytes, every lane 24 bytes.
+device: a changes lane has one more Q * C * 4 bytes, every lane 48 bytes.
 
 Not covered: a row past `max_rows`, and columns of a launch that a later one
 changed more of than a slot holds; both say so in their entry.
@@ -34,7 +34,6 @@ from torch import Tensor
 
 from triage.device import recorder_kernels as kernels
 from triage.device.checker import DeviceChecker
-from triage.device.checker_kernels import CURSOR, LAUNCHES
 from triage.device.launches import RecordLaunch
 from triage.device.recorder_kernels import Lane, record_eager
 from triage.dump.history import first_offence
@@ -90,10 +89,7 @@ class FlightRecorder:
         self.device = torch.empty(0, device=device).device  # "cuda" becomes "cuda:0"
         self.on_cuda = self.device.type == "cuda"
         self._eager = not self.on_cuda and not interpret
-        self._checker_state: tuple[Tensor, Tensor] | None = None
-        if checker is not None:
-            state = checker.state
-            self._checker_state = state[LAUNCHES : LAUNCHES + 1], state[CURSOR : CURSOR + 1]
+        self._checker_state: Tensor | None = None if checker is None else checker.state
         self._sequence = torch.zeros(1, dtype=torch.int64, device=self.device)
         self._none = torch.zeros(1, dtype=torch.int32, device=self.device)
         self._lanes = {spec.name: self._lane(spec, slots) for spec in lanes}
@@ -127,7 +123,7 @@ class FlightRecorder:
             columns=spec.window_columns,
             changes=spec.changes,
             owners=owners,
-            cursor=torch.zeros(3, dtype=torch.int64, device=self.device),
+            cursor=torch.zeros(kernels.CURSOR, dtype=torch.int64, device=self.device),
             shadow=torch.zeros(owners, spec.max_columns, dtype=torch.int32, device=self.device),
             header=torch.zeros(slots, kernels.HEADER, dtype=torch.int64, pin_memory=self.on_cuda),
             rows=rows,
@@ -235,8 +231,7 @@ class FlightRecorder:
             counters=(
                 lane.cursor,
                 self._sequence,
-                none if state is None else state[0],
-                none if state is None else state[1],
+                none if state is None else state,
             ),
             none=none,
             rest=(
@@ -308,13 +303,15 @@ class FlightRecorder:
         `req_pool_indices`, `q_len`, `first_column`, and the kept table columns as
         `table_values` and `table_offsets` (row i is values[offsets[i]:offsets[i+1]],
         from `first_column[i]`). `table_values` is None, and `lost` says why, where the
-        columns cannot be told any more.
+        columns cannot be told any more. `fingerprint` (`fingerprints.py`) has a number for each
+        table that the launch was given, None for others; None as a whole if torn.
         Cost: no device is touched; after a sticky CUDA error it works as before.
         """
         found: list[dict[str, Any]] = []
         for lane in self._lanes.values():
             found.extend(self._lane_entries(lane, columns_of, and_of))
         found.sort(key=lambda entry: entry["sequence"])
+        _written_between(found)
         return tuple(found)
 
     def _lane_entries(
@@ -374,10 +371,21 @@ class FlightRecorder:
             "table_values": None,
             "table_offsets": None,
             "lost": "",
+            "fingerprint": None if torn else self._fingerprint(head, requests),
         }
         if not torn and 0 <= head[kernels.TAG] < len(self._facts):
             entry.update(self._facts[head[kernels.TAG]])
         return entry
+
+    def _fingerprint(self, head: list[int], requests: np.ndarray) -> dict[str, int | None]:
+        """Of the launch's tables; None for what it was not given. Locations: all until then."""
+        by_request = bool((requests != kernels.NOBODY).any())
+        return {
+            "page_table": head[kernels.OF_TABLE],
+            "req_pool_indices": head[kernels.OF_REQUESTS] if by_request else None,
+            "cache_seqlens": head[kernels.OF_LENGTHS],
+            "out_cache_loc": None if self._checker_state is None else head[kernels.OF_LOCATIONS],
+        }
 
     def _newest_sequence(self) -> int:
         return max(
@@ -419,3 +427,21 @@ class FlightRecorder:
         rows = [mirror[o, :n] for o, n in zip(owner, kept, strict=True) if n]
         entry["table_values"] = np.concatenate([*rows, np.empty(0, np.int32)])
         entry["table_offsets"] = np.concatenate([[0], np.cumsum(kept)]).astype(np.int64)
+
+
+def _written_between(entries: list[dict[str, Any]]) -> None:
+    """Of `out_cache_loc` an entry keeps what was written since the launch recorded before it.
+
+    None where that launch is not in the ring, and where nothing was written in between.
+    """
+    before: tuple[int, int] | None = None
+    for entry in entries:
+        fingerprint = entry["fingerprint"]
+        until = None if fingerprint is None else fingerprint["out_cache_loc"]
+        if until is None:
+            before = None
+            continue
+        known = before is not None and entry["sequence"] == before[0] + 1
+        written = until - before[1] if known and before is not None else 0
+        fingerprint["out_cache_loc"] = written or None
+        before = entry["sequence"], until

@@ -14,7 +14,9 @@ A lane is the ring of one index space, in one of two forms:
 Owners of mirror rows are request indices, so that a batch that loses a row
 changes nothing; without request indices they are row numbers.
 
-Cursor, int64 on the device: LAUNCHES, DONE (programs finished), CELLS (changes so far).
+Cursor, int64 on the device: LAUNCHES, DONE (programs finished), CELLS (changes so far), and
+the fingerprints of the running launch (`fingerprints.py`): of its table's recorded columns, of
+its requests and of its lengths, rows of graph padding left out.
 """
 
 from __future__ import annotations
@@ -26,10 +28,19 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-LAUNCHES, DONE, CELLS = 0, 1, 2
+from triage.device.checker_kernels import CURSOR as CHECKER_CURSOR
+from triage.device.checker_kernels import LAUNCHES as CHECKER_LAUNCHES
+from triage.device.checker_kernels import LOCATIONS as CHECKER_LOCATIONS
+from triage.device.fingerprints import ROW, fingerprint, fingerprint_eager
+
+LAUNCHES, DONE, CELLS, TABLE_PRINT, REQUEST_PRINT, LENGTH_PRINT = range(6)
+CURSOR = 6
+"""Numbers of a lane's cursor."""
 
 # Columns of a slot's header. BEGUN and COMPLETE hold launch + 1 and differ in a torn slot.
+# Behind OFFENDERS three fingerprints, and that of all locations the checker saw written so far.
 BEGUN, COMPLETE, SEQUENCE, TAG, ROWS, WIDTH, CHANGED, CHECKED, OFFENDERS = range(9)
+OF_TABLE, OF_REQUESTS, OF_LENGTHS, OF_LOCATIONS = range(9, 13)
 HEADER = 16
 
 # Columns of a row's entry, and of a change.
@@ -39,11 +50,18 @@ OWNER, COLUMN, OLD, NEW = range(4)
 NOBODY = -1
 """Request of a row whose request index the recorder was not given."""
 
-_LAUNCHES, _DONE, _CELLS = (tl.constexpr(n) for n in (LAUNCHES, DONE, CELLS))
+_LAUNCHES, _DONE, _CELLS, _TABLE_PRINT, _REQUEST_PRINT, _LENGTH_PRINT = (
+    tl.constexpr(n) for n in range(CURSOR)
+)
 _BEGUN, _COMPLETE, _SEQUENCE, _TAG, _ROWS, _WIDTH, _CHANGED, _CHECKED, _OFFENDERS = (
     tl.constexpr(n) for n in range(9)
 )
+_OF_TABLE, _OF_REQUESTS, _OF_LENGTHS, _OF_LOCATIONS = (tl.constexpr(n) for n in range(9, 13))
+_CHECKER_LAUNCHES = tl.constexpr(CHECKER_LAUNCHES)
+_CHECKER_CURSOR = tl.constexpr(CHECKER_CURSOR)
+_CHECKER_LOCATIONS = tl.constexpr(CHECKER_LOCATIONS)
 _HEADER = tl.constexpr(HEADER)
+_ROW = tl.constexpr(ROW)
 _NOBODY = tl.constexpr(NOBODY)
 _INT32_MAX = tl.constexpr(2**31 - 1)
 
@@ -52,7 +70,7 @@ _INT32_MAX = tl.constexpr(2**31 - 1)
 class Lane:
     """The ring of one index space: its sizes and its buffers.
 
-    On the device: cursor `(3,)` int64; shadow `(owners, max_columns)` int32.
+    On the device: cursor `(CURSOR,)` int64; shadow `(owners, max_columns)` int32.
     On the host, pinned where there is a GPU: header `(slots, HEADER)` int64; rows
     `(slots, max_rows, 4)` int32; cells `(slots, max_rows, columns)` or `(slots,
     changes, 4)` int32; mirror `(owners, max_columns)` int32. A windowed lane's
@@ -82,8 +100,7 @@ SCALARS = ("table_stride", "width", "all_rows", "window_left", "q_len", "tag")
 def record_kernel(
     cursor_ptr,
     sequence_ptr,  # [1] int64 on the device, shared by all lanes
-    checked_ptr,  # [1] int64: launches of the device checker
-    offenders_ptr,  # [1] int64: offenders it has seen
+    checker_ptr,  # [its HEADER] int64: the state of the device checker
     table_ptr,  # [rows, width], row stride table_stride, column stride 1
     length_ptr,  # [rows]
     query_ptr,  # [rows] or [rows + 1], by QUERIES
@@ -131,6 +148,7 @@ def record_kernel(
         queries = tl.load(query_ptr + row).to(tl.int64)
     else:
         queries = row * 0 + q_len
+    prints = tl.zeros([BLOCK], dtype=tl.int64)
     live_columns = (tl.minimum(tl.maximum(length, 0), width * PAGE) + PAGE - 1) // PAGE
     start = row * 0
     if COLUMNS > 0:
@@ -152,6 +170,8 @@ def record_kernel(
             wanted = (place < COLUMNS) & (start + place < live_columns)
             page = tl.load(source + start + place, mask=wanted, other=0)
             tl.store(kept + place, page.to(tl.int32), mask=wanted)
+            at_place = row * _ROW + start + place + 1
+            prints += tl.where(wanted, fingerprint(at_place, page.to(tl.int64)), 0)
     else:
         # Request 0 is graph padding: several rows share it and none means anything.
         owned = (owner >= 0) & (owner < OWNERS)
@@ -162,6 +182,8 @@ def record_kernel(
             column = first + tl.arange(0, BLOCK).to(tl.int64)
             wanted = column < end
             page = tl.load(source + column, mask=wanted, other=0).to(tl.int32)
+            at_place = row * _ROW + column + 1
+            prints += tl.where(wanted, fingerprint(at_place, page.to(tl.int64)), 0)
             at = owner * MAX_COLUMNS + column
             old = tl.load(shadow_ptr + at, mask=wanted, other=0)
             differs = wanted & (page != old)
@@ -178,6 +200,16 @@ def record_kernel(
                 tl.store(shadow_ptr + at, page, mask=differs)
                 tl.store(mirror_ptr + at, page, mask=differs)
 
+    real = row * 0 + 1
+    if BY_REQUEST:
+        real = (request != 0).to(tl.int64)
+    of_table = tl.sum(prints, axis=0) * real
+    of_request = fingerprint(row + 1, request) * real
+    of_length = fingerprint(row + 1, length) * real
+    tl.atomic_add(cursor_ptr + _TABLE_PRINT, of_table, sem="relaxed")
+    tl.atomic_add(cursor_ptr + _REQUEST_PRINT, of_request, sem="relaxed")
+    tl.atomic_add(cursor_ptr + _LENGTH_PRINT, of_length, sem="relaxed")
+
     # Everything above must be on the host before the last program says so: the
     # barrier collects the program's warps, the ticket orders them system-wide.
     tl.debug_barrier()
@@ -190,12 +222,19 @@ def record_kernel(
         tl.store(header + _ROWS, launch * 0 + all_rows)
         tl.store(header + _WIDTH, width)
         tl.store(header + _CHANGED, changed)
+        tl.store(header + _OF_TABLE, tl.atomic_add(cursor_ptr + _TABLE_PRINT, 0))
+        tl.store(header + _OF_REQUESTS, tl.atomic_add(cursor_ptr + _REQUEST_PRINT, 0))
+        tl.store(header + _OF_LENGTHS, tl.atomic_add(cursor_ptr + _LENGTH_PRINT, 0))
         if CHECKER:
-            tl.store(header + _CHECKED, tl.load(checked_ptr))
-            tl.store(header + _OFFENDERS, tl.load(offenders_ptr))
+            tl.store(header + _CHECKED, tl.load(checker_ptr + _CHECKER_LAUNCHES))
+            tl.store(header + _OFFENDERS, tl.load(checker_ptr + _CHECKER_CURSOR))
+            tl.store(header + _OF_LOCATIONS, tl.load(checker_ptr + _CHECKER_LOCATIONS))
         tl.store(header + _COMPLETE, launch + 1)
         tl.store(cursor_ptr + _DONE, 0)
         tl.store(cursor_ptr + _CELLS, 0)
+        tl.store(cursor_ptr + _TABLE_PRINT, 0)
+        tl.store(cursor_ptr + _REQUEST_PRINT, 0)
+        tl.store(cursor_ptr + _LENGTH_PRINT, 0)
         tl.store(cursor_ptr + _LAUNCHES, launch + 1)
         tl.store(sequence_ptr, sequence + 1)
 
@@ -203,7 +242,7 @@ def record_kernel(
 def record_eager(
     lane: Lane,
     sequence: Tensor,
-    checker_state: tuple[Tensor, Tensor] | None,
+    checker_state: Tensor | None,
     block_tables: Tensor,
     cache_seqlens: Tensor,
     *,
@@ -236,18 +275,21 @@ def record_eager(
     columns = (length, request.clamp(-bound, bound), queries.clamp(-bound, bound), start)
     lane.rows[slot, :rows] = torch.stack(columns, dim=1).to(torch.int32)
 
+    row_place = torch.arange(rows)[:, None] * ROW + 1
     changed = 0
     if lane.columns:
         place = torch.arange(lane.columns)
         source = start[:, None] + place
         kept = table.gather(1, source.clamp(max=width - 1))
         lane.cells[slot, :rows] = torch.where(source < live[:, None], kept, lane.cells[slot, :rows])
+        printed, columns_of = source < live[:, None], source
     else:
         owned = (owner >= (req_pool_indices is not None)) & (owner < lane.owners)
         reach = min(width, lane.max_columns)
         at = owner.clamp(0, lane.owners - 1)[:, None], torch.arange(reach)[None, :]
         old = lane.shadow[at]
         wanted = owned[:, None] & (torch.arange(reach) < live[:, None])
+        kept, printed, columns_of = table[:, :reach], wanted, torch.arange(reach)[None, :]
         row, column = (wanted & (table[:, :reach] != old)).nonzero().unbind(1)
         changed = len(row)
         new = table[row, column]
@@ -260,8 +302,17 @@ def record_eager(
     header[SEQUENCE] = sequence[0]
     header[TAG], header[ROWS], header[WIDTH] = tag, len(cache_seqlens), width
     header[CHANGED] = changed
+    real = torch.ones(rows, dtype=torch.int64)
+    if req_pool_indices is not None:
+        real = (request != 0).to(torch.int64)
+    prints = fingerprint_eager(row_place + columns_of, kept.to(torch.int64))
+    header[OF_TABLE] = (torch.where(printed, prints, 0).sum(dim=1) * real).sum()
+    header[OF_REQUESTS] = (fingerprint_eager(torch.arange(rows) + 1, request) * real).sum()
+    header[OF_LENGTHS] = (fingerprint_eager(torch.arange(rows) + 1, length) * real).sum()
     if checker_state is not None:
-        header[CHECKED], header[OFFENDERS] = checker_state[0][0], checker_state[1][0]
+        header[CHECKED] = checker_state[CHECKER_LAUNCHES]
+        header[OFFENDERS] = checker_state[CHECKER_CURSOR]
+        header[OF_LOCATIONS] = checker_state[CHECKER_LOCATIONS]
     header[COMPLETE] = launch + 1
     lane.cursor[LAUNCHES] += 1
     sequence += 1

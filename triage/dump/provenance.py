@@ -96,6 +96,7 @@ def provenance() -> dict[str, Any]:
     return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "pid": os.getpid(),
+        "launcher": os.getppid(),
         "rank": _of_the_form(os.environ.get("RANK", ""), re.compile(r"\d{0,6}")),
         "python": platform.python_version(),
         "command": command_name(sys.argv[0] if sys.argv else ""),

@@ -58,7 +58,7 @@ _PLAIN: dict[str, re.Pattern[str]] = {
 }
 """Keys of `provenance` whose value is text, and its form; numbers are kept under any of these."""
 
-_NUMBERS = ("pid", "sm_count")
+_NUMBERS = ("pid", "launcher", "step", "sm_count")
 _LISTS = ("lacks", "left_out", "not_covered")
 
 
@@ -190,6 +190,13 @@ def _provenance(given: dict[str, Any], identity: bool) -> dict[str, Any]:
     for name, allowed in (("environment", environment), ("server", server_arguments)):
         if isinstance(given.get(name), dict) and (found := allowed(given[name])):
             kept[name] = found
+    ranks = given.get("ranks")
+    if isinstance(ranks, dict):
+        kept["ranks"] = {
+            str(name): rank
+            for name, rank in ranks.items()
+            if type(rank) is int and re.fullmatch(r"[a-z_]{1,20}", str(name))
+        }
     versions = given.get("versions")
     if isinstance(versions, dict):
         kept["versions"] = {

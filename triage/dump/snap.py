@@ -27,7 +27,7 @@ def snap(pid: int, directory: Path, timeout_s: float) -> tuple[Path, ...]:
     Raises:
         SnapError: none is armed, it may not be signalled, or none answered in time.
     """
-    armed = [each for each in (pid, *_descendants(pid)) if _is_armed(each, directory)]
+    armed = [each for each in (pid, *_descendants(pid)) if is_armed(each, directory)]
     if not armed:
         raise SnapError(
             f"neither process {pid} nor one below it listens: no traps are armed there, or its "
@@ -68,7 +68,8 @@ def directory_of(pid: int) -> Path | None:
     return None if found is None else Path(os.fsdecode(found[len(prefix) :]))
 
 
-def _is_armed(pid: int, directory: Path) -> bool:
+def is_armed(pid: int, directory: Path) -> bool:
+    """Did the process mark itself in `directory`, and does it catch the signal?"""
     process = Path(f"/proc/{pid}")
     try:
         marker = os.lstat(directory / f"armed.{pid}")

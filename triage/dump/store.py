@@ -26,6 +26,7 @@ from triage.files.writing import Directory, reason
 
 SUFFIX = ".msgpack"
 MARKER = re.compile(r"armed\.\d+")
+LEFTOVER = re.compile(r"(armed|asked)\.\d+")  # the latter: see `peers.py`
 _NAME = re.compile(
     r"(?P<signature>.+)-\d{8}T\d{6}-r\d*-\d+-[0-9a-f]+-[0-9a-f]{8}" + re.escape(SUFFIX)
 )
@@ -67,7 +68,7 @@ class DumpStore:
         if self._opened is None or self._opened_by != os.getpid():
             self._opened = Directory.open(self.directory, private=True)
             self._opened_by = os.getpid()
-            self._opened.remove_leftovers(also=MARKER)
+            self._opened.remove_leftovers(also=LEFTOVER)
         return self._opened
 
     def problem(self) -> str:

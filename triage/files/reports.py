@@ -38,6 +38,7 @@ VERSIONS = {
     "lab-serve": 1,
     "lab-soak": 2,
     "lab-versions": 1,
+    "merge": 1,
     "minimise": 1,
     "pools": 1,
     "probe": 1,

@@ -15,6 +15,7 @@ from typing import Any
 
 from triage.config import asked_as_a_whole, invariants_of
 from triage.device import capture
+from triage.dump.peers import Peers
 from triage.dump.provenance import provenance
 from triage.dump.request_ids import (
     with_request_ids,
@@ -37,6 +38,7 @@ from triage.invariants.findings import Findings
 from triage.sglang.binding.shell import Shell, Shells, attempt
 from triage.sglang.binding.verdicts import Verdicts
 from triage.sglang.holders import Holders
+from triage.sglang.ranks import ranks, several
 
 logger = logging.getLogger("triage")
 
@@ -68,6 +70,7 @@ class Reporter(Verdicts):
         holders: which request holds which row, for the words of an error and its dump.
         counted_elsewhere: adds what the hot path counted by itself, and sets it to 0.
         not_seen: calls of this server's pools that no hook sees -> what is not checked.
+        step_now: the step that is being launched, 0 before the first.
         histories_of: whose hand was on the pages that evidence names; () if it is not recorded.
     """
 
@@ -92,12 +95,15 @@ class Reporter(Verdicts):
         self.counted_elsewhere: Callable[[Counter[str]], None] = lambda counts: None
         self.histories_of: Callable[[Evidence], tuple[PageHistory, ...]] = lambda _: ()
         self.not_seen: dict[str, str] = {}
+        self.step_now: Callable[[], int] = lambda: 0
+        self._peers: Peers | None = None
 
     def restart(self, directory: Path) -> None:
         """As in a new process; dumps go to `directory`."""
         self.store = replace(self.store, directory=directory)
         self.shells.restart()
         self.holders.restart()
+        self._peers = None
         self.counts.clear()
         self.violations.clear()
 
@@ -156,16 +162,43 @@ class Reporter(Verdicts):
 
         batch: the ScheduleBatch whose result is judged, which tells whose its rows are.
         """
+        asked = self.ask_peers()
         dump = self.with_page_histories(self.with_request_ids(dump, batch))
-        dump = self.with_what_is_not_seen(dump)
+        dump = self.with_place(self.with_what_is_not_seen(dump))
         signature = f"{error.__name__}-{dump.fault.pool or 'any'}"
         path, problem = attempt(
             "writing the dump", lambda: self.store.save(dump, signature), (None, "see the log")
         )
+        self.wait_for_peers(asked)
         note = before + dump_sentence(path, problem)
         if path is None:
             return error(dump.fault, note)
         return error(dump.fault, f"{note}\nnext: triage explain {path}", str(path))
+
+    def ranks(self) -> dict[str, int]:
+        """Of this process, as far as SGLang can say. Host work only."""
+        return attempt("asking for the rank", lambda: ranks(self.holders.scheduler), {})
+
+    def with_place(self, dump: Dump) -> Dump:
+        """`dump` with the rank that writes it and the step that it has come to."""
+        place: dict[str, Any] = {"ranks": self.ranks()}
+        if step := self.step_now():
+            place["step"] = step
+        return replace(dump, provenance={**dump.provenance, **place})
+
+    def ask_peers(self) -> tuple[int, ...]:
+        """Have the other ranks of this host write their rings; first of all, while they can."""
+        if not several(self.ranks()):
+            return ()
+        if self._peers is None:
+            self._peers = Peers(self.store)
+        return attempt("asking the other ranks", self._peers.ask, ())
+
+    def wait_for_peers(self, asked: tuple[int, ...]) -> None:
+        """Where the alarm ends the server: until they have written, two seconds at most."""
+        if asked and self._peers is not None and self.mode != "log":
+            peers = self._peers
+            attempt("waiting for the other ranks", lambda: peers.wait(asked), ())
 
     def with_request_ids(self, dump: Dump, batch: Any = None) -> Dump:
         """`dump` with the requests of the rows that it names. Host work only."""

@@ -119,7 +119,8 @@ class History:
             None,
         )
         dump = self.reporter.with_request_ids(self.dump(evidence, history, recorded))
-        return self.reporter.store.save(self.reporter.with_what_is_not_seen(dump), kind)
+        dump = self.reporter.with_place(self.reporter.with_what_is_not_seen(dump))
+        return self.reporter.store.save(dump, kind)
 
     @staticmethod
     def dump(
@@ -145,6 +146,7 @@ class History:
         """
         if isinstance(error, TrapError) or self.watching.watch is None:
             return None
+        asked = self.reporter.ask_peers()
         summary = known_errors.described(type(error).__name__, str(error), where)
         illegal = any(each in str(error) for each in known_errors.WRONG_ADDRESS)
         failure = Failure.ILLEGAL_ADDRESS if illegal else Failure.EXCEPTION
@@ -155,6 +157,7 @@ class History:
             lambda: self.save(CRASH, summary, where, seen),
             (None, "see the log"),
         )
+        self.reporter.wait_for_peers(asked)
         what = dump_sentence(path, problem)
         logger.error("sglang-triage: %s left %s; %s", type(error).__name__, where, what)
         return path
