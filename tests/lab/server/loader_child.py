@@ -8,6 +8,7 @@ Stood in: vLLM's rotary kernel, which SGLang imports on a machine without a GPU.
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import tempfile
 import types
@@ -20,7 +21,7 @@ bootstrap.prepare()
 import torch  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 
-from triage.lab.server import shapes  # noqa: E402
+from triage.lab.server import laguna, shapes  # noqa: E402
 from triage.lab.settings import Published  # noqa: E402
 
 
@@ -37,6 +38,9 @@ def main(directory: Path, names: list[str]) -> None:
     )
     parallel_state.initialize_model_parallel()
     for name in names:
+        if name == "laguna":
+            print(json.dumps(loaded_laguna(directory / name)), flush=True)
+            continue
         for assistant in (False, True):
             print(json.dumps(loaded(directory / name, name, assistant)), flush=True)
 
@@ -50,14 +54,48 @@ def loaded(directory: Path, name: str, assistant: bool) -> dict[str, object]:
     shapes.write_model(folder, name, small=True, assistant=assistant)
     config = get_config(str(folder), trust_remote_code=False)
     model = (Gemma4AssistantForCausalLM if assistant else Gemma4ForCausalLM)(config)
+    return {"model": f"{name} {folder.name}", **filled(model, folder)}
+
+
+def loaded_laguna(folder: Path) -> dict[str, object]:
+    """The same of the model that FlashInfer serves, and what SGLang reads from its config."""
+    from sglang.srt.configs.model_config import get_hybrid_layer_ids, is_hybrid_swa_model
+    from sglang.srt.models.laguna import LagunaForCausalLM
+    from sglang.srt.utils.hf_transformers_utils import get_config
+
+    _one_rank_of_attention()
+    laguna.write_model(folder)
+    config = get_config(str(folder), trust_remote_code=False)
+    sliding, full = get_hybrid_layer_ids(config.architectures, config)
+    return {
+        "model": "laguna target",
+        **filled(LagunaForCausalLM(config), folder),
+        "hybrid": bool(is_hybrid_swa_model(config.architectures, config)),
+        "sliding": sliding,
+        "full": full,
+    }
+
+
+def _one_rank_of_attention() -> None:
+    """What a server says of data-parallel attention before it builds a model: there is none."""
+    from sglang.srt.layers import dp_attention
+
+    dp_attention._ATTN_DP_SIZE, dp_attention._ATTN_DP_RANK = 1, 0
+
+
+def filled(model: torch.nn.Module, folder: Path) -> dict[str, object]:
+    """Load every tensor by itself into a model of NaN."""
     for parameter in model.parameters():
         parameter.data.fill_(float("nan"))
-    ignored = []
+    ignored: list[str] = []
+    said = logging.Handler()
+    said.emit = lambda record: ignored.append(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger(type(model).__module__).addHandler(said)
     for tensor, value in load_file(folder / "model.safetensors").items():
-        if not model.load_weights([(tensor, value)]):
+        answer = model.load_weights([(tensor, value)])
+        if answer is not None and not answer:  # Gemma-4's loader says what it took, Laguna's warns
             ignored.append(tensor)
     return {
-        "model": f"{name} {folder.name}",
         "ignored": ignored,
         "not set": [n for n, p in model.named_parameters() if torch.isnan(p.float()).any()],
         "parameters": sum(1 for _ in model.parameters()),

@@ -32,6 +32,19 @@ def test_sglangs_own_loader_takes_every_tensor_and_misses_none(tmp_path, release
         assert one["head_dims"] == [256, 512]  # SGLang reads both sizes from our fields
 
 
+@pytest.mark.parametrize("release", ["0.5.14", pytest.param("0.5.18", marks=pytest.mark.slow)])
+def test_sglang_loads_the_laguna_and_gives_it_two_pools(tmp_path, release):
+    if release not in versions.available():
+        pytest.skip(f"SGLang {release} is not unpacked here")
+    done = prepared.python(CHILD, tmp_path, "laguna", version=release)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads([line for line in done.stdout.splitlines() if line.startswith("{")][-1])
+    assert found["ignored"] == [] and found["not set"] == []
+    assert found["head_dims"] == [128]
+    # THEN SGLang keeps an SWA pool for it, with three of four layers
+    assert found["hybrid"] and found["sliding"] == [0, 1, 2, 4, 5, 6] and found["full"] == [3, 7]
+
+
 def test_the_same_seed_writes_the_same_bytes(tmp_path):
     config = shapes.assistant_config(shapes.shrunk(shapes.find("E2B")))
     written = []

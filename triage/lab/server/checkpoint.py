@@ -19,7 +19,7 @@ uninitialised memory.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,11 +58,16 @@ def write_checkpoint(directory: Path, config: dict[str, Any], *, seed: int = 0) 
 
     Needs torch and safetensors, which SGLang brings. About a second for a small shape.
     """
+    return write_tensors(directory, weights(config), seed=seed)
+
+
+def write_tensors(directory: Path, drawn: Iterable[Weight], *, seed: int = 0) -> Path:
+    """Draw each of `drawn` and write all as one safetensors file. As `write_checkpoint`."""
     import torch
     from safetensors.torch import save_file
 
     tensors = {}
-    for weight in weights(config):
+    for weight in drawn:
         draw = torch.Generator().manual_seed(zlib.crc32(weight.name.encode(), seed))
         entries = torch.randn(weight.shape, generator=draw, dtype=torch.float32)
         tensors[weight.name] = entries.mul_(weight.spread).add_(weight.mean).to(torch.bfloat16)
