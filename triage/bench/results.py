@@ -217,6 +217,11 @@ TABLES = {
             "python -m triage.bench.smoke_table docs/results/logs/gpu-smoke.json.xz",
             _file(LOGS / "gpu-smoke.json.xz"),
         ),
+        Table(
+            "fused-serving",
+            "python -m triage.bench.fused_serving --table docs/results/logs/fused-serving.jsonl",
+            _file(LOGS / "fused-serving.jsonl"),
+        ),
         Table("kernel-mutants", "triage kernels mutants --markdown -", _defects),
         *map(_blind, ("artefacts", "kernels", "defects")),
         Table("fusions", "python -m triage.bench.fusions_table", _captures),

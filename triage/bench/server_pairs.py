@@ -13,9 +13,9 @@ more of them. Every turn has prompts of its own, the same ones for each side, so
 cache helps. Each result is one JSON line the moment it is known, and a later run with the
 same file goes on where this one ended. Weights are random (`--load-format dummy`).
 
-Exit code: 0 measured, 2 usage, 3 cannot serve here.
+A side whose server does not start is noted with its reason and left out.
 
-Long because what is measured, kept and compared is one record.
+Exit code: 0 measured, 2 usage, 3 cannot serve here.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
+from triage import config
 from triage.bench.gpu_smoke import HIGHEST_PORT, port_of
+from triage.bench.pair_results import Agreement, Result, Results, differences, markdown
 from triage.errors import LabError
 from triage.lab.server import machine, session, shapes, timed_load, workload
 from triage.lab.server.machine import CannotServe
 from triage.lab.server.process import Server
 
 STARTS_APART_S = 3.0
-MEASURES = ("tpot_ms", "ttft_ms", "tokens_per_s")
 
 Say = Callable[[str], None]
 
@@ -91,49 +91,6 @@ class Load:
         return workload.exact(self.requests, self.input_tokens, self.output_tokens, turn, vocab)
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What one side measured in one turn. outputs: digests of the answers, to compare them."""
-
-    shape: str
-    side: str
-    load: str
-    turn: int
-    tpot_ms: float
-    ttft_ms: float
-    tokens_per_s: float
-    outputs: tuple[str, ...]
-
-
-class Results:
-    """The JSON lines of one file. `add` writes through."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.all: list[Result] = []
-        if path.exists():
-            for line in path.read_text().splitlines():
-                plain = json.loads(line)
-                if "turn" in plain:
-                    self.all.append(Result(**{**plain, "outputs": tuple(plain["outputs"])}))
-
-    def add(self, result: Result) -> None:
-        self.all.append(result)
-        self.note(asdict(result))
-
-    def note(self, plain: dict[str, Any]) -> None:
-        with self.path.open("a") as lines:
-            lines.write(json.dumps(plain) + "\n")
-
-    def turns(self, shape: str, load: str, sides: Iterable[str]) -> int:
-        """Turns of a load in which every side was measured."""
-        done = [
-            {one.turn for one in self.all if (one.shape, one.load, one.side) == (shape, load, side)}
-            for side in sides
-        ]
-        return len(set.intersection(*done)) if done else 0
-
-
 def measure(
     wishes: Sequence[tuple[Side, session.ServerPlan]],
     loads: Sequence[Load],
@@ -142,38 +99,78 @@ def measure(
     turns: int,
     until: float,
     say: Say,
+    notes: Callable[[str], list[str]] = lambda log: [],
 ) -> None:
     """Start a server for each side, play `turns` turns of each load, stop them.
 
     until: of `time.monotonic()`; no turn begins after it.
-    Raises CannotServe where a server does not start; the others are stopped.
+    notes: lines of a server's log that are kept with the results.
+    A side whose server does not start is noted with the reason and left out. Raises
+    CannotServe where fewer than two are left, or the first is not; all are stopped.
     """
     shape = wishes[0][1].dimensions
-    names = [side.name for side, _ in wishes]
+
+    def note(plain: dict[str, Any]) -> None:
+        results.note({"shape": shape.name, **plain})
+
     with ExitStack() as stack:
         servers = {side.name: stack.enter_context(_server(side, plan)) for side, plan in wishes}
-        _start(servers, until, say, lambda note: results.note({"shape": shape.name, **note}))
+        names = _start(servers, until, say, note)
         vocab = min(shape.vocab, shapes.SMALL_VOCAB)
-        for load in loads:  # a first time, not measured: kernels are compiled and tuned in it
-            for server in servers.values():
-                timed_load.play(load.asked(-1, vocab), server.port, load.concurrency)
-        for round_ in range(turns):
-            for load in loads:
-                turn = results.turns(shape.name, load.name, names)
-                if turn >= turns or time.monotonic() > until:
-                    continue
-                order = names if round_ % 2 == 0 else names[::-1]
-                for name in order:
-                    port = servers[name].port
-                    seen = timed_load.play(load.asked(turn, vocab), port, load.concurrency)
-                    results.add(
-                        Result(
-                            shape.name, name, load.name, turn,
-                            seen.tpot_ms, seen.ttft_ms, seen.tokens_per_s,
-                            tuple(_digest(one.output_ids) for one in seen.requests),
-                        )
-                    )  # fmt: skip
-            say(f"{shape.name}: turn {round_ + 1} of {turns}")
+        try:
+            _warm_up([servers[name].port for name in names], loads, vocab)
+            say(f"{shape.name}: every load was played once, not measured")
+            for round_ in range(turns):
+                for load in loads:
+                    turn = results.turns(shape.name, load.name, names)
+                    if turn >= turns or time.monotonic() > until:
+                        continue
+                    order = names if round_ % 2 == 0 else names[::-1]
+                    asked = load.asked(turn, vocab)
+                    played = {
+                        name: timed_load.play(asked, servers[name].port, load.concurrency)
+                        for name in order
+                    }
+                    for name in names:
+                        results.add(_result(shape.name, name, load.name, turn, played, names[0]))
+                say(f"{shape.name}: turn {round_ + 1} of {turns}")
+        except LabError as error:
+            raise CannotServe(f"{error} ({_deaths(servers)})") from error
+        finally:
+            for name in names:
+                note({"side": name, "log": notes(servers[name].log())})
+
+
+def _result(
+    shape: str, side: str, load: str, turn: int, played: dict[str, timed_load.TimedLoad], first: str
+) -> Result:
+    seen = played[side]
+    agreement = None
+    if side != first:
+        ours, theirs = ([one.output_ids for one in played[n].requests] for n in (side, first))
+        agreement = Agreement.of(ours, theirs)
+    return Result(
+        shape, side, load, turn,
+        seen.tpot_ms, seen.ttft_ms, seen.tokens_per_s,
+        tuple(_digest(one.output_ids) for one in seen.requests),
+        seen.seconds, agreement,
+    )  # fmt: skip
+
+
+def _warm_up(ports: Sequence[int], loads: Sequence[Load], vocab: int) -> None:
+    """Every load once on every server, side by side: kernels are compiled and tuned in it."""
+
+    def play(port: int) -> None:
+        for load in loads:
+            timed_load.play(load.asked(-1, vocab), port, load.concurrency)
+
+    with ThreadPoolExecutor(len(ports)) as pool:
+        list(pool.map(play, ports))
+
+
+def _deaths(servers: dict[str, Server]) -> str:
+    dead = [f"{name}: {each.death_reason()}" for name, each in servers.items() if not each.alive]
+    return "; ".join(dead) or "every server runs"
 
 
 def _server(side: Side, plan: session.ServerPlan) -> Server:
@@ -183,7 +180,7 @@ def _server(side: Side, plan: session.ServerPlan) -> Server:
         plan.model,
         wish.port,
         wish.directory / session.LOG,
-        {**plan.environment, **side.environment},
+        {**plan.environment, config.FUSED: None, **side.environment},
         [*plan.server_flags, *timed_load.STREAM_FLAGS],
         session.plugins(plan),
     )
@@ -191,95 +188,32 @@ def _server(side: Side, plan: session.ServerPlan) -> Server:
 
 def _start(
     servers: dict[str, Server], until: float, say: Say, note: Callable[[dict[str, Any]], None]
-) -> None:
-    def start(numbered: tuple[int, tuple[str, Server]]) -> None:
+) -> list[str]:
+    """The sides that came up, in order."""
+
+    def start(numbered: tuple[int, tuple[str, Server]]) -> str:
         number, (name, server) = numbered
         time.sleep(number * STARTS_APART_S)
         try:
             seconds = server.start(max(30.0, until - time.monotonic()))
         except LabError as error:
-            raise CannotServe(f"{name}: {error}") from error
+            note({"side": name, "failed": str(error), "log": server.log_tail(40).splitlines()})
+            say(f"{name}: {error}")
+            return f"{name}: {error}"
         note({"side": name, "start_s": round(seconds, 1)})
         say(f"{name}: healthy after {seconds:.0f} s")
+        return ""
 
     with ThreadPoolExecutor(len(servers)) as pool:
-        list(pool.map(start, enumerate(servers.items())))
+        failed = list(pool.map(start, enumerate(servers.items())))
+    up = [name for name, why in zip(servers, failed, strict=True) if not why]
+    if failed[0] or len(up) < 2:
+        raise CannotServe("; ".join(filter(None, failed)))
+    return up
 
 
 def _digest(ids: Sequence[int]) -> str:
     return hashlib.sha256(json.dumps(list(ids)).encode()).hexdigest()[:12]
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """Of one side against the first, of one load: per cent, by the turns that both played."""
-
-    shape: str
-    load: str
-    side: str
-    measure: str
-    turns: int
-    of_first: float
-    median: float
-    low: float
-    high: float
-    equal: float
-
-
-def differences(results: Sequence[Result]) -> list[Difference]:
-    """Every side against the first of its shape and load. `low` and `high`: the middle half.
-
-    equal: share of answers that are token for token those of the first side.
-    """
-    found = []
-    keys = list(dict.fromkeys((one.shape, one.load) for one in results))
-    for shape, load in keys:
-        of = [one for one in results if (one.shape, one.load) == (shape, load)]
-        sides = list(dict.fromkeys(one.side for one in sorted(of, key=lambda one: one.turn)))
-        by = {(one.side, one.turn): one for one in of}
-        for side in sides[1:]:
-            both = [
-                (by[sides[0], turn], by[side, turn])
-                for turn in sorted({one.turn for one in of})
-                if (sides[0], turn) in by and (side, turn) in by
-            ]
-            if not both:
-                continue
-            pairs = [
-                ours == theirs
-                for a, b in both
-                for ours, theirs in zip(a.outputs, b.outputs, strict=True)
-            ]
-            for measure_ in MEASURES:
-                base = [getattr(a, measure_) for a, _ in both]
-                change = sorted(
-                    100 * (getattr(b, measure_) / getattr(a, measure_) - 1) for a, b in both
-                )
-                quarter = len(change) // 4
-                found.append(
-                    Difference(
-                        shape, load, side, measure_, len(both), statistics.median(base),
-                        statistics.median(change), change[quarter], change[-1 - quarter],
-                        sum(pairs) / len(pairs),
-                    )
-                )  # fmt: skip
-    return found
-
-
-def markdown(found: Sequence[Difference]) -> str:
-    """The differences as one Markdown table."""
-    lines = [
-        "| shape | load | side | measure | first side | difference | middle half | turns | equal |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for one in found:
-        unit = "tok/s" if one.measure == "tokens_per_s" else "ms"
-        lines.append(
-            f"| {one.shape} | {one.load} | {one.side} | {one.measure.removesuffix('_ms')} "
-            f"| {one.of_first:.3g} {unit} | {one.median:+.2f} % "
-            f"| {one.low:+.2f} to {one.high:+.2f} % | {one.turns} | {one.equal:.0%} |"
-        )
-    return "\n".join(lines)
 
 
 @click.command()

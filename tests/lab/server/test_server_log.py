@@ -57,6 +57,12 @@ dump: /tmp/first.msgpack
         (LIVED_THROUGH + CRASH, ILLEGAL),
         (CAPTURE, "Exception: Capture cuda graph failed: Cannot copy between CPU and CUDA"),
         (TRAP, "triage.errors.StaleSWAState: the backend translates for no pool"),
+        (
+            "Traceback (most recent call last):\n  File ...\n"
+            "torch._dynamo.exc.Unsupported: Attempted to call function marked as skipped\n"
+            "  Explanation: ...\n",
+            "torch._dynamo.exc.Unsupported",
+        ),
         ("usage: ...\nlaunch_server.py: error: unrecognized arguments: --magic\n", "--magic"),
         ("/usr/bin/python3: No module named sglang\n", "No module named sglang"),
         ("bash: line 1: 123 Killed    python3\n\n", "Killed"),
@@ -68,6 +74,7 @@ dump: /tmp/first.msgpack
         "lived through another",
         "capture",
         "trap",
+        "a class by another name",
         "usage",
         "no module",
         "killed",

@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass
 
 _PREFIX = re.compile(r"^\[[^\]]*\]\s*")
 _FINAL = re.compile(
-    r"^(?:[A-Za-z_]\w*\.)*\w*"
+    r"^(?:(?:[A-Za-z_]\w*\.)*\w*"
     r"(?:Error|Exception|Exit|Interrupt|StaleSWAState|IndexSpace|TableForm|Lifecycle|OutOfBounds)"
+    r"|(?:[A-Za-z_]\w*\.)+[A-Z]\w*)"  # a module before it: torch._dynamo.exc.Unsupported
     r"(?::|$)"
 )
 _CONSEQUENCES = ("SystemExit", "KeyboardInterrupt", "EOFError", "CancelledError", "BrokenPipeError")

@@ -15,6 +15,7 @@ behaves; several words may be given:
     slow       answers take two seconds
     paced      answers take a fifth of a second
     compiling  those of the first server take half a second longer
+    alone      with SGLANG_TRIAGE_FUSED=auto: ends while it starts
     untold     of the errors of the lab's injector one in three is not told
 
 With the plugin of the lab's injector each request notes one error, once it is asked to.
@@ -99,6 +100,8 @@ class Handler(BaseHTTPRequestHandler):
             time.sleep(2)
         count = body["sampling_params"]["max_new_tokens"]
         ids = [(sum(body["input_ids"]) + index) % 4000 for index in range(count)]
+        if os.environ.get("SGLANG_TRIAGE_FUSED"):  # other roundings: the last token differs
+            ids[-1] += 1
         meta = {"completion_tokens": count, "finish_reason": {"type": "length"}}
         if body.get("stream"):
             self.stream(ids, meta)
@@ -154,6 +157,10 @@ def main():
         end("ValueError: Gemma4 only supports trtllm_mha or triton")
     if "memory" in SAYS:
         end(MEMORY)
+    if "alone" in SAYS and os.environ.get("SGLANG_TRIAGE_FUSED") == "auto":
+        end("torch._dynamo.exc.Unsupported: Attempted to call function marked as skipped")
+    if os.environ.get("SGLANG_TRIAGE_FUSED"):
+        print("[2026-01-01 00:00:00] sglang-triage fused op ple-tail: in use", flush=True)
     if os.environ.get("SGLANG_TRTLLM_MHA_DEBUG") == "1" and "unarmed" not in SAYS:
         print("[2026-01-01 00:00:00] sglang-triage: watching cuda:0; recorder 1.0 MiB on the host")
     print("Prefill batch, #new-seq: 2, #new-token: 128", flush=True)
