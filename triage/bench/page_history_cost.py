@@ -1,8 +1,10 @@
 """What page histories add to an allocator call: SGLang's own SWA allocator, hooks on and off.
 
-    python -m triage.bench.page_history_cost      one line of JSON
+    python -m triage.bench.page_history_cost            one line of JSON, on a CPU
+    python -m triage.bench.page_history_cost cuda       on a GPU, under a real SGLang
 
-On a CPU, where Triton's interpreter runs SGLang's allocation kernels. Turns with and without the
+On a CPU Triton's interpreter runs SGLang's allocation kernels. The time is the calling thread's,
+which on a GPU is that of launching: nothing there waits within a turn. Turns with and without the
 hooks alternate; a turn's mean is taken, so that what is put off is paid. Said is the median of
 the ratios of neighbouring turns, with the quartiles; beside it that of the hooks alone, whose
 recorder and look at the callers do nothing. A process of its own, since SGLang's hooks stay
@@ -29,6 +31,7 @@ from triage.bench.bound_forward import Targets, load_and_bind
 from triage.bench.figure import Figure, at_most
 
 ROWS, PROMPT, PAGE = 64, 4096, 64
+FULL_PAGES, SWA_PAGES = 2048, 1024
 TURNS, TURN = 15, 40
 DECODE_TURNS, DECODE_TURN = 3, 2  # SGLang's own decode kernel is interpreted there
 BAR = 1.05
@@ -58,7 +61,7 @@ def figures() -> list[Figure]:
     ]
 
 
-def measure() -> dict[str, Any]:
+def measure(device: str = "cpu") -> dict[str, Any]:
     """Of a decode step's allocation and a prompt's, each with the free that follows it."""
     os.environ.update(
         {
@@ -70,57 +73,81 @@ def measure() -> dict[str, Any]:
             "SGLANG_PLUGINS": "sglang_triage",
         }
     )
-    from triage.lab import bootstrap
+    if device == "cpu":
+        from triage.lab import bootstrap
 
-    bootstrap.prepare()
-    from triage.lab.flashinfer_stub import StandInFlashInfer
-    from triage.lab.runtime import Geometry, Runtime
+        bootstrap.prepare()
+        from triage.lab.flashinfer_stub import StandInFlashInfer
 
-    StandInFlashInfer(lambda call: None).install()
+        StandInFlashInfer(lambda call: None).install()
     installed = load_and_bind()
-    geometry = Geometry(
-        page_size=PAGE,
-        swa_pages=1024,
-        full_pages=2048,
-        window=512,
-        num_layers=6,
-        full_every=6,
-        kv_shared_layers=0,
-        context_len=PROMPT + PAGE,
-        max_requests=ROWS,
-    )
-    runtime = Runtime(geometry, draft_tokens=1, draft_steps=1, draft="none")
-    allocator = runtime.token_to_kv_pool_allocator
+    allocator = _allocator(device)
     targets = Targets([each.target for each in installed.bindings if "whose hand" in each.why])
+    interpreted = device == "cpu"
     calls = (
-        (f"alloc_decode of {ROWS} rows and its free", _decode(allocator), True),
-        (f"alloc_extend of {PROMPT} tokens and its free", _extend(allocator), False),
+        (f"alloc_decode of {ROWS} rows and its free", _decode(allocator, device), interpreted),
+        (f"alloc_extend of {PROMPT} tokens and its free", _extend(allocator, device), False),
     )
     turns = {
-        name: _turns(targets, call, *((DECODE_TURNS, DECODE_TURN) if decode else (TURNS, TURN)))
-        for name, call, decode in calls
+        name: _turns(
+            targets, call, *((DECODE_TURNS, DECODE_TURN) if slow else (TURNS, TURN)), device
+        )
+        for name, call, slow in calls
     }
     histories = installed.state_hooks.histories
-    _everything(histories)
+    _everything(histories, device)
     pages, size = histories.memory()
     return {"calls": turns, "bytes_a_page": size / pages}
 
 
-def _decode(allocator: Any) -> Callable[[], None]:
+def _allocator(device: str) -> Any:
+    """SGLang's own, over a pool of one full layer and five SWA layers."""
+    import torch
+    from sglang.srt.mem_cache.swa_memory_pool import SWAKVPool
+
+    from triage.lab.runtime import accepted
+    from triage.sglang.binding.names import swa_allocator_class
+
+    size_full, size_swa = FULL_PAGES * PAGE, SWA_PAGES * PAGE
+    pool = SWAKVPool(
+        size=size_full,
+        size_swa=size_swa,
+        page_size=PAGE,
+        dtype=torch.float16,
+        head_num=1,
+        head_dim=8,
+        swa_attention_layer_ids=list(range(5)),
+        full_attention_layer_ids=[5],
+        device=device,
+        **accepted(SWAKVPool.__init__, enable_kvcache_transpose=False),
+    )
+    return swa_allocator_class()(
+        size_full,
+        size_swa,
+        page_size=PAGE,
+        dtype=torch.float16,
+        device=device,
+        kvcache=pool,
+        need_sort=False,
+    )
+
+
+def _decode(allocator: Any, device: str) -> Callable[[], None]:
     import torch
 
-    first = allocator.alloc_extend(*_lengths([0] * ROWS, [PAGE] * ROWS), PAGE * ROWS)
-    last = first[PAGE - 1 :: PAGE]
-    lengths = torch.full((ROWS,), PAGE + 1)
+    given = _lengths([0] * ROWS, [PAGE] * ROWS, device)
+    last = allocator.alloc_extend(*given, PAGE * ROWS)[PAGE - 1 :: PAGE]
+    on_host = torch.full((ROWS,), PAGE + 1)
+    lengths = on_host.to(device)
 
     def call() -> None:
-        allocator.free(allocator.alloc_decode(lengths, lengths, last))
+        allocator.free(allocator.alloc_decode(lengths, on_host, last))
 
     return call
 
 
-def _extend(allocator: Any) -> Callable[[], None]:
-    given = _lengths([0], [PROMPT])
+def _extend(allocator: Any, device: str) -> Callable[[], None]:
+    given = _lengths([0], [PROMPT], device)
 
     def call() -> None:
         allocator.free(allocator.alloc_extend(*given, PROMPT))
@@ -128,15 +155,16 @@ def _extend(allocator: Any) -> Callable[[], None]:
     return call
 
 
-def _lengths(prefix: list[int], lengths: list[int]) -> tuple[Any, ...]:
+def _lengths(prefix: list[int], lengths: list[int], device: str) -> tuple[Any, ...]:
     """prefix_lens, prefix_lens_cpu, seq_lens, seq_lens_cpu, last_loc."""
     import torch
 
     before, after = torch.tensor(prefix), torch.tensor(lengths)
-    return before, before, after, after, torch.full((len(prefix),), -1)
+    last_loc = torch.full((len(prefix),), -1, device=device)
+    return before.to(device), before, after.to(device), after, last_loc
 
 
-def _everything(histories: Any) -> None:
+def _everything(histories: Any, device: str) -> None:
     """Every kind of event for every page of every pool, and decode steps of one batch."""
     import torch
 
@@ -146,14 +174,19 @@ def _everything(histories: Any) -> None:
     requests = [type("Request", (), {"rid": f"request-{number}"})() for number in range(ROWS)]
     caller = Caller(1, None, type("Batch", (), {"reqs": requests})())
     for recorder in histories.recorders():
-        slots = torch.arange(PAGE, recorder.num_pages * PAGE)
+        slots = torch.arange(PAGE, recorder.num_pages * PAGE, device=device)
         for kind in range(len(KINDS)):
             recorder.note(kind, slots, 1, caller)
         for step in range(ROWS * 8):
-            recorder.note(0, (torch.arange(ROWS) + step // PAGE + 1) * PAGE, step, caller)
+            rows = torch.arange(ROWS, device=device)
+            recorder.note(0, (rows + step // PAGE + 1) * PAGE, step, caller)
 
 
-def _turns(targets: Targets, call: Callable[[], None], turns: int, calls: int) -> dict[str, Any]:
+def _turns(
+    targets: Targets, call: Callable[[], None], turns: int, calls: int, device: str
+) -> dict[str, Any]:
+    import torch
+
     from triage.sglang.allocator.call_sites import Caller, CallSites
     from triage.sglang.allocator.page_recorder import PageRecorder
 
@@ -168,7 +201,10 @@ def _turns(targets: Targets, call: Callable[[], None], turns: int, calls: int) -
             started = time.thread_time()
             for _ in range(calls):
                 call()
-            return (time.thread_time() - started) / calls * 1e6
+            spent = (time.thread_time() - started) / calls * 1e6
+        if device != "cpu":
+            torch.cuda.synchronize()
+        return spent
 
     kinds = ["on", "hooks", "off"]
     taken: dict[str, list[float]] = {kind: [] for kind in kinds}
@@ -191,5 +227,5 @@ def _turns(targets: Targets, call: Callable[[], None], turns: int, calls: int) -
 
 
 if __name__ == "__main__":
-    json.dump(measure(), sys.stdout)
+    json.dump(measure(*sys.argv[1:]), sys.stdout)
     sys.stdout.write("\n")

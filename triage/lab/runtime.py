@@ -115,7 +115,7 @@ class Runtime:
             swa_attention_layer_ids=[i for i, swa in enumerate(kinds) if swa],
             full_attention_layer_ids=[i for i, swa in enumerate(kinds) if not swa],
             device="cpu",
-            **_accepted(SWAKVPool.__init__, enable_kvcache_transpose=False),
+            **accepted(SWAKVPool.__init__, enable_kvcache_transpose=False),
         )
         self.token_to_kv_pool_allocator = swa_allocator(
             size_full,
@@ -211,7 +211,7 @@ def _nobody(read: Any) -> None:
 _ALGORITHM = {"frozen": "FROZEN_KV_MTP", "eagle": "EAGLE", "none": "NONE"}
 
 
-def _accepted(function: Any, **candidates: Any) -> dict[str, Any]:
+def accepted(function: Any, **candidates: Any) -> dict[str, Any]:
     """The candidates that `function` names, for arguments that come and go with releases."""
     names = inspect.signature(function).parameters
     return {key: value for key, value in candidates.items() if key in names}
