@@ -351,6 +351,45 @@ CLASSES: dict[str, DefectClass] = {
             links=(f"{_SGLANG}/pull/26972",),
         ),
         _class(
+            "row-left-while-running",
+            "A request that goes on gave its row of the request table back.",
+            "A prompt comes in two chunks; between them its row is free, and the request that gets "
+            "it writes over what the queued forward of the first chunk reads.",
+            "Rows were given back between chunks and taken anew, which overlap scheduling forbids.",
+            "Keep the row from the first chunk to the end or the retraction.",
+            seen_by="I17",
+            links=(f"{_SGLANG}/pull/17850",),
+        ),
+        _class(
+            "stale-eviction-frontier",
+            "SWA slots that a request holds count as evicted: it never evicts them, and a tree "
+            "takes them for gone.",
+            "swa_evicted_seqlen = 96 of a request that begins at token 0 after a retraction.",
+            "The number outlives the slots that it was about: a retraction gave them back.",
+            "Set it to 0 with the slots; or look at what was restored over it.",
+            seen_by="I15",
+            links=(f"{_SGLANG}/pull/18059",),
+        ),
+        _class(
+            "prebuilt-slots",
+            "A decode server's prebuilt batch names write slots that are not its requests' own.",
+            "out_cache_loc begins with slot 16, which is token 0's, of the cached prefix; the "
+            "transferred part begins at token 32.",
+            "The slots are read from the start of the row, not from behind the cached prefix.",
+            "Slice the row from the prefix's length on.",
+            seen_by="I3",
+            links=(f"{_SGLANG}/pull/24230",),
+        ),
+        _class(
+            "storage-backup-incomplete",
+            "Pages that were copied to the host for a node never reach the storage behind it.",
+            "96 host slots were copied for a node, 64 go to storage.",
+            "The node was split while the copy ran; by then it is the rear part alone.",
+            "Store what was copied: walk the split chain up to the length at the start.",
+            seen_by="I24",
+            links=(f"{_SGLANG}/pull/16946",),
+        ),
+        _class(
             "padding-row-given",
             "Row 0 of the request table, which padded rows of a graph read, is a request's.",
             "ReqToTokenPool.alloc returns [0].",

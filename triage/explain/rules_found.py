@@ -193,6 +193,14 @@ _ROW_RELEASED = FoundClass(
     "release in one place: finish, retract and abort may meet there",
     (f"{_SGLANG}/pull/18694",),
 )
+_ROW_LEFT = FoundClass(
+    "row-left-while-running",
+    "a request that is still being prefilled gave its row of the request table back, and another "
+    "request may overwrite it while it is in use",
+    "a retraction or an end of the request between the two",
+    "keep the row from the first chunk of a prompt to the request's end",
+    (f"{_SGLANG}/pull/17850",),
+)
 _ROW_GIVEN = FoundClass(
     "row-owned-twice",
     "one row of the request table was given to two requests",
@@ -322,6 +330,13 @@ _EVICTED_EARLY = FoundClass(
     "find what evicts ahead of the window: the length it was passed, or the window's",
     (f"{_SGLANG}/pull/22470",),
 )
+_FRONTIER_STALE = FoundClass(
+    "stale-eviction-frontier",
+    "SWA slots that a request has or will get count as evicted: they are never evicted, and leak",
+    "an eviction of those very slots after they were allocated",
+    "set swa_evicted_seqlen back to 0 where a retraction gives the slots back",
+    (f"{_SGLANG}/pull/18059",),
+)
 _TREE_LIVE = FoundClass(
     "tree-and-mapping-disagree",
     "a live tree node lost its SWA pages, or a tombstone kept them",
@@ -398,6 +413,20 @@ _TRANSFER_LIST = FoundClass(
     "a pool whose page is another than the one the list was cut by",
     "look at what cut the list: it has to be cut at page boundaries and joined once",
 )
+_BACKUP = FoundClass(
+    "storage-backup-incomplete",
+    "the backup to storage misses host pages that were copied for it: a node was split meanwhile",
+    "a second backup that stores the rest",
+    "take key and host slots as they were when the copy was queued, over the whole split chain",
+    (f"{_SGLANG}/pull/16946",),
+)
+_PREBUILT = FoundClass(
+    "prebuilt-slots",
+    "a prebuilt batch names other write slots than its requests' own, as those of a shared prefix",
+    "a row that was rewritten after the batch was made",
+    "take out_cache_loc from the row behind the prefix, not from its start",
+    (f"{_SGLANG}/pull/24230",),
+)
 _TRANSFER_FREED = FoundClass(
     "freed-in-transfer",
     "host slots were freed while a transfer still reads or writes them",
@@ -452,6 +481,7 @@ CLASS_OF: dict[str, FoundClass] = {
     Found.FREED_TWICE: _FREED_TWICE,
     Found.USED_AFTER_FREE: _ROW_USES_FREED,
     Found.FREED_UNDER_A_REQUEST: _FREED_UNDER,
+    Found.FREED_WHILE_LOCKED: _LOCKED_PREFIX_FREED,
     Found.USED_NEVER_ALLOCATED: _ROW_USES_UNKNOWN,
     Found.USED_ILLEGAL: _ROW_USES_UNKNOWN,
     Found.ALIASED_POSITIONS: _ALIAS,
@@ -465,6 +495,7 @@ CLASS_OF: dict[str, FoundClass] = {
     Found.ROW_RELEASED_TWICE: _ROW_RELEASED,
     Found.ROW_NEVER_GIVEN: _ROW_RELEASED,
     Found.ROW_GIVEN_TWICE: _ROW_GIVEN,
+    Found.ROW_LEFT_WHILE_RUNNING: _ROW_LEFT,
     Found.STALE_TRANSLATION: _TRANSLATION,
     Found.CONTINUES_EVICTED_PAGE: _CONTINUES_EVICTED,
     Found.WRITE_OUTSIDE_POOL: _WRITE_ELSEWHERE,
@@ -486,7 +517,8 @@ CLASS_OF: dict[str, FoundClass] = {
     Found.FRONTIER_IN_WINDOW: _EVICTED_EARLY,
     Found.COMMITTED_NOT_ALLOCATED: _EVICTED_EARLY,
     Found.WINDOW_NOT_MAPPED: _EVICTED_EARLY,
-    Found.FRONTIER_NOT_RESET: _EVICTED_EARLY,
+    Found.FRONTIER_NOT_RESET: _FRONTIER_STALE,
+    Found.FRONTIER_PAST_PREFIX: _FRONTIER_STALE,
     Found.LIVE_NODE_NOT_MAPPED: _TREE_LIVE,
     Found.TOMBSTONE_MAPPED: _TREE_TOMBSTONE,
     Found.LOCK_NEGATIVE: _LOCKS,
@@ -504,6 +536,8 @@ CLASS_OF: dict[str, FoundClass] = {
     Found.TRANSFER_REPEATED: _TRANSFER_LIST,
     Found.TRANSFER_TORN_PAGE: _TRANSFER_LIST,
     Found.FREED_IN_TRANSFER: _TRANSFER_FREED,
+    Found.BACKUP_INCOMPLETE: _BACKUP,
+    Found.PREBUILT_NOT_OWN_SLOT: _PREBUILT,
     Found.BUDGET_TOO_SMALL: _BUDGET,
     Found.STATE_NOT_RESTORED: _NOT_RESTORED,
     Found.WORKSPACE_DIRTY: _WORKSPACE,

@@ -167,7 +167,12 @@ CATALOGUE: tuple[Invariant, ...] = (
         "writes",
         "own slots written",
         "a token is written to a slot that is not its own",
-        ("`SWAKVPool.set_kv_buffer`", "fused stores", *_LAUNCH),
+        (
+            "`SWAKVPool.set_kv_buffer`",
+            "fused stores",
+            *_LAUNCH,
+            "`ScheduleBatch.prepare_for_prebuilt`",
+        ),
         "Keys and values go to legal slots of the pool, on the SWA side to the mapped ones, and "
         "token j of q of a row of length L to req_to_token[request, L - q + j], where attention "
         "reads it. Anything else overwrites another request or is never read.",
@@ -343,13 +348,14 @@ CATALOGUE: tuple[Invariant, ...] = (
         "lifecycle",
         "eviction stays behind the window",
         "tokens were evicted that a query can still see",
-        ("SWA eviction", "retraction", *_METADATA),
+        ("SWA eviction", "retraction", "`ScheduleBatch.prepare_for_extend`", *_METADATA),
         "What of a request has left the SWA pool is page aligned, ends before the window of every "
-        "query that runs or comes next, and is 0 again after a retraction.",
+        "query that runs or comes next and before what a prefill has just allocated, and is 0 "
+        "again after a retraction.",
         "swa_evicted_seqlen = 640, the next query's window starts at 590.",
         "Compute the frontier from the oldest query in flight, not from the newest length.",
         walks=True,
-        default_part="eviction and retraction, from the request's own numbers",
+        default_part="eviction, retraction and prefill, from the request's own numbers",
     ),
     Invariant(
         "I16",
@@ -371,16 +377,17 @@ CATALOGUE: tuple[Invariant, ...] = (
         "released once, after use",
         "a page or row is used after its release, or released twice",
         ("`ReqToTokenPool.alloc`, `free`", "a target's metadata", "frees of a prefix cache"),
-        "A request's row is given out once and released once, no forward reads a page that was "
-        "released, and a prefix cache frees nothing that another request's row names.",
+        "A request's row is given out once and released once, by a request that ends or is "
+        "retracted; no forward reads a page that was released, and a prefix cache frees nothing "
+        "that another request's row names or that a lock keeps.",
         "page 88 is read by request 7 after it was freed by request 4.",
         "Look at what an abort or a retraction frees while the step that reads it is queued; "
         "SGLANG_TRIAGE_FIXES=keep-locked-prefix where an insert revives an evicted prefix "
         "(releases up to 0.5.14).",
         reads_device=True,
         ledger=True,
-        default_part="rows given out or released twice; now and then, pages of requests that "
-        "decode, logged a step late",
+        default_part="rows given out or released twice, or given back too early; now and then, "
+        "pages of requests that decode, logged a step late",
     ),
     Invariant(
         "I18",
@@ -464,10 +471,11 @@ CATALOGUE: tuple[Invariant, ...] = (
         "lifecycle",
         "transfers name what is held",
         "the lists of a transfer do not fit each other, or name what they must not",
-        ("KV transfer", "HiCache: its controllers' queues, its host pools"),
+        ("KV transfer", "HiCache: its controllers' queues, its host pools, acknowledged copies"),
         "The index lists of a transfer between two pools are of equal length and write nothing "
         "twice. At HiCache the host slots lie in their pool, are whole pages, are held by "
-        "somebody, and are not freed before the transfer is through.",
+        "somebody, and are not freed before the transfer is through; what was copied to the "
+        "host for a node goes to storage whole.",
         "host slot 4096 is freed while a transfer still has it read.",
         "Count both in the same unit, pages or tokens; hold the node until the transfer is "
         "acknowledged.",

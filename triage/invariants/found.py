@@ -38,6 +38,7 @@ class Found(StrEnum):
     WRITE_OUTSIDE_POOL = "write outside the pool"
     WRITE_NOT_MAPPED_SLOT = "write to another SWA slot than the mapping names"
     WRITE_NOT_OWN_SLOT = "write to another slot than the request's row names"
+    PREBUILT_NOT_OWN_SLOT = "prebuilt batch with other slots than the request's row names"
     ROW_LEAVES_ITS_PAGE = "row whose slots of one page lie apart"
     ROW_NOT_AS_WRITTEN = "row that does not hold what was written into it"
 
@@ -71,12 +72,14 @@ class Found(StrEnum):
     LEAKED_BY_FAILED_ALLOC = "failed allocation that kept pages"
     HELD_BY_NOBODY = "held, and named by no request and no tree"
     FREED_UNDER_A_REQUEST = "freed while the row of another request names it"
+    FREED_WHILE_LOCKED = "freed by an insert while a lock keeps its node"
     GROUP_KEPT_A_VIEW = "free group that kept a view"
 
     # Rows over time: I17
     ROW_GIVEN_TWICE = "row given out while held"
     ROW_RELEASED_TWICE = "row released twice"
     ROW_NEVER_GIVEN = "row released, never given out"
+    ROW_LEFT_WHILE_RUNNING = "row given back by a request that goes on"
 
     # The mapping: I4, I6, I9
     MAPPING_STALE = "mapping of a page that is not held, or to none of the pool"
@@ -111,6 +114,7 @@ class Found(StrEnum):
     COMMITTED_NOT_ALLOCATED = "more tokens committed than allocated"
     WINDOW_NOT_MAPPED = "token in the window without an SWA slot"
     FRONTIER_NOT_RESET = "eviction frontier kept over a retraction"
+    FRONTIER_PAST_PREFIX = "eviction frontier past what was held before this extend"
 
     # The tree: I16
     LIVE_NODE_NOT_MAPPED = "live node without its SWA pages"
@@ -132,6 +136,7 @@ class Found(StrEnum):
     TRANSFER_TORN_PAGE = "transfer of a part of a page"
     TRANSFER_NOT_HELD = "transfer of a host slot that nobody holds"
     FREED_IN_TRANSFER = "host slot freed while a transfer reads or writes it"
+    BACKUP_INCOMPLETE = "storage backup of less than was copied to the host for it"
     BUDGET_TOO_SMALL = "budget below the pages needed"
     STATE_NOT_RESTORED = "state not restored"
     WORKSPACE_DIRTY = "split-K counters not zero"

@@ -383,6 +383,33 @@ class RequestLedger:
         return found
 
 
+def check_freed_while_locked(
+    freed: np.ndarray, locked: np.ndarray, page_size: int, where: str
+) -> Evidence | None:
+    """I17: an insert frees no page of a node that a lock keeps.
+
+    Args:
+        freed, locked: full slots, integer, any order: what goes back, and what the locked
+            nodes held when the insert began.
+    Returns: evidence that names the pages, or None. Host arrays only.
+    Source: `inc_lock_ref` of SGLang's trees: whoever holds a lock reads the node's pages.
+    """
+    pages, kept = (np.unique(each // page_size) for each in (freed, locked))
+    taken = np.intersect1d(pages[pages > 0], kept)
+    if not len(taken):
+        return None
+    return Evidence(
+        "I17",
+        f"page {taken[0]} is freed by an insert while a lock keeps its node, "
+        f"{len(taken)} pages: whoever holds the lock still reads them",
+        where,
+        pool="full",
+        total=len(taken),
+        facts={"pages": taken[:8].tolist()},
+        kind=Found.FREED_WHILE_LOCKED,
+    )
+
+
 def _row(row: int, kind: Found, text: str, where: str, total: int = 1) -> Evidence:
     return Evidence(
         "I17",

@@ -45,6 +45,24 @@ def check_destinations(pages: np.ndarray, where: str) -> Evidence | None:
     return None
 
 
+def check_backup(copied: np.ndarray, stored: list[np.ndarray], where: str) -> Evidence | None:
+    """Of the host slots of one copy that is acknowledged, storage gets all or none.
+
+    Args:
+        copied: host slots that the copy wrote. stored: those of each list that went to storage
+            when it was acknowledged, for this copy and others.
+    """
+    everything = np.concatenate(stored) if stored else copied[:0]
+    missing = copied[~np.isin(copied, everything)]
+    if not len(missing) or len(missing) == len(copied):
+        return None
+    text = (
+        f"{len(copied)} host slots were copied for a node, and the backup to storage has "
+        f"{len(copied) - len(missing)} of them: host slot {missing[0]} is not stored"
+    )
+    return _of_list(Found.BACKUP_INCOMPLETE, text, "host_indices", missing, 0, None, where)
+
+
 class HostPages:
     """The slots of one host pool: who is handed out, what a transfer uses.
 

@@ -19,7 +19,8 @@ from triage.invariants.catalogue import LEDGER, READS_DEVICE
 from triage.invariants.mapping import check_translation
 from triage.invariants.spec import check_restored
 from triage.sglang.allocator.allocation_checks import AllocationChecks
-from triage.sglang.allocator.frontier import BATCH, COMMON, RETRACT, Frontier
+from triage.sglang.allocator.frontier import BATCH, COMMON, EXTEND, RETRACT, Frontier
+from triage.sglang.allocator.inserts import Inserts
 from triage.sglang.allocator.last_loc_checks import RowsWritten
 from triage.sglang.allocator.late_audit import PREPARE, LateAudit
 from triage.sglang.allocator.ledger_hooks import LedgerHooks
@@ -66,6 +67,8 @@ from triage.sglang.reporter import (
 from triage.sglang.scheduler.admission import BUDGET, HOST_CACHE, Admission, pairing_targets
 from triage.sglang.scheduler.host_transfers import HostTransfers
 from triage.sglang.scheduler.host_transfers import targets as host_transfer_targets
+from triage.sglang.scheduler.prebuilt import PREPARE as PREBUILT
+from triage.sglang.scheduler.prebuilt import Prebuilt
 from triage.sglang.scheduler.scheduling import SCHEDULER
 from triage.sglang.traps import Traps
 
@@ -125,10 +128,12 @@ class StateHooks:
         self.audit = LateAudit(self.reporter.log_event, lambda: traps.steps.current)
         self.writes = WriteTrap(traps.launches)
         self.trees = TreeTrap(self.reporter, self.books, every)
+        self.inserts = Inserts(self.books)
         self.metadata = Metadata(traps.launches, every)
         self.allocation_checks = AllocationChecks(self.reporter, self.books)
         self.rows_written = RowsWritten(self.reporter, self.entries)
         self.frontier = Frontier(self.reporter)
+        self.prebuilt = Prebuilt(self.reporter)
         self.graph_inputs = GraphInputs(self.reporter)
         self.admission = Admission(self.reporter)
         self.transfers = HostTransfers(self.reporter.fire_event)
@@ -173,6 +178,10 @@ class StateHooks:
                 "slots a fused store writes (I3)",
                 captured=True,
             )
+            if self.reporter.reads_device:
+                found += self._present(
+                    PREBUILT, self.prebuilt.around_prepare, "slots of a prebuilt batch (I3)"
+                )
         found += self._step_hooks(enabled)
         if self.reporter.reads_device and ("I16" in enabled or tracked):
             for cache in CACHES:
@@ -180,6 +189,14 @@ class StateHooks:
                     found += self._present(
                         f"{cache}.{name}", self.trees.around, "radix tree (I16)", captured=True
                     )
+        if "I17" in tracked:
+            for cache in CACHES:
+                found += self._present(
+                    f"{cache}.insert",
+                    self.inserts.around_insert,
+                    "what a lock keeps is not freed (I17)",
+                    captured=True,
+                )
         if "I9" in enabled:
             found += self._present(
                 f"{POOL}.translate_loc_from_full_to_swa", self._translated, "translation (I9)"
@@ -250,6 +267,9 @@ class StateHooks:
                 {COMMON: self.frontier.around_function, BATCH: self.frontier.around_method}, why
             )
             found += self._present(RETRACT, self.frontier.around_retract, "retraction (I15)")
+            found += self._present(
+                EXTEND, self.frontier.around_extend, "the window of a prefill (I15)", captured=True
+            )
         if enabled & {"I11", "I13", "I15", "I22"}:
             found += self._present(
                 f"{BACKEND}.init_forward_metadata",
@@ -420,6 +440,7 @@ class StateHooks:
             (self.audit, LATE_AUDIT),
             (self.transfers, HOST_TRANSFERS),
             (self.trees, LEDGER_KEPT),
+            (self.inserts, LEDGER_KEPT),
             (self.step_books, STEP_BOOKS),
             (self.draft_graphs, DRAFT_INPUTS),
             (self.metadata, METADATA),

@@ -4,6 +4,10 @@ The failure: the SWA side of a token goes while a query can still see it; the ta
 holds the dummy page there. Seen twice: at the eviction, from the request's own numbers,
 and at the metadata of a forward, where every token of the window must have a slot.
 
+The other way round SWA slots that a request was just given count as evicted: it never evicts
+them, and a tree that gets them takes them for gone. Seen at the end of a prefill's
+preparation: what it allocates begins at the prefix, so no frontier lies past that.
+
 The frontier's place changed: `Req.swa_evicted_seqlen`, then the same on the KV record, then
 one per component there.
 Not covered: auxiliary windows of 0.5.23, which keep cursors of their own.
@@ -19,12 +23,13 @@ import torch
 from triage.evidence import Evidence
 from triage.invariants.found import Found
 from triage.invariants.lifecycle import check_frontier
-from triage.sglang.holders import kept_by
+from triage.sglang.holders import kept_by, row_of
 from triage.sglang.reporter import Reporter
 
 COMMON = "sglang.srt.mem_cache.common.free_swa_out_of_window_slots"
 BATCH = "sglang.srt.managers.schedule_batch.ScheduleBatch._evict_swa"
 RETRACT = "sglang.srt.managers.schedule_batch.Req.reset_for_retract"
+EXTEND = "sglang.srt.managers.schedule_batch.ScheduleBatch.prepare_for_extend"
 
 _NUMBERS = {"sliding_window_size", "page_size"}
 
@@ -96,6 +101,47 @@ class Frontier:
             "eviction from the window",
         )
         return result
+
+    def around_extend(self, original: Any, batch: Any, *args: Any, **kwargs: Any) -> Any:
+        """What a prefill allocates is not evicted yet. Host integers, one look a request."""
+        result = original(batch, *args, **kwargs)
+        for req, prefix in zip(batch.reqs, batch.prefix_lens or (), strict=False):
+            frontier = frontier_of(req)
+            if frontier <= prefix:
+                continue
+            page = max(int(getattr(batch.tree_cache, "page_size", 1) or 1), 1)
+            shielded = max(
+                int(prefix), kept_by(req, "cache_protected_len"), kept_by(req, "swa_evict_floor")
+            )
+            if frontier > -(-shielded // page) * page:
+                self._past_prefix(req, frontier, int(prefix))
+        return result
+
+    def _past_prefix(self, req: Any, frontier: int, prefix: int) -> None:
+        row, retractions = row_of(req) or 0, kept_by(req, "retraction_count")
+        text = (
+            f"request {row} is given SWA slots from token {prefix} on, and swa_evicted_seqlen "
+            f"says that they are evicted up to token {frontier}"
+        )
+        if retractions:
+            text += f"; it was retracted {retractions} times"
+        self.reporter.fire_event(
+            Evidence(
+                "I15",
+                text,
+                "ScheduleBatch.prepare_for_extend",
+                pool="swa",
+                total=1,
+                rows_affected=1,
+                facts={
+                    "request": row,
+                    "frontier": frontier,
+                    "prefix": prefix,
+                    "retractions": retractions,
+                },
+                kind=Found.FRONTIER_PAST_PREFIX,
+            )
+        )
 
     def around_retract(self, original: Any, req: Any, *args: Any, **kwargs: Any) -> Any:
         result = original(req, *args, **kwargs)

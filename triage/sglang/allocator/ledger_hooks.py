@@ -29,8 +29,16 @@ from triage.evidence import Evidence
 from triage.invariants.allocator import check_failed_alloc
 from triage.invariants.findings import Findings, read_together
 from triage.invariants.found import Found
-from triage.invariants.ledger import DEFERRED, FREE, HELD, PageLedger, RequestLedger
+from triage.invariants.ledger import (
+    DEFERRED,
+    FREE,
+    HELD,
+    PageLedger,
+    RequestLedger,
+    check_freed_while_locked,
+)
 from triage.invariants.mapping import check_cleared, check_left_alone, check_mapping
+from triage.sglang.allocator.rows_left import RowsLeft
 from triage.sglang.binding.free_lists import lists_of
 from triage.sglang.holders import kept_by, row_of
 
@@ -72,7 +80,9 @@ class LedgerHooks:
         self.requests = requests
         self._hybrids: WeakSet[Any] = WeakSet()
         self._acts_for: list[Any] = []  # requests that the tree works for, the innermost last
+        self._locked: Tensor | None = None  # full slots that locks keep while an insert runs
         self.empty_rows: set[int] = set()  # given out since the last step, nothing allocated since
+        self._left = RowsLeft()
         self.boundaries = 0
         self.agreed = 0  # free lists that said what the ledger says
         self._subs: WeakKeyDictionary[Any, PoolLedger] = WeakKeyDictionary()
@@ -100,6 +110,15 @@ class LedgerHooks:
             yield
         finally:
             self._acts_for.pop()
+
+    @contextmanager
+    def tree_inserts(self, locked: Tensor | None) -> Iterator[None]:
+        """`locked`: full slots, `(n,)`, that no insert may free meanwhile; None for none."""
+        before, self._locked = self._locked, locked
+        try:
+            yield
+        finally:
+            self._locked = before
 
     def full_sides(self) -> list[Any]:
         """The allocators whose slots rows and trees name: not the SWA sides."""
@@ -138,8 +157,8 @@ class LedgerHooks:
             slots = _host(free_index)
             if original.__name__ == "free_page_ids":
                 slots = slots * books.ledger.page_size
-            if self._acts_for and any(sub is each for each in self.full_sides()):
-                self._freed_under(slots, books.ledger.page_size, original.__name__)
+            if self._tree_works and any(sub is each for each in self.full_sides()):
+                self._freed_by_tree(slots, books.ledger.page_size, original.__name__)
             self._freed(books, slots, original.__name__, grouping(sub))
         return nested(books, original, sub, args, kwargs)
 
@@ -196,8 +215,8 @@ class LedgerHooks:
         self._name(allocator)
         free_index = args[0] if args else next(iter(kwargs.values()))
         slots = free_index.to(torch.int64).clone()  # the caller may pass a view of its table
-        if self._acts_for and grouping(allocator) and "swa" not in original.__name__:
-            self._freed_under(_host(slots), int(allocator.page_size), original.__name__)
+        if self._tree_works and grouping(allocator) and "swa" not in original.__name__:
+            self._freed_by_tree(_host(slots), int(allocator.page_size), original.__name__)
         mapped = None
         if len(slots) and has_mapping(allocator) and not grouping(allocator):
             mapped = allocator.full_to_swa_index_mapping != 0
@@ -242,6 +261,18 @@ class LedgerHooks:
                     )
                 )
         return original(allocator)
+
+    @property
+    def _tree_works(self) -> bool:
+        return bool(self._acts_for) or self._locked is not None
+
+    def _freed_by_tree(self, slots: np.ndarray, page: int, where: str) -> None:
+        if self._acts_for:
+            self._freed_under(slots, page, where)
+        if self._locked is not None:
+            found = check_freed_while_locked(slots, _host(self._locked), page, where)
+            if found is not None:
+                self.report(found)
 
     def _freed_under(self, slots: np.ndarray, page: int, where: str) -> None:
         """I17: what the tree gives back for one request is in the row of no other."""
@@ -300,7 +331,10 @@ class LedgerHooks:
         """A request that has a row, as one that comes in chunks, is given it again."""
         rows, before = self._rows_of(table), len(table.free_slots)
         requests = args[0] if args else next(iter(kwargs.values()), ())
-        had = {row_of(each) for each in requests} if isinstance(requests, list) else set()
+        had: set[int | None] = set()
+        if isinstance(requests, list):
+            had = {row_of(each) for each in requests}
+            self._tell(self._left.given_again(requests))
         given = original(table, *args, **kwargs)
         self._listed[table] = len(table.free_slots)
         for row in given if given and len(table.free_slots) < before else ():
@@ -315,6 +349,7 @@ class LedgerHooks:
         if row is not None:
             rows = self._rows_of(table)
             self._tell(rows.release(row, where="ReqToTokenPool.free"))
+            self._left.left(request, row)
             self._leaked(row)
         result = original(table, *args, **kwargs)
         self._listed[table] = len(table.free_slots)
@@ -465,6 +500,8 @@ class LedgerHooks:
         self._kept.clear()
         self.given.clear()
         self._acts_for.clear()
+        self._locked = None
+        self._left.clear()
 
     def restart(self) -> None:
         self.forget()

@@ -6,8 +6,9 @@ every pool of the transfer are complete, the sliding window's included, and on t
 event behind a transfer, which SGLang polls too, says when it is through.
 
 Not covered: slots on the device's side (their ids are on the device; I1, I2 and the look at the
-free lists see what a wrong one does), storage behind the host (L3), host pools that do not come
-from `HostKVCache` and those that were filled before the hooks.
+free lists see what a wrong one does), of storage behind the host (L3) all but the list that a
+backup names, host pools that do not come from `HostKVCache` and those that were filled before
+the hooks.
 
 Host integers only; nothing waits.
 """
@@ -25,6 +26,8 @@ import torch
 from triage.evidence import Evidence
 from triage.invariants.geometry import check_transfer
 from triage.invariants.transfers import HostPages
+from triage.sglang.scheduler.storage_backups import CHECK, StorageBackups
+from triage.sglang.scheduler.storage_backups import TREES as BACKED_TREES
 
 HOST_POOLS = (
     "sglang.srt.mem_cache.pool_host.base.HostKVCache",  # 0.5.14 and later
@@ -43,11 +46,13 @@ class HostTransfers:
     def __init__(self, report: Callable[[Evidence], None]) -> None:
         self.report = report
         self.transfers = 0  # lists that were judged
+        self.backups = StorageBackups(report)
         self._pools: WeakKeyDictionary[Any, HostPages] = WeakKeyDictionary()
 
     def restart(self) -> None:
         """As in a new process: pools are known again once they are cleared."""
         self.transfers = 0
+        self.backups.restart()
         self._pools.clear()
 
     # -- a host pool -------------------------------------------------------------------------
@@ -89,11 +94,10 @@ class HostTransfers:
 
     def _started(self, original: Any, controller: Any, args: Any, side: str, way: str) -> Any:
         where = f"HiCacheController.{original.__name__}"
-        used = [
-            each
-            for op in list(getattr(controller, f"{side}_queue", ()))
-            for each in self._lists(controller, op)
-        ]
+        queued = list(getattr(controller, f"{side}_queue", ()))
+        used = [each for op in queued for each in self._lists(controller, op)]
+        for op in queued if way == WRITTEN else ():
+            self.backups.copied(op)
         for pool, host, device in used:
             if device is not None:
                 read, written = len(host), len(device)
@@ -129,6 +133,9 @@ class HostTransfers:
             if entry is not None and not shared and _on_host(each.host_indices):
                 yield self._known(entry.host_pool), each.host_indices.numpy(), each.device_indices
 
+    def around_writing_check(self, original: Any, tree: Any, *args: Any, **kwargs: Any) -> Any:
+        return self.backups.around_writing_check(original, tree, *args, **kwargs)
+
     def _known(self, pool: Any) -> HostPages | None:
         return self._pools.get(pool)
 
@@ -160,6 +167,9 @@ def targets() -> dict[str, str]:
         for name in ("start_writing", "start_loading"):
             if _has(path, name):
                 found[f"{path}.{name}"] = f"around_{name}"
+    for path in BACKED_TREES:
+        if _has(path, CHECK):
+            found[f"{path}.{CHECK}"] = "around_writing_check"
     return found
 
 

@@ -1,0 +1,173 @@
+"""A node that is split while its write-through runs is stored in L3 without its front part."""
+
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import torch
+from triage.lab.patching import replaced
+
+NAME = "hicache_split_backup"
+REFERENCE = "https://github.com/sgl-project/sglang/pull/16946"
+SUBSYSTEM = "HiCache (storage backup after a split)"
+WHAT = (
+    "When the device-to-host copy of a node is acknowledged, the storage backup takes the node's key and host slots of now;"
+    " split meanwhile, the node is only the suffix, and the prefix's pages are never stored."
+)
+RELEASES = ("0.5.18",)
+EXPECTED = {
+    "sentence": "The storage backup covers fewer host pages than were written for the operation (the split-off prefix is"
+    " missing).",
+    "keywords": ["backup", "split", "prefix", "missing", "fewer", "short", "host"],
+}
+PAGE = 16
+
+
+def edited(function, *pairs):
+    """The released function with a few of its lines put back to their earlier form."""
+    import __future__
+    import inspect
+    import textwrap
+
+    source = textwrap.dedent(inspect.getsource(function))
+    for released, earlier in pairs:
+        assert source.count(released) == 1, (source.count(released), released)
+        source = source.replace(released, earlier)
+    scope = {}
+    flags = __future__.annotations.compiler_flag
+    exec(compile(source, f"<{function.__qualname__} before the fix>", "exec", flags, True), function.__globals__, scope)
+    return scope[function.__name__]
+
+
+@contextmanager
+def plant(harmed):
+    from sglang.srt.mem_cache.hiradix_cache import HiRadixCache
+
+    def make(original):
+        earlier = edited(original, ("if backup_len is None or len(node.key) == backup_len:", "if True:"))
+
+        def write_backup_storage(self, node, backup_len=None):
+            if backup_len is not None and len(node.host_value) != backup_len:
+                harmed(f"{len(node.host_value)} host slots go to storage, {backup_len} were written for it")
+            return earlier(self, node, backup_len)
+
+        return write_backup_storage
+
+    with replaced(HiRadixCache, "write_backup_storage", make):
+        yield
+
+
+def build(lab, server_args, device_pages, host_pages, write_policy):
+    """A HiRadixCache with real pools and the real controller's bookkeeping; copies run at once, on the CPU."""
+    import threading
+
+    from sglang.srt.managers.cache_controller import HiCacheController
+    from sglang.srt.mem_cache.allocator.paged import PagedTokenToKVPoolAllocator
+    from sglang.srt.mem_cache.cache_init_params import CacheInitParams
+    from sglang.srt.mem_cache.hiradix_cache import HiRadixCache
+    from sglang.srt.mem_cache.memory_pool import MHATokenToKVPool, ReqToTokenPool
+    from sglang.srt.mem_cache.pool_host.mha import MHATokenToKVPoolHost
+    from sglang.srt.mem_cache.radix_cache import RadixCache
+
+    rows = ReqToTokenPool(4, 256, "cpu", False)
+    pool = MHATokenToKVPool(
+        size=device_pages * PAGE, page_size=PAGE, dtype=torch.float16, head_num=1, head_dim=8, layer_num=1, device="cpu",
+        enable_memory_saver=False,
+    )
+    allocator = PagedTokenToKVPoolAllocator(device_pages * PAGE, PAGE, torch.float16, "cpu", pool, False)
+    host = MHATokenToKVPoolHost(pool, (host_pages - 1) / device_pages, 0, PAGE, "layer_first", pin_memory=False)
+    event = SimpleNamespace(synchronize=lambda: None, record=lambda: None, query=lambda: True)
+
+    def completion():
+        return SimpleNamespace(start_event=event, finish_event=event, timing_enabled=False)
+
+    def down(transfers):
+        for t in transfers:
+            for layer in range(pool.layer_num):
+                host.kv_buffer[0, layer, t.host_indices] = pool.k_buffer[layer][t.device_indices]
+                host.kv_buffer[1, layer, t.host_indices] = pool.v_buffer[layer][t.device_indices]
+        return completion()
+
+    def up(transfers, **more):
+        for t in transfers:
+            for layer in range(pool.layer_num):
+                pool.k_buffer[layer][t.device_indices] = host.kv_buffer[0, layer, t.host_indices]
+                pool.v_buffer[layer][t.device_indices] = host.kv_buffer[1, layer, t.host_indices]
+        return completion()
+
+    controller = HiCacheController.__new__(HiCacheController)
+    controller.__dict__.update(
+        mem_pool_device_allocator=allocator, mem_pool_device=pool, mem_pool_host=host, write_queue=[], load_queue=[],
+        ack_write_queue=[], ack_load_queue=[], write_policy=write_policy, io_backend="direct", has_draft=False,
+        page_size=PAGE, device="cpu", layer_num=1, enable_storage=False, reset=lambda: None,
+        l2_transfer_engine=SimpleNamespace(submit_device_to_host=down, submit_host_to_device=up),
+        layer_done_counter=SimpleNamespace(
+            update_producer=lambda: 0, events=[SimpleNamespace(start_event=event, complete=lambda layer: None, finish_event=event)]
+        ),
+    )
+    tree = HiRadixCache.__new__(HiRadixCache)
+    tree.__dict__.update(
+        kv_cache=pool, token_to_kv_pool_host=host, cache_controller=controller, tp_group=None, attn_cp_group=None,
+        attn_tp_group=None, pp_group=None, tp_world_size=1, pp_rank=0, pp_size=1, enable_storage=False, page_size=PAGE,
+        enable_storage_metrics=False, hicache_storage_pass_prefix_keys=False, ongoing_write_through={},
+        ongoing_load_back={}, ongoing_prefetch={}, ongoing_backup={}, prefetch_loaded_tokens_by_reqid={}, work_list=[],
+        write_through_threshold=1, load_back_threshold=10, evictable_host_leaves=set(), metrics_collector=None,
+        load_cache_event=threading.Event(), _enable_metrics_flag=False, extra_metric_labels=None,
+    )
+    RadixCache.__init__(
+        tree,
+        CacheInitParams(disable=False, req_to_token_pool=rows, token_to_kv_pool_allocator=allocator, page_size=PAGE),
+    )
+    scheduler = SimpleNamespace(
+        tree_cache=tree, token_to_kv_pool_allocator=allocator, req_to_token_pool=rows, server_args=server_args,
+        waiting_queue=[], running_batch=None,
+    )
+    return tree, allocator, scheduler
+
+
+def insert(tree, allocator, first, pages):
+    from array import array
+
+    from sglang.srt.mem_cache.base_prefix_cache import InsertParams
+    from sglang.srt.mem_cache.radix_cache import RadixKey
+
+    key = RadixKey(array("q", range(first, first + pages * PAGE)), None)
+    return tree.insert(InsertParams(key=key, value=allocator.alloc(pages * PAGE)))
+
+
+def match(tree, first, pages):
+    from array import array
+
+    from sglang.srt.mem_cache.base_prefix_cache import MatchPrefixParams
+    from sglang.srt.mem_cache.radix_cache import RadixKey
+
+    return tree.match_prefix(MatchPrefixParams(key=RadixKey(array("q", range(first, first + pages * PAGE)), None)))
+
+
+def drive(lab):
+    with lab.server_args() as server_args:
+        tree, allocator, scheduler = build(lab, server_args, device_pages=16, host_pages=24, write_policy="write_through")
+        stored = []
+
+        def write_storage(host_indices, key, hash_value=None, prefix_keys=None, **more):
+            stored.append(host_indices.clone())
+            return len(stored)
+
+        tree.enable_storage = True
+        tree.cache_controller.write_storage = write_storage
+
+        def step():
+            lab.step(scheduler=scheduler)
+
+        lab.event("a prompt is cached, its copy to the host is under way")
+        insert(tree, allocator, 1000, 6)
+        step()
+        lab.event("a prompt with the same first pages splits the node")
+        match(tree, 1000, 2)
+        step()
+        lab.event("the copy is acknowledged")
+        tree.writing_check(finish_count=len(tree.cache_controller.ack_write_queue))
+        step()
+        lab.event("stored")
+        for operation in list(tree.ongoing_backup):
+            tree.ongoing_backup.pop(operation).release_host()
+        step()
