@@ -37,7 +37,7 @@ from triage.bench.gpu_smoke import (
 )
 from triage.dump.peers import parent_of
 from triage.dump.snap import SnapError, is_armed, snap
-from triage.errors import LabError, TriageError
+from triage.errors import LabError
 from triage.lab.server import defects, flags, load, machine, server_log, shapes
 from triage.lab.server.process import Server
 from triage.lab.server.smoke import archive
@@ -134,19 +134,23 @@ def play(
     *,
     ranks: int,
     wait_s: float = 60.0,
+    found: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The sound part and the wrong part on a server that is healthy; what came of them.
 
     server: has `alive`, `pids` and `log()`. give_load: plays it; may raise once the server ends.
+    found: filled as it comes, so that it is kept where a part raises.
     """
-    found: dict[str, Any] = {"held": {}}
-    held: dict[str, bool] = found["held"]
+    found = {} if found is None else found
+    held: dict[str, bool] = found.setdefault("held", {})
     give_load()
     armed = [pid for pid in server.pids if is_armed(pid, dumps)]
     tell(f"{len(armed)} ranks are armed")
     held["every rank is armed"] = len(armed) == ranks
+    if not armed:
+        raise LabError(f"no process of the server listens beside {dumps}: its log says why")
     try:
-        taken = snap(parent_of(armed[0]) or armed[0], dumps, 20.0) if armed else ()
+        taken = snap(parent_of(armed[0]) or armed[0], dumps, 20.0)
     except SnapError as error:
         taken = ()
         tell(str(error))
@@ -226,7 +230,7 @@ def main(
 
     try:
         here = machine.examine()
-        gpus = _gpus()
+        gpus = machine.gpus()
         if gpus < tp:
             raise machine.CannotServe(f"{gpus} GPUs are visible, --tp {tp} needs as many")
     except machine.CannotServe as error:
@@ -274,16 +278,15 @@ def main(
 
     try:
         with server:
-            seconds = server.start(timeout_s=max(budget_s - 50.0, 30.0))
+            seconds = server.start(timeout_s=max(budget_s - 30.0, 30.0))
             tell(f"healthy after {seconds:.0f} s")
             record["start_s"] = round(seconds, 1)
             left = budget_s - (time.monotonic() - began)
-            record.update(
-                play(server, dumps, control, give_load, tell, ranks=tp, wait_s=max(left - 20, 10))
-            )
+            wait_s = max(left - 20, 10)
+            play(server, dumps, control, give_load, tell, ranks=tp, wait_s=wait_s, found=record)
             record["death"] = str(server.death_reason())[:600]
-    except (LabError, TriageError) as error:
-        record["error"] = str(error)[:2000]
+    except Exception as error:  # what was measured until then is kept
+        record["error"] = f"{type(error).__name__}: {error}"[:2000]
         tell(record["error"])
     profiler.join(20.0)
     record["kernel"] = beside
@@ -308,19 +311,6 @@ def _profiled(into: dict[str, Any]) -> None:
         into.update(kernel_time())
     except Exception as error:  # the server's part does not wait for it
         into["error"] = f"{type(error).__name__}: {error}"[:600]
-
-
-def _gpus() -> int:
-    """GPUs that torch sees, asked in a process of its own."""
-    import subprocess
-    import sys
-
-    asked = subprocess.run(
-        [sys.executable, "-c", "import torch; print(torch.cuda.device_count())"],
-        capture_output=True,
-        text=True,
-    )
-    return int(asked.stdout.strip() or 0) if asked.returncode == 0 else 0
 
 
 if __name__ == "__main__":
