@@ -62,6 +62,7 @@ RECORD = {
     "MAX_COLUMNS": 2048,
     "CHANGES": 2048,
     "OWNERS": 257,
+    "FINGERPRINT": True,
     "BLOCK": 512,
 }
 WIDE = ("state", "mapping", "request", "loc", "swa_loc", "cursor", "sequence", "checker")

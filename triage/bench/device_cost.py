@@ -93,7 +93,16 @@ def _paged_decode(
 class Watched:
     """A decode batch, and everything that watches it, at one size."""
 
-    def __init__(self, device: str, *, rows: int, context: int, contain: bool, record: bool):
+    def __init__(
+        self,
+        device: str,
+        *,
+        rows: int,
+        context: int,
+        contain: bool,
+        record: bool,
+        fingerprint: bool = True,
+    ):
         self.device = device
         width = context // PAGE
         draw = torch.Generator().manual_seed(0)
@@ -134,7 +143,9 @@ class Watched:
         ]
         self.recorder = None
         if record:
-            self.recorder = FlightRecorder(device, self.lanes, checker=self.checker, interpret=True)
+            self.recorder = FlightRecorder(
+                device, self.lanes, checker=self.checker, interpret=True, fingerprint=fingerprint
+            )
 
     def window(self, space: str) -> int:
         return WINDOW_LEFT if space == "swa" else -1

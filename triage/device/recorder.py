@@ -74,6 +74,7 @@ class FlightRecorder:
         device: where the tables live. On a CPU the twin runs unless `interpret`.
         lanes: one per index space; all memory is taken here, none later.
         checker: its launch number and offender count go with every entry; on `device`.
+        fingerprint: False to measure what it costs.
     `newest` is the launch of the last `record`, None where there was none.
     """
 
@@ -85,11 +86,13 @@ class FlightRecorder:
         slots: int = 256,
         checker: DeviceChecker | None = None,
         interpret: bool = False,
+        fingerprint: bool = True,
     ) -> None:
         self.device = torch.empty(0, device=device).device  # "cuda" becomes "cuda:0"
         self.on_cuda = self.device.type == "cuda"
         self._eager = not self.on_cuda and not interpret
         self._checker_state: Tensor | None = None if checker is None else checker.state
+        self._fingerprints = fingerprint
         self._sequence = torch.zeros(1, dtype=torch.int64, device=self.device)
         self._none = torch.zeros(1, dtype=torch.int32, device=self.device)
         self._lanes = {spec.name: self._lane(spec, slots) for spec in lanes}
@@ -258,6 +261,7 @@ class FlightRecorder:
                 "COLUMNS": lane.columns,
                 "CHANGES": lane.changes,
                 "OWNERS": lane.owners,
+                "FINGERPRINT": self._fingerprints,
                 "BLOCK": 512 if self.on_cuda else 16,
             },
         )
@@ -371,7 +375,9 @@ class FlightRecorder:
             "table_values": None,
             "table_offsets": None,
             "lost": "",
-            "fingerprint": None if torn else self._fingerprint(head, requests),
+            "fingerprint": None
+            if torn or not self._fingerprints
+            else self._fingerprint(head, requests),
         }
         if not torn and 0 <= head[kernels.TAG] < len(self._facts):
             entry.update(self._facts[head[kernels.TAG]])

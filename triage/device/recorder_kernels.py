@@ -126,6 +126,7 @@ def record_kernel(
     COLUMNS: tl.constexpr,
     CHANGES: tl.constexpr,
     OWNERS: tl.constexpr,
+    FINGERPRINT: tl.constexpr,  # False to measure what it costs
     BLOCK: tl.constexpr,
 ):
     """Record one row of a launch. Reads only live columns; every load is masked."""
@@ -170,8 +171,9 @@ def record_kernel(
             wanted = (place < COLUMNS) & (start + place < live_columns)
             page = tl.load(source + start + place, mask=wanted, other=0)
             tl.store(kept + place, page.to(tl.int32), mask=wanted)
-            at_place = row * _ROW + start + place + 1
-            prints += tl.where(wanted, fingerprint(at_place, page.to(tl.int64)), 0)
+            if FINGERPRINT:
+                at_place = row * _ROW + start + place + 1
+                prints += tl.where(wanted, fingerprint(at_place, page.to(tl.int64)), 0)
     else:
         # Request 0 is graph padding: several rows share it and none means anything.
         owned = (owner >= 0) & (owner < OWNERS)
@@ -182,8 +184,9 @@ def record_kernel(
             column = first + tl.arange(0, BLOCK).to(tl.int64)
             wanted = column < end
             page = tl.load(source + column, mask=wanted, other=0).to(tl.int32)
-            at_place = row * _ROW + column + 1
-            prints += tl.where(wanted, fingerprint(at_place, page.to(tl.int64)), 0)
+            if FINGERPRINT:
+                at_place = row * _ROW + column + 1
+                prints += tl.where(wanted, fingerprint(at_place, page.to(tl.int64)), 0)
             at = owner * MAX_COLUMNS + column
             old = tl.load(shadow_ptr + at, mask=wanted, other=0)
             differs = wanted & (page != old)
@@ -200,15 +203,16 @@ def record_kernel(
                 tl.store(shadow_ptr + at, page, mask=differs)
                 tl.store(mirror_ptr + at, page, mask=differs)
 
-    real = row * 0 + 1
-    if BY_REQUEST:
-        real = (request != 0).to(tl.int64)
-    of_table = tl.sum(prints, axis=0) * real
-    of_request = fingerprint(row + 1, request) * real
-    of_length = fingerprint(row + 1, length) * real
-    tl.atomic_add(cursor_ptr + _TABLE_PRINT, of_table, sem="relaxed")
-    tl.atomic_add(cursor_ptr + _REQUEST_PRINT, of_request, sem="relaxed")
-    tl.atomic_add(cursor_ptr + _LENGTH_PRINT, of_length, sem="relaxed")
+    if FINGERPRINT:
+        real = row * 0 + 1
+        if BY_REQUEST:
+            real = (request != 0).to(tl.int64)
+        of_table = tl.sum(prints, axis=0) * real
+        of_request = fingerprint(row + 1, request) * real
+        of_length = fingerprint(row + 1, length) * real
+        tl.atomic_add(cursor_ptr + _TABLE_PRINT, of_table, sem="relaxed")
+        tl.atomic_add(cursor_ptr + _REQUEST_PRINT, of_request, sem="relaxed")
+        tl.atomic_add(cursor_ptr + _LENGTH_PRINT, of_length, sem="relaxed")
 
     # Everything above must be on the host before the last program says so: the
     # barrier collects the program's warps, the ticket orders them system-wide.
@@ -222,9 +226,13 @@ def record_kernel(
         tl.store(header + _ROWS, launch * 0 + all_rows)
         tl.store(header + _WIDTH, width)
         tl.store(header + _CHANGED, changed)
-        tl.store(header + _OF_TABLE, tl.atomic_add(cursor_ptr + _TABLE_PRINT, 0))
-        tl.store(header + _OF_REQUESTS, tl.atomic_add(cursor_ptr + _REQUEST_PRINT, 0))
-        tl.store(header + _OF_LENGTHS, tl.atomic_add(cursor_ptr + _LENGTH_PRINT, 0))
+        if FINGERPRINT:
+            tl.store(header + _OF_TABLE, tl.atomic_add(cursor_ptr + _TABLE_PRINT, 0))
+            tl.store(header + _OF_REQUESTS, tl.atomic_add(cursor_ptr + _REQUEST_PRINT, 0))
+            tl.store(header + _OF_LENGTHS, tl.atomic_add(cursor_ptr + _LENGTH_PRINT, 0))
+            tl.store(cursor_ptr + _TABLE_PRINT, 0)
+            tl.store(cursor_ptr + _REQUEST_PRINT, 0)
+            tl.store(cursor_ptr + _LENGTH_PRINT, 0)
         if CHECKER:
             tl.store(header + _CHECKED, tl.load(checker_ptr + _CHECKER_LAUNCHES))
             tl.store(header + _OFFENDERS, tl.load(checker_ptr + _CHECKER_CURSOR))
@@ -232,9 +240,6 @@ def record_kernel(
         tl.store(header + _COMPLETE, launch + 1)
         tl.store(cursor_ptr + _DONE, 0)
         tl.store(cursor_ptr + _CELLS, 0)
-        tl.store(cursor_ptr + _TABLE_PRINT, 0)
-        tl.store(cursor_ptr + _REQUEST_PRINT, 0)
-        tl.store(cursor_ptr + _LENGTH_PRINT, 0)
         tl.store(cursor_ptr + _LAUNCHES, launch + 1)
         tl.store(sequence_ptr, sequence + 1)
 

@@ -19,43 +19,52 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from triage.errors import TrapError
 
 WRONG_FROM = 12
-STEPS = 60
+REQUESTS = 8
 
 
-def run(
-    ranks: int, directory: Path, *, wrong: int | None, wrong_from: int = WRONG_FROM
-) -> dict[int, int]:
-    """Play `ranks` processes; their exit codes by rank: 0 sound, 1 an alarm, 2 a rank was lost.
+def begin(
+    ranks: int,
+    directory: Path,
+    *,
+    wrong: int | None,
+    wrong_from: int = WRONG_FROM,
+    control: Path | None = None,
+    requests: int = REQUESTS,
+) -> list[subprocess.Popen[bytes]]:
+    """Start `ranks` processes; their exit codes: 0 sound, 1 an alarm, 2 a rank was lost.
 
-    wrong: the rank whose table goes wrong; None for none.
+    wrong: the rank whose table goes wrong, None for none: from step `wrong_from` on, or once
+        the file `control` is there.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     directory.mkdir(parents=True, exist_ok=True)
-    children = [
+    return [
         subprocess.Popen(
             [
                 *(sys.executable, "-m", "triage.lab.ranks", "--ranks", str(ranks)),
                 *("--rank", str(rank), "--port", str(port), "--dir", str(directory)),
                 *("--wrong", str(-1 if wrong is None else wrong), "--from", str(wrong_from)),
+                *("--requests", str(requests)),
+                *(() if control is None else ("--control", str(control))),
             ]
         )
         for rank in range(ranks)
     ]
-    return {rank: child.wait() for rank, child in enumerate(children)}
 
 
 class Rank:
     """One process of the group."""
 
-    def __init__(self, rank: int, ranks: int, port: int, directory: Path) -> None:
+    def __init__(self, rank: int, ranks: int, port: int, directory: Path, requests: int) -> None:
         from triage.lab.process import start
 
         self.process = start(traps=True, fixes=(), directory=directory, mode="contain")
@@ -64,7 +73,7 @@ class Rank:
         from triage.lab.rig import Bench
         from triage.lab.scenarios import find
 
-        self.bench = Bench(self.process, find("smoke-plain"))
+        self.bench = Bench(self.process, replace(find("smoke-plain"), requests=requests))
 
     def _join(self, ranks: int, port: int) -> None:
         """SGLang's own groups, over gloo."""
@@ -90,8 +99,8 @@ class Rank:
             time.sleep(0.001)
         work.wait()
 
-    def goes_wrong(self, first: int) -> None:
-        """From step `first` on two requests' newest sliding pages change places in the table."""
+    def goes_wrong(self, first: int, control: Path | None) -> None:
+        """From then on two requests' newest sliding pages change places in the table."""
         import torch
         from sglang.srt.layers.attention.trtllm_mha_backend import TRTLLMHAAttnBackend
 
@@ -101,7 +110,8 @@ class Rank:
 
         def fill(backend: Any, metadata: Any, requests: Any, lengths: Any) -> Any:
             result = original(backend, metadata, requests, lengths)
-            on = torch.tensor(steps.current >= first)
+            now = steps.current >= first if control is None else control.exists()
+            on = torch.tensor(now)
             exchange(metadata.swa_page_table, lengths, backend.page_size, on)
             return result
 
@@ -112,7 +122,7 @@ class Rank:
         try:
             with history.listening():
                 self.together()
-                while driver.rows and driver.step < STEPS:
+                while driver.rows:
                     driver.tick()
                     self.together()
         except BaseException as error:  # as the hook around Scheduler.run_event_loop
@@ -127,18 +137,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--ranks", type=int, default=2)
     parser.add_argument("--wrong", type=int, default=1, help="rank; -1 for none")
     parser.add_argument("--from", dest="first", type=int, default=WRONG_FROM, help="step")
+    parser.add_argument("--control", type=Path, help="instead: once this file is there")
+    parser.add_argument("--requests", type=int, default=REQUESTS)
     parser.add_argument("--dir", type=Path, required=True)
     parser.add_argument("--rank", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     if given.rank is None:
         wrong = None if given.wrong < 0 else given.wrong
-        ended = run(given.ranks, given.dir, wrong=wrong, wrong_from=given.first)
-        print(", ".join(f"rank {rank}: exit code {code}" for rank, code in ended.items()))
-        return int(any(ended.values()))
-    rank = Rank(given.rank, given.ranks, given.port, given.dir)
+        children = begin(
+            given.ranks,
+            given.dir,
+            wrong=wrong,
+            wrong_from=given.first,
+            control=given.control,
+            requests=given.requests,
+        )
+        ended = [child.wait() for child in children]
+        print(", ".join(f"rank {rank}: exit code {code}" for rank, code in enumerate(ended)))
+        return int(any(ended))
+    rank = Rank(given.rank, given.ranks, given.port, given.dir, given.requests)
     if given.wrong == given.rank:
-        rank.goes_wrong(given.first)
+        rank.goes_wrong(given.first, given.control)
     try:
         rank.play()
     except TrapError as alarm:

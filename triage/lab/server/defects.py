@@ -12,6 +12,7 @@ file appears, so that one server can show both: sound, then wrong.
                       against the crash. For comparison; from the start only.
     page-exchange     the newest page of the first two rows of a target's table change places: each
                       reads a page of another request, in range. For servers without a draft.
+                      With `rank`, on that tensor-parallel rank alone.
     double-free, aborted-in-flight
                       a page given back twice, and one that a request decodes in
                       (`ledger_defects.py`): with CHECKS=all the evidence names their functions.
@@ -53,12 +54,18 @@ _held: list[Any] = []  # contexts that last as long as the process
 
 
 def plugin(
-    name: str, directory: Path, *, control: Path | None = None, told: Path | None = None
+    name: str,
+    directory: Path,
+    *,
+    control: Path | None = None,
+    told: Path | None = None,
+    rank: int | None = None,
 ) -> Path:
     """A plugin folder with which a server has the defect `name`.
 
     control: the defect begins when this file appears; None has it from the start.
     told: the oracle's file, to which a defect that is its own oracle writes.
+    rank: the tensor-parallel rank that has it; None for all.
     Raises LabError for an unknown name, and for one that only a start can bring.
     """
     if name not in DEFECTS:
@@ -66,6 +73,8 @@ def plugin(
         raise LabError(f"no defect {name!r} for a server{meant}; known: {', '.join(DEFECTS)}")
     if name in BUILT_IN and control is not None:
         raise LabError(f"{name} is there from the start of a server; leave the control out")
+    if name in BUILT_IN and rank is not None:
+        raise LabError(f"{name} is built into every rank; leave the rank out")
     call = f"{__name__}:insert"
     return plugin_folder.write(
         directory,
@@ -74,31 +83,49 @@ def plugin(
         defect=name,
         control=None if control is None else str(control),
         told=None if told is None else str(told),
+        rank=None if rank is None else str(rank),
     )
 
 
-def insert(defect: str, control: str | None = None, told: str | None = None) -> None:
+def insert(
+    defect: str, control: str | None = None, told: str | None = None, rank: str | None = None
+) -> None:
     """Called by the plugin in every process of the server."""
-    path = None if control is None else Path(control)
-    DEFECTS[defect](Switch(path, None if told is None else Path(told)))
+    DEFECTS[defect](
+        Switch(
+            None if control is None else Path(control),
+            None if told is None else Path(told),
+            None if rank is None else int(rank),
+        )
+    )
 
 
 class Switch:
     """On from the start without a path, else from the moment the path exists. Then it stays on.
 
     told: where a defect that is its own oracle tells what is first wrong; None for nowhere.
+    rank: never on in a process of another tensor-parallel rank; asked once that is known.
     """
 
-    def __init__(self, path: Path | None, told: Path | None = None) -> None:
-        self.path, self.told = path, told
-        self._on = path is None
+    def __init__(
+        self, path: Path | None, told: Path | None = None, rank: int | None = None
+    ) -> None:
+        self.path, self.told, self.rank = path, told, rank
+        self._on = path is None and rank is None
 
     @property
     def on(self) -> bool:
         """Cost while off: one `stat`."""
         if not self._on:
-            self._on = os.path.exists(self.path)  # type: ignore[arg-type] # noqa: PTH110
+            there = self.path is None or os.path.exists(self.path)  # noqa: PTH110
+            self._on = there and self.rank in (None, _rank())
         return self._on
+
+
+def _rank() -> int | None:
+    from triage.sglang.ranks import ranks
+
+    return ranks(moments().scheduler).get("tp")
 
 
 # -- stale-swa-state -------------------------------------------------------------------

@@ -90,6 +90,23 @@ def gpu() -> Gpu:
     return found
 
 
+def gpus() -> int:
+    """How many GPUs a server here would see."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([each for each in visible.split(",") if each.strip() not in ("", "-1")])
+    try:
+        done = subprocess.run(
+            ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return 1  # one was found; of others only torch could tell
+    return max(len(done.stdout.splitlines()), 1)
+
+
 def need_memory(gpu: Gpu, needed: int) -> None:
     """Raise CannotServe unless `needed` bytes are free on the GPU."""
     if gpu.free < needed:
