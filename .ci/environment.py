@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 COMPLETE = VENV / ".complete"
-EXTRAS = "lab,report,test"
+EXTRAS = "lab,report,fleet,test"
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 REACH_S = 5.0
 """How long the index may take to answer; pip itself would try for minutes."""

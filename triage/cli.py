@@ -51,6 +51,7 @@ COMMANDS = {
     ),
     "merge": Command("triage.commands.merge:merge", "Compare the dumps of a server's ranks."),
     "report": Command("triage.commands.report:report", "Make one page that shows a fault."),
+    "batch": Command("triage.commands.batch:batch", "Explain many dumps at once, as clusters."),
     "replay": Command("triage.commands.replay:replay", "Run a recorded launch again, offline."),
     "minimise": Command("triage.commands.minimise:minimise", "Shrink a dump, its failure kept."),
     "export": Command(
@@ -85,6 +86,9 @@ INSTALL = {
     **dict.fromkeys(("torch", "triton", "transformers"), _LAB),
     "sglang": "--no-deps sglang==0.5.18",
     **dict.fromkeys(("httpx", "openai"), _FLEET),
+    **dict.fromkeys(("fsspec", "s3fs", "pyarrow", "duckdb", "ray"), _FLEET),
+    "gcsfs": "gcsfs",
+    "adlfs": "adlfs",
     **dict.fromkeys(("matplotlib", "jinja2"), "'sglang-triage[report]'"),
     **dict.fromkeys(("flashinfer", "cuda"), "'sglang-triage[gpu]'"),
     **dict.fromkeys(("numpy", "msgpack", "rich"), "sglang-triage"),

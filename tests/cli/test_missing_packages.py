@@ -15,7 +15,8 @@ from tests.doctor.machines import machine
 from triage.cli import main
 from triage.dump.file import write_dump
 
-HEAVY = ("torch", "triton", "sglang", "httpx", "openai", "matplotlib", "jinja2", "transformers")
+HEAVY = ("torch", "triton", "sglang", "httpx", "openai", "matplotlib", "jinja2", "transformers",
+         "fsspec", "pyarrow", "duckdb", "ray")  # fmt: skip
 
 CAPTURE = Path(__file__).parents[1] / "fusions/captures/ple"
 CALLS = {
@@ -29,6 +30,8 @@ CALLS = {
     "replay --kernel eager": (["replay", "DUMP", "--kernel", "eager"], 3),
     "minimise": (["minimise", "DUMP", "--output", "OUT.msgpack"], 0),
     "export": (["export", "DUMP", "--as", "pytest", "--output", "OUT.py"], 0),
+    "batch": (["batch", "DUMP", "--out", "OUT.parquet"], 3),
+    "batch report": (["batch", "report", "DUMP", "--json"], 3),
     "redact": (["redact", "DUMP", "--output", "OUT.msgpack"], 0),
     "import": (["import", "--output", "OUT.msgpack", "NOWHERE"], 2),
     "probe": (["probe"], 3),
@@ -74,6 +77,7 @@ def bare(tmp_path_factory) -> tuple[dict[str, str], Path]:
 def test_every_command_is_called_below():
     called = [arguments for arguments, _ in CALLS.values()]
     called.append(["fusions", "show"])  # what `fusions CAPTURE` is short for
+    called.append(["batch", "run"])  # and `batch SOURCE`
     for path, _ in commands(main):
         alike = path[:1] if path[0] == "workload" else path  # one command for each workload
         assert any(tuple(each[: len(alike)]) == alike for each in called), " ".join(path)

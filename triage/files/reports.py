@@ -15,6 +15,8 @@ from typing import Any
 from triage.files.text import plain
 
 VERSIONS = {
+    "batch": 1,
+    "batch-report": 1,
     "doctor": 1,
     "explain": 1,
     "explain-class": 1,

@@ -32,16 +32,16 @@ def html(contents: dict[str, Any]) -> bytes:
     from jinja2 import Environment, StrictUndefined
 
     held = shown({**contents, "dumps": [drawn(dump) for dump in contents["dumps"]]})
-    style, script = _asset("page.css"), _asset("page.js")
+    style, script = asset("page.css"), asset("page.js")
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    page = environment.from_string(_asset("page.html.jinja")).render(
+    page = environment.from_string(asset("page.html.jinja")).render(
         report=held,
         style=style,
         script=script,
-        policy=f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
-        "base-uri 'none'; form-action 'none'",
+        policy=f"default-src 'none'; style-src '{csp_hash(style)}'; "
+        f"script-src '{csp_hash(script)}'; base-uri 'none'; form-action 'none'",
         embedded=_embedded({"dumps": [_for_script(dump) for dump in held["dumps"]]}),
     )
     return page.encode()
@@ -95,9 +95,11 @@ def _embedded(value: Any) -> str:
     return text
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """A file of `triage/report/assets`."""
     return (resources.files("triage.report") / "assets" / name).read_text(encoding="utf-8")
 
 
-def _hash(text: str) -> str:
+def csp_hash(text: str) -> str:
+    """How a page's policy names the one script or style that may be in it."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

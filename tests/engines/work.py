@@ -1,0 +1,39 @@
+"""Functions that workers run: they are imported there by name."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+
+def double(number: int) -> int:
+    return 2 * number
+
+
+def die_of(task: tuple[int, int]) -> int:
+    """Kills its worker where both numbers are the same."""
+    number, deadly = task
+    if number == deadly:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def die_once(task: tuple[int, str]) -> int:
+    """Kills its worker the first time that anybody gets so far."""
+    number, marker = task
+    if number == 3:
+        try:
+            Path(marker).touch(exist_ok=False)
+        except FileExistsError:
+            return number
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def fail(number: int) -> int:
+    raise ValueError(f"not {number}")
+
+
+def whoami(_: int) -> int:
+    return os.getpid()

@@ -1,0 +1,241 @@
+"""One object of a source as one row of the results: what it is, its cause, or why not.
+
+The failure: a batch that stops at a bad file, or leaves it out without a word. So everything
+that can go wrong with an object is a row with its error, and nothing in a row depends on when,
+where or by how many workers it was made: the same objects give the same rows.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections import OrderedDict
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgpack
+
+import triage
+from triage.batch.objects import Object, read
+from triage.batch.signature import Signature, signature_of, version
+from triage.dump.file import MAGIC, decode
+from triage.dump.sections import Dump
+from triage.errors import DumpError, ReplayError, type_and_place
+from triage.explain import Explanation, explain
+from triage.files.text import printable
+from triage.replay.deduction import deduce
+
+SCHEMA = "sglang-triage/batch/1"
+"""Of the columns below; new where one goes or changes its meaning."""
+
+UNREAD = "unread"
+CLOCK_SLACK = timedelta(minutes=5)
+"""A dump whose own time is later than its store's by more was written by a clock that is ahead."""
+
+_MEMO = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One object. Text that is not known is "", a number None; docs/batch.md says each column.
+
+    `identity` tells an object that was read already from one that is new or was changed.
+    """
+
+    url: str
+    size_bytes: int = 0
+    stamp: str = ""
+    modified: str = ""
+    sha256: str = ""
+    status: str = UNREAD
+    error: str = ""
+    duplicate_of: str = ""
+    format_version: int | None = None
+    signature: str = ""
+    cause: str = ""
+    confidence: str = ""
+    invariant: str = ""
+    layer_kind: str = ""
+    call_site: str = ""
+    versions: str = ""
+    summary: str = ""
+    layer_id: int | None = None
+    pool: str = ""
+    role: str = ""
+    forward_mode: str = ""
+    seen: str = ""
+    clock: str = ""
+    rank: str = ""
+    sglang: str = ""
+    flashinfer: str = ""
+    torch: str = ""
+    written_by: str = ""
+    gpu: str = ""
+    arch: str = ""
+    replay: str = ""
+    explained_by: str = ""
+
+    @property
+    def identity(self) -> tuple[str, int, str]:
+        return self.url, self.size_bytes, self.stamp
+
+
+COLUMNS = tuple(field.name for field in fields(Row))
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """What one task reads and explains. replay: run the emulator over each as well."""
+
+    objects: tuple[Object, ...]
+    replay: bool = False
+
+
+def rows_of(chunk: Chunk) -> list[Row]:
+    """A row for each object, in order. Raises nothing of an object's own.
+
+    Memory: one object at a time, whatever the chunk holds.
+    """
+    return [row_of(each, chunk.replay) for each in chunk.objects]
+
+
+def row_of(each: Object, replay: bool = False) -> Row:
+    """Read and explain one object."""
+    row = _unread(each)
+    try:
+        content = read(each)
+    except DumpError as error:
+        return replace(row, error=_sentence(error, each))
+    digest = hashlib.sha256(content).hexdigest()
+    row = replace(row, sha256=digest, format_version=format_version(content))
+    told = _told(digest, content, replay)
+    return _in_time(replace(row, **told))
+
+
+def failed(each: Object, why: str) -> Row:
+    """The row of an object that could not be looked at for a reason of its worker's."""
+    return replace(_unread(each), error=printable(why))
+
+
+def _unread(each: Object) -> Row:
+    return Row(each.url, each.size, each.stamp, each.modified, explained_by=explained_by())
+
+
+def explained_by() -> str:
+    """Rows of another release are made anew: its rules may name what these do not."""
+    return f"sglang-triage {triage.__version__}"
+
+
+_memo: OrderedDict[tuple[str, bool], dict[str, Any]] = OrderedDict()
+
+
+def _told(digest: str, content: bytes, replay: bool) -> dict[str, Any]:
+    """The columns that follow from the bytes alone; of the newest contents they are remembered."""
+    known = _memo.get((digest, replay))
+    if known is None:
+        known = _memo[digest, replay] = _explained(content, replay)
+        if len(_memo) > _MEMO:
+            _memo.popitem(last=False)
+    return known
+
+
+def _explained(content: bytes, replay: bool) -> dict[str, Any]:
+    try:
+        dump = decode(content)
+        explained = explain(dump)
+        columns = _columns(dump, explained, signature_of(dump, explained))
+        return {**columns, "replay": _replayed(dump) if replay else ""}
+    except DumpError as error:
+        return {"error": printable(error)}
+    except Exception as error:  # a mistake of ours: one row says so, the others go on
+        return {"error": f"triage itself failed: {type_and_place(error)}"}
+
+
+def _columns(dump: Dump, explained: Explanation, signature: Signature) -> dict[str, Any]:
+    fault, known = dump.fault, dump.provenance
+    named = explained.named
+    return {
+        "status": explained.status,
+        "signature": signature.key,
+        **{name: printable(value) for name, value in signature._asdict().items()},
+        "confidence": named[0].confidence.name.lower() if named else "",
+        "summary": printable(fault.summary)[:300],
+        "layer_id": _layer(dump),
+        "pool": printable(fault.pool),
+        "role": printable(dump.backend.role) if dump.backend else "",
+        "forward_mode": printable(fault.forward_mode),
+        "seen": _text(known, "time"),
+        "rank": _text(known, "rank"),
+        "sglang": printable(version(dump, "sglang")),
+        "flashinfer": printable(version(dump, "flashinfer-python")),
+        "torch": printable(version(dump, "torch")),
+        "written_by": printable(version(dump, "sglang-triage")),
+        "gpu": _text(known, "gpu"),
+        "arch": _text(known, "arch"),
+    }
+
+
+def _layer(dump: Dump) -> int | None:
+    if dump.fault.layer_id is not None:
+        return dump.fault.layer_id
+    return dump.launch.layer_id if dump.launch is not None else None
+
+
+def _text(known: dict[str, Any], name: str) -> str:
+    value = known.get(name)
+    return printable(value)[:120] if isinstance(value, str) else ""
+
+
+def _replayed(dump: Dump) -> str:
+    """The emulator's outcome: numpy, deduced; see `triage replay` for kernels that execute."""
+    try:
+        return deduce(dump).outcome.value
+    except ReplayError as error:
+        return f"CANNOT_RUN: {printable(error)}"
+
+
+def _in_time(row: Row) -> Row:
+    """`seen` in UTC, by the clock that can be right.
+
+    The writer's own, unless it is later than the store's: nothing is stored before it is written.
+    """
+    written, stored = _moment(row.seen), _moment(row.modified)
+    if written is not None and stored is not None and written - stored > CLOCK_SLACK:
+        return replace(row, seen=row.modified, clock="ahead of the store's")
+    if written is not None:
+        return replace(row, seen=written.isoformat(timespec="microseconds"), clock="the writer's")
+    clock = "" if stored is None else "the store's"
+    return replace(row, seen=row.modified, clock=clock)
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(text)
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def format_version(content: bytes) -> int | None:
+    """The dump format that the first bytes claim, readable here or not; None for no dump."""
+    unpacker = msgpack.Unpacker(max_buffer_size=64)
+    unpacker.feed(content[:64])
+    try:
+        unpacker.read_array_header()
+        magic, found = unpacker.unpack(), unpacker.unpack()
+    except Exception:  # anything may stand there
+        return None
+    return found if magic == MAGIC and type(found) is int and abs(found) < 1 << 31 else None
+
+
+def _sentence(error: DumpError, each: Object) -> str:
+    return printable(str(error).removeprefix(f"{each.path}: "))
+
+
+@functools.cache
+def column_types() -> dict[str, str]:
+    """Column -> "text", "integer" or "time"."""
+    kinds = {"int": "integer", "int | None": "integer"}
+    found = {field.name: kinds.get(str(field.type), "text") for field in fields(Row)}
+    return {**found, "modified": "time", "seen": "time"}
