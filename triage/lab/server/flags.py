@@ -17,7 +17,7 @@ from triage.errors import LabError, did_you_mean
 
 TRTLLM_GEN = ((10, 0), (10, 3))
 XQA = ((9, 0), (12, 0), (12, 1))
-ATTENTION = ("trtllm_mha", "triton")
+ATTENTION = ("trtllm_mha", "triton", "flashinfer")
 
 XQA_HEAD_DIM_LIMIT = 256
 XQA_TAKES_512_SINCE = (0, 7, 2)
@@ -134,6 +134,9 @@ def _attention(capability: tuple[int, int], attention: str, mtp: bool) -> list[F
         raise LabError(f"no attention backend {attention!r}{meant}; known: {known}")
     if attention == "triton":
         return [Flag("--attention-backend", "triton", "asked for: true head sizes everywhere")]
+    if attention == "flashinfer":
+        why = "asked for: FlashInfer's own backend (fa2); SGLang refuses it for Gemma-4"
+        return [Flag("--attention-backend", "flashinfer", why)]
     gpu = f"sm_{capability[0]}{capability[1]}"
     if capability in TRTLLM_GEN:
         return [

@@ -26,6 +26,9 @@ SOUND = {
     "off-target": "off-target",
     "eager": "off-target",
     "dummy-target": "dummy-target",
+    "flashinfer-off": "flashinfer-off",
+    "flashinfer-target": "flashinfer-off",
+    "flashinfer-contain": "flashinfer-off",
 }
 """Job -> the job whose plain outputs its own are compared with, where it is not `off`."""
 
