@@ -107,7 +107,7 @@ def server_flags(job: Job, here: machine.Machine, draft: Path) -> list[str]:
         here.gpu.capability,
         mtp=job.mtp,
         draft_path=draft if job.mtp else "",
-        attention="flashinfer" if job.model == "laguna" else "trtllm_mha",
+        attention=flags.FLASHINFER if job.model == "laguna" else "trtllm_mha",
         small=job.model in ("small", "laguna"),
         sglang=here.sglang,
     )

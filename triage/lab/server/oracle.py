@@ -164,7 +164,7 @@ class _Copy:
 class Oracle(Observer):
     """One process's. `first`: the first step that was wrong, None until then."""
 
-    copies: type = _Copy
+    copies: type[Any] = _Copy
     """What this oracle leaves in a step: `judged`, and what `_tell` writes of it."""
 
     def __init__(self, out: Path) -> None:

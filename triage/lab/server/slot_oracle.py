@@ -1,9 +1,9 @@
 """The oracle for SGLang's own FlashInfer backend (fa2), whose launches take slots, no page table.
 
 As `oracle.py`: copies on the launch's stream, numpy afterwards, and nothing of the checks. Slots
-and offsets are copied from FlashInfer's wrappers right behind SGLang's planning, which is on the host
-for a graph too. Judged are forwards that read the cache alone: decode, eager or replayed, and prompts
-with SGLANG_FLASHINFER_USE_PAGED=1. Of a decode step the number of slots as well.
+and offsets are copied from FlashInfer's wrappers right behind SGLang's planning, which is on the
+host for a graph too. Judged are forwards that read the cache alone: decode, eager or replayed, and
+prompts with SGLANG_FLASHINFER_USE_PAGED=1. Of a decode step the number of slots as well.
 """
 
 from __future__ import annotations
