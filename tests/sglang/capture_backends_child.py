@@ -1,4 +1,6 @@
-"""Captures forwards of SGLang's Triton and FA3 backends, then replays what was recorded; JSON.
+"""Captures forwards of SGLang's Triton, FA3 and FlashInfer backends, replays what was recorded.
+
+Prints JSON.
 
     python -m tests.sglang.capture_backends_child DIRECTORY MODE
 
@@ -196,6 +198,9 @@ def spoil(backend: Any, kind: str, form: str) -> None:
         slots = backend.cuda_graph_kv_indices
         slots = slots[0] if slots.dim() == 2 else slots
         slots[3] = slots[4]
+    elif kind == "flashinfer":
+        slots = backend.cuda_graph_kv_indices[1]
+        slots[3] = slots[4]
     else:
         metadata = backend.forward_metadata
         metadata.page_table[0, 0] = metadata.page_table[1, 0]
@@ -212,6 +217,7 @@ def main() -> None:
         ("triton", "steps"),
         ("fa3", "decode"),
         ("fa3", "verify"),
+        ("flashinfer", "decode"),
     ):
         process.arm(traps=True, fixes=(), directory=Path(sys.argv[1]))
         answer[f"{kind} {form}"] = play(recorder, kind, form)

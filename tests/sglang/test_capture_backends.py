@@ -1,4 +1,4 @@
-"""Captured forwards of SGLang's Triton and FA3 backends: what is recorded, and what replays see."""
+"""Captured forwards of SGLang's Triton, FA3 and FlashInfer backends, and what replays see."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from typing import Any
 
 import click
 
-from triage.lab.server import flags, machine, plugin_folder, shapes, story
+from triage.lab.server import flags, laguna, machine, plugin_folder, shapes, story
 from triage.lab.server.bundle import CACHES
 from triage.lab.server.smoke import archive
 from triage.lab.server.smoke.jobs import JOBS
@@ -82,6 +82,7 @@ def models(directory: Path, here: machine.Machine) -> dict[str, tuple[Path, Path
             Path(),
         ),
         "story": story.write_models(directory / "story"),
+        "laguna": (laguna.write_model(directory / "laguna"), Path()),
     }
 
 
@@ -106,7 +107,8 @@ def server_flags(job: Job, here: machine.Machine, draft: Path) -> list[str]:
         here.gpu.capability,
         mtp=job.mtp,
         draft_path=draft if job.mtp else "",
-        small=job.model == "small",
+        attention=flags.FLASHINFER if job.model == "laguna" else "trtllm_mha",
+        small=job.model in ("small", "laguna"),
         sglang=here.sglang,
     )
     given = {"story": story.FLAGS, "dummy": ("--mem-fraction-static", "0.3")}

@@ -26,6 +26,7 @@ from triage.explain.rules_allocation import (
     page_owned_twice,
 )
 from triage.explain.rules_fault import (
+    exchanged_slots,
     freed_by_two,
     goes_on_elsewhere,
     goes_on_too_early,
@@ -71,6 +72,7 @@ RULES = (
 )
 
 FAULT_RULES = (
+    exchanged_slots,
     illegal_allocation,
     goes_on_elsewhere,
     goes_on_too_early,

@@ -233,3 +233,32 @@ def lengths_disagree(dump: Dump) -> Cause | None:
         refuted_by=("lengths that agree with the batch at the moment the metadata is built",),
         fix="check which tokens this mode's metadata adds to seq_lens",
     )
+
+
+def exchanged_slots(dump: Dump) -> Cause | None:
+    """Two offenders of packed slots, each with the slot that is the other's right one (I2).
+
+    Where the device found them there is no table beside them: the two are all that was wrong.
+    """
+    fault = dump.fault
+    pair = fault.violations
+    alone = dump.launch is None and fault.total == 2 == len(pair)
+    if fault.invariant != "I2" or not alone or not pair[0].tensor.endswith("_indices"):
+        return None
+    one, other = pair
+    if one.row == other.row or (one.value, one.expected) != (other.expected, other.value):
+        return None
+    return Cause(
+        key="exchanged-pages",
+        name="two requests read each other's page (entries exchanged)",
+        confidence=Confidence.MEDIUM,
+        evidence=(
+            f"rows {one.row} and {other.row} are wrong in one slot each, which is the other's "
+            "right slot there; nothing else was wrong",
+            *(each.sentence() for each in pair),
+        ),
+        rows=citations(fault),
+        refuted_by=("a slot that both requests hold",),
+        fix="find what writes single slots after SGLang packed them",
+        not_recorded=("the other slots of the rows",),
+    )

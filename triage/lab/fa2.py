@@ -26,17 +26,32 @@ class _OnTheCpu(ModuleType):
     def empty(*args: Any, **kwargs: Any) -> Tensor:
         return torch.empty(*args, **{**kwargs, "device": "cpu"})
 
+    @staticmethod
+    def zeros(*args: Any, **kwargs: Any) -> Tensor:
+        return torch.zeros(*args, **{**kwargs, "device": "cpu"})
+
+
+def _nowhere(read: Any) -> None:
+    """Of a graph's wrappers, whose layers are captured and run nothing."""
+
 
 class _Wrapper:
-    """Keeps the plan as FlashInfer's wrappers do, outside a CUDA graph."""
+    """Keeps the plan as FlashInfer's wrappers do: in a graph's own buffers where it has some."""
 
-    is_cuda_graph_enabled = False
-    sink: Sink
+    sink: Sink = staticmethod(_nowhere)
     slides = False
 
-    def __init__(self, *_: Any, **__: Any) -> None:
-        self._paged_kv_indptr_buf: Tensor | None = None
-        self._paged_kv_indices_buf: Tensor | None = None
+    def __init__(
+        self,
+        *_: Any,
+        use_cuda_graph: bool = False,
+        paged_kv_indptr_buffer: Tensor | None = None,
+        paged_kv_indices_buffer: Tensor | None = None,
+        **__: Any,
+    ) -> None:
+        self.is_cuda_graph_enabled = use_cuda_graph
+        self._paged_kv_indptr_buf = paged_kv_indptr_buffer
+        self._paged_kv_indices_buf = paged_kv_indices_buffer
 
     def _run(self, query: Tensor, kv_cache: tuple[Tensor, Tensor]) -> Tensor:
         assert self._paged_kv_indptr_buf is not None and self._paged_kv_indices_buf is not None
@@ -47,10 +62,20 @@ class _Wrapper:
 
 class _Decode(_Wrapper):
     def begin_forward(self, indptr: Tensor, indices: Tensor, *_: Any, **__: Any) -> None:
-        self._paged_kv_indptr_buf, self._paged_kv_indices_buf = indptr.clone(), indices
+        if self.is_cuda_graph_enabled:
+            assert self._paged_kv_indptr_buf is not None
+            assert self._paged_kv_indices_buf is indices, "SGLang fills a graph's buffer itself"
+            self._paged_kv_indptr_buf.copy_(indptr)
+        else:
+            self._paged_kv_indptr_buf, self._paged_kv_indices_buf = indptr.clone(), indices
 
     def forward(self, query: Tensor, kv_cache: Any, **_: Any) -> Tensor:
         return self._run(query, kv_cache)
+
+
+def _fast_decode_plan(wrapper: _Decode, *args: Any, **kwargs: Any) -> None:
+    """FlashInfer's plan of a captured decode, which SGLang puts in the place of `begin_forward`."""
+    _Decode.begin_forward(wrapper, *args, **kwargs)
 
 
 class _Paged(_Wrapper):
@@ -90,6 +115,7 @@ def fa2(runner: Any, sink: Sink) -> Any:
         ("BatchDecodeWithPagedKVCacheWrapper", _Decode),
         ("BatchPrefillWithPagedKVCacheWrapper", _Paged),
         ("BatchPrefillWithRaggedKVCacheWrapper", _Ragged),
+        ("fast_decode_plan", _fast_decode_plan),
     ):
         setattr(module, name, stand_in)
     for name, original in released_names().items():

@@ -33,6 +33,11 @@ def test_triton_runs_everything_on_any_gpu_if_asked_for():
     assert attention_of((7, 5), attention="triton") == {"--attention-backend": "triton"}
 
 
+def test_flashinfers_own_backend_runs_everything_of_another_model():
+    chosen = attention_of((9, 0), attention=flags.FLASHINFER)
+    assert chosen == {"--attention-backend": "flashinfer"}
+
+
 @pytest.mark.parametrize(
     ("capability", "attention", "flashinfer", "limit"),
     [

@@ -12,7 +12,8 @@ file appears, so that one server can show both: sound, then wrong.
                       against the crash. For comparison; from the start only.
     page-exchange     the newest page of the first two rows of a target's table change places: each
                       reads a page of another request, in range. For servers without a draft.
-                      With `rank`, on that tensor-parallel rank alone.
+                      With `rank`, on that tensor-parallel rank alone. Through FlashInfer's own
+                      backend (fa2), which takes slots: the newest slot.
     double-free, aborted-in-flight
                       a page given back twice, and one that a request decodes in
                       (`ledger_defects.py`): with CHECKS=all the evidence names their functions.
@@ -186,6 +187,13 @@ class _Exchange(Observer):
         if not hasattr(TRTLLMHAAttnBackend, "_fill_page_table_device"):
             raise LabError("page-exchange needs SGLang 0.5.14 or newer")
         _keep(TRTLLMHAAttnBackend, "_fill_page_table_device", self._fill)
+        try:
+            from sglang.srt.layers.attention.flashinfer_backend import (
+                FlashInferIndicesUpdaterDecode,
+            )
+        except ImportError:  # a machine without FlashInfer
+            return
+        _keep(FlashInferIndicesUpdaterDecode, "call_begin_forward", self._plan)
 
     def begin(self, step: Step) -> None:
         if self.flag is not None and not self._set and self.switch.on:
@@ -204,6 +212,16 @@ class _Exchange(Observer):
             return result
 
         return _fill_page_table_device
+
+    def _plan(self, original: Any) -> Any:
+        def call_begin_forward(updater: Any, wrapper: Any, *args: Any, **kwargs: Any) -> Any:
+            result = original(updater, wrapper, *args, **kwargs)
+            if kwargs.get("use_sliding_window_kv_pool") and moments().role == "target":
+                slots, offsets = wrapper._paged_kv_indices_buf, wrapper._paged_kv_indptr_buf
+                exchange_slots(slots, offsets, self._flag_on(slots))
+            return result
+
+        return call_begin_forward
 
     def _flag_on(self, table: Tensor) -> Tensor:
         if self.flag is None:
@@ -224,6 +242,15 @@ def exchange(table: Tensor, lengths: Tensor, page_size: int, on: Tensor) -> None
     rows = torch.arange(2, device=table.device)
     newest = table[rows, columns]
     table[rows, columns] = torch.where(on, newest.flip(0), newest)
+
+
+def exchange_slots(slots: Tensor, offsets: Tensor, on: Tensor) -> None:
+    """The same of packed slots: rows end before `offsets[1]` and `offsets[2]`. Needs two rows."""
+    if offsets.shape[0] < 3:
+        return
+    last = (offsets[1:3].to(torch.int64) - 1).clamp(min=0)
+    newest = slots[last]
+    slots[last] = torch.where(on, newest.flip(0), newest)
 
 
 # -- far-first -------------------------------------------------------------------------

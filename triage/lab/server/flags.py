@@ -18,6 +18,11 @@ from triage.errors import LabError, did_you_mean
 TRTLLM_GEN = ((10, 0), (10, 3))
 XQA = ((9, 0), (12, 0), (12, 1))
 ATTENTION = ("trtllm_mha", "triton")
+"""What SGLang serves Gemma-4 through."""
+
+FLASHINFER = "flashinfer"
+"""FlashInfer's own backend (fa2), for another model: `laguna.py`."""
+
 
 XQA_HEAD_DIM_LIMIT = 256
 XQA_TAKES_512_SINCE = (0, 7, 2)
@@ -58,7 +63,7 @@ def choose(
     """The flags of `sglang.launch_server` for a GPU of this compute capability.
 
     mtp: with the assistant at `draft_path`, through frozen-KV MTP.
-    attention: "trtllm_mha", or "triton" for every forward.
+    attention: "trtllm_mha", or "triton" for every forward; FLASHINFER for another model.
     small: a seeded checkpoint is served; else dummy weights.
     total_tokens: slots of the full pool; few enough that a mixed load runs out of them.
     sglang: version of the installed SGLang, where a flag has changed its name; "" for 0.5.14's.
@@ -128,6 +133,8 @@ def release(version: str) -> tuple[int, ...]:
 
 
 def _attention(capability: tuple[int, int], attention: str, mtp: bool) -> list[Flag]:
+    if attention == FLASHINFER:
+        return [Flag("--attention-backend", "flashinfer", "asked for: FlashInfer's own (fa2)")]
     if attention not in ATTENTION:
         meant = did_you_mean(attention, ATTENTION)
         known = ", ".join(ATTENTION)

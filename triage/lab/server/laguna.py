@@ -6,8 +6,8 @@ that slide and layers that do not, a `SWAKVPool`, and no attention backend that 
 Its configuration class is SGLang's own. Left out: experts (every layer's MLP is dense) and the gate
 of the attention's output; neither touches the cache.
 
-One head size of 128 and four queries to a head of keys: FlashInfer then decodes with the kernel of its
-paged prefill, so that one module is compiled where none is cached.
+One head size of 128 and four queries to a head of keys: FlashInfer then decodes with the kernel of
+its paged prefill, so that one module is compiled where none is cached.
 """
 
 from __future__ import annotations

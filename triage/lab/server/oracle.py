@@ -153,9 +153,19 @@ class _Copy:
     mapping: Tensor | None
     done: Any  # a CUDA event, None on a CPU
 
+    @property
+    def window_left(self) -> int:
+        return self.read.window_left
+
+    def judged(self) -> Wrong:
+        return judge(_taken(self))
+
 
 class Oracle(Observer):
     """One process's. `first`: the first step that was wrong, None until then."""
+
+    copies: type[Any] = _Copy
+    """What this oracle leaves in a step: `judged`, and what `_tell` writes of it."""
 
     def __init__(self, out: Path) -> None:
         self.lines = Lines(out)
@@ -260,7 +270,7 @@ class Oracle(Observer):
                 ),
                 slots=side_copy(self._slots(step, rows, read)),
                 mapping=(side_copy(pool.full_to_swa_index_mapping) if space == "swa" else None),
-                done=_event(read.table),
+                done=event_behind(read.table),
             )
         )
 
@@ -287,7 +297,7 @@ class Oracle(Observer):
 
     def settle(self, step: Step) -> None:
         """Judge what was copied during `step`. Waits for those copies alone."""
-        for copy in [each for each in step.copies if isinstance(each, _Copy)]:
+        for copy in [each for each in step.copies if isinstance(each, self.copies)]:
             if self.lost:
                 return
             try:
@@ -298,7 +308,7 @@ class Oracle(Observer):
                 self.lines.write("lost", step=step.number, why=str(error).splitlines()[0])
                 return
             self.tables += 1
-            self._tell(step, copy, judge(_taken(copy)))
+            self._tell(step, copy, copy.judged())
         if step.number % COUNT_EVERY == 1:
             self.count(step.number)
 
@@ -318,7 +328,7 @@ class Oracle(Observer):
             first=self.first,
         )
 
-    def _tell(self, step: Step, copy: _Copy, wrong: Wrong) -> None:
+    def _tell(self, step: Step, copy: Any, wrong: Wrong) -> None:
         if not wrong:
             return
         over = {index for index, row in enumerate(step.rows) if row.ended}
@@ -335,7 +345,7 @@ class Oracle(Observer):
             role=copy.role,
             form="captured" if copy.captured else "eager",
             space=copy.space,
-            window_left=copy.read.window_left,
+            window_left=copy.window_left,
             rows=len(step.rows),
             entries=len(alive),
             entries_of_ended=len(wrong.entries) - len(alive),
@@ -367,7 +377,8 @@ def _taken(copy: _Copy) -> Taken:
     )
 
 
-def _event(tensor: Tensor) -> Any:
+def event_behind(tensor: Tensor) -> Any:
+    """Behind what is queued on the current stream; None for a tensor on the host."""
     if not tensor.is_cuda:
         return None
     import torch

@@ -209,10 +209,7 @@ def _stream(
     if requests is not None and len(requests) != rows:
         requests = requests[:rows] if len(requests) > rows else None
         why_not = why_not or ("" if requests is not None else f"{kernel}: rows are not requests")
-    table = getattr(backend, "req_to_token", None)
-    if table is None:
-        updater = getattr(backend, "indices_updater_decode", None)
-        table = getattr(updater, "req_to_token", None)
+    table = _request_table(backend)
     if not why_not and (requests is None or table is None):
         why_not = f"{kernel}: the requests of the rows are not known"
     known = ends.ends
@@ -235,6 +232,15 @@ def _stream(
         full_to_swa=mapping,
         why_not=why_not,
     )
+
+
+def _request_table(backend: Any) -> Tensor | None:
+    """Of Triton's backend itself; of FlashInfer's its updaters (until 0.5.18) or its pool."""
+    for owner in ("", "indices_updater_decode", "req_to_token_pool"):
+        table = getattr(getattr(backend, owner, None) if owner else backend, "req_to_token", None)
+        if table is not None:
+            return table
+    return None
 
 
 def _space_of(pool: Any, layer: Any) -> tuple[IndexSpace, Tensor | None]:

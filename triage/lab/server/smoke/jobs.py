@@ -9,6 +9,8 @@ Every server has frozen-KV MTP, CUDA graphs and overlap scheduling, unless it sa
 
 from __future__ import annotations
 
+from typing import Any
+
 from triage.lab.server.kernel_mistakes import MISTAKES
 from triage.lab.server.ledger_defects import PLANTED
 from triage.lab.server.smoke.rig import Job
@@ -28,6 +30,14 @@ FUSED = {"SGLANG_TRIAGE_FUSED": "ple-tail"}
 """Our kernels behind the per-layer embeddings, nothing else of ours."""
 SILENT_FLAGS = ("--swa-full-tokens-ratio", "1.0")
 """An SWA pool as large as the full one: every full id lies within every SWA buffer."""
+THROUGH_FLASHINFER: dict[str, Any] = {
+    "observers": ("slot-oracle",),
+    "model": "laguna",
+    "mtp": False,
+    "flags": ("--disable-piecewise-cuda-graph",),
+    "least_s": 150.0,
+}
+"""Decode in graphs, prompts eager and in chunks. FlashInfer compiles one module, once."""
 
 JOBS = (
     Job(
@@ -126,6 +136,30 @@ JOBS = (
         mtp=False,
         flags=("--disable-cuda-graph",),
     ),
+    # -- FlashInfer's own backend (fa2), a model that is not Gemma-4 (`laguna.py`) -----------
+    Job(
+        "flashinfer-target",
+        "another model through FlashInfer, default mode: no alarm, then the exchange's, at once",
+        ("plain", "mixed:300", f"alarm:{EXCHANGED}"),
+        env=DEFAULT,
+        defects={EXCHANGE: False},
+        **THROUGH_FLASHINFER,
+    ),
+    Job(
+        "flashinfer-off",
+        "the same without sglang-triage: what its answers are compared with",
+        ("plain", "plain_again"),
+        **THROUGH_FLASHINFER,
+    ),
+    Job(
+        "flashinfer-contain",
+        "the same in contain",
+        ("plain", "mixed:100", f"alarm:{EXCHANGED}"),
+        env=CONTAIN,
+        defects={EXCHANGE: False},
+        **THROUGH_FLASHINFER,
+    ),
+    # ----------------------------------------------------------------------------------------
     *(
         Job(
             f"hand-{name}",

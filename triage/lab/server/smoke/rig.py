@@ -30,10 +30,12 @@ from triage.lab.server import (
     drafts,
     inject,
     kernel_mistakes,
+    laguna,
     ledger_defects,
     load,
     oracle,
     server_log,
+    slot_oracle,
 )
 from triage.lab.server.flags import CHUNKED_PREFILL
 from triage.lab.server.process import Server
@@ -68,8 +70,8 @@ class Job:
 
     env: the variables of sglang-triage. defects: name -> from the start (else at `provoke`).
     mistake: of a fused kernel, from `plain_mistaken` on.
-    observers: "oracle", "drafts", "address-map", "injector". parts: names of Rig's methods,
-    `:` before an argument. least_s: do not start it with less left.
+    observers: "oracle", "slot-oracle", "drafts", "address-map", "injector". parts: names of
+    Rig's methods, `:` before an argument. least_s: do not start it with less left.
     """
 
     name: str
@@ -190,7 +192,7 @@ class Rig:
         mine = dict(self.job.env)
         if mine:
             mine["SGLANG_TRTLLM_MHA_DEBUG_DIR"] = str(self.dumps)
-        return mine
+        return mine | (laguna.ENVIRONMENT if self.job.model == "laguna" else {})
 
     def plugins(self) -> list[Path]:
         """Ours of the lab first, the product last: what it checks lies above what they change."""
@@ -206,6 +208,7 @@ class Rig:
             )
         writers: dict[str, tuple[Callable[[Path, Path], Path], Path]] = {
             "oracle": (oracle.plugin, self.oracle_path),
+            "slot-oracle": (slot_oracle.plugin, self.oracle_path),
             "drafts": (drafts.plugin, self.drafts_path),
             "address-map": (address_map.plugin, self.map_path),
             "injector": (partial(inject.plugin, control=self.control), self.injected_path),

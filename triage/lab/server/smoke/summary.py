@@ -27,6 +27,9 @@ SOUND = {
     "eager": "off-target",
     "blind-row-zero": "off-target",
     "dummy-target": "dummy-target",
+    "flashinfer-off": "flashinfer-off",
+    "flashinfer-target": "flashinfer-off",
+    "flashinfer-contain": "flashinfer-off",
 }
 """Job -> the job whose plain outputs its own are compared with, where it is not `off`."""
 
