@@ -33,6 +33,7 @@ class Patched(importlib.abc.MetaPathFinder):
 STAND_INS: dict[str, dict[str, Any]] = {
     "sglang.test.test_utils": {"CustomTestCase": unittest.TestCase},
     "sglang.srt.model_executor.model_runner": {"ModelRunner": object},  # named in types
+    "sglang.srt.managers.scheduler": {"GenerationBatchResult": object},  # needs a web server
 }
 """Modules that need what a server or SGLang's tests install, and what is taken from them."""
 
