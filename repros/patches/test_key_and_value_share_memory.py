@@ -42,7 +42,7 @@ class TestQkvNormOfKeyAndValue(CustomTestCase):
         self.norm(*self.projection(0))
 
     def test_a_query_alone(self):
-        q, k, v = self.projection(3)
+        q, k, _ = self.projection(3)
         before = k.clone()
         self.norm(q, None, None)
         self.assertTrue(torch.equal(k, before))

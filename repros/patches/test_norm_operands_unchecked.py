@@ -17,7 +17,7 @@ def draw(*shape):
 
 
 class TestOperandsOfFusedNorms(CustomTestCase):
-    """An operand that a fused norm would read wrongly is refused, and what it reads right is not."""
+    """An operand that a fused norm would read wrongly is refused, and no other."""
 
     def setUp(self):
         torch.manual_seed(0)
