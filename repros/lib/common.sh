@@ -253,6 +253,17 @@ newest_dump() {
     find "$folder" -name '*.msgpack' -printf '%T@ %p\n' | sort -rn | sed -n '1s/^[^ ]* //p'
 }
 
+# play_patch NAME: the regression test of a patch, on its release and on a copy with the patch.
+# It must fail and pass; $RELEASED is the log of the failure.
+play_patch() {
+    local play=("$PYTHON" "$REPROS/patches/play.py" "$1")
+    step released "${play[@]}"
+    expect 1 "the regression test fails on the release as it is"
+    RELEASED=$LOG
+    step patched "${play[@]}" --applied
+    expect 0 "it passes with the patch"
+}
+
 # -- a real server ---------------------------------------------------------------------
 
 # Scripts set SERVE=(SHAPE and options of `triage lab serve`) and FLAGS=(server flags).
@@ -266,6 +277,17 @@ serve() {
 
 # said OUTCOME: does the last server's result say so? Outcomes: triage/lab/server/result.py.
 said() { grep -q "\"outcome\": \"$1\"" "$SERVED/result.json"; }
+
+# dead_of WHERE WHAT: the line of the last server's log that matches WHAT, in a log that matches
+# WHERE too; another end of the server is a different outcome.
+dead_of() {
+    local log=$SERVED/server.log
+    [ -e "$log" ] || fail "$EXIT_CANNOT_RUN" "no server was started ($LOG)"
+    if ! grep -qE "$1" "$log" || ! grep -qE "$2" "$log"; then
+        fail "$EXIT_DIFFERENT" "the server failed for another reason, see $log"
+    fi
+    grep -E "$2" "$log" | tail -n 1
+}
 
 # expect_clean SENTENCE: the last server lived through its load with no trap fired.
 expect_clean() { expect 0 "$1"; }

@@ -98,6 +98,12 @@ EXIT_CANNOT_RUN = 3
     type=click.Path(path_type=Path),
     help="With --mtp, the assistant's checkpoint.",
 )
+@click.option(
+    "--without",
+    multiple=True,
+    metavar="FLAG",
+    help="Leave out this flag of those chosen here; may be repeated.",
+)
 @click.option("--dry-run", is_flag=True, help="Say the plan, start nothing.")
 @click.option(
     "--arch",
@@ -124,6 +130,7 @@ def serve(
     directory: Path | None,
     weights: Path | None,
     draft_weights: Path | None,
+    without: tuple[str, ...],
     dry_run: bool,
     arch: str | None,
     as_json: bool,
@@ -164,6 +171,7 @@ def serve(
         port=port,
         timeout_s=timeout_s,
         given=server_flags,
+        without=without,
         weights=weights,
         draft_weights=draft_weights,
     )

@@ -67,6 +67,15 @@ def test_what_the_user_gives_wins_in_every_spelling():
     }
 
 
+def test_a_flag_of_ours_is_left_out_and_one_that_is_not_ours_is_told():
+    chosen = flags.choose((9, 0), mtp=True)
+    name = "--speculative-draft-attention-backend"
+    left = flags.without(chosen, [name])
+    assert [flag for flag in chosen if flag.name != name] == left != chosen
+    with pytest.raises(LabError, match=r"cannot leave out '--page-sizes' \(did you mean"):
+        flags.without(chosen, ["--page-sizes"])
+
+
 def test_every_flag_has_a_reason_and_true_sizes_are_served_with_dummy_weights():
     for mtp in (False, True):
         chosen = flags.choose((9, 0), mtp=mtp, small=False)

@@ -122,6 +122,16 @@ def replaced(chosen: Sequence[Flag], given: Sequence[str]) -> list[Flag]:
     return [flag for flag in chosen if flag.name in _names(given)]
 
 
+def without(chosen: Sequence[Flag], names: Sequence[str]) -> list[Flag]:
+    """`chosen` less the flags of these names. Raises LabError for one that was not chosen."""
+    ours = [flag.name for flag in chosen]
+    for name in names:
+        if name not in ours:
+            meant = did_you_mean(name, ours)
+            raise LabError(f"cannot leave out {name!r}{meant}; chosen here: {', '.join(ours)}")
+    return [flag for flag in chosen if flag.name not in names]
+
+
 def release(version: str) -> tuple[int, ...]:
     """(0, 5, 14) of "0.5.14.post1"; empty where the version does not begin with numbers."""
     numbers = []

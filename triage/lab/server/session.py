@@ -52,6 +52,7 @@ class Wish:
 
     mode: "default" arms the traps by SGLANG_TRTLLM_MHA_DEBUG=1 alone, "off" not at all.
     given: server flags of the user's own; they win over ours.
+    without: names of flags of ours that the server is not to be given.
     weights, draft_weights: folders of real checkpoints, served as they are in the place of
         the model made of `shape` and of its assistant; None to make them.
     requests, concurrency: None for the load's own.
@@ -72,6 +73,7 @@ class Wish:
     port: int = 30000
     timeout_s: float = 600
     given: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
     weights: Path | None = None
     draft_weights: Path | None = None
 
@@ -122,6 +124,7 @@ class ServerPlan:
         if wish.given:
             lines.append(f"  {' '.join(wish.given)}  (given)")
         lines += [f"  left out, given instead: {' '.join(flag.words())}" for flag in self.dropped]
+        lines += [f"  left out, as asked: {name}" for name in wish.without]
         variables = [f"{name}={value}" for name, value in self.environment.items() if value]
         lines.append(f"  environment: {' '.join(variables) or 'no variable of ours'}")
         return lines
@@ -130,8 +133,8 @@ class ServerPlan:
 def plan(wish: Wish, machine: Machine) -> ServerPlan:
     """Decide everything that can be decided before anything is written or started.
 
-    Raises LabError for an unknown shape, defect, fix, mode or load, and CannotServe where
-    the GPU has too little free memory.
+    Raises LabError for an unknown shape, defect, fix, mode or load, for a flag to leave out that
+    is none of ours, and CannotServe where the GPU has too little free memory.
     """
     for what, value, known in (("mode", wish.mode, MODES), ("load", wish.load, LOADS)):
         if value not in known:
@@ -158,6 +161,7 @@ def plan(wish: Wish, machine: Machine) -> ServerPlan:
     )
     if wish.weights:
         chosen = [flag for flag in chosen if flag.name != "--load-format"]
+    chosen = flags.without(chosen, wish.without)
     pools = shapes.pool_bytes(dimensions, flags.TOTAL_TOKENS, flags.SWA_RATIO)
     need_memory(machine.gpu, _weight_bytes(wish, dimensions) + pools + SPARE_BYTES)
     return ServerPlan(
