@@ -23,7 +23,7 @@ SHOWS = {
     "allocator_vs_backend": "none on triton, and the allocator returned no illegal slot",
     "clamp_vs_swap": "of in-window reads redirected",
     "eagle_draft_pool": "with draft-own-pool every table equals that of 0.5.13.post1",
-    "frozen_kv_eager_draft": "fill_from: output with shape [1] doesn't match the broadcast shape [3]",
+    "frozen_kv_eager_draft": "output with shape [1] doesn't match the broadcast shape [3]",
     "frozen_kv_hybrid_backend": "with the patch they are lent the target's",
     "gemma4_26b_oob": "with state-swap every table equals",
     "gemma4_31b_swa_ratio": "the SWA pool of the dense variant is the limit",

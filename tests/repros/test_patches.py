@@ -63,6 +63,6 @@ def test_every_test_has_a_patch():
 
 def test_a_name_without_a_patch_is_told_with_those_that_there_are():
     with pytest.raises(
-        SystemExit, match="no patch 'nonsense'; known: .*locked-prefix-freed-0.5.14"
+        SystemExit, match=r"no patch 'nonsense'; known: .*locked-prefix-freed-0.5.14"
     ):
         play.play("nonsense", applied=False)

@@ -202,7 +202,7 @@ def _files(given: Sequence[Path]) -> list[Path]:
 
 def _digest(path: Path) -> str:
     with open_regular(path, 1 << 62) as file:  # the reader has its own limit
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.sha256(file.read()).hexdigest()
 
 
 def _time(text: Any) -> datetime | None:

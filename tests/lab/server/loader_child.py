@@ -88,13 +88,15 @@ def filled(model: torch.nn.Module, folder: Path) -> dict[str, object]:
     for parameter in model.parameters():
         parameter.data.fill_(float("nan"))
     ignored: list[str] = []
+    warned: list[str] = []
     said = logging.Handler()
-    said.emit = lambda record: ignored.append(record.getMessage())  # type: ignore[method-assign]
+    said.emit = lambda record: warned.append(record.getMessage())  # type: ignore[method-assign]
     logging.getLogger(type(model).__module__).addHandler(said)
     for tensor, value in load_file(folder / "model.safetensors").items():
+        warned.clear()
         answer = model.load_weights([(tensor, value)])
-        if answer is not None and not answer:  # Gemma-4's loader says what it took, Laguna's warns
-            ignored.append(tensor)
+        # Gemma-4's loader answers with what it took, and warns of all others; Laguna's warns only.
+        ignored += warned if answer is None else [] if answer else [tensor]
     return {
         "ignored": ignored,
         "not set": [n for n, p in model.named_parameters() if torch.isnan(p.float()).any()],
