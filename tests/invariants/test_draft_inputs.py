@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from triage.invariants.draft_inputs import DraftInput, check_draft_inputs, check_spec_rows
+from triage.invariants.draft_inputs import (
+    DraftInput,
+    check_draft_inputs,
+    check_lengths_sum,
+    check_recorded_view,
+    check_spec_rows,
+)
 from triage.invariants.found import Found
 
 
@@ -60,3 +66,26 @@ def test_speculative_state_of_another_number_of_rows_names_the_tensor():
     found = check_spec_rows({"topk_p": 2, "hidden_states": 3}, requests=2)
     assert found is not None and found.found == Found.SPEC_ROWS_NOT_THE_BATCHES
     assert found.summary.startswith("hidden_states") and "3 rows for 2 requests" in found.summary
+
+
+@pytest.mark.parametrize(("told", "missing"), [(77, 0), (76, 0), (75, 1)])
+def test_a_sum_of_lengths_may_be_larger_and_not_smaller_than_the_rows_that_are_planned(
+    told, missing
+):
+    # GIVEN four rows of a bucket, of which a fifth is not planned
+    lengths = torch.tensor([20, 37, 18, 1, 99])
+    found = check_lengths_sum(told, lengths, rows=4, where="common_template")
+    assert (0 if found is None else found.total) == missing
+
+
+def test_a_graph_recorded_for_another_view_says_what_changed_and_what_it_does_to_the_lengths():
+    prepared = {"spec_info": False, "forward_mode": "DECODE", "pool": "SWAKVPool"}
+    same = check_recorded_view(prepared, dict(prepared), added=1, where="")
+    assert same is None
+    found = check_recorded_view(prepared, {**prepared, "spec_info": True}, added=3, where="")
+    assert found.kind == Found.RECORDED_FOR_ANOTHER_VIEW and found.facts["added"] == 3
+    # THEN another pool alone says nothing of the lengths
+    other = check_recorded_view(
+        prepared, {**prepared, "pool": "MHATokenToKVPool"}, added=3, where=""
+    )
+    assert "pool MHATokenToKVPool, not SWAKVPool" in other.summary and "added" not in other.facts

@@ -31,6 +31,19 @@ from triage.invariants import geometry
             2**15,
             "I21",
         ),
+        (
+            lambda n: geometry.check_swa_floor(
+                swa_slots=n,
+                full_slots=640,
+                window=47,
+                page_size=16,
+                longest=640,
+                where="",
+            ),
+            64,
+            63,
+            "I19",
+        ),
         (lambda n: geometry.check_transfer(4, n), 4, 5, "I24"),
         (
             lambda n: geometry.check_budget(tokens=17, page_size=16, loaded_back=1, reserved=n),
@@ -39,7 +52,7 @@ from triage.invariants import geometry
             "I25",
         ),
     ],
-    ids=["capacity", "draft rows", "offsets", "transfer", "budget"],
+    ids=["capacity", "draft rows", "offsets", "SWA floor", "transfer", "budget"],
 )
 def test_the_last_legal_size_is_silent_and_the_next_is_named(check, right, wrong, invariant):
     assert check(right) is None
@@ -58,3 +71,16 @@ def test_a_clean_workspace_is_silent_and_a_dirty_counter_is_named():
     # THEN only the counter is a fault
     assert clean.total == 0
     assert dirty.read() == {"I27": 1} and dirty.violations()[0].row == 2
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {"full_slots": 48, "longest": 48},
+        {"full_slots": 640, "longest": 24},
+    ],
+    ids=["the full side is as short", "no request is as long as the window"],
+)
+def test_an_swa_side_below_the_window_is_silent_where_no_request_needs_the_window(sizes):
+    known = {"swa_slots": 48, "window": 1023, "page_size": 16, "where": ""}
+    assert geometry.check_swa_floor(**known, **sizes) is None

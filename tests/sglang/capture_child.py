@@ -18,10 +18,12 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from triage.errors import TrapError
 from triage.lab.pretended_capture import pretended_capture
 from triage.lab.process import start
 
@@ -117,7 +119,7 @@ class Log:
         return state().traps.launches.watching.watch.facts_of(tag)
 
 
-def frozen(runtime: Any, log: Log) -> None:
+def frozen(runtime: Any, log: Log, recorded_in_view: bool = True) -> None:
     import torch
     from sglang.srt.speculative import frozen_kv_mtp_cuda_graph_runner as module
     from sglang.srt.speculative import frozen_kv_mtp_utils as views
@@ -143,7 +145,9 @@ def frozen(runtime: Any, log: Log) -> None:
         draft_attn_backend=backend,
         draft_forward=draft_forward,
         _init_frozen_kv_metadata_capture_cuda_graph=metadata,
-        _frozen_kv_target_view=lambda fb: views.frozen_kv_target_view(fb, context, backend),
+        _frozen_kv_target_view=lambda fb: (
+            views.frozen_kv_target_view(fb, context, backend) if recorded_in_view else nullcontext()
+        ),
     )
     backend.init_cuda_graph_state(BATCH, BATCH)  # as the runner's constructor does
     runner = object.__new__(module.FrozenKVMTPCudaGraphRunner)
@@ -244,7 +248,18 @@ def verify(runtime: Any, log: Log) -> None:
     target(runtime, log, verify=True)
 
 
-PLAYED = {"frozen": frozen, "multi-step": multi_step, "decode": decode, "verify": verify}
+def left_view(runtime: Any, log: Log) -> None:
+    """A frozen draft whose metadata are recorded outside of its view."""
+    frozen(runtime, log, recorded_in_view=False)
+
+
+PLAYED = {
+    "left-view": left_view,
+    "frozen": frozen,
+    "multi-step": multi_step,
+    "decode": decode,
+    "verify": verify,
+}
 DRAFTS = {"multi-step": "eagle", "decode": "none"}
 
 
@@ -269,12 +284,17 @@ def main() -> None:
         draft = DRAFTS.get(kind, "frozen")
         runtime = Runtime(find("smoke").geometry, draft_tokens=4, draft_steps=3, draft=draft)
         log.events, log.writes = [], Counter()
-        PLAYED[kind](runtime, log)
+        alarm = None
+        try:
+            PLAYED[kind](runtime, log)
+        except TrapError as error:
+            alarm = error.evidence
         runtime.close()
         found[kind] = {
             "sglang": process.version,
             "events": log.events,
             "writes": log.writes,
+            "alarm": alarm and (alarm.invariant, alarm.found, alarm.summary),
             "counts": dict(process.traps.counts),
             "fixes": {name: fix.uses for name, fix in process.fixes.items()},
         }

@@ -91,6 +91,36 @@ def speculation(process: Any, lost: str) -> str:
     return ""
 
 
+def sums(process: Any, short: int, checks: tuple[str, ...]) -> dict[str, Any]:
+    """Slots packed twice for three requests padded to four, by SGLang's Triton draft of 3 steps.
+
+    checks: as `LabProcess.arm` takes them; empty for all.
+    """
+    geometry = find("smoke").geometry
+    runtime = Runtime(geometry, draft_tokens=4, draft_steps=3, draft="eagle", backend="triton")
+    process.arm(traps=True, fixes=(), directory=process.directory, checks=checks)
+    multi, lengths = runtime.draft_backend, torch.tensor([20, 37, 18, 1])
+    multi.init_cuda_graph_state(4, 4)
+    batch = SimpleNamespace(
+        batch_size=4,
+        req_pool_indices=torch.tensor([1, 2, 3, 0]),
+        seq_lens=lengths,
+        seq_lens_cpu=lengths.clone(),
+        seq_lens_sum=int(lengths.sum()) - short,
+        positions=lengths.clone(),
+        spec_info=SimpleNamespace(kv_indptr=None, kv_indices=None),
+    )
+    raised = ""
+    try:
+        for _ in range(2):
+            multi.common_template(batch, None, None)
+    except TrapError as error:
+        raised = str(error)
+    told = dict(process.traps.reporter.violations)
+    runtime.close()
+    return {"raised": raised, "told": told}
+
+
 def _whole(spec: Any) -> dict[str, bool]:
     import inspect
 
@@ -104,6 +134,16 @@ def main() -> None:
     found: dict[str, Any] = {"sglang": process.version}
     found["replays"] = {kind: replays(process, kind, number) for kind in KINDS}
     found["speculation"] = {lost: speculation(process, lost) for lost in ("", "hidden_states")}
+    found["sums"] = {
+        name: sums(process, short, checks)
+        for name, short, checks in (
+            ("whole", 0, ()),
+            ("larger", -100, ()),
+            ("short", 1, ()),
+            ("short, by default", 1, ("default",)),
+        )
+    }
+    process.arm(traps=True, fixes=(), directory=directory)
     found["bugs"] = {}
     for bug in DRAFTS:
         if bug.applies():

@@ -12,6 +12,9 @@ import json
 import pytest
 
 from tests import prepared
+from triage.dump.file import read_dump
+from triage.explain import explain
+from triage.invariants.found import Found
 
 VERSIONS = ("0.5.18", "0.5.14")
 KINDS = "frozen,multi-step,decode,verify"
@@ -33,6 +36,7 @@ def captured(tmp_path_factory):
     def run(version, kind, *options, mode="contain"):
         found = child(version, kind if options else KINDS, mode, *options)[kind]
         assert found["sglang"] == version
+        assert found["alarm"] is None or kind == "left-view", found["alarm"]
         return found
 
     return run
@@ -134,3 +138,19 @@ def test_the_fix_holds_through_the_whole_capture(captured):
     assert not any(event["stale"] for event in checks)
     check_order(events, refills=1)
     assert found["fixes"]["state-swap"] > 0
+
+
+@pytest.mark.parametrize("mode", ["contain", "raise"])
+def test_metadata_that_are_recorded_outside_of_the_view_are_told_before_the_first_replay(
+    tmp_path, mode
+):
+    # GIVEN a frozen draft whose metadata are prepared under its view, and recorded outside of it
+    command = ("-m", "tests.sglang.capture_child", "left-view", tmp_path, mode)
+    done = prepared.python(*command, version="0.5.18")
+    assert done.returncode == 0, done.stderr
+    # THEN the capture does not end, and what is wrong with the lengths is said
+    invariant, kind, summary = json.loads(done.stdout.splitlines()[-1])["left-view"]["alarm"]
+    assert (invariant, kind) == ("I29", Found.RECORDED_FOR_ANOTHER_VIEW)
+    assert "spec_info True, not False" in summary and "1 too long" in summary
+    (named,) = explain(read_dump(next(tmp_path.glob("*.msgpack")))).named
+    assert (named.key, named.confidence.name) == ("draft-graph-of-another-view", "HIGH")

@@ -65,3 +65,14 @@ def test_a_tensor_that_the_filter_forgets_is_named_between_two_steps(played, rel
     # GIVEN SGLang's own filter and merge, THEN nothing; with a tensor left out, its name
     assert said[""] == ""
     assert "hidden_states" in said["hidden_states"] and "I29" in said["hidden_states"]
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_a_sum_of_lengths_that_leaves_padded_rows_out_is_told_and_no_other(played, release):
+    sums = played(release)["sums"]
+    # GIVEN slots packed for a padded batch, WHEN the sum counts every row or more, THEN nothing
+    silent = {"raised": "", "told": {}}
+    assert sums["whole"] == sums["larger"] == silent
+    # WHEN it is one short, THEN it is raised where I29 is asked for, and else logged once
+    assert "seq_lens_sum is 75, the lengths of the 4 rows sum up to 76" in sums["short"]["raised"]
+    assert sums["short, by default"] == {"raised": "", "told": {"I29": 1}}

@@ -83,12 +83,13 @@ def draft_pool(runner: Any, allocator: Any, where: str) -> Evidence | None:
     pool: Any = getattr(runner, "token_to_kv_pool", None)
     algorithm = getattr(runner, "spec_algorithm", None)
     frozen = algorithm is not None and algorithm.is_frozen_kv_mtp()
-    if pool is None or frozen or is_hybrid(pool) or not getattr(runner, "is_draft_worker", False):
+    size = getattr(pool, "size", None)
+    if size is None or frozen or is_hybrid(pool) or not getattr(runner, "is_draft_worker", False):
         return None
     page = int(allocator.page_size)
     return check_shared_index_range(
         "draft",
-        pool_rows=int(pool.size) + page,
+        pool_rows=int(size) + page,
         allocator_size=_full_slots(allocator),
         page_size=page,
         where=where,
@@ -123,13 +124,21 @@ def runners_of(scheduler: Any) -> Iterator[Any]:
     """The model runners of the scheduler's workers, each once, as its releases name them."""
     seen: set[int] = set()
     for name in _WORKERS:
-        worker = getattr(scheduler, name, None)
-        for holder in (worker, getattr(worker, "draft_worker", None)):
-            listed = list(getattr(holder, "draft_runner_list", None) or ())
-            for runner in (*(getattr(holder, each, None) for each in _RUNNERS), *listed):
+        worker = _part(scheduler, name)
+        for holder in (worker, _part(worker, "draft_worker")):
+            listed = list(_part(holder, "draft_runner_list") or ())
+            for runner in (*(_part(holder, each) for each in _RUNNERS), *listed):
                 if runner is not None and id(runner) not in seen:
                     seen.add(id(runner))
                     yield runner
+
+
+def _part(holder: Any, name: str) -> Any:
+    """A worker may have the name and refuse it: `BaseTpWorker.model_runner` of some of them."""
+    try:
+        return getattr(holder, name, None)
+    except Exception:
+        return None
 
 
 def _full_slots(allocator: Any) -> int:
