@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from tests import prepared
-from triage.lab.blind import driver, folder
 
 ROUND = Path(__file__).parent / "round_2026_11_30"
 
