@@ -351,6 +351,21 @@ _TREE_TOMBSTONE = FoundClass(
     "free the SWA side in the call that marks the node",
     (f"{_SGLANG}/pull/12224",),
 )
+_TREE_EVICTED = FoundClass(
+    "tree-and-mapping-disagree",
+    "the tree makes a live node of tokens whose SWA side is evicted",
+    "SWA slots that the request got anew for those tokens",
+    "hand the request's swa_evicted_seqlen to the insert, and keep it below what is inserted",
+    (f"{_SGLANG}/pull/22470", f"{_SGLANG}/pull/29350"),
+)
+_NOT_MATCHED = FoundClass(
+    "page-owned-twice",
+    "pages are a running request's own and the unlocked tree's at once: the match behind the "
+    "insert refuses them",
+    "a lock that the request takes on those nodes later",
+    "leave a whole window of live SWA at the end of the key: compute the frontier from the key",
+    (f"{_SGLANG}/pull/34870",),
+)
 _LOCKS = FoundClass(
     "lock-imbalance",
     "locks of the tree were taken and not given back, or given back twice",
@@ -521,6 +536,8 @@ CLASS_OF: dict[str, FoundClass] = {
     Found.FRONTIER_PAST_PREFIX: _FRONTIER_STALE,
     Found.LIVE_NODE_NOT_MAPPED: _TREE_LIVE,
     Found.TOMBSTONE_MAPPED: _TREE_TOMBSTONE,
+    Found.LIVE_NODE_EVICTED: _TREE_EVICTED,
+    Found.INSERTED_NOT_MATCHED: _NOT_MATCHED,
     Found.LOCK_NEGATIVE: _LOCKS,
     Found.LOCK_SWA_ABOVE_FULL: _LOCKS,
     Found.LOCK_BELOW_CHILDREN: _LOCKS,

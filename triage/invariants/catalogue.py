@@ -363,13 +363,15 @@ CATALOGUE: tuple[Invariant, ...] = (
         "radix tree is live",
         "locks of the tree do not add up",
         ("operations of the SWA radix cache", "`Scheduler.run_batch`"),
-        "Tokens of a live node are mapped, those of a tombstone are not, and a node is locked by "
-        "as many as hold it: requests that run, and nobody else.",
+        "Tokens of a live node are mapped, those of a tombstone are not; what a request has "
+        "evicted is no live node of its tokens, and what it caches while it runs is protected "
+        "for it; and a node is locked by as many as hold it: requests that run, and nobody else.",
         "swa_lock_ref[4] = 2, one request holds the node.",
         "Find the release of a lock that the insert or the eviction did not take.",
         raise_only="the comparison with the mapping",
         walks=True,
         rests_on="ledger",
+        default_part="what a request caches, from its own numbers, logged",
     ),
     Invariant(
         "I17",

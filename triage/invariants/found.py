@@ -119,6 +119,8 @@ class Found(StrEnum):
     # The tree: I16
     LIVE_NODE_NOT_MAPPED = "live node without its SWA pages"
     TOMBSTONE_MAPPED = "tombstone with SWA pages"
+    LIVE_NODE_EVICTED = "live node of tokens whose SWA side their request has evicted"
+    INSERTED_NOT_MATCHED = "cached for a running request and not protected for it"
     LOCK_NEGATIVE = "lock count below 0"
     LOCK_SWA_ABOVE_FULL = "SWA lock count above the full one"
     LOCK_BELOW_CHILDREN = "lock count that is not the sum of its children and requests"

@@ -47,6 +47,7 @@ LEDGER_KEPT, METADATA = "ledger of pages and rows", "checks of metadata"
 STEP_BOOKS, DRAFT_INPUTS = "books between two steps", "what drafts' graphs are fed"
 PAGE_HISTORIES = "page histories"
 HOST_TRANSFERS = "transfers between host and device (I24)"
+CACHED_WINDOW = "what requests cache of their windows"
 LATE_AUDIT = "pages of requests against the free lists"
 """Groups of hooks that share state, as `Shells` names them; any other hook is a group alone."""
 

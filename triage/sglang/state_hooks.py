@@ -19,6 +19,7 @@ from triage.invariants.catalogue import LEDGER, READS_DEVICE
 from triage.invariants.mapping import check_translation
 from triage.invariants.spec import check_restored
 from triage.sglang.allocator.allocation_checks import AllocationChecks
+from triage.sglang.allocator.cached_window import ADD_NODE, CACHING, CachedWindow
 from triage.sglang.allocator.frontier import BATCH, COMMON, EXTEND, RETRACT, Frontier
 from triage.sglang.allocator.inserts import Inserts
 from triage.sglang.allocator.last_loc_checks import RowsWritten
@@ -56,6 +57,7 @@ from triage.sglang.launch.sizes_at_start import WHY as SIZES
 from triage.sglang.launch.sizes_at_start import SizesAtStart
 from triage.sglang.launch.writes import WriteTrap
 from triage.sglang.reporter import (
+    CACHED_WINDOW,
     DRAFT_INPUTS,
     HOST_TRANSFERS,
     LATE_AUDIT,
@@ -129,6 +131,7 @@ class StateHooks:
         self.writes = WriteTrap(traps.launches)
         self.trees = TreeTrap(self.reporter, self.books, every)
         self.inserts = Inserts(self.books)
+        self.cached_window = CachedWindow(self.reporter)
         self.metadata = Metadata(traps.launches, every)
         self.allocation_checks = AllocationChecks(self.reporter, self.books)
         self.rows_written = RowsWritten(self.reporter, self.entries)
@@ -146,6 +149,7 @@ class StateHooks:
         self.transfers.restart()
         self.allocation_checks.restart()
         self.step_books.restart()
+        self.cached_window.restart()
         self.writes.restart()
         self.sizes.restart()
         if self.histories is not None:
@@ -183,7 +187,7 @@ class StateHooks:
                     PREBUILT, self.prebuilt.around_prepare, "slots of a prebuilt batch (I3)"
                 )
         found += self._step_hooks(enabled)
-        if self.reporter.reads_device and ("I16" in enabled or tracked):
+        if self.reporter.reads_device and (self.reporter.whole("I16") or tracked):
             for cache in CACHES:
                 for name in OPERATIONS:
                     found += self._present(
@@ -197,6 +201,8 @@ class StateHooks:
                     "what a lock keeps is not freed (I17)",
                     captured=True,
                 )
+        if "I16" in enabled:
+            found += self._cached_window_hooks()
         if "I9" in enabled:
             found += self._present(
                 f"{POOL}.translate_loc_from_full_to_swa", self._translated, "translation (I9)"
@@ -324,7 +330,8 @@ class StateHooks:
         step, found = self.step_books, []
         whole = enabled - self.reporter.in_part
         step.keeps_ledger = bool(whole & PAGES_TRACKED)
-        if whole & {"I15", "I16", "I29"} or step.keeps_ledger:  # a walk over requests: asked for
+        step.asked = bool(whole & {"I15", "I16", "I29"}) or step.keeps_ledger
+        if step.asked:  # a walk over requests: not by default
             why = "books between two steps (I7, I14, I15, I16, I29)"
             found += self._present(SCHEDULER_STEP, step.around_step, why)
             if not enabled & PAGES_TRACKED:  # a ledger of pages hooks the rows anyway
@@ -356,6 +363,17 @@ class StateHooks:
         if found:
             prepared = f"{BACKEND}.{PREPARED}"
             found += self._present(prepared, graphs.around_prepared, why, captured=True)
+        return found
+
+    def _cached_window_hooks(self) -> list[Hook]:
+        """Of a tree's caching what is host integers: on by default."""
+        window, why = self.cached_window, "what a request caches is not evicted (I16)"
+        found = self._present(ADD_NODE, window.around_add_node, why, captured=True)
+        self.absent.pop(ADD_NODE, None)  # the unified tree makes its nodes elsewhere
+        around = (window.around_finished, window.around_unfinished, window.around_insert)
+        for cache in CACHES:
+            for name, each in zip((*CACHING, "insert"), around, strict=True):
+                found += self._present(f"{cache}.{name}", each, why, captured=True)
         return found
 
     def _draft_graph_hooks(self) -> list[Hook]:
@@ -442,6 +460,7 @@ class StateHooks:
             (self.trees, LEDGER_KEPT),
             (self.inserts, LEDGER_KEPT),
             (self.step_books, STEP_BOOKS),
+            (self.cached_window, CACHED_WINDOW),
             (self.draft_graphs, DRAFT_INPUTS),
             (self.metadata, METADATA),
             (self.writes, WRITES),

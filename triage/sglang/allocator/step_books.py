@@ -75,6 +75,7 @@ class StepBooks:
         self.every = every
         self.uncovered = {} if uncovered is None else uncovered
         self.keeps_ledger = False  # are pages tracked beside?
+        self.asked = False  # does it stand at `Scheduler.run_batch`?
         self.restart()
 
     def restart(self) -> None:
@@ -119,7 +120,7 @@ class StepBooks:
 
     def hooked_step(self) -> None:
         """`at_step` as its hook runs it, for a driver that has no `Scheduler.run_batch`."""
-        if self.reporter.armed:
+        if self.reporter.armed and self.asked:
             around = self.reporter.group(STEP_BOOKS).around(lambda original: self.at_step())
             around(lambda: None)
 
@@ -140,7 +141,7 @@ class StepBooks:
         if self._steps % self.every:
             return
         self._say_what_is_not_read()
-        if "I16" in enabled:
+        if self.reporter.whole("I16"):
             self._locks(requests)
         self._pages(requests, "between two steps")
 

@@ -74,7 +74,7 @@ class TreeTrap:
             return result
         allocator = cache.token_to_kv_pool_allocator
         mapping = getattr(allocator, "full_to_swa_index_mapping", None)
-        if "I16" in self.reporter.enabled and mapping is not None and not grouping(allocator):
+        if self.reporter.whole("I16") and mapping is not None and not grouping(allocator):
             self._check(cache, mapping, original.__name__)
         return result
 
