@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 OUT ?= out
 
-.PHONY: help env demo test test-all lint types docs bench golden gpu gpu-bundle gpu-smoke b200 torture clean
+.PHONY: help env demo test test-all lint types docs bench golden gpu gpu-bundle gpu-smoke gpu-server b200 torture clean
 
 help:
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -65,6 +65,10 @@ gpu-bundle: env  ## one archive with which a GPU machine without SGLang or a net
 gpu-smoke:  ## real servers on this GPU in ten minutes: modes, defects, the crash; uses $(PYTHON)
 	$(WITH_TORCH)
 	@$(PYTHON) -m triage.bench.gpu_smoke --out $(OUT)/gpu-smoke $(SMOKE)
+
+gpu-server:  ## real servers cell by cell: releases, modes, axes; goes on where it was, in ten minutes
+	$(WITH_TORCH)
+	@$(PYTHON) -m triage.bench.gpu_server --out $(OUT)/gpu-server $(CELLS)
 
 b200:  ## the same for an owner of a Blackwell with SGLang installed; one archive to send back
 	$(WITH_TORCH)

@@ -31,11 +31,11 @@ import click
 
 from triage import config
 from triage.bench import fused_table
-from triage.bench.gpu_smoke import HIGHEST_PORT, port_of
 from triage.bench.pair_results import Results
 from triage.bench.server_pairs import Load, Side, measure
 from triage.lab.server import machine, session, shapes
 from triage.lab.server.machine import CannotServe
+from triage.lab.server.smoke.run import HIGHEST_PORT, port_of
 
 FORMS = ("short", "full")
 STOCK = "stock"

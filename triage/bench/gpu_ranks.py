@@ -27,14 +27,6 @@ from typing import Any
 
 import click
 
-from triage.bench.gpu_smoke import (
-    SHAPE,
-    bundled_caches,
-    described,
-    port_of,
-    product_plugin,
-    server_flags,
-)
 from triage.dump.peers import parent_of
 from triage.dump.snap import SnapError, is_armed, snap
 from triage.errors import LabError
@@ -42,6 +34,14 @@ from triage.lab.server import defects, flags, load, machine, server_log, shapes
 from triage.lab.server.process import Server
 from triage.lab.server.smoke import archive
 from triage.lab.server.smoke.rig import GRACE_S, VOCAB, Job
+from triage.lab.server.smoke.run import (
+    SHAPE,
+    bundled_caches,
+    described,
+    port_of,
+    product_plugin,
+    server_flags,
+)
 from triage.ranks import Merged, merge
 
 DEFECT, WRONG_RANK = "page-exchange", 1

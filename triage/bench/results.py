@@ -167,6 +167,20 @@ def _record(name: str, on: str = "") -> Table:
     return Table(name, f"python -m triage.bench.record_table {path}", _file(path), on)
 
 
+CELLS_RECORD = LOGS / "gpu-server.jsonl"
+"""Every line that runs of `make gpu-server` have left; not there before the first is joined."""
+
+
+def _cells() -> Iterator[str]:
+    """The cells of real servers, and every run that was joined to their record."""
+    from triage.lab.server.cells import CELLS
+
+    for cell in CELLS:
+        yield f"{cell.job.name} {' '.join(cell.job.parts)}"
+    if CELLS_RECORD.exists():
+        yield from _file(CELLS_RECORD)()
+
+
 def _blind(kind: str) -> Table:
     """A kind of the newest blind round: made of what was stored at each play."""
     directory = LOGS / BLIND
@@ -222,6 +236,7 @@ TABLES = {
             "python -m triage.bench.fused_serving --table docs/results/logs/fused-serving.jsonl",
             _file(LOGS / "fused-serving.jsonl"),
         ),
+        Table("gpu-server", f"python -m triage.bench.cells_table {CELLS_RECORD}", _cells),
         Table("kernel-mutants", "triage kernels mutants --markdown -", _defects),
         *map(_blind, ("artefacts", "kernels", "defects")),
         Table("fusions", "python -m triage.bench.fusions_table", _captures),

@@ -34,12 +34,12 @@ from typing import Any
 import click
 
 from triage import config
-from triage.bench.gpu_smoke import HIGHEST_PORT, port_of
 from triage.bench.pair_results import Agreement, Result, Results, differences, markdown
 from triage.errors import LabError
 from triage.lab.server import machine, session, shapes, timed_load, workload
 from triage.lab.server.machine import CannotServe
 from triage.lab.server.process import Server
+from triage.lab.server.smoke.run import HIGHEST_PORT, port_of
 
 STARTS_APART_S = 3.0
 

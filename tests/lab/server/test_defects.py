@@ -122,3 +122,21 @@ def test_the_free_list_keeps_its_pages_and_begins_with_the_far_ones():
     assert full.free_pages.tolist() == [5, 3, 2, 7, 6, 4, 1]
     hand_out_far_first(SimpleNamespace(full_attn_allocator=full), [])
     assert full.free_pages.tolist() == [7, 6, 5, 4, 3, 2, 1]
+
+
+@pytest.mark.parametrize(("role", "exchanged"), [("draft", True), ("target", False)])
+def test_a_drafts_exchange_leaves_the_targets_tables_alone(monkeypatch, role, exchanged):
+    # GIVEN a table of two rows, filled while `role` computes
+    monkeypatch.setattr(defects, "moments", lambda: SimpleNamespace(role=role))
+    spoiler = defects._Exchange(Switch(None), "draft")
+    metadata = SimpleNamespace(swa_page_table=torch.tensor([[1, 2], [3, 4]]))
+    fill = spoiler._fill(lambda backend, metadata, rows, lengths: None)
+    backend, lengths = SimpleNamespace(page_size=16), torch.tensor([20, 32])
+    fill(backend, metadata, torch.tensor([1, 2]), lengths)
+    assert metadata.swa_page_table.tolist() == [[1, 2], [3, 4]]
+    # WHEN the defect begins with a step
+    spoiler.flag = torch.zeros((), dtype=torch.bool) if spoiler.flag is None else spoiler.flag
+    spoiler.begin(SimpleNamespace(number=3))
+    fill(backend, metadata, torch.tensor([1, 2]), lengths)
+    # THEN the newest pages change places in a draft's table alone
+    assert (metadata.swa_page_table.tolist() == [[1, 4], [3, 2]]) is exchanged

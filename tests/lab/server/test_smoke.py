@@ -414,6 +414,65 @@ def test_a_releases_own_defect_holds_if_the_server_stopped_and_the_dump_names_it
     assert cell.figures["requests"] == 300
 
 
+@pytest.mark.parametrize(
+    ("where", "dies", "why"),
+    [
+        ("step 7, launch 9", False, ""),
+        ("step 8, launch 9", False, "first wrong in step 7, dumps of ['8']"),
+        ("step 7, launch 9", True, "1 requests failed"),
+        ("", False, "dumps of none"),
+    ],
+)
+def test_mode_log_leaves_a_dump_of_the_first_wrong_step_and_the_server_answers_on(
+    tmp_path, scripted, monkeypatch, where, dies, why
+):
+    results = Results(tmp_path / "r.jsonl")
+    job = Job("log", "", ("logged:exchanged-pages",), least_s=0)
+    mine = make(tmp_path, job, Script(), results, scripted)
+
+    def plain(port: int, **named: Any) -> Any:
+        assert mine.control.exists()
+        Lines(mine.oracle_path).write("wrong", **WRONG)
+        mine.dumps.mkdir(parents=True)
+        (mine.dumps / "one.msgpack").touch()
+        answer = answered()
+        answer.failed, answer.ok = int(dies), answer.ok - int(dies)
+        return answer
+
+    monkeypatch.setattr(load, "plain", plain)
+    dump = {"keys": ["exchanged-pages"], "where": where}
+    monkeypatch.setattr(rig, "explained", lambda path: SimpleNamespace(json=lambda: dump))
+    mine.play()
+    cell = results.cells["log/logged"]
+    assert cell.held is (why == "") and why in cell.why
+
+
+@pytest.mark.parametrize(
+    ("error", "held"), [(RuntimeError("shape [1] against [3]"), True), (None, False)]
+)
+def test_a_combination_is_refused_where_sglang_says_so_and_only_there(
+    tmp_path, scripted, error, held
+):
+    results = Results(tmp_path / "r.jsonl")
+    job = Job("mtp-eager", "", ("refused",), least_s=0)
+    make(tmp_path, job, Script(start_error=error), results, scripted).play()
+    (cell,) = results.cells.values()
+    assert cell.key == "mtp-eager/refused" and cell.held is held
+    assert ("shape [1] against [3]" in cell.figures["said"]) is held
+
+
+def test_a_load_is_as_hot_as_its_job(tmp_path, scripted, monkeypatch):
+    asked = []
+    monkeypatch.setattr(load, "plain", lambda port, **named: asked.append(named) or answered())
+    monkeypatch.setattr(load, "mixed", lambda port, **named: asked.append(named) or answered(40))
+    job = Job("sampled", "", ("warm", "plain", "mixed:40"), temperature=1.0, least_s=0)
+    mine = make(tmp_path, job, Script(), Results(tmp_path / "r.jsonl"), scripted)
+    mine.flags = ["--page-size", "32"]
+    mine.play()
+    assert [each["temperature"] for each in asked] == [1.0, 1.0, 1.0]
+    assert asked[-1]["page_size"] == 32
+
+
 def test_evidence_is_packed_without_models_and_within_its_limit(tmp_path):
     folders = tmp_path / "jobs"
     for name in ("a/server.log", "a/drafts.jsonl", "a/plugins/x/p.py", "models/w"):

@@ -14,6 +14,7 @@ file appears, so that one server can show both: sound, then wrong.
                       reads a page of another request, in range. For servers without a draft.
                       With `rank`, on that tensor-parallel rank alone. Through FlashInfer's own
                       backend (fa2), which takes slots: the newest slot.
+    draft-exchange    the same in the table of a frozen-KV draft, while it drafts.
     double-free, aborted-in-flight
                       a page given back twice, and one that a request decodes in
                       (`ledger_defects.py`): with CHECKS=all the evidence names their functions.
@@ -25,7 +26,7 @@ file appears, so that one server can show both: sound, then wrong.
                       from every SWA buffer (`address_map`), the others in descending order.
                       SGLang promises no order.
 
-Not covered: releases before 0.5.14 for `page-exchange`; LabError says so in the server's log.
+Not covered: releases before 0.5.14 for the exchanges; LabError says so in the server's log.
 """
 
 from __future__ import annotations
@@ -176,8 +177,9 @@ class _Exchange(Observer):
     So it needs no sync, may be captured, and begins in captured graphs too when the flag is set.
     """
 
-    def __init__(self, switch: Switch) -> None:
-        self.switch = switch
+    def __init__(self, switch: Switch, role: str) -> None:
+        """role: "target" or "draft", whose tables are spoiled."""
+        self.switch, self.role = switch, role
         self.flag: Tensor | None = None
         self._set = False
 
@@ -185,7 +187,7 @@ class _Exchange(Observer):
         from sglang.srt.layers.attention.trtllm_mha_backend import TRTLLMHAAttnBackend
 
         if not hasattr(TRTLLMHAAttnBackend, "_fill_page_table_device"):
-            raise LabError("page-exchange needs SGLang 0.5.14 or newer")
+            raise LabError("an exchange of pages needs SGLang 0.5.14 or newer")
         _keep(TRTLLMHAAttnBackend, "_fill_page_table_device", self._fill)
         try:
             from sglang.srt.layers.attention.flashinfer_backend import (
@@ -199,7 +201,7 @@ class _Exchange(Observer):
         if self.flag is not None and not self._set and self.switch.on:
             self._set = True
             self.flag.fill_(True)
-            complain(f"page-exchange begins with step {step.number}")
+            complain(f"the exchange of pages begins with step {step.number}")
 
     def _fill(self, original: Any) -> Any:
         def _fill_page_table_device(
@@ -207,7 +209,7 @@ class _Exchange(Observer):
         ) -> Any:
             result = original(backend, metadata, req_pool_indices, cache_seqlens)
             table = metadata.swa_page_table
-            if table is not None and moments().role == "target":
+            if table is not None and moments().role == self.role:
                 exchange(table, cache_seqlens, backend.page_size, self._flag_on(table))
             return result
 
@@ -226,7 +228,7 @@ class _Exchange(Observer):
     def _flag_on(self, table: Tensor) -> Tensor:
         if self.flag is None:
             if capturing():
-                raise LabError("page-exchange met its first table inside a capture")
+                raise LabError("the exchange met its first table inside a capture")
             self.flag = torch.zeros((), dtype=torch.bool, device=table.device)
         return self.flag
 
@@ -293,7 +295,8 @@ def hand_out_far_first(allocator: Any, spans: Sequence[tuple[int, int]]) -> None
 DEFECTS: dict[str, Callable[[Switch], None]] = {
     "stale-swa-state": _stale_swa_state,
     "clamp": _clamp,
-    "page-exchange": lambda switch: observe(_Exchange(switch)),
+    "page-exchange": lambda switch: observe(_Exchange(switch, "target")),
+    "draft-exchange": lambda switch: observe(_Exchange(switch, "draft")),
     "far-first": lambda switch: observe(_FarFirst(switch)),
     "double-free": lambda switch: observe(ledger_defects.DoubleFree(lambda: switch.on)),
     "aborted-in-flight": lambda switch: observe(ledger_defects.AbortedInFlight(lambda: switch.on)),

@@ -15,6 +15,8 @@ any attention backend exists. At that moment the observers bind, outermost.
 Steps are counted like SGLang's `forward_ct`, one a call of `Scheduler.run_batch`. What an
 observer copied during step N is looked at when the result of N is about to be
 processed, before anybody else looks at it: see `Observer.settle`.
+
+Long because the moments of one step, and who is told of them, are one order of events.
 """
 
 from __future__ import annotations

@@ -163,6 +163,7 @@ def plain(
     seed: int = 0,
     *,
     vocab_size: int = 4096,
+    temperature: float = 0.0,
     results_path: Path | None = None,
     alive: Callable[[], bool] = lambda: True,
     progress: Callable[[int, int], None] | None = None,
@@ -170,13 +171,16 @@ def plain(
     """Greedy requests whose tokens follow from `seed` alone; see `workload.plain`.
 
     vocab_size: of the model; smaller values are legal.
+    temperature: above 0 the answers follow from nothing.
     results_path: JSON lines, written as answers come.
     alive: asked before each request; once it says no, nothing more is sent.
     progress: called with (requests done, requests) after each.
     Raises LabError where aiohttp is missing. KeyboardInterrupt passes; `read` the lines.
     """
     asked = workload.plain(requests, input_tokens, output_tokens, seed, vocab_size)
-    return play("plain", asked, port, concurrency, results_path, alive, progress)
+    return play(
+        "plain", asked, port, concurrency, results_path, alive, progress, temperature=temperature
+    )
 
 
 def mixed(
@@ -188,13 +192,16 @@ def mixed(
     vocab_size: int = 4096,
     page_size: int = 64,
     window: int = 512,
+    temperature: float = 0.0,
     results_path: Path | None = None,
     alive: Callable[[], bool] = lambda: True,
     progress: Callable[[int, int], None] | None = None,
 ) -> LoadResult:
     """Shared prefixes, aborts, lengths around page and window edges; see `workload.mixed`."""
     asked = workload.mixed(requests, seed, vocab_size, page_size=page_size, window=window)
-    return play("mixed", asked, port, concurrency, results_path, alive, progress)
+    return play(
+        "mixed", asked, port, concurrency, results_path, alive, progress, temperature=temperature
+    )
 
 
 def play(
@@ -205,6 +212,8 @@ def play(
     results_path: Path | None = None,
     alive: Callable[[], bool] = lambda: True,
     progress: Callable[[int, int], None] | None = None,
+    *,
+    temperature: float = 0.0,
 ) -> LoadResult:
     """Send `asked` in order, at most `concurrency` at a time."""
     need_aiohttp()
@@ -225,7 +234,7 @@ def play(
                 progress(len(results), len(asked))
 
         began = time.perf_counter()
-        asyncio.run(_Player(port, concurrency, alive, keep).play(asked))
+        asyncio.run(_Player(port, concurrency, alive, keep, temperature).play(asked))
         seconds = time.perf_counter() - began
     return LoadResult(kind, len(asked), _in_order(results), seconds)
 
@@ -265,7 +274,9 @@ class _Player:
         concurrency: int,
         alive: Callable[[], bool],
         keep: Callable[[RequestResult], None],
+        temperature: float,
     ) -> None:
+        self.temperature = temperature
         self.url = f"http://127.0.0.1:{port}"
         self.concurrency, self.alive, self.keep = concurrency, alive, keep
         self.refused = 0
@@ -300,7 +311,7 @@ class _Player:
             "input_ids": list(one.input_ids),
             "sampling_params": {
                 "max_new_tokens": one.max_new_tokens,
-                "temperature": 0,
+                "temperature": self.temperature,
                 "ignore_eos": True,
             },
         }

@@ -23,11 +23,12 @@ def play(
     *,
     servers: int = 3,
     tell: Callable[[str], None] = lambda sentence: None,
-    after: Callable[[], object] = lambda: None,
+    after: Callable[[Rig], object] = lambda rig: None,
 ) -> None:
     """Play `rigs` in order, `servers` at a time, until all are done or the budget is spent.
 
-    after: called behind every job, one call at a time. Returns with every server stopped.
+    after: called with every job's rig behind it, one call at a time.
+    Returns with every server stopped.
     """
     waiting: queue.Queue[Rig] = queue.Queue()
     for rig in rigs:
@@ -57,7 +58,7 @@ def play(
             running.discard(rig)
             tell(f"{rig.job.name}: over after {time.monotonic() - began:.0f} s; {verdicts(rig)}")
             with after_lock:
-                after()
+                after(rig)
 
     workers = [threading.Thread(target=work, daemon=True) for _ in range(max(1, servers))]
     for worker in workers:

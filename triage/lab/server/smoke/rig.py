@@ -37,7 +37,7 @@ from triage.lab.server import (
     server_log,
     slot_oracle,
 )
-from triage.lab.server.flags import CHUNKED_PREFILL
+from triage.lab.server.flags import CHUNKED_PREFILL, PAGE_SIZE
 from triage.lab.server.process import Server
 from triage.lab.server.result import explained
 from triage.lab.server.smoke.results import Cell, Clock, Results
@@ -56,7 +56,9 @@ PROVOKED: dict[str, Any] = {
     "output_tokens": 64,
 }
 START_S, PLAIN_S, MIXED_S, DEATH_S = 270.0, 150.0, 240.0, 60.0
-VALIDATED_S = 180.0
+VALIDATED_S, WARM_S = 180.0, 240.0
+_STEP = re.compile(r"step (\d+)")
+"""In a dump's `where`: the step of its launch."""
 GRACE_S = 20.0
 
 
@@ -84,6 +86,7 @@ class Job:
     model: str = "small"
     mtp: bool = True
     flags: tuple[str, ...] = ()
+    temperature: float = 0.0
     least_s: float = 95.0
 
 
@@ -115,6 +118,8 @@ class Rig:
 
     @property
     def names(self) -> list[str]:
+        if self.job.parts == ("refused",):
+            return ["refused"]
         return ["start", *(part.partition(":")[0] for part in self.job.parts)]
 
     @property
@@ -134,6 +139,9 @@ class Rig:
                 flags=self.flags,
                 plugin_paths=self.plugins(),
             )
+            if self.names == ["refused"]:
+                self.cell("refused", self.refused)
+                return
             started = self.cell("start", self.start)
             for part in self.job.parts:
                 name, _, argument = part.partition(":")
@@ -219,6 +227,12 @@ class Rig:
         return [*made, *self.product]
 
     @property
+    def page_size(self) -> int:
+        """Of the server, as its flags say."""
+        given = dict(zip(self.flags, self.flags[1:], strict=False))
+        return int(given.get("--page-size", PAGE_SIZE))
+
+    @property
     def oracle_path(self) -> Path:
         return self.folder / "oracle.jsonl"
 
@@ -249,7 +263,14 @@ class Rig:
     def plain(self, suffix: str = "") -> Outcome:
         """The repeatable load: every request answered; what it answered is compared later."""
         found = self.within(
-            PLAIN_S, lambda: load.plain(self.port, vocab_size=VOCAB, alive=self.alive, **PLAIN)
+            PLAIN_S,
+            lambda: load.plain(
+                self.port,
+                vocab_size=VOCAB,
+                temperature=self.job.temperature,
+                alive=self.alive,
+                **PLAIN,
+            ),
         )
         figures = self.loaded(found)
         figures["outputs"] = {
@@ -312,6 +333,59 @@ class Rig:
             return False, f"not told once: {', '.join(seen['else'])}; {why}", figures
         return held, why, figures
 
+    def warm(self) -> Outcome:
+        """A few short requests, so that what is compiled at the first one is there."""
+
+        def play() -> load.LoadResult:
+            return load.plain(
+                self.port,
+                requests=4,
+                output_tokens=4,
+                vocab_size=VOCAB,
+                temperature=self.job.temperature,
+                alive=self.alive,
+            )
+
+        found = self.within(WARM_S, play)
+        held = found.ok == found.requests and not self.fell()
+        return held, "" if held else self.unhappy(found), self.loaded(found)
+
+    def refused(self) -> Outcome:
+        """A combination that SGLang cannot serve: held where it ends with an error of its own."""
+        said = ""
+        try:
+            self.start()
+            self.plain()
+        except TimeoutError:  # the budget, or a server that hangs: no error of SGLang's
+            raise
+        except Exception as error:
+            said = f"{type(error).__name__}: {error}"[:600]
+        death = self.death()
+        lines = self.log().strip().splitlines()[-12:]
+        figures = {"said": said, "death": death, "log": [line[:300] for line in lines]}
+        if not (death or said):
+            return False, "SGLang serves it: it is no longer refused", figures
+        return True, "", figures
+
+    def logged(self, cause: str = "") -> Outcome:
+        """Mode `log`: the defect begins, the server answers on and dumps the first wrong step."""
+        _, why, figures = self.plain_wrong()
+        figures["oracle"] = self.account()
+        dumps = figures["dumps"] = [explained(path).json() for path in self.dump_files()]
+        seen = oracle.read_account(self.oracle_path)
+        complaints = [why] if why else []
+        if not dumps:
+            complaints.append("no dump")
+        steps = [found[1] for one in dumps if (found := _STEP.search(one["where"]))]
+        if seen.first_wrong is None:
+            complaints.append("the oracle saw nothing wrong")
+        elif str(seen.first_wrong) not in steps:
+            complaints.append(f"first wrong in step {seen.first_wrong}, dumps of {steps or 'none'}")
+        named = [name for one in dumps for name in one["keys"]]
+        if cause not in named:
+            complaints.append(f"explained as {named or 'unknown'}, expected {cause}")
+        return not complaints, "; ".join(complaints), figures
+
     def mixed(self, requests: str = "500") -> Outcome:
         """Aborts, shared prefixes, edges: nobody may raise an alarm, and every request is answered.
 
@@ -360,6 +434,8 @@ class Rig:
                 self.port,
                 requests=requests,
                 vocab_size=VOCAB,
+                page_size=self.page_size,
+                temperature=self.job.temperature,
                 alive=self.alive,
                 results_path=path,
             )
@@ -430,7 +506,14 @@ class Rig:
 
         def play() -> None:
             try:
-                load.plain(self.port, vocab_size=VOCAB, seed=7, alive=self.alive, **PROVOKED)
+                load.plain(
+                    self.port,
+                    vocab_size=VOCAB,
+                    seed=7,
+                    temperature=self.job.temperature,
+                    alive=self.alive,
+                    **PROVOKED,
+                )
             except Exception:  # the server is expected to die under it
                 pass
             finally:

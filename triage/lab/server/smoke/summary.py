@@ -34,10 +34,13 @@ SOUND = {
 """Job -> the job whose plain outputs its own are compared with, where it is not `off`."""
 
 
-def summarise(results: Results, folders: Path, **beside: Any) -> dict[str, Any]:
+def summarise(
+    results: Results, folders: Path, *, like: Mapping[str, str] = SOUND, **beside: Any
+) -> dict[str, Any]:
     """Cells, comparisons between them and promises, as JSON values.
 
     folders: where each job's own folder is, for the draft tokens.
+    like: job -> whose plain answers its own are compared with; `off` where it is not named.
     """
     cells = results.cells
     alarms = {k: c for k, c in cells.items() if c.name == "alarm"}
@@ -63,7 +66,7 @@ def summarise(results: Results, folders: Path, **beside: Any) -> dict[str, Any]:
             "start seconds more than off": start_more(starts),
         },
         "outputs equal to": {
-            f"{c.job}/{c.name}": equal_outputs(results, c.job, c.name)
+            f"{c.job}/{c.name}": equal_outputs(results, c.job, c.name, like.get(c.job, "off"))
             for c in cells.values()
             if c.name.startswith("plain")
         },
@@ -105,12 +108,11 @@ def first_step(figures: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def equal_outputs(results: Results, job: str, name: str) -> dict[str, Any] | None:
-    """Requests and tokens whose output is the same as a like server's without sglang-triage.
+def equal_outputs(results: Results, job: str, name: str, like: str) -> dict[str, Any] | None:
+    """Requests whose output is the same as that of the job `like`, without sglang-triage.
 
     None where one of both was not measured.
     """
-    like = SOUND.get(job, "off")
     sound = results.figure(like, "plain", "outputs")
     other = results.figure(job, name, "outputs")
     if not sound or not other:
