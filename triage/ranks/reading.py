@@ -201,8 +201,11 @@ def _files(given: Sequence[Path]) -> list[Path]:
 
 
 def _digest(path: Path) -> str:
+    summed = hashlib.sha256()
     with open_regular(path, 1 << 62) as file:  # the reader has its own limit
-        return hashlib.sha256(file.read()).hexdigest()
+        while part := file.read(1 << 20):
+            summed.update(part)
+    return summed.hexdigest()
 
 
 def _time(text: Any) -> datetime | None:
