@@ -12,6 +12,7 @@ plugin reads it in every SGLang process, armed or not.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from triage.invariants.catalogue import BY_DEFAULT, BY_NAME, DEFAULT, FAMILIES, 
 
 DEBUG = "SGLANG_TRTLLM_MHA_DEBUG"
 DIRECTORY = "SGLANG_TRTLLM_MHA_DEBUG_DIR"
+SPOOL = "SGLANG_TRTLLM_MHA_DEBUG_SPOOL"
 MODE = "SGLANG_TRTLLM_MHA_DEBUG_MODE"
 CHECKS = "SGLANG_TRTLLM_MHA_DEBUG_CHECKS"
 KV = "SGLANG_TRTLLM_MHA_DEBUG_KV"
@@ -41,6 +43,7 @@ _OURS = ("SGLANG_TRTLLM_MHA_DEBUG_", "SGLANG_TRIAGE_")
 _FOR_USERS = (
     DEBUG,
     DIRECTORY,
+    SPOOL,
     MODE,
     CHECKS,
     KV,
@@ -59,6 +62,10 @@ _FOR_USERS = (
 EVERY_FAMILY = "all"
 DEFAULT_DIRECTORY = Path("/tmp/trtllm_mha_debug")
 MODES = ("raise", "contain", "log")
+STORES = ("s3", "gs", "abfs", "az", "file")
+"""Protocols of fsspec that dumps may be uploaded to."""
+
+_URL = re.compile(r"(?P<protocol>[A-Za-z][A-Za-z0-9+.-]*)://(?P<rest>.*)", re.DOTALL)
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"", "0", "false", "no", "off"})
@@ -66,10 +73,14 @@ _FALSE = frozenset({"", "0", "false", "no", "off"})
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What the environment asks for, every question answered."""
+    """What the environment asks for, every question answered.
+
+    upload: the URL that dumps go to; "" where `directory` is where they stay.
+    """
 
     debug: bool = False
     directory: Path = DEFAULT_DIRECTORY
+    upload: str = ""
     mode: str = "raise"
     checks: tuple[str, ...] = (DEFAULT,)
     kv: str = "none"
@@ -101,7 +112,8 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Config:
     mode = _choice(env, MODE, "raise", MODES)
     return Config(
         debug=_flag(env, DEBUG, False),
-        directory=Path(env.get(DIRECTORY) or DEFAULT_DIRECTORY),
+        directory=local_directory(env),
+        upload=_upload(env),
         mode=mode,
         checks=_checks(env),
         kv=_choice(env, KV, "none", ("none", "touched")),
@@ -116,6 +128,52 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Config:
         fused=_list(env, FUSED),
         mm_graphs=_flag(env, MM_GRAPHS, False),
     )
+
+
+def local_directory(env: Mapping[str, str]) -> Path:
+    """Where dumps are written on this machine: the directory itself, or the spool of a URL.
+
+    The spool is the same for the same URL, so that the next start finds what this one left.
+    """
+    given = env.get(DIRECTORY) or ""
+    if not _URL.fullmatch(given):
+        return Path(given or DEFAULT_DIRECTORY)
+    if spool := env.get(SPOOL):
+        return Path(spool)
+    import hashlib  # for a URL only: a server that asks for nothing imports as little
+
+    return DEFAULT_DIRECTORY / f"spool-{hashlib.sha256(given.encode()).hexdigest()[:12]}"
+
+
+def _upload(env: Mapping[str, str]) -> str:
+    """The URL in place of a directory, "" where there is none."""
+    given = env.get(DIRECTORY) or ""
+    parts = _URL.fullmatch(given)
+    if parts is None:
+        if env.get(SPOOL):
+            raise ConfigError(
+                f"{SPOOL}={env[SPOOL]!r} has a meaning only where {DIRECTORY} is a URL, "
+                f"as s3://bucket/dumps; it is {given!r}"
+            )
+        return ""
+    known = ", ".join(f"{name}://" for name in STORES)
+    if parts["protocol"] not in STORES:
+        raise ConfigError(
+            f"{DIRECTORY}: {parts['protocol']!r} is no store that is known; accepted: a "
+            f"directory, or a URL of {known}"
+        )
+    place = parts["rest"]
+    if "@" in place.partition("/")[0]:
+        raise ConfigError(
+            f"{DIRECTORY} holds a user or a password; name them as the store's own variables do "
+            "(AWS_ACCESS_KEY_ID, a profile, a role)"
+        )
+    absolute = place.startswith("/") == (parts["protocol"] == "file")
+    if not place.strip("/") or not absolute or not place.isprintable():
+        raise ConfigError(
+            f"{DIRECTORY}={given!r} names no bucket; accepted: a directory, or as s3://bucket/dumps"
+        )
+    return given.rstrip("/")
 
 
 def warnings(environment: Mapping[str, str] | None = None) -> list[str]:

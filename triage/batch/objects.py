@@ -89,12 +89,11 @@ def read(each: Object) -> bytes:
         content = read_regular(Path(each.path), MAX_BYTES)
     else:
         try:
-            with filesystem.open(each.path, "rb", cache_type="none") as file:
-                content = file.read(each.size + 1)
+            content = filesystem.cat_file(each.path, start=0, end=each.size + 1)  # one request
         except ModuleNotFoundError:
             raise
         except Exception as error:  # each store has a family of its own
-            raise DumpError(f"it cannot be read: {_why(error)}") from error
+            raise DumpError(f"it cannot be read: {why(error)}") from error
     if len(content) != each.size:
         raise DumpError(
             f"it was listed with {each.size} bytes and {len(content)} came: it was changed "
@@ -115,6 +114,7 @@ def _objects(source: str, listing: Listing) -> list[Object]:
         source = f"zip://::{source}"
     try:
         filesystem, path = fsspec.core.url_to_fs(source)
+        filesystem.invalidate_cache()  # what an earlier listing of this process saw is old
         protocol = filesystem.protocol
         listing.protocols.add(protocol if isinstance(protocol, str) else protocol[0])
         exact = not _GLOB.search(path)
@@ -136,7 +136,7 @@ def _objects(source: str, listing: Listing) -> list[Object]:
     except ImportError as error:  # fsspec's own sentence is of pip or conda; ours names the extra
         raise _missing(source, error) from error
     except Exception as error:  # each store has a family of its own
-        raise DumpError(f"cannot list {shown(source)}: {_why(error)}") from error
+        raise DumpError(f"cannot list {shown(source)}: {why(error)}") from error
     return [_object(source, filesystem, name, info) for name, info in entries.items()]
 
 
@@ -206,8 +206,8 @@ _CREDENTIALS = ("NoCredentialsError", "PartialCredentialsError", "PermissionErro
                 "ProfileNotFound", "TokenRetrievalError", "CredentialRetrievalError")  # fmt: skip
 
 
-def _why(error: BaseException) -> str:
-    """What went wrong in our words; of the store's own text the first line, without keys."""
+def why(error: BaseException) -> str:
+    """Of a store's error: what went wrong; of its own text the first line, without keys."""
     name = type(error).__name__
     if isinstance(error, FileNotFoundError):
         return "nothing of that name is there"

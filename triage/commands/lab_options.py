@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 import click
 
-from triage.config import DEFAULT_DIRECTORY, DIRECTORY
+from triage.config import DEFAULT_DIRECTORY, DIRECTORY, local_directory
 
 dumps_option = click.option(
     "--dir",
     "directory",
     type=click.Path(path_type=Path),
-    default=DEFAULT_DIRECTORY,
-    envvar=DIRECTORY,
-    show_default=True,
+    default=lambda: local_directory(os.environ),
+    show_default=str(DEFAULT_DIRECTORY),
     help=f"Where dumps go, if {DIRECTORY} does not say.",
 )
-"""As a server that the variable is set for, so that `triage run` finds what the lab dumped."""
+"""As a server that the variable is set for, so that `triage run` finds what the lab dumped.
+Where that is a URL the lab's dumps stay in its spool: a defect of the lab is nobody's fleet."""
 
 
 def under(version: str | None) -> None:

@@ -13,7 +13,7 @@ import stat
 import time
 from pathlib import Path
 
-from triage.config import DIRECTORY
+from triage.config import DIRECTORY, SPOOL, local_directory
 from triage.errors import TriageError
 
 
@@ -63,9 +63,9 @@ def directory_of(pid: int) -> Path | None:
         environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:
         return None
-    prefix = f"{DIRECTORY}=".encode()
-    found = next((line for line in environment if line.startswith(prefix)), None)
-    return None if found is None else Path(os.fsdecode(found[len(prefix) :]))
+    pairs = (os.fsdecode(line).partition("=") for line in environment)
+    known = {name: value for name, _, value in pairs if name in (DIRECTORY, SPOOL)}
+    return local_directory(known) if known.get(DIRECTORY) else None
 
 
 def is_armed(pid: int, directory: Path) -> bool:

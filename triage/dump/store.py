@@ -17,6 +17,7 @@ import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from triage.dump import spool
 from triage.dump.file import encode
 from triage.dump.provenance import identity
 from triage.dump.redact import redact
@@ -51,13 +52,16 @@ class DumpStore:
 
     The directory is opened at the first use and held; it must belong to this user or to root,
     and nobody else may exchange files in it. A forked child opens its own. `identity`: dumps
-    name host and user. `written` and `not_written` count what `save` was asked for.
+    name host and user. `spooled`: the directory is a spool (`triage/dump/spool.py`); what was
+    not sent yet counts for `max_bytes` only, and goes last. `written` and `not_written` count
+    what `save` was asked for.
     """
 
     directory: Path
     max_dumps: int = 32
     max_bytes: int = 1 << 30
     identity: bool = False
+    spooled: bool = False
     written: int = field(default=0, init=False)
     not_written: int = field(default=0, init=False)
     _opened: Directory | None = field(default=None, init=False, repr=False)
@@ -148,12 +152,16 @@ class DumpStore:
         kept = set(first.values())
         others = [each for each in held if each.name not in kept]
         firsts = [each for each in reversed(held) if each.name in kept]
-        count, size = len(held), sum(each.size for each in held)
-        for each in (*others, *firsts):
-            if count <= self.max_dumps and size <= self.max_bytes:
-                return
+        waiting = spool.unsent(self.open(), [each.name for each in held]) if self.spooled else set()
+        count, size = len(held) - len(waiting), sum(each.size for each in held)
+        for each in sorted((*others, *firsts), key=lambda each: each.name in waiting):
+            unsent = each.name in waiting
+            if (count <= self.max_dumps or unsent) and size <= self.max_bytes:
+                continue
             if each.name != newest and self.open().remove(each.name):
-                count, size = count - 1, size - each.size
+                count, size = count - (not unsent), size - each.size
+                if unsent:
+                    spool.tell_lost(each.name, self.max_bytes)
 
     def stored(self) -> list[Stored]:
         """The dumps that stores wrote into the directory, oldest first."""

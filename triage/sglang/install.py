@@ -152,13 +152,23 @@ def install(config: Config) -> Installed:
 
 
 def _trap_hooks(made: Installed) -> tuple[list[Hook], list[Patch]]:
+    from triage.dump import spool
     from triage.dump.store import DumpStore
     from triage.sglang.reporter import SNAPSHOTS
     from triage.sglang.traps import Traps
 
     config = made.config
-    store = DumpStore(config.directory, config.max_dumps, config.max_bytes, config.identity)
-    if problem := store.problem():
+    store = DumpStore(
+        config.directory,
+        config.max_dumps,
+        config.max_bytes,
+        config.identity,
+        spooled=bool(config.upload),
+    )
+    problem = store.problem()
+    if config.upload and not problem:
+        problem = spool.start(config.directory, config.upload)
+    if problem:
         if config.strict:
             raise InstallError(f"{problem}; {DIRECTORY} names another one")
         logger.error("sglang-triage: %s; a fault will be reported without a dump", problem)
@@ -222,12 +232,13 @@ def _report(made: Installed, version: str) -> None:
         return
     if made.traps is not None:
         logger.info(
-            "sglang-triage traps armed on SGLang %s: %d hooks bound, mode %s%s, dumps in %s",
+            "sglang-triage traps armed on SGLang %s: %d hooks bound, mode %s%s, dumps in %s%s",
             version,
             len(made.bindings),
             made.config.mode,
             " (contain inside CUDA graphs)" if made.config.mode == "raise" else "",
             made.config.directory,
+            f", uploaded to {made.config.upload}" if made.config.upload else "",
         )
         for what, why in made.not_covered.items():
             logger.warning("sglang-triage does not cover %s: %s", what, why)
