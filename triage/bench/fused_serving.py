@@ -2,7 +2,9 @@
 
     python -m triage.bench.fused_serving 26B-A4B --out fused.jsonl --budget-s 400
     python -m triage.bench.fused_serving --table fused.jsonl
+    python -m triage.bench.fused_serving --launches fused.jsonl
     python -m triage.bench.fused_serving --plot fused.png fused.jsonl
+    python -m triage.bench.fused_serving --measured fused.jsonl    what `auto` goes by
 
 True dimensions, random weights (`--load-format dummy`), triton attention. The workloads are
 input/output tokens with all prompts at once, and the same one by one. `--form short` asks for
@@ -16,24 +18,28 @@ called so wherever it is shown. Each side is a server:
 
 How servers are played in turn, what is kept and what goes on after a cut: `server_pairs`. The
 answers of every side are compared with stock's token by token. What a server's log says of the
-ops, how often each ran and what fell back, is kept with the results.
+ops, how often each ran and what fell back, is kept with the results, and at the end of a run the
+launches of a decode step, counted by SGLang's own profiler (`layer_launches`).
 
 Exit code: 0 measured, 2 usage, 3 cannot serve here.
 """
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
 from triage import config
-from triage.bench import fused_table
-from triage.bench.pair_results import Results
+from triage.bench import fused_table, layer_launches
+from triage.bench.pair_results import Results, differences
 from triage.bench.server_pairs import Load, Side, measure
-from triage.lab.server import machine, session, shapes
+from triage.errors import LabError
+from triage.lab.server import machine, session, shapes, timed_load
 from triage.lab.server.machine import CannotServe
 from triage.lab.server.smoke.run import HIGHEST_PORT, port_of
 
@@ -72,6 +78,9 @@ WORKLOADS: dict[str, dict[str, Form]] = {
 }
 """In order of worth: a run that is cut off has the first ones."""
 
+LEAST_TURNS = 3
+"""A load with fewer is no measurement for `auto`."""
+
 LARGEST_AT_A_TIME = 32
 """Prompts of the largest shape at a time, where the workload has more."""
 
@@ -101,10 +110,26 @@ def told(log: str) -> list[str]:
     return list(dict.fromkeys(said))[-40:]
 
 
+def launches(side: str, plan: session.ServerPlan) -> dict[str, Any]:
+    """The launches of a decode step with one row, or why they could not be counted."""
+    asked = Load(1, 16, 6 * layer_launches.STEPS, 1).asked(-2, shapes.SMALL_VOCAB)
+    wish = plan.wish
+    try:
+        found = layer_launches.ask(
+            wish.port,
+            wish.directory / "profile",
+            plan.dimensions,
+            lambda: timed_load.play(asked, wish.port, 1),
+        )
+    except LabError as error:  # a figure less; what was measured before stays
+        return {"launches": None, "why": str(error)}
+    return {"launches": found.json()}
+
+
 @click.command()
 @click.argument("shape", required=False)
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--side", "sides", multiple=True, default=(STOCK, "fused", "auto"), show_default=True)
+@click.option("--side", "sides", multiple=True, default=(STOCK, "fused"), show_default=True)
 @click.option("--workload", "workloads", multiple=True, type=click.Choice(list(WORKLOADS)))
 @click.option("--form", type=click.Choice(FORMS), default="short", show_default=True)
 @click.option("--turns", type=click.IntRange(min=1), default=5, show_default=True)
@@ -115,6 +140,18 @@ def told(log: str) -> list[str]:
 @click.option("--budget-s", type=float, default=400.0, show_default=True)
 @click.option("--flag", "flags_", multiple=True, help="For every server, as `--flag=--name=value`.")
 @click.option("--table", type=click.Path(exists=True, path_type=Path), help="Print its table.")
+@click.option(
+    "--launches",
+    "counted",
+    type=click.Path(exists=True, path_type=Path),
+    help="Print the launches per layer of its servers.",
+)
+@click.option(
+    "--measured",
+    type=click.Path(exists=True, path_type=Path),
+    help="Print its measurements as `auto` reads them.",
+)
+@click.option("--profile/--no-profile", default=True, help="Count launches at the end.")
 @click.option("--plot", type=(Path, Path), help="PICTURE RESULTS: draw the results.")
 def main(
     shape: str | None,
@@ -130,11 +167,20 @@ def main(
     budget_s: float,
     flags_: tuple[str, ...],
     table: Path | None,
+    counted: Path | None,
+    measured: Path | None,
+    profile: bool,
     plot: tuple[Path, Path] | None,
 ) -> None:
     """Serve SHAPE once per --side and play the workloads."""
     if table is not None:
         click.echo(fused_table.markdown(Results(table).all, named_loads()))
+        return
+    if counted is not None:
+        click.echo(fused_table.launches_markdown(Results(counted).notes))
+        return
+    if measured is not None:
+        click.echo(json.dumps(measurements(measured), indent=1))
         return
     if plot is not None:
         picture, read = plot
@@ -170,11 +216,59 @@ def main(
             load for each in workloads or WORKLOADS for load in loads_of(name, each, form)
         ]  # fmt: skip
         until = began + budget_s
-        measure(wishes, loads, results, turns=turns, until=until, say=say, notes=told)
+        measure(
+            wishes,
+            loads,
+            results,
+            turns=turns,
+            until=until,
+            say=say,
+            notes=told,
+            last=launches if profile else None,
+        )
     except CannotServe as error:
         click.echo(f"cannot serve here: {error}", err=True)
         raise SystemExit(3) from error
     click.echo(fused_table.markdown(results.all, named_loads()))
+
+
+def measurements(path: Path) -> list[dict[str, Any]]:
+    """What `triage/sglang/fixes/fused_measured.json` holds, of one file of results.
+
+    Of each side its ops that have a place in the shape; loads of three turns or more.
+    """
+    results = Results(path)
+    machines = {note["shape"]: note for note in results.notes if "gpu" in note}
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for one in differences(results.all):
+        if one.measure != "tpot_ms" or one.turns < LEAST_TURNS or one.side == "auto":
+            continue
+        ops = side_of(one.side).environment[config.FUSED] or ""
+        entry = found.setdefault(
+            (one.shape, one.side),
+            {
+                "gpu": machines[one.shape]["gpu"],
+                "sglang": machines[one.shape]["sglang"],
+                "shape": one.shape,
+                "ops": sorted(set(ops.split(",")) & places(shapes.find(one.shape))),
+                "loads": {},
+                "where": path.name,
+            },
+        )
+        change = (one.median, one.low, one.high)
+        entry["loads"][one.load] = [round(value, 3) for value in change]
+    return list(found.values())
+
+
+def places(shape: shapes.Shape) -> frozenset[str]:
+    """The ops that have a place in a shape's layers."""
+    if shape.experts:
+        tails = {"post-attn-triple", "routing", "moe-tail", "moe-tail-next-norm"}
+    elif shape.per_layer:
+        tails = {"ple-tail", "ple-tail-next-norm"}
+    else:
+        tails = {"dense-tail", "dense-tail-next-norm"}
+    return frozenset(tails | {"attention-preamble"})
 
 
 def named_loads() -> list[fused_table.Named]:

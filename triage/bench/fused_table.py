@@ -7,7 +7,7 @@ was looked away from.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from triage.bench.pair_results import Difference, Result, differences
 from triage.report.picture import drawn
@@ -97,6 +97,28 @@ def _row(
             str(tpot.turns),
         ]
     )
+
+
+def launches_markdown(notes: Iterable[dict[str, Any]]) -> str:
+    """Launches per decoder layer of every server that was asked, one row each; the newest counts.
+
+    A server that could not be asked has its reason.
+    """
+    rows = {
+        (note["shape"], note["side"]): (note["launches"], note.get("why", ""))
+        for note in notes
+        if "launches" in note
+    }
+    columns = ("shape", "side", "in a layer", "attention", "cache write", "experts", "steps")
+    lines = [_line(columns), "|" + "---|" * len(columns)]
+    for (shape, side), (found, why) in rows.items():
+        if found is None:
+            lines.append(_line([shape, side, why, "", "", "", ""]))
+            continue
+        by = found["by_class"]
+        each = [f"{by[of]:.2f}" for of in ("layer", "attention", "cache write", "experts")]
+        lines.append(_line([shape, side, *each, str(found["steps"])]))
+    return "\n".join(lines if rows else [*lines, _line([NOT_MEASURED, *[""] * 6])])
 
 
 def draw(results: Sequence[Result], loads: Iterable[Named], ending: str) -> bytes:

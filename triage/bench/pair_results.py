@@ -72,22 +72,27 @@ class Result:
 
 
 class Results:
-    """The JSON lines of one file. `add` writes through."""
+    """The JSON lines of one file: results, and notes of the run. Both are written through."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.all: list[Result] = []
+        self.notes: list[dict[str, Any]] = []
         if path.exists():
             for line in path.read_text().splitlines():
                 plain = json.loads(line)
                 if "turn" in plain:
                     self.all.append(Result.read(plain))
+                else:
+                    self.notes.append(plain)
 
     def add(self, result: Result) -> None:
         self.all.append(result)
         self.note(asdict(result))
 
     def note(self, plain: dict[str, Any]) -> None:
+        if "turn" not in plain:
+            self.notes.append(plain)
         with self.path.open("a") as lines:
             lines.write(json.dumps(plain) + "\n")
 

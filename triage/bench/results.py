@@ -237,6 +237,12 @@ TABLES = {
             _file(LOGS / "fused-serving.jsonl"),
         ),
         Table("gpu-server", f"python -m triage.bench.cells_table {CELLS_RECORD}", _cells),
+        Table(
+            "fused-launches",
+            "python -m triage.bench.fused_serving --launches docs/results/logs/fused-serving.jsonl",
+            _file(LOGS / "fused-serving.jsonl"),
+            "fused-serving",
+        ),
         Table("kernel-mutants", "triage kernels mutants --markdown -", _defects),
         *map(_blind, ("artefacts", "kernels", "defects")),
         Table("fusions", "python -m triage.bench.fusions_table", _captures),

@@ -100,11 +100,13 @@ def measure(
     until: float,
     say: Say,
     notes: Callable[[str], list[str]] = lambda log: [],
+    last: Callable[[str, session.ServerPlan], dict[str, Any]] | None = None,
 ) -> None:
     """Start a server for each side, play `turns` turns of each load, stop them.
 
     until: of `time.monotonic()`; no turn begins after it.
     notes: lines of a server's log that are kept with the results.
+    last: asked of each side by name at the end, while its server still runs; kept too.
     A side whose server does not start is noted with the reason and left out. Raises
     CannotServe where fewer than two are left, or the first is not; all are stopped.
     """
@@ -134,6 +136,9 @@ def measure(
                     for name in names:
                         results.add(_result(shape.name, name, load.name, turn, played, names[0]))
                 say(f"{shape.name}: turn {round_ + 1} of {turns}")
+            for side, plan in wishes if last is not None else ():
+                if last is not None and side.name in names:
+                    note({"side": side.name, **last(side.name, plan)})
         except LabError as error:
             raise CannotServe(f"{error} ({_deaths(servers)})") from error
         finally:

@@ -129,7 +129,7 @@ def install(config: Config) -> Installed:
     if config.fused:
         from triage.sglang.fixes.fused import FusedLayers
 
-        made.fused = FusedLayers(config.fused, made.shells)
+        made.fused = FusedLayers(config.fused, made.shells, watched=config.debug)
         hooks += made.fused.hooks()  # compiled with the model: each has its shell inside
 
     def verified(found: list[Binding]) -> None:

@@ -9,6 +9,7 @@ Long because every replaced call is held to the same layer, made once for all of
 from __future__ import annotations
 
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from torch import nn
 
 from triage.errors import InstallError
 from triage.sglang.binding.shell import Shells
-from triage.sglang.fixes.fused import OPS, FusedLayers, missing_in_sglang, ops_of
+from triage.sglang.fixes.fused import OPS, FusedLayers, ops_of
 from triage.verify.binding import bound
 
 HIDDEN, PLE, EXPERTS, TOPK, TOKENS = 96, 32, 6, 2, 5
@@ -231,7 +232,7 @@ def test_a_layer_in_which_no_op_has_a_place_runs_sglangs_forward():
     with bound(FusedLayers(("ple-tail",))) as fused:
         assert torch.equal(forward(layer), expected)
     assert not fused.uses and not fused.fallbacks
-    assert ops_of(layer) == {"dense-tail"}
+    assert ops_of(layer) == {"dense-tail", "dense-tail-next-norm"}
 
 
 def test_disarmed_it_is_sglangs_forward():
@@ -271,14 +272,19 @@ def test_an_error_at_any_call_of_ours_leaves_sglangs_numbers_and_is_told_once(ki
     # GIVEN every op on, and the functions of ours that a forward enters
     layer = layer_of(kind)
     expected = forward(layer)
-    with bound(FusedLayers(tuple(OPS))):
+    two = SimpleNamespace(layers=[layer, layer_of(kind)], start_layer=0, end_layer=2)
+    with bound(FusedLayers(tuple(OPS))) as fused:
+        fused.next.link(two)
+        forward(layer)  # what is imported at a first call is none of what a call enters
         entered, _ = calls_of_ours(lambda: forward(layer))
+    assert any(name.endswith("NextNorms.put") for _, name, _ in entered)
     entered = [key for key in entered if not key[1].endswith(UNRAISED)]
     assert len(entered) >= 5
     for at in entered:
         caplog.clear()
         shells = Shells()
-        with bound(FusedLayers(tuple(OPS), shells)):
+        with bound(FusedLayers(tuple(OPS), shells)) as fused:
+            fused.next.link(two)
             # WHEN one of them fails
             _, found = calls_of_ours(lambda: forward(layer), at)
         # THEN the layer's output is SGLang's, and one op or the forward's is off
@@ -287,14 +293,8 @@ def test_an_error_at_any_call_of_ours_leaves_sglangs_numbers_and_is_told_once(ki
         assert [each.exc_info is not None for each in caplog.records] == [True], at
 
 
-UNRAISED = ("_op", "_moe", "_tail", "_before_moe", "_sglangs", "<lambda>")
+UNRAISED = ("_op", "_moe", "_tail", "_before_moe", "_sglangs", "<lambda>", "FusedLayers.ops")
 """The forward itself, which SGLang's layer cannot be followed without, and what only calls on."""
-
-
-def test_auto_takes_what_the_release_has_no_kernel_for():
-    assert FusedLayers(("auto",)).ops == missing_in_sglang()
-    assert {"post-attn-triple", "ple-tail"} <= missing_in_sglang()
-    assert "dense-tail" not in missing_in_sglang()
 
 
 def test_an_unknown_op_is_answered_with_the_list():
@@ -336,3 +336,49 @@ def test_a_model_that_is_traced_is_sglangs_own_in_one_graph(kind):
     with bound(FusedLayers(tuple(OPS))), torch.no_grad():
         found = torch.compile(traced, backend="eager", fullgraph=True)(hidden, ple)
     assert torch.equal(found, expected)
+
+
+def test_attention_that_is_traced_is_sglangs_own_behind_the_registrys_wrapper():
+    from sglang.srt.plugins.hook_registry import HookType, _wrap_fn
+
+    fused = FusedLayers(tuple(OPS))
+
+    class Traced(nn.Module):
+        def forward(self, positions, hidden_states, forward_batch):
+            return hidden_states * 2 + positions[:, None]
+
+    Traced.forward = _wrap_fn(Traced.forward, fused.attention.around_attention, HookType.AROUND)
+    attention, (hidden, _) = Traced(), inputs()
+
+    def traced(hidden):
+        return attention(positions=torch.arange(TOKENS), hidden_states=hidden, forward_batch=None)
+
+    torch._dynamo.reset()
+    found = torch.compile(traced, backend="eager", fullgraph=True)(hidden)
+    assert torch.equal(found, hidden * 2 + torch.arange(TOKENS)[:, None])
+    assert not fused.fallbacks
+
+
+def test_what_the_ops_did_is_said_at_the_first_and_every_tenfold_call(caplog):
+    layer = layer_of("ple")
+    with bound(FusedLayers(("ple-tail",))), caplog.at_level("INFO", "triage"):
+        for _ in range(12):
+            forward(layer)
+        layer.post_per_layer_input_norm.scale_shift = 1.0
+        forward(layer)
+    said = [record.getMessage() for record in caplog.records]
+    assert said == [
+        "sglang-triage fused op ple-tail: in use, 1 calls so far, 0 of them in a capture",
+        "sglang-triage fused op ple-tail: in use, 10 calls so far, 0 of them in a capture",
+        "sglang-triage fused op ple-tail: left to SGLang in 1 calls so far: a norm has a shift",
+    ]
+
+
+def test_a_layer_of_a_release_with_other_steps_is_its_own():
+    """SGLang 0.5.23 sums the parts of a layer outside the steps that are followed here."""
+    layer = layer_of("ple")
+    layer.attn_boundary = None
+    with bound(FusedLayers(tuple(OPS))) as fused:
+        forward(layer)
+    assert not fused.uses
+    assert dict(fused.fallbacks) == {("layer", "this release's layers have other steps"): 1}

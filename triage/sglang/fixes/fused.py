@@ -1,26 +1,25 @@
 """Our fused kernels in Gemma-4's decoder layer, opt in, each falling back where it must.
 
-`SGLANG_TRIAGE_FUSED=op,...` or `auto`, which takes the ops that the installed SGLang has no
-kernel for. The layer's forward is followed step by step as SGLang writes it; an op that is
-on and eligible takes the place of the steps it fuses, every other step stays SGLang's.
-
-What is not eligible is counted with the reason in `fallbacks` and computed as SGLang does:
-tensors that are not two-dimensional floats with packed rows, norms with a shift, norms of
-one op with different epsilons, and whatever a kernel's own contract refuses.
+`SGLANG_TRIAGE_FUSED=op,...` or `auto`, which takes what was measured faster on this GPU and
+release (`fused_measured.py`). The layer's forward is followed step by step as SGLang writes it;
+an op that is on and eligible takes the place of the steps it fuses, every other step stays
+SGLang's. What is not eligible is counted and computed as SGLang does (`fused_calls.py`).
 
 Where the model is traced (`torch.compile`, SGLang's piecewise prefill graphs) the layer is
 SGLang's: Dynamo cannot follow what decides here, and a server would not start. Captured CUDA
 graphs and eager forwards have the ops. No shell stands around the forward: each op has its own
-inside (`_op`). An op that fails is told once and off from then on; its steps, whose inputs it
-has not changed, are SGLang's, and so is everything behind them.
+inside (`Calls.take_op`). An op that fails is told once and off from then on; its steps, whose
+inputs it has not changed, are SGLang's, and so is everything behind them.
+
+Long because the steps of one layer stand in their order.
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import importlib.util
-from collections import Counter
-from collections.abc import Callable
+import logging
 from typing import Any
 
 import torch
@@ -29,33 +28,58 @@ from torch import Tensor
 from triage.errors import InstallError
 from triage.sglang.binding.hooks import Hook
 from triage.sglang.binding.shell import Shells
-from triage.sglang.fixes.fused_ops import dense_tail, eps, moe_tail, ple_tail, route, triple
+from triage.sglang.fixes import fused_attention, fused_measured
+from triage.sglang.fixes.fused_calls import Calls
+from triage.sglang.fixes.fused_next_norm import NextNorms
+from triage.sglang.fixes.fused_ops import (
+    dense_tail,
+    dense_tail_next,
+    eps,
+    moe_tail,
+    moe_tail_next,
+    ple_tail,
+    ple_tail_next,
+    route,
+    triple,
+)
+
+logger = logging.getLogger("triage")
 
 MODULE = "sglang.srt.models.gemma4_causal"
+MODEL = f"{MODULE}.Gemma4TextModel"
 LAYER = f"{MODULE}.Gemma4DecoderLayer"
+ATTENTION = f"{MODULE}.Gemma4Attention"
 MOE = f"{MODULE}.Gemma4MoE"
 
+NEXT = "-next-norm"
 OPS = {
     "post-attn-triple": "post-attention norm, residual and three norms of an MoE layer in one",
     "ple-tail": "norm + residual, GELU x embedding, norm + residual x scalar of a PLE layer",
     "dense-tail": "norm + residual x scalar of a dense layer",
     "moe-tail": "both branch norms, their sum's norm, residual and scalar of an MoE layer",
+    "ple-tail-next-norm": "`ple-tail`, and the next layer's input norm in its last launch",
+    "dense-tail-next-norm": "`dense-tail` and the next layer's input norm in one",
+    "moe-tail-next-norm": "`moe-tail` and the next layer's input norm in one",
     "routing": "top-k, softmax over the chosen and expert scale",
+    fused_attention.OP: "norms, rotation and cache write of a decode step's attention in one",
 }
 AUTO = "auto"
 _SGLANGS_OWN = {
     "dense-tail": "gemma_rmsnorm_residual_scalar",
     "moe-tail": "gemma_dual_rmsnorm_residual_scalar",
-    "routing": "gemma4_fused_routing",
 }
-_FLOATS = (torch.bfloat16, torch.float16, torch.float32)
 
 
 class FusedLayers:
-    """The ops that are on. `uses` and `fallbacks` count layers by op, and by op and reason."""
+    """The ops that are on, in every layer of this process."""
 
-    def __init__(self, names: tuple[str, ...], shells: Shells | None = None) -> None:
-        """shells: of the process, where what fails is told and counted."""
+    def __init__(
+        self, names: tuple[str, ...], shells: Shells | None = None, *, watched: bool = False
+    ) -> None:
+        """shells: of the process, where what fails is told and counted.
+
+        watched: the traps are on, which follow SGLang's own writes into the KV cache.
+        """
         for name in names:
             if name not in OPS and name != AUTO:
                 raise InstallError(
@@ -63,24 +87,53 @@ class FusedLayers:
                 )
         if importlib.util.find_spec("triage_kernels") is None:
             raise InstallError("fused ops were asked for, but triage_kernels is not installed")
-        self.ops = frozenset(name for name in names if name != AUTO)
-        if AUTO in names:
-            self.ops |= missing_in_sglang()
+        self._named = frozenset(name for name in names if name != AUTO)
+        self._auto = AUTO in names
         self.armed = True
         shells = shells or Shells()
         self._layer_shell = shells.of("fused layers")
-        self._shells = {name: shells.of(f"fused op {name}") for name in self.ops}
-        self.uses: Counter[str] = Counter()
-        self.fallbacks: Counter[tuple[str, str]] = Counter()
+        self.calls = Calls(self._named | self._measured(None), shells)
+        self.uses, self.fallbacks = self.calls.uses, self.calls.fallbacks
+        self.attention = fused_attention.Preamble(self.calls, watched, lambda: self.armed)
+        self.next = NextNorms()
         self._router_weights: dict[int, tuple[int, Tensor]] = {}
+
+    @property
+    def ops(self) -> frozenset[str]:
+        """Those that are on. Until a model is made, `auto` stands for those of any GPU."""
+        return self.calls.ops
 
     def hooks(self) -> list[Hook]:
         why = "fused ops " + ", ".join(sorted(self.ops))
-        hooks = [Hook(f"{LAYER}.forward", self.around_forward, why)]
+        if not self.ops:
+            return []
+        shell = self._layer_shell
+        hooks = [
+            Hook(f"{LAYER}.forward", self.around_forward, why),
+            Hook(f"{MODEL}.__init__", shell.around(self.around_model), why),
+        ]
         if "routing" in self.ops:
-            moe = self._shells["routing"].around(self.around_moe)
+            moe = self.calls.shells["routing"].around(self.around_moe)
             hooks.append(Hook(f"{MOE}.__init__", moe, why))
+        if fused_attention.OP in self.ops:
+            hooks.append(Hook(f"{ATTENTION}.forward", self.attention.around_attention, why))
         return hooks
+
+    def _measured(self, gpu: str | None) -> frozenset[str]:
+        if not self._auto:
+            return frozenset()
+        release = importlib.metadata.version("sglang")
+        return fused_measured.taken(fused_measured.table(), release, gpu)
+
+    def around_model(self, original: Any, model: Any, *args: Any, **kwargs: Any) -> None:
+        """What `auto` takes on this GPU, known now; and which layer follows which."""
+        if self._auto:
+            gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
+            self.calls.ops = self._named | self._measured(gpu)
+            said = ", ".join(sorted(self.calls.ops)) or "none"
+            logger.info("sglang-triage fused ops, auto on %s: %s", gpu or "no GPU", said)
+        original(model, *args, **kwargs)
+        self.next.link(model)
 
     # -- the layer ---------------------------------------------------------------------
 
@@ -99,10 +152,11 @@ class FusedLayers:
             return original(
                 layer, positions, hidden_states, per_layer_input, forward_batch, **kwargs
             )
-        residual = hidden_states
+        residual, norm = hidden_states, layer.input_layernorm
+        normed = self._layer_shell.part(lambda: self.next.take(hidden_states, norm), None)
         attended = layer.self_attn(
             positions=positions,
-            hidden_states=layer.input_layernorm(hidden_states),
+            hidden_states=norm(hidden_states) if normed is None else normed,
             forward_batch=forward_batch,
         )
         if layer.enable_moe_block:
@@ -113,8 +167,11 @@ class FusedLayers:
 
     def _wanted(self, layer: Any, hidden_states: Tensor) -> bool:
         """Has an op a place in this layer? Nothing of it has run yet."""
-        has_place = self.armed and bool(self.ops & ops_of(layer))
-        return has_place and not self._refused("layer", hidden_states)
+        if not (self.armed and self.calls.ops & ops_of(layer)):
+            return False
+        if hasattr(layer, "attn_boundary"):  # 0.5.23: parts are summed outside the layer's steps
+            return self.calls.fall_back("layer", "this release's layers have other steps")
+        return not self.calls.refused("layer", hidden_states)
 
     def _moe(self, layer: Any, attended: Tensor, residual: Tensor, ple: Tensor | None) -> Tensor:
         residual, logits, dense, experts = self._before_moe(layer, attended, residual)
@@ -125,7 +182,9 @@ class FusedLayers:
             layer.post_feedforward_layernorm,
         )
         if not layer.has_ple:
-            fused = self._op("moe-tail", moe_tail, norms, (one, two, residual), layer.layer_scalar)
+            fused = self._tail_op(
+                layer, "moe-tail", (moe_tail, moe_tail_next), norms, (one, two, residual)
+            )
             if fused is not None:
                 return fused
         own = self._sglangs("moe-tail", one, norms)
@@ -145,7 +204,7 @@ class FusedLayers:
             layer.pre_feedforward_layernorm_2,
             layer.router.norm,
         )
-        fused = self._op(
+        fused = self.calls.take_op(
             "post-attn-triple", triple, norms, (attended, residual), layer.router, self._weight
         )
         if fused is not None:
@@ -161,7 +220,14 @@ class FusedLayers:
         norm = layer.post_feedforward_layernorm
         if layer.has_ple and ple is not None:
             last = layer.post_per_layer_input_norm
-            fused = self._op("ple-tail", ple_tail, (norm, last), (h, residual, ple), layer)
+            fused = self._tail_op(
+                layer,
+                "ple-tail",
+                (ple_tail, ple_tail_next),
+                (norm, last),
+                (h, residual, ple),
+                layer,
+            )
             if fused is not None:
                 return fused
             h = norm(h) + residual
@@ -169,7 +235,9 @@ class FusedLayers:
             gated = torch.nn.functional.gelu(gate, approximate="tanh") * ple
             contribution, _ = layer.per_layer_projection(gated)
             return (h + last(contribution)) * layer.layer_scalar
-        fused = self._op("dense-tail", dense_tail, (norm,), (h, residual), layer.layer_scalar)
+        fused = self._tail_op(
+            layer, "dense-tail", (dense_tail, dense_tail_next), (norm,), (h, residual)
+        )
         if fused is not None:
             return fused
         own = self._sglangs("dense-tail", h, (norm,))
@@ -177,6 +245,29 @@ class FusedLayers:
             kernel, [epsilon] = own
             return kernel(h, norm.weight.data, residual, layer.layer_scalar, epsilon)
         return (norm(h) + residual) * layer.layer_scalar
+
+    def _tail_op(
+        self,
+        layer: Any,
+        op: str,
+        kernels: tuple[Any, Any],
+        norms: tuple[Any, ...],
+        tensors: tuple[Tensor, ...],
+        reads: Any = None,
+    ) -> Any:
+        """The layer's output by `op` alone, or with the next layer's norm; None for SGLang's.
+
+        reads: what the kernels take beside norms and tensors; the layer's scalar by default.
+        """
+        reads = layer.layer_scalar if reads is None else reads
+        after = self._layer_shell.part(lambda: self.next.after(layer), None)
+        if after is not None:
+            both = self.calls.take_op(f"{op}{NEXT}", kernels[1], (*norms, after), tensors, reads)
+            if both is not None:
+                row, normed = both
+                self._layer_shell.part(lambda: self.next.put(row, after, normed), None)
+                return row
+        return self.calls.take_op(op, kernels[0], norms, tensors, reads)
 
     def _sglangs(self, op: str, tensor: Tensor, norms: tuple[Any, ...]) -> Any:
         """SGLang's own kernel for `op` and the epsilons; None where it would not use one."""
@@ -199,67 +290,14 @@ class FusedLayers:
         ) -> Any:
             fused = None
             if self.armed and not torch.compiler.is_dynamo_compiling():
-                fused = self._op("routing", route, (), (gating_output,), moe, topk)
+                fused = self.calls.take_op("routing", route, (), (gating_output,), moe, topk)
             if fused is not None:
                 return fused
             return otherwise(hidden_states, gating_output, topk, renormalize)
 
         return choose
 
-    # -- one op ------------------------------------------------------------------------
-
-    def _op(
-        self,
-        op: str,
-        kernel: Callable[..., Any],
-        norms: tuple[Any, ...],
-        tensors: tuple[Tensor, ...],
-        *rest: Any,
-    ) -> Any:
-        """`kernel(norms, tensors, ...)`; None where SGLang's own steps are to be taken.
-
-        They are where the op is not on, not eligible, or fails: the op's own shell.
-        """
-        shell = self._shells.get(op)
-        if shell is None or not shell.on:
-            return None
-        try:
-            if not self._takes(op, norms, tensors):
-                return None
-            found = kernel(norms, tensors, *rest)
-        except Exception as error:  # the op's own shell: SGLang's steps are taken
-            shell.failed(error)
-            return None
-        self.uses[op] += 1
-        return found
-
-    def _takes(self, op: str, norms: tuple[Any, ...], tensors: tuple[Tensor, ...]) -> bool:
-        if any(getattr(norm, "scale_shift", 0.0) for norm in norms):
-            return self._fall_back(op, "a norm has a shift")
-        if op == "post-attn-triple" and len({eps(norm) for norm in norms}) > 1:
-            return self._fall_back(op, "the norms have different epsilons")
-        return not self._refused(op, *tensors)
-
-    def _refused(self, op: str, *tensors: Tensor) -> bool:
-        from triage_kernels.core.interpreter import interpreting
-
-        for tensor in tensors:
-            reason = ""
-            if tensor.dim() != 2:
-                reason = f"{tensor.dim()} dimensions"
-            elif tensor.dtype not in _FLOATS or tensor.dtype != tensors[0].dtype:
-                reason = f"dtype {tensor.dtype}"
-            elif tensor.stride(-1) != 1:
-                reason = "rows are not packed"
-            elif not (tensor.is_cuda or (tensor.device.type == "cpu" and interpreting())):
-                reason = f"device {tensor.device.type}"
-            if reason:
-                return not self._fall_back(op, reason)
-        return False
-
-    def _fall_back(self, op: str, reason: str) -> bool:
-        self.fallbacks[op, reason] += 1
-        return False
+    # -- what an op reads --------------------------------------------------------------
 
     def _weight(self, router: Any) -> Tensor:
         """The router's norm weight, computed anew when its scale was written or replaced."""
@@ -274,18 +312,12 @@ class FusedLayers:
         return held[1]
 
 
-def missing_in_sglang() -> frozenset[str]:
-    """The ops for which the installed release's Gemma-4 has no kernel of its own."""
-    module = importlib.import_module(MODULE)
-    return frozenset(op for op in OPS if not hasattr(module, _SGLANGS_OWN.get(op, "")))
-
-
 def ops_of(layer: Any) -> frozenset[str]:
     """The ops that have a place in this layer's own forward."""
     found = {"post-attn-triple", "moe-tail"} if layer.enable_moe_block else {"dense-tail"}
     if layer.has_ple:
         found = {"ple-tail"} | found - {"moe-tail", "dense-tail"}
-    return frozenset(found)
+    return frozenset(found | {f"{op}{NEXT}" for op in found if op.endswith("tail")})
 
 
 def _sglangs_own(op: str, tensor: Tensor, norms: tuple[Any, ...]) -> Any:

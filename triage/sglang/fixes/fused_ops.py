@@ -66,17 +66,64 @@ def route(norms: Norms, tensors: Tensors, moe: Any, topk: int) -> Any:
 
 
 def ple_tail(norms: Norms, tensors: Tensors, layer: Any) -> Any:
-    from triage_kernels.ops.gelu_tanh_mul import gemma_gelu_tanh_mul
-    from triage_kernels.ops.rmsnorm_add import gemma_rmsnorm_add
     from triage_kernels.ops.rmsnorm_residual_scalar import gemma_rmsnorm_residual_scalar
 
-    (norm, last), (h, residual, ple) = norms, tensors
-    h = gemma_rmsnorm_add(h, norm.weight, residual, eps(norm))
-    gate, _ = layer.per_layer_input_gate(h)
-    contribution, _ = layer.per_layer_projection(gemma_gelu_tanh_mul(gate, ple))
+    h, contribution = _ple(norms[0], tensors, layer)
+    last = norms[1]
     return gemma_rmsnorm_residual_scalar(
         contribution, last.weight, h, layer.layer_scalar, eps(last)
     )
+
+
+def dense_tail_next(norms: Norms, tensors: Tensors, scalar: Tensor) -> Any:
+    """(row, row normed for the next layer), as the next two."""
+    from triage_kernels.ops.layer_tail import gemma_layer_tail_next_norm
+
+    (norm, after), (h, residual) = norms, tensors
+    return gemma_layer_tail_next_norm(
+        h, norm.weight, residual, scalar, after.weight, eps(norm), eps(after)
+    )
+
+
+def moe_tail_next(norms: Norms, tensors: Tensors, scalar: Tensor) -> Any:
+    from triage_kernels.ops.layer_tail_moe import gemma_moe_layer_tail_next_norm
+
+    one, two, residual = tensors
+    first, second, last, after = norms
+    return gemma_moe_layer_tail_next_norm(
+        one,
+        first.weight,
+        two,
+        second.weight,
+        last.weight,
+        residual,
+        scalar,
+        after.weight,
+        eps(first),
+        eps(after),
+    )
+
+
+def ple_tail_next(norms: Norms, tensors: Tensors, layer: Any) -> Any:
+    from triage_kernels.ops.layer_tail import gemma_layer_tail_next_norm
+
+    h, contribution = _ple(norms[0], tensors, layer)
+    _, last, after = norms
+    return gemma_layer_tail_next_norm(
+        contribution, last.weight, h, layer.layer_scalar, after.weight, eps(last), eps(after)
+    )
+
+
+def _ple(norm: Any, tensors: Tensors, layer: Any) -> Tensors:
+    """The row behind the feed-forward block, and what the per-layer embedding adds to it."""
+    from triage_kernels.ops.gelu_tanh_mul import gemma_gelu_tanh_mul
+    from triage_kernels.ops.rmsnorm_add import gemma_rmsnorm_add
+
+    h, residual, ple = tensors
+    h = gemma_rmsnorm_add(h, norm.weight, residual, eps(norm))
+    gate, _ = layer.per_layer_input_gate(h)
+    contribution, _ = layer.per_layer_projection(gemma_gelu_tanh_mul(gate, ple))
+    return h, contribution
 
 
 def eps(norm: Any) -> float:

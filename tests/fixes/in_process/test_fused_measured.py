@@ -1,0 +1,63 @@
+"""`auto` takes what was measured faster here, and nothing that was measured slower."""
+
+from __future__ import annotations
+
+import importlib.metadata
+
+import pytest
+import torch
+
+from triage.sglang.fixes import fused_measured
+from triage.sglang.fixes.fused import OPS, FusedLayers
+from triage.sglang.fixes.fused_measured import Measured, taken
+
+FASTER, SLOWER, NOISE = (-3.0, -3.5, -2.5), (2.0, 1.5, 2.5), (0.4, -0.5, 0.9)
+
+
+def measured(*loads, ops=("moe-tail", "routing"), gpu="NVIDIA H200", sglang="0.5.14"):
+    named = {f"load {number}": change for number, change in enumerate(loads)}
+    return Measured(gpu, sglang, "26B-A4B", frozenset(ops), named, "a record")
+
+
+def test_a_set_that_was_faster_and_nowhere_slower_is_taken_on_that_gpu_and_release():
+    table = [measured(FASTER, NOISE)]
+    assert taken(table, "0.5.14", "NVIDIA H200") == {"moe-tail", "routing"}
+    assert taken(table, "0.5.14", "NVIDIA B200") == taken(table, "0.5.18", "NVIDIA H200") == set()
+
+
+def test_what_was_slower_in_any_set_is_not_taken():
+    table = [measured(FASTER), measured(SLOWER, FASTER, ops=("routing",))]
+    assert taken(table, "0.5.14", "NVIDIA H200") == {"moe-tail"}
+
+
+def test_what_differs_by_no_more_than_the_turns_do_is_not_taken():
+    assert taken([measured(NOISE)], "0.5.14", "NVIDIA H200") == set()
+    assert taken([], "0.5.14", "NVIDIA H200") == set()
+
+
+def test_the_table_that_is_shipped_is_read_and_names_ops_there_are():
+    for one in fused_measured.table():
+        assert one.ops <= set(OPS) and one.loads and one.where
+
+
+def test_auto_is_settled_when_the_first_model_is_made(monkeypatch):
+    """The launcher has no GPU to ask: asking would give it a CUDA context of its own."""
+    release = importlib.metadata.version("sglang")
+    table = [measured(FASTER, sglang=release), measured(FASTER, ops=("ple-tail",), gpu="B200",
+             sglang=release)]  # fmt: skip
+    monkeypatch.setattr(fused_measured, "table", lambda: table)
+    asked = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: asked.append(1) or True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H200")
+    fused = FusedLayers(("auto", "dense-tail"))
+    assert not asked and fused.ops == {"moe-tail", "routing", "ple-tail", "dense-tail"}
+    model = torch.nn.Module()
+    model.layers, model.start_layer, model.end_layer = [], 0, 0
+    fused.around_model(lambda model: None, model)
+    assert fused.ops == {"moe-tail", "routing", "dense-tail"}
+
+
+@pytest.mark.parametrize("names", [("auto",)])
+def test_nothing_measured_is_nothing_hooked(names, monkeypatch):
+    monkeypatch.setattr(fused_measured, "table", list)
+    assert FusedLayers(names).hooks() == []

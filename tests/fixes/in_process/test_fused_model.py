@@ -1,0 +1,93 @@
+"""Fused ops in SGLang's own Gemma-4 models: one decode step equals the stock step, caches included.
+
+Small dimensions, fp32, in Triton's interpreter; `fused_model_child.py` says what is stood in.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from triage.sglang.fixes.fused import OPS
+from triage.sglang.fixes.fused_attention import Refused, _cache
+
+CHILD = Path(__file__).with_name("fused_model_child.py")
+ALL = "+".join(OPS)
+ATTENTION = "attention-preamble"
+TOLERANCE = 1e-5
+"""fp32: roundings of 6e-8 through six layers, relative to the largest value."""
+
+NAMED = {
+    f"ple:{ALL}": {ATTENTION: 6, "ple-tail-next-norm": 5, "ple-tail": 1},
+    f"moe:{ALL}": {
+        **dict.fromkeys((ATTENTION, "post-attn-triple", "routing"), 6),
+        **{"moe-tail-next-norm": 5, "moe-tail": 1},
+    },
+    f"draft:{ALL}": {ATTENTION: 4, "dense-tail-next-norm": 3, "dense-tail": 1},
+    f"dense:{ATTENTION}": {ATTENTION: 6},
+    "dense:dense-tail-next-norm": {"dense-tail-next-norm": 5},
+    "moe:moe-tail-next-norm": {"moe-tail-next-norm": 5},
+    "ple:ple-tail-next-norm": {"ple-tail-next-norm": 5},
+}
+SPOILED = (
+    f"dense:{ATTENTION}:wrong_slots",
+    f"ple:{ATTENTION}:fails_behind_the_launch",
+    f"ple:{ATTENTION}:another_backend",
+    "dense:dense-tail-next-norm:a_model_that_changes_the_row",
+)
+
+
+@pytest.fixture(scope="module")
+def steps():
+    done = subprocess.run(
+        [sys.executable, str(CHILD), *NAMED, *SPOILED], capture_output=True, text=True, timeout=400
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    return {line["wish"]: line for line in lines}
+
+
+@pytest.mark.parametrize("wish", NAMED, ids=lambda wish: wish.replace(ALL, "all"))
+def test_a_decode_step_is_the_stock_step_in_output_and_caches(steps, wish):
+    found = steps[wish]
+    assert found["output"] < TOLERANCE and found["caches"] < TOLERANCE
+    assert found["uses"] == NAMED[wish]
+    assert found["fallbacks"] == {} and found["off"] == []
+
+
+def test_a_key_in_a_wrong_slot_would_be_seen(steps):
+    assert steps[SPOILED[0]]["caches"] > 0.01
+
+
+def test_an_error_behind_the_launch_leaves_sglangs_numbers_from_the_projection_on(steps):
+    """The query was normed in place by then: SGLang's steps on it would norm it twice."""
+    found = steps[SPOILED[1]]
+    assert found["output"] < TOLERANCE and found["caches"] < TOLERANCE
+    assert found["off"] == [f"fused op {ATTENTION}: switched off"]
+
+
+def test_an_unknown_backend_keeps_its_own_writes_and_shared_layers_have_the_op_all_the_same(steps):
+    found = steps[SPOILED[2]]
+    assert found["output"] < TOLERANCE and found["caches"] < TOLERANCE
+    assert found["fallbacks"] == {f"{ATTENTION}: attention backend TritonAttnBackend": 3}
+    assert found["uses"] == {ATTENTION: 3}
+
+
+def test_a_row_that_is_not_the_tails_own_is_normed_by_its_layer(steps):
+    found = steps[SPOILED[3]]
+    assert found["output"] < TOLERANCE
+    assert found["uses"] == {"dense-tail-next-norm": 5}
+
+
+def test_a_prefill_keeps_sglangs_steps():
+    """Its kernel reads the new keys beside the cache."""
+    from sglang.srt.model_executor.forward_batch_info import ForwardMode
+
+    batch = SimpleNamespace(forward_mode=ForwardMode.EXTEND)
+    with pytest.raises(Refused, match="forward mode EXTEND"):
+        _cache(None, batch, None)

@@ -1,0 +1,63 @@
+"""What `SGLANG_TRIAGE_FUSED=auto` takes: what was measured faster on this GPU and release.
+
+`fused_measured.json` is a list of measurements of whole servers, each of a set of ops on one
+shape: its loads with the change of the time per output token against stock, per cent, as the
+median of the turns and their middle half. `python -m triage.bench.fused_serving --measured`
+writes it from results. An op is taken if a set that it belongs to was faster in some load and
+slower in none, and if no set that it belongs to was slower in any: beyond the middle half,
+which is what the same server differs by from turn to turn. Nothing measured, nothing taken.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+FILE = Path(__file__).with_name("fused_measured.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A set of ops on a server of one shape. loads: name -> (median, low, high) per cent of TPOT.
+
+    where: the record that it was taken from.
+    """
+
+    gpu: str
+    sglang: str
+    shape: str
+    ops: frozenset[str]
+    loads: dict[str, tuple[float, float, float]]
+    where: str
+
+    @classmethod
+    def read(cls, plain: dict[str, Any]) -> Measured:
+        loads = {load: tuple(change) for load, change in plain["loads"].items()}
+        return cls(**{**plain, "ops": frozenset(plain["ops"]), "loads": loads})
+
+    @property
+    def slower(self) -> bool:
+        """Is a load slower by more than its middle half?"""
+        return any(low > 0 for _, low, _ in self.loads.values())
+
+    @property
+    def faster(self) -> bool:
+        """Is a load faster by more than its middle half, and none slower?"""
+        return not self.slower and any(high < 0 for _, _, high in self.loads.values())
+
+
+def table(file: Path = FILE) -> list[Measured]:
+    """Every measurement that is kept. Raises OSError, ValueError for a file that is none."""
+    return [Measured.read(each) for each in json.loads(file.read_text())]
+
+
+def taken(measured: Sequence[Measured], sglang: str, gpu: str | None = None) -> frozenset[str]:
+    """The ops that `auto` takes. gpu: its name; None for those of any GPU."""
+    here = [one for one in measured if one.sglang == sglang and gpu in (None, one.gpu)]
+    faster = frozenset(op for one in here if one.faster for op in one.ops)
+    if gpu is None:
+        return faster
+    return faster - frozenset(op for one in here if one.slower for op in one.ops)
