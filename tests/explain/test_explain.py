@@ -103,6 +103,12 @@ def exposed() -> Dump:
     return replace(dump, launch=launch, fault=fault, provenance=provenance)
 
 
+def reads_past_the_cached(missing: int = 32) -> Dump:
+    dump = right()
+    cached = [int(length) - missing for length in dump.tables.cache_seqlens]
+    return replace(dump, fault=Evidence("I2", "a slot", "fa2 launch 7", facts={"cached": cached}))
+
+
 CASES = {
     "stale-swa-state": (lambda: dumps.make_dump(dumps.E4B), Confidence.HIGH),
     "full-ids-in-swa-layer": (
@@ -124,6 +130,7 @@ CASES = {
     "page-owned-twice": (owned_twice, Confidence.MEDIUM),
     "padded-row": (padded, Confidence.HIGH),
     "other-requests-row": (strange_row, Confidence.MEDIUM),
+    "unwritten-slots-read": (reads_past_the_cached, Confidence.HIGH),
     "known-kernel-defect": (exposed, Confidence.LOW),
 }
 
@@ -299,6 +306,13 @@ def test_the_frozen_kv_defect_cites_rows_links_upstream_and_proposes_the_fix():
     table = dump.tables.page_table.padded()
     for citation in cause.rows:
         assert table[citation.row, citation.column] == citation.value != citation.expected
+
+
+def test_rows_that_end_with_what_is_cached_or_hold_foreign_slots_are_not_called_unwritten():
+    ends_there, foreign = reads_past_the_cached(missing=0), reads_past_the_cached()
+    foreign = with_table(foreign, np.roll(foreign.tables.page_table.padded(), 1, axis=0))
+    for dump in (ends_there, foreign):
+        assert "unwritten-slots-read" not in {cause.key for cause in explain(dump).causes}
 
 
 def test_a_sound_launch_is_clean():

@@ -40,7 +40,12 @@ from triage.explain.rules_form import lengths_past_the_maximum, misread_table, n
 from triage.explain.rules_found import found_by_a_check
 from triage.explain.rules_history import stale_state_on_record
 from triage.explain.rules_kernel import known_kernel_defect, wrong_output
-from triage.explain.rules_rows import divided_to_nothing, other_requests_row, padded_row
+from triage.explain.rules_rows import (
+    divided_to_nothing,
+    other_requests_row,
+    padded_row,
+    unwritten_slots,
+)
 from triage.explain.rules_space import (
     divided_twice,
     full_ids_for_another_reason,
@@ -68,6 +73,7 @@ RULES = (
     padded_row,
     other_requests_row,
     divided_to_nothing,
+    unwritten_slots,
     known_kernel_defect,
 )
 

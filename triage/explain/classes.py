@@ -441,6 +441,16 @@ CLASSES: dict[str, DefectClass] = {
             seen_by="I29",
         ),
         _class(
+            "unwritten-slots-read",
+            "A launch reads slots of tokens that its own forward writes only after it.",
+            "A prefill of 32 tokens behind a prefix of 32 reads 64 slots of the cache.",
+            "The tokens of an extend go through a ragged kernel, and the paged one is planned for "
+            "the whole length.",
+            "Plan the paged wrapper over the prefix alone.",
+            seen_by="I2",
+            links=(f"{_SGLANG}/pull/26513",),
+        ),
+        _class(
             "draft-sum-too-small",
             "The sum of a draft's lengths does not count every row of its padded batch.",
             "seq_lens_sum is 75 for the lengths 20, 37, 18 and a padded 1.",

@@ -90,6 +90,42 @@ def other_requests_row(case: LaunchCase) -> Cause | None:
     )
 
 
+def unwritten_slots(case: LaunchCase) -> Cause | None:
+    """Rows name their request's own slots, and more of them than hold anything yet.
+
+    `cached` is noted of a launch whose forward writes its own tokens behind it (ragged prefill).
+    """
+    cached = case.dump.fault.facts.get("cached")
+    if not isinstance(cached, list) or case.outside().any() or case.wrong().any():
+        return None
+    lengths = case.tables.cache_seqlens.tolist()
+    past = [
+        (row, int(length), int(held))
+        for row, (length, held) in enumerate(zip(lengths, cached, strict=False))
+        if length > held
+    ]
+    if not past:
+        return None
+    mask = np.zeros_like(case.seen)
+    for row, length, held in past:
+        mask[row, held:length] = True
+    row, length, held = past[0]
+    return Cause(
+        key="unwritten-slots-read",
+        name="slots are read that this forward writes only later: past the cached prefix",
+        confidence=Confidence.HIGH,
+        evidence=(
+            f"{case.name_of(row)} is read up to token {length}, and {held} are cached: the "
+            f"{length - held} behind are slots of this forward's own tokens, not written yet",
+            f"{len(past)} of {len(cached)} rows go past their prefix; every slot is their own",
+        ),
+        rows=case.cite(mask),
+        refuted_by=("keys of this forward that are written before the launch",),
+        fix="plan the paged wrapper beside a ragged one over the prefix alone",
+        links=("https://github.com/sgl-project/sglang/pull/26513",),
+    )
+
+
 def _exchanged(case: LaunchCase, single: set[tuple[int, int]]) -> Cause | None:
     """Two rows are wrong in one entry each, and each names the page that is the other's there.
 

@@ -45,9 +45,10 @@ def collect_stream(
         replace(each, tensor="block_tables") if each.tensor.endswith("_indices") else each
         for each in fault.violations
     )
+    facts = {**fault.facts, **({"cached": _cached(stream)} if stream.cached_only else {})}
     read = "draft " if _own_draft(stream, entries.origin_of(backend).role) else ""
     return Dump(
-        fault=replace(fault, violations=violations),
+        fault=replace(fault, violations=violations, facts=facts),
         launch=_launch(stream, layer, table, launch_id),
         tables=tables,
         pools=Pools(
@@ -56,6 +57,11 @@ def collect_stream(
         backend=_backend(stream, backend, batch, entries),
         provenance=attempt("provenance", provenance, {}),
     )
+
+
+def _cached(stream: PackedSlots) -> list[int]:
+    """Tokens of each row that are written before this launch; the forward's own come after it."""
+    return [] if stream.ends is None else [int(each) for each in stream.ends.tolist()]
 
 
 def _table(stream: PackedSlots) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -36,6 +36,8 @@ class PackedSlots:
     window: positions that a row holds at most, -1 for all.
     counted: do the two say how many slots a row has?
     layer_window: tokens before itself that a query sees, -1 for all.
+    cached_only: are the tokens of this very forward written behind the launch, so that `ends` is
+        where what is written ends?
     pool: what SGLang takes the buffers from; space: name, page and pages of the part read.
     identity: may a slot be compared with the request's row? Else `why_not` says why not.
     full_to_swa: of the pool, for a layer that slides.
@@ -56,6 +58,7 @@ class PackedSlots:
     req_to_token: Tensor | None
     full_to_swa: Tensor | None
     why_not: str = ""
+    cached_only: bool = False
 
     @property
     def identity(self) -> bool:
@@ -70,6 +73,7 @@ class _Ends:
     ahead: int = 0
     counted: bool = True
     why_not: str = ""
+    cached_only: bool = False
 
 
 def triton_slots(backend: Any, layer: Any, batch: Any, step: int | None) -> PackedSlots | None:
@@ -107,7 +111,7 @@ def _triton_ends(backend: Any, batch: Any, slides: bool, step: int | None) -> _E
             return _Ends()
         if in_graph:
             return _Ends(why_not="triton: the window of a draft's extend in a CUDA graph")
-    return _Ends(batch.extend_prefix_lens)
+    return _Ends(batch.extend_prefix_lens, cached_only=True)
 
 
 def fa2_stream(backend: Any, layer: Any, batch: Any, step: int | None) -> PackedSlots | None:
@@ -153,7 +157,8 @@ def _fa2_ends(backend: Any, batch: Any, metadata: Any, slides: bool, step: int |
             return _Ends(why_not="fa2: the window of a verification begins at a place of its own")
         return _Ends()
     cached_only = ragged and (slides or not _slides_apart(backend))
-    return _Ends(batch.extend_prefix_lens if cached_only else batch.seq_lens, counted=not slides)
+    ends = batch.extend_prefix_lens if cached_only else batch.seq_lens
+    return _Ends(ends, counted=not slides, cached_only=cached_only)
 
 
 def _slides_apart(backend: Any) -> bool:
@@ -231,6 +236,7 @@ def _stream(
         req_to_token=table,
         full_to_swa=mapping,
         why_not=why_not,
+        cached_only=ends.cached_only and known is not None,
     )
 
 
