@@ -391,6 +391,20 @@ _DRAFT_POOL = FoundClass(
     "size the draft's pool by the allocator that it shares",
     (f"{_SGLANG}/issues/25103",),
 )
+_STALE = FoundClass(
+    "stale-swa-state",
+    "a backend was built without the SWA state of the pool that it reads",
+    "a release, or a fix, that moves the state when the pool is swapped in",
+    "SGLANG_TRIAGE_FIXES=state-swap",
+    (f"{_SGLANG}/issues/26957", f"{_SGLANG}/pull/26966"),
+)
+_TRANSLATED = FoundClass(
+    "own-pool-draft-translated",
+    "a draft with its own pool was built with the SWA mapping of the target's",
+    "a draft whose pool is the target's",
+    "SGLANG_TRIAGE_FIXES=draft-own-pool",
+    (f"{_SGLANG}/issues/25103", f"{_SGLANG}/pull/27491"),
+)
 _SWA_POOL = FoundClass(
     "swa-pool-too-small",
     "the SWA pool cannot hold one request: it is smaller than the sliding window and a page",
@@ -582,6 +596,7 @@ JUDGED_ELSEWHERE = frozenset(
         Found.LAST_LOC_NOT_IN_ROWS,
         Found.ROW_LEAVES_ITS_PAGE,
         Found.ROW_NOT_AS_WRITTEN,
+        Found.STATE_OF_ANOTHER_POOL,
         Found.MAPPING_NOT_OF_ALLOCATION,
         Found.OUTPUT_WRONG,
     }
@@ -593,7 +608,7 @@ def found_by_a_check(dump: Dump) -> Cause | None:
     """The class of what a check or the ledger found, where the kind alone tells it."""
     fault = dump.fault
     known = _mapping_class(fault) or _tree_class(fault) or _row_class(fault)
-    known = known or CLASS_OF.get(fault.found)
+    known = known or _state_class(fault) or CLASS_OF.get(fault.found)
     if known is None or padding_may_write(fault):
         return None
     lines = fault.headline().splitlines()
@@ -632,6 +647,13 @@ def _row_class(fault: Evidence) -> FoundClass | None:
     if fault.found != Found.NO_SUCH_ROW or not fault.violations:
         return None
     return _PADDING_ROW if fault.violations[0].value == 0 else None
+
+
+def _state_class(fault: Evidence) -> FoundClass | None:
+    """A backend that was built with the SWA state of another pool than it reads."""
+    if fault.found != Found.STATE_OF_ANOTHER_POOL:
+        return None
+    return _TRANSLATED if fault.facts.get("own_pool") is True else _STALE
 
 
 def _tree_class(fault: Evidence) -> FoundClass | None:

@@ -31,6 +31,7 @@ class Found(StrEnum):
     TABLE_TOO_NARROW = "table narrower than a row needs"
     BUFFER_TOO_SMALL = "buffer smaller than what is written"
     FORM_NOT_READ = "form that the kernel does not read"
+    STATE_OF_ANOTHER_POOL = "SWA state taken from another pool than is read"
     SLOT_AS_PAGE = "slot where a page id belongs"
     DIVIDED_TWICE = "page id divided by the page size once more"
 

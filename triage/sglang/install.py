@@ -120,11 +120,15 @@ def install(config: Config) -> Installed:
     wanted = (*config.fixes, *(("mm-piecewise-graphs",) if config.mm_graphs else ()))
     if wanted:
         from triage.sglang.fixes import plan
+        from triage.sglang.launch.state_at_start import MOVED_BY
 
         planned = plan(wanted)
         made.fixes, made.skipped = planned.fixes, planned.skipped
         for name, fix in made.fixes.items():
             hooks += inside(made.shells.of(f"fix {name}"), fix.hooks())
+        if made.state_hooks is not None:
+            moving = [fix for name, fix in made.fixes.items() if name in MOVED_BY]
+            made.state_hooks.state.moved = lambda: any(fix.armed for fix in moving)
 
     if config.fused:
         from triage.sglang.fixes.fused import FusedLayers

@@ -55,6 +55,8 @@ from triage.sglang.launch.metadata import Metadata
 from triage.sglang.launch.pools import is_hybrid
 from triage.sglang.launch.sizes_at_start import WHY as SIZES
 from triage.sglang.launch.sizes_at_start import SizesAtStart
+from triage.sglang.launch.state_at_start import WHY as STATE
+from triage.sglang.launch.state_at_start import StateAtStart
 from triage.sglang.launch.writes import WriteTrap
 from triage.sglang.reporter import (
     CACHED_WINDOW,
@@ -78,6 +80,7 @@ PAGES_TRACKED = LEDGER & READS_DEVICE
 """Need the ledger of pages; a failed allocation (I7) shows in counts alone."""
 
 BACKEND = "sglang.srt.layers.attention.trtllm_mha_backend.TRTLLMHAAttnBackend"
+FLASHINFER_BACKEND = "sglang.srt.layers.attention.flashinfer_backend.FlashInferAttnBackend"
 POOL = "sglang.srt.mem_cache.swa_memory_pool.SWAKVPool"
 ROWS = REQUEST_ROWS
 VIEWS = "sglang.srt.speculative.frozen_kv_mtp_utils"
@@ -142,6 +145,7 @@ class StateHooks:
         self.transfers = HostTransfers(self.reporter.fire_event)
         self.draft_graphs = DraftGraphs(self.reporter, self.entries)
         self.sizes = SizesAtStart(self.reporter)
+        self.state = StateAtStart(self.reporter)
 
     def restart(self) -> None:
         self.books.restart()
@@ -152,6 +156,7 @@ class StateHooks:
         self.cached_window.restart()
         self.writes.restart()
         self.sizes.restart()
+        self.state.restart()
         if self.histories is not None:
             self.histories.restart()
             self.reporter.keep_histories(self.histories.of)
@@ -216,6 +221,11 @@ class StateHooks:
             found += self._recorded_view_hooks()
         if self.reporter.whole("I29") and self.reporter.reads_device:
             found += self._draft_graph_hooks()
+        if "I2" in enabled:
+            for backend in (BACKEND, FLASHINFER_BACKEND):
+                found += self._present(
+                    f"{backend}.__init__", self.state.around_backend, STATE, captured=True
+                )
         if "I19" in enabled:
             found += self._present(f"{BACKEND}.__init__", self.sizes.around_backend, SIZES)
             found += self._present(f"{SCHEDULER}.run_event_loop", self.sizes.around_loop, SIZES)
