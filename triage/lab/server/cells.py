@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from triage.lab.server.smoke.rig import Job
+from triage.lab.server.smoke.job_server import Job
 
 RELEASES = ("0.5.14", "0.5.15.post1", "0.5.13.post1", "0.5.12.post1", "0.5.18", "0.5.23")
 OFF, RAISE, CONTAIN, LOG = "off", "raise", "contain", "log"
