@@ -23,11 +23,11 @@ def cells(fake: FakeMachine, out: Path, *names: str) -> subprocess.CompletedProc
     for name in names:
         given += ["--only", name]
     return subprocess.run(
-        [sys.executable, "-m", "triage.bench.gpu_server", "--budget-s", "200", *given],
+        [sys.executable, "-m", "triage.bench.gpu_server", "--budget-s", "400", *given],
         env={**fake.environment, "HOME": str(fake.state)},
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=450,
     )
 
 

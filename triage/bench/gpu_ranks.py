@@ -33,7 +33,8 @@ from triage.errors import LabError
 from triage.lab.server import defects, flags, load, machine, server_log, shapes
 from triage.lab.server.process import Server
 from triage.lab.server.smoke import archive
-from triage.lab.server.smoke.rig import GRACE_S, VOCAB, Job
+from triage.lab.server.smoke.job_server import Job
+from triage.lab.server.smoke.rig import GRACE_S, VOCAB
 from triage.lab.server.smoke.run import (
     SHAPE,
     bundled_caches,

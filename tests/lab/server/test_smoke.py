@@ -23,10 +23,11 @@ from triage.lab.server import load
 from triage.lab.server.late import Lines
 from triage.lab.server.ledger_defects import free_again
 from triage.lab.server.smoke import archive, rig
+from triage.lab.server.smoke.job_server import Job
 from triage.lab.server.smoke.jobs import JOBS, PREFIX_FREED, STALE
 from triage.lab.server.smoke.play import play
 from triage.lab.server.smoke.results import Cell, Clock, Results
-from triage.lab.server.smoke.rig import Job, Rig
+from triage.lab.server.smoke.rig import Rig
 from triage.lab.server.smoke.summary import summarise
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from triage.lab.server.smoke.rig import Job
+from triage.lab.server.smoke.job_server import Job
 
 RELEASES = ("0.5.14", "0.5.15.post1", "0.5.13.post1", "0.5.12.post1", "0.5.18", "0.5.23")
 OFF, RAISE, CONTAIN, LOG = "off", "raise", "contain", "log"
@@ -63,6 +63,8 @@ AXES = {
         Axis("mtp-eager", "frozen-KV MTP without graphs", ("--disable-cuda-graph",), mtp=True),
         Axis("mtp-no-overlap", "frozen-KV MTP without overlap scheduling",
              ("--disable-overlap-schedule",), mtp=True),
+        Axis("mtp-plainest", "frozen-KV MTP without overlap scheduling or a prefix cache",
+             ("--disable-overlap-schedule", "--disable-radix-cache"), mtp=True),
     )
 }  # fmt: skip
 
@@ -149,9 +151,9 @@ def fixed(release: str) -> ServerCell:
     return ServerCell(release, axis, FIXED, job)
 
 
-def released(release: str, cause: str, fix: str = "") -> ServerCell:
+def released(release: str, cause: str, fix: str = "", axis_name: str = "eager") -> ServerCell:
     """A defect that the release has as it stands, every check on; with `fix` nothing is told."""
-    axis = AXES["eager"]
+    axis = AXES[axis_name]
     mode = FIXED if fix else RELEASED
     job = Job(
         f"{name_of(release, axis.name, mode)}-{cause}",
@@ -159,7 +161,7 @@ def released(release: str, cause: str, fix: str = "") -> ServerCell:
         (f"mixed:{MIXED}",) if fix else (f"mixed_alarm:{cause}",),
         env={**_EVERY_CHECK, **({"SGLANG_TRIAGE_FIXES": fix} if fix else {})},
         observers=(),
-        mtp=False,
+        mtp=axis.mtp,
         flags=axis.flags,
     )
     return ServerCell(release, axis, mode, job)
@@ -181,12 +183,16 @@ def _cells() -> tuple[ServerCell, ...]:
         *((axis, mode) for axis in ("mtp", "target") for mode in (CONTAIN, RAISE)),
         *(("mtp-fp8", mode) for mode in (OFF, CONTAIN)),
         *(("eager", mode) for mode in (OFF, RAISE, CONTAIN)),
-        ("mtp-no-overlap", REFUSED),
+        *(("mtp-no-overlap", mode) for mode in (OFF, CONTAIN)),
         *((axis, RAISE) for axis in ("page-32", "page-16", "no-radix", "no-overlap", "sampled")),
         *((axis, LOG) for axis in ("fp8", "eager")),
     ]
     found = [cell(newest, axis, mode) for axis, mode in order]
-    found += [fixed(newest), released(newest, "locked-prefix-freed")]
+    found += [
+        fixed(newest),
+        released(newest, "locked-prefix-freed"),
+        released(newest, "freed-page", axis_name="mtp-plainest"),  # window-edge-evicted
+    ]
     for release in ("0.5.15.post1", "0.5.13.post1", "0.5.12.post1"):
         order = [(a, m) for m in (OFF, CONTAIN, RAISE) for a in ("target", "mtp")]
         found += [cell(release, axis, mode) for axis, mode in order]

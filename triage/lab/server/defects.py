@@ -218,7 +218,7 @@ class _Exchange(Observer):
     def _plan(self, original: Any) -> Any:
         def call_begin_forward(updater: Any, wrapper: Any, *args: Any, **kwargs: Any) -> Any:
             result = original(updater, wrapper, *args, **kwargs)
-            if kwargs.get("use_sliding_window_kv_pool") and moments().role == "target":
+            if kwargs.get("use_sliding_window_kv_pool") and moments().role == self.role:
                 slots, offsets = wrapper._paged_kv_indices_buf, wrapper._paged_kv_indptr_buf
                 exchange_slots(slots, offsets, self._flag_on(slots))
             return result

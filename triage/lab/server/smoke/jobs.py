@@ -13,7 +13,7 @@ from typing import Any
 
 from triage.lab.server.kernel_mistakes import MISTAKES
 from triage.lab.server.ledger_defects import PLANTED
-from triage.lab.server.smoke.rig import Job
+from triage.lab.server.smoke.job_server import Job
 
 DEFAULT = {"SGLANG_TRTLLM_MHA_DEBUG": "1"}
 CONTAIN = {**DEFAULT, "SGLANG_TRTLLM_MHA_DEBUG_MODE": "contain"}

@@ -22,9 +22,10 @@ from typing import Any
 from triage.lab.server import flags, laguna, machine, plugin_folder, shapes, story
 from triage.lab.server.bundle import CACHES
 from triage.lab.server.smoke import archive
+from triage.lab.server.smoke.job_server import Job
 from triage.lab.server.smoke.play import CLOSING_S, play, stop_all
 from triage.lab.server.smoke.results import Clock, Results
-from triage.lab.server.smoke.rig import Job, Rig
+from triage.lab.server.smoke.rig import Rig
 
 SHAPE = "E4B"
 FIRST_PORT, APART = 10_000, 1_500  # SGLang takes further ports up to a thousand above its own
