@@ -140,3 +140,23 @@ def test_a_drafts_exchange_leaves_the_targets_tables_alone(monkeypatch, role, ex
     fill(backend, metadata, torch.tensor([1, 2]), lengths)
     # THEN the newest pages change places in a draft's table alone
     assert (metadata.swa_page_table.tolist() == [[1, 4], [3, 2]]) is exchanged
+
+
+def test_a_defect_of_one_rank_begins_on_that_rank_alone(tmp_path, monkeypatch):
+    # GIVEN processes of rank 0 and 1, and one that does not know its rank yet
+    control = tmp_path / "control"
+    known: dict[str, int] = {}
+    monkeypatch.setattr("triage.sglang.ranks.ranks", lambda scheduler: known)
+    switch = defects.Switch(control, rank=1)
+    control.touch()
+    assert not switch.on
+    known["tp"] = 0
+    assert not switch.on
+    # WHEN it is rank 1 that asks THEN it is on, and stays so
+    known["tp"] = 1
+    assert switch.on and defects.Switch(None, rank=1).on and defects.Switch(control).on
+    known.clear()
+    assert switch.on and not defects.Switch(None, rank=1).on
+    # AND what is built into every rank cannot be had on one
+    with pytest.raises(LabError, match="leave the rank out"):
+        defects.plugin("clamp", tmp_path, rank=1)
