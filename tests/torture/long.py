@@ -2,11 +2,13 @@
 
     python -m tests.torture.long [--reader N] [--importer N] [--kills N] [--every N]
                                  [--plugins RELEASE,...] [--out DIRECTORY] [--report]
+                                 [--engine ray] [--workers N]
 
 Each part is a process of its own and leaves a JSON file in DIRECTORY; --report only prints the
 table of what is there. Without a number a part has its full size; 0 leaves it out. What is in
 DIRECTORY already is not done again: fuzzing goes on from its tally, injection behind its last
-whole line. The page of results is made of the files under `docs/results/logs/torture`
+whole line. Over Ray, parts are played at a time, and DIRECTORY must be seen by
+every worker. The page of results is made of the files under `docs/results/logs/torture`
 (`triage/bench/results.py`).
 """
 
@@ -17,11 +19,13 @@ import json
 import subprocess
 import sys
 import tempfile
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tests.torture import kills, secrets
 from tests.torture.plugins_child import wrong_in
+from triage.engines import NAMES, Inline, Lost, engine
 from triage.lab import versions
 from triage.lab.bootstrap import SUPPORTED
 
@@ -39,6 +43,8 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1, help="Inject at every Nth call; 0: none.")
     parser.add_argument("--plugins", default=",".join(SUPPORTED), help="Releases; empty: none.")
     parser.add_argument("--out", type=Path, default=Path("out/torture"))
+    parser.add_argument("--engine", choices=NAMES, default="local", help="ray: parts at a time.")
+    parser.add_argument("--workers", type=int, help="Parts at a time over Ray.")
     parser.add_argument("--report", action="store_true")
     wish = parser.parse_args()
     wish.out.mkdir(parents=True, exist_ok=True)
@@ -47,20 +53,69 @@ def main() -> None:
     sys.stdout.write(table(wish.out))
 
 
+class Part(NamedTuple):
+    """One attack. out: DIRECTORY, which every worker must see; size: inputs, kills, or every Nth.
+    release: of SGLang, for the parts that are played under one."""
+
+    name: str
+    out: str
+    size: int = 0
+    mode: str = ""
+    defect: tuple[str, ...] = ()
+    release: str = ""
+
+
+def parts(wish: argparse.Namespace) -> list[Part]:
+    out = str(wish.out.resolve())
+    found = [
+        Part(name, out, size)
+        for name, size in (("reader", wish.reader), ("importer", wish.importer))
+        if size
+    ]
+    found += [Part("kills", out, wish.kills)] if wish.kills else []
+    found.append(Part("secrets", out))
+    found += [Part("inject", out, wish.every, *case) for case in (CASES if wish.every else ())]
+    releases = filter(None, wish.plugins.split(","))
+    return [*found, *(Part("plugins", out, release=release) for release in releases)]
+
+
 def run(wish: argparse.Namespace) -> None:
-    for name, inputs in (("reader", wish.reader), ("importer", wish.importer)):
-        if inputs:
-            module = "tests.torture.fuzz_child"
-            target = wish.out / f"{name}.json"
-            command = [sys.executable, "-m", module, name, str(inputs), str(target)]
-            subprocess.run([*command, "--guided", str(round(GUIDED * inputs))], check=True)
-    if wish.kills and not (wish.out / "kills.json").exists():
-        with tempfile.TemporaryDirectory() as scratch:
-            found = {
-                "at random": kills.kill_at_random(Path(scratch) / "random", wish.kills),
-                "at each stage": kills.kill_at_stages(Path(scratch) / "stages"),
-            }
-        (wish.out / "kills.json").write_text(json.dumps(found))
+    made = Inline() if wish.engine == "local" else engine(wish.engine, wish.workers)
+    with closing(made):
+        for part, ended in made.map(play, parts(wish)):
+            if isinstance(ended, Lost):
+                raise SystemExit(f"{part.name}: {ended.reason}")
+
+
+def play(part: Part) -> None:
+    """Play one part and leave its file."""
+    out = Path(part.out)
+    {
+        "kills": _kills,
+        "secrets": _secrets,
+        "inject": _inject,
+        "plugins": _beside_plugins,
+    }.get(part.name, _fuzz)(part, out)
+
+
+def _fuzz(part: Part, out: Path) -> None:
+    command = [sys.executable, "-m", "tests.torture.fuzz_child", part.name, str(part.size)]
+    command += [str(out / f"{part.name}.json"), "--guided", str(round(GUIDED * part.size))]
+    subprocess.run(command, check=True)
+
+
+def _kills(part: Part, out: Path) -> None:
+    if (out / "kills.json").exists():
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        found = {
+            "at random": kills.kill_at_random(Path(scratch) / "random", part.size),
+            "at each stage": kills.kill_at_stages(Path(scratch) / "stages"),
+        }
+    (out / "kills.json").write_text(json.dumps(found))
+
+
+def _secrets(part: Part, out: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         command = [sys.executable, "-m", "tests.torture.secrets_child", scratch]
         done = subprocess.run(command, capture_output=True)
@@ -68,29 +123,33 @@ def run(wish: argparse.Namespace) -> None:
             raise SystemExit(done.stderr.decode())
         held = secrets.found_under(Path(scratch)) + secrets.found_in(done.stderr)
         files = len(list(Path(scratch).iterdir()))
-    (wish.out / "secrets.json").write_text(
+    (out / "secrets.json").write_text(
         json.dumps({"planted": secrets.COUNT, "files": files, "found": held})
     )
-    for mode, defect in CASES if wish.every else ():
-        path = wish.out / injections(mode, defect)
-        if not path.exists():
-            command = [sys.executable, "-m", "tests.torture.inject_child", mode, *defect]
-            part, played = path.with_suffix(".part"), ""
-            if part.exists() and (text := part.read_text()):
-                played = text[: text.rfind("\n") + 1]
-                part.write_text(played)
-            options = ["--every", str(wish.every), *(["--done", str(part)] if played else [])]
-            with part.open("a") as file:
-                subprocess.run([*command, *options], stdout=file, check=True)
-            part.rename(path)
 
-    for release in filter(None, wish.plugins.split(",")):
-        path = wish.out / f"plugins_{release}.json"
-        if not path.exists() and release in versions.available():
-            command = [sys.executable, "-m", "tests.torture.plugins_child", ",".join(MODES)]
-            environment = versions.environment(release)
-            done = subprocess.run(command, stdout=subprocess.PIPE, env=environment, check=True)
-            path.write_text(json.dumps(beside_plugins(done.stdout.decode())))
+
+def _inject(part: Part, out: Path) -> None:
+    path = out / injections(part.mode, part.defect)
+    if path.exists():
+        return
+    command = [sys.executable, "-m", "tests.torture.inject_child", part.mode, *part.defect]
+    kept, played = path.with_suffix(".part"), ""
+    if kept.exists() and (text := kept.read_text()):
+        played = text[: text.rfind("\n") + 1]
+        kept.write_text(played)
+    options = ["--every", str(part.size), *(["--done", str(kept)] if played else [])]
+    with kept.open("a") as file:
+        subprocess.run([*command, *options], stdout=file, check=True)
+    kept.rename(path)
+
+
+def _beside_plugins(part: Part, out: Path) -> None:
+    path = out / f"plugins_{part.release}.json"
+    if not path.exists() and part.release in versions.available():
+        command = [sys.executable, "-m", "tests.torture.plugins_child", ",".join(MODES)]
+        environment = versions.environment(part.release)
+        done = subprocess.run(command, stdout=subprocess.PIPE, env=environment, check=True)
+        path.write_text(json.dumps(beside_plugins(done.stdout.decode())))
 
 
 CASES = [(mode, defect) for defect in ((), (DEFECT,)) for mode in MODES]

@@ -16,6 +16,7 @@ FAULT_DUMP = Path("dumps/e4b_out_of_range.msgpack")
 
 def subjects() -> dict[str, Callable[[], list[Figure]]]:
     from triage.bench import (
+        batch_speed,
         cold_start,
         default_checks_cost,
         device_cost,
@@ -41,6 +42,7 @@ def subjects() -> dict[str, Callable[[], list[Figure]]]:
         "default-checks": default_checks_cost.figures,
         "family-cost": family_cost.figures,
         "page-histories": page_history_cost.figures,
+        "batch": lambda: batch_speed.figures(E4B_DUMP),
     }
 
 

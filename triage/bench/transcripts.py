@@ -158,6 +158,16 @@ TRANSCRIPTS = {
             ),
         ),
         Transcript(
+            "batch",
+            Path("docs/batch.md"),
+            "python -m triage.bench.batch_story",
+            (
+                Step("--workers 2$"),
+                Step("again", ("known from before",)),
+                Step("batch report"),
+            ),
+        ),
+        Transcript(
             "hardware",
             Path("README.md"),
             "python -m triage.bench.hardware_story out/gpu-smoke",

@@ -184,10 +184,11 @@ def _cluster(place: int, each: Cluster) -> list[str]:
     last = "when is not recorded"
     if each.last_seen is not None:
         last = f"{each.recent} in seven days, last {each.last_seen:%Y-%m-%d %H:%M} UTC"
-    copies = f" and {each.copies} copies" if each.copies else ""
+    dumps = "1 dump" if each.count == 1 else f"{each.count} dumps"
+    copies = f" (+{each.copies} copied)" if each.copies else ""
     cause = f"{each.cause} ({each.confidence})" if each.confidence else each.cause
     return [
-        f"{place:3}. {each.signature}  {each.count} dumps{copies}, {last}: {cause}",
+        f"{place:3}. {each.signature}  {dumps}{copies}, {last}: {cause}",
         f"     {each.invariant or 'no invariant'}, {each.layer_kind or 'no'} layer, "
         f"{each.call_site or 'no call recorded'}; {each.versions or 'versions not recorded'}",
     ]

@@ -22,7 +22,7 @@ _OPTIONS = (
     click.option(
         "--workers",
         type=click.IntRange(min=1),
-        help="Tasks at a time; all processors where it is not given.",
+        help="Tasks at a time; if not given, all processors for what is split here.",
     ),
 )
 

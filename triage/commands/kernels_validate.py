@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import click
 
 from triage.commands.completion import kernel_checks, kernels, names, variants
+from triage.commands.engine_options import engine_options
 from triage.commands.kernels_options import (
     ALSO,
     BUDGET,
@@ -63,6 +66,7 @@ from triage.files.writing import write_output
     help="Write one page on the result, in Markdown.",
 )
 @ALSO
+@engine_options
 @force_option
 def validate(
     ops: tuple[str, ...],
@@ -81,6 +85,8 @@ def validate(
     names: tuple[str, ...],
     report_file: Path | None,
     also: tuple[Path, ...],
+    engine: str,
+    workers: int | None,
     force: bool,
 ) -> None:
     """Hold kernels to the fp64 oracle, the eager twin and their contract.
@@ -92,7 +98,8 @@ def validate(
     if (target is None) != (like is None) or (names and not target):
         raise click.UsageError("--callable and --like come together; --map needs both")
     check_outputs(force, junit, report_file)
-    prepare(device)
+    if engine == "local":  # what Ray's workers hold needs nothing of this process
+        prepare(device)
     from triage_kernels.core.records import append_line, json_lines
     from triage_kernels.validate.checks import ALL
     from triage_kernels.validate.providers import PROVIDERS
@@ -111,14 +118,23 @@ def validate(
         dtypes=dtypes,
         checks=checks,
         also=loaded(also),
+        workers=workers or 0,
         call=_foreign(target, like, names, also) if target and like else None,
     )
+    done = frozenset(r.key for r in earlier)
+    made: Iterable[CheckResult]
+    if engine == "ray":
+        if target:
+            raise click.UsageError("--callable is held in this process: leave --engine out")
+        made = _over_ray(request, workers, also, done)
+    else:
+        made = validate(request, done=done)
     results: list[CheckResult] = list(earlier)
     started = time.monotonic()
     subjects = len(select(request.ops, request.also)) * len(request.providers)
     total = subjects * len(checks or ALL) * len(dtypes or DEFAULT_DTYPES[device])
     with progress("checks", total) as tell:
-        for result in validate(request, done=frozenset(r.key for r in earlier)):
+        for result in made:
             results.append(result)
             tell(len(results), now=result.op)
             if output:
@@ -154,6 +170,37 @@ def validate(
         write_output(junit, render_junit(results).encode(), force=force)
         echo(f"wrote {junit}", err=True)
     raise SystemExit(1 if counts["FAIL"] else 0 if counts["PASS"] else 3)
+
+
+def _over_ray(
+    request: Any, workers: int | None, also: tuple[Path, ...], done: frozenset[Any]
+) -> Iterator[Any]:
+    """The results of each op and provider, made by a process of one of Ray's workers."""
+    from triage_kernels.validate.registry import select
+
+    from triage.engines import engine as engine_of
+    from triage.lab.jobs import Command, answer, run_triage
+
+    shared = ["--json", "--device", request.device]
+    for option, values in (
+        ("--variant", request.variants),
+        ("--check", request.checks),
+        ("--dtype", request.dtypes),
+        ("--also", also),
+    ):
+        shared += [word for value in values for word in (option, str(value))]
+    ops = [spec.name for spec in select(request.ops, request.also)]
+    provided = [
+        Command(("kernels", "validate", op, "--provider", provider, "--workers", "1", *shared))
+        for op in ops
+        for provider in request.providers
+    ]
+    with closing(engine_of("ray", workers, gpus=float(request.device == "cuda"))) as spread:
+        for command, ended in spread.map(run_triage, provided):
+            for record in answer(command, ended, (0, 1, 3))["results"]:
+                result = _check_result(record)
+                if result.key not in done:
+                    yield result
 
 
 def _foreign(target: str, like: str, names: tuple[str, ...], also: tuple[Path, ...]) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from triage.commands import completion as complete
+from triage.commands.engine_options import engine_options
 from triage.commands.lab_options import dumps_option, under
 from triage.commands.options import force_option
 from triage.commands.progress import counted, progress
@@ -88,6 +89,7 @@ def _list(as_json: bool) -> None:
     help="Under this release; may be given again.",
 )
 @dumps_option
+@engine_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--markdown", is_flag=True, help="Print a Markdown table.")
 @click.option("--html", "page", type=click.Path(path_type=Path), help="Write a page here as well.")
@@ -95,6 +97,8 @@ def _list(as_json: bool) -> None:
 def matrix(
     releases: tuple[str, ...],
     directory: Path,
+    engine: str,
+    workers: int | None,
     as_json: bool,
     markdown: bool,
     page: Path | None,
@@ -102,6 +106,7 @@ def matrix(
 ) -> None:
     """Play the whole catalogue: traps on, bounds only, fixes on; false alarms beside it.
 
+    Releases are played one after the other; with --workers, or over Ray, several at a time.
     Exit code: 0 everything that applies was caught and nothing else fired, 1 not, 2 usage.
     """
     from triage.report import matrix as report
@@ -109,8 +114,11 @@ def matrix(
     if page is not None:
         check_output(page, force=force)
     lines: list[dict[str, Any]] = []
-    for release in releases or ("",):
-        lines += _lines(release, directory)
+    if engine == "ray" or workers is not None:
+        lines = _spread(releases or ("",), directory, engine, workers)
+    else:
+        for release in releases or ("",):
+            lines += _lines(release, directory)
     if as_json:
         echo(report_json("lab-matrix", lines))
     elif markdown:
@@ -127,6 +135,26 @@ def matrix(
         line["not_applicable"] or (line["caught"] and not line["false_alarm"]) for line in lines
     )
     raise SystemExit(0 if good else 1)
+
+
+def _spread(
+    releases: tuple[str, ...], directory: Path, engine: str, workers: int | None
+) -> list[dict[str, Any]]:
+    """The lines of all releases in their order, each played in a process of a worker."""
+    from contextlib import closing
+
+    from triage.engines import engine as engine_of
+    from triage.lab.jobs import Command, answers
+
+    commands = [
+        Command(
+            ("lab", "matrix", "--json", "--dir", str(directory / (release or "installed"))), release
+        )
+        for release in releases
+    ]
+    with closing(engine_of(engine, workers)) as spread, progress("releases", len(commands)) as tell:
+        made = answers(spread, commands, (0, 1), tell)
+    return [row for command in commands for row in made[command]["rows"]]
 
 
 def _lines(release: str, directory: Path) -> list[dict[str, Any]]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
+from triage import engines
 from triage.commands.completion import names, release_names
 from triage.commands.lab_options import dumps_option, under
 from triage.commands.progress import counted
@@ -50,6 +52,13 @@ NEEDS = "drawn lifecycles need hypothesis: pip install 'sglang-triage[test]'"
     type=click.IntRange(min=1),
     help="Processes at a time; each writes its own file beside --output.",
 )
+@click.option(
+    "--engine",
+    type=click.Choice(engines.NAMES),
+    default="local",
+    show_default=True,
+    help="Where those processes run: this machine, or Ray's workers.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def soak(
     steps: int,
@@ -59,6 +68,7 @@ def soak(
     output: Path | None,
     mode: str,
     jobs: int,
+    engine: str,
     as_json: bool,
 ) -> None:
     """Lifecycles drawn by Hypothesis, in which nothing may fire, until STEPS decode steps.
@@ -69,14 +79,22 @@ def soak(
     from triage.lab.soak import SoakReport
 
     wanted = tuple(versions.available()) if "all" in releases else releases
-    if len(wanted) > 1 or jobs > 1:
+    if len(wanted) > 1 or jobs > 1 or engine == "ray":
         if output is None:
             raise LabError("several processes write what they played: give --output FILE")
         from triage.lab.bootstrap import sglang_version
-        from triage.lab.soak_jobs import play, shares
+        from triage.lab.soak_jobs import play, play_over, shares
 
         parts = shares(wanted or (sglang_version(),), jobs, output)
-        counted("decode steps", lambda bar: play(parts, jobs, steps, seed, directory, mode, bar))
+        if engine == "ray":
+            with closing(engines.engine(engine, jobs)) as spread:
+                counted(
+                    "decode steps", lambda bar: play_over(spread, parts, steps, seed, mode, bar)
+                )
+        else:
+            counted(
+                "decode steps", lambda bar: play(parts, jobs, steps, seed, directory, mode, bar)
+            )
         report = SoakReport.of(line for part in parts for line in part.lines())
     else:
         report = _run_here(wanted[0] if wanted else None, steps, seed, directory, output, mode)

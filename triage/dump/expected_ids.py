@@ -76,7 +76,11 @@ def reads_target_swa(dump: Dump) -> bool:
 
 def expected_ids(dump: Dump) -> np.ndarray | None:
     """The table that I2 demands, `(rows, width)` with UNKNOWN; None if the dump cannot tell."""
-    ids = page_ids(dump)
+    return expected_of(dump, page_ids(dump))
+
+
+def expected_of(dump: Dump, ids: PageIds | None) -> np.ndarray | None:
+    """As `expected_ids`, where `page_ids(dump)` is known already: it is half of the work."""
     if ids is None:
         return _recorded(dump.tables)
     if dump.pools is None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from triage.engines import ATTEMPTS, IN_FLIGHT, EngineError, Lost, Result, Task, processors
 from triage.files.text import printable
+from triage.files.writing import reason
 
 ADDRESS = "RAY_ADDRESS"
+ANSWERS_WITHIN_S = 5.0
 _STORE_BYTES = 200 << 20  # of a cluster of our own; tasks and answers are kilobytes
 
 
@@ -20,7 +23,8 @@ class Ray:
     Args:
         workers: tasks at a time; None for as many as the cluster has processors.
         address: of a cluster, as `ray.init` takes it; RAY_ADDRESS where it is empty. With
-            neither a cluster of this machine is started, on loopback, and ended by `close`.
+            neither a cluster of this machine is started, and ended by `close`. Whether it asks for
+            a token is Ray's matter (RAY_AUTH_MODE; newer releases make one for their own).
         gpus: of each task (`num_gpus`): Ray gives a task that asks for one a GPU that no other has.
     Raises:
         EngineError: no cluster answers there.
@@ -37,6 +41,8 @@ class Ray:
         self._ray: Any = ray
         self._gpus = gpus
         self._address = address or os.environ.get(ADDRESS, "")
+        self._connected = not ray.is_initialized()
+        _refuse_silence(self._address)
         quiet = {"log_to_driver": False, "logging_level": "ERROR"}
         try:
             if self._address:
@@ -46,7 +52,6 @@ class Ray:
                     num_cpus=workers or processors(),
                     include_dashboard=False,
                     object_store_memory=_STORE_BYTES,
-                    _node_ip_address="127.0.0.1",
                     **quiet,
                 )
             self.workers = workers or max(int(ray.cluster_resources().get("CPU", 1)), 1)
@@ -56,6 +61,11 @@ class Ray:
             raise EngineError(
                 f"no Ray cluster {where}: {first}; --engine local needs none"
             ) from error
+
+        have = float(ray.cluster_resources().get("GPU", 0))
+        if gpus > have:
+            self.close()
+            raise EngineError(f"each task asks for {gpus:g} GPUs, and the cluster has {have:g}")
 
     def map(
         self, function: Callable[[Task], Result], tasks: Iterable[Task]
@@ -103,7 +113,21 @@ class Ray:
                 ray.cancel(reference, force=True)
 
     def close(self) -> None:
-        self._ray.shutdown()
+        if self._connected:
+            self._ray.shutdown()
+
+
+def _refuse_silence(address: str) -> None:
+    """Ray itself tries for minutes where nobody listens. Raises EngineError."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal():
+        return  # "auto", or a name that Ray looks up
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), ANSWERS_WITHIN_S).close()
+    except (OSError, OverflowError) as error:
+        raise EngineError(
+            f"no Ray cluster at {address!r}: {reason(error)}; --engine local needs none"
+        ) from error
 
 
 def _own(error: Any) -> BaseException:

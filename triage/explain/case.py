@@ -10,7 +10,7 @@ import numpy as np
 from triage.dump.expected_ids import (
     UNKNOWN,
     PageIds,
-    expected_ids,
+    expected_of,
     page_ids,
     reads_target_swa,
     real_rows,
@@ -61,14 +61,15 @@ class LaunchCase:
         if dump.launch is None or dump.tables is None:
             return None
         table = dump.tables.page_table.padded(dtype=np.int64)
+        ids = page_ids(dump)
         return cls(
             dump=dump,
             launch=dump.launch,
             tables=dump.tables,
             table=table,
             seen=visible(dump, table.shape[1]),
-            ids=page_ids(dump),
-            expected=expected_ids(dump),
+            ids=ids,
+            expected=expected_of(dump, ids),
         )
 
     @property

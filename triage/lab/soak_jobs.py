@@ -1,9 +1,10 @@
-"""The soak in several processes: each plays a share under one release and writes its own file."""
+"""The soak in several processes: each plays a share under one release and writes its own file.
+
+They are processes of this machine, or of Ray's workers; those hand the file back.
+"""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -11,10 +12,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from math import gcd
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from triage.engines import Engine, Lost
 from triage.errors import LabError
-from triage.lab import versions
+from triage.files.writing import write_output
+from triage.lab.jobs import Command, Ended, run_triage
 from triage.lab.soak import Progress, lines_of
 
 SEEDS = 10_000
@@ -53,6 +56,68 @@ def shares(releases: Sequence[str], jobs: int, output: Path) -> list[Share]:
     ]
 
 
+class Task(NamedTuple):
+    """A share for a worker elsewhere. played: what its file held before."""
+
+    share: Share
+    steps: int
+    seed: int
+    mode: str
+    played: bytes
+
+
+def play_share(task: Task) -> tuple[Ended, bytes]:
+    """Play it in a folder of the worker's; how that ended, and the file. Its dumps stay there."""
+    with tempfile.TemporaryDirectory(prefix="triage-soak-") as scratch:
+        output = Path(scratch) / "played.jsonl"
+        if task.played:
+            output.write_bytes(task.played)
+        folder = Path(tempfile.gettempdir()) / f"triage-soak-dumps-{task.share.number}"
+        command = _command(task.share, task.steps, task.seed, folder, task.mode, output)
+        ended = run_triage(command)
+        return ended, output.read_bytes() if output.exists() else b""
+
+
+def play_over(
+    engine: Engine,
+    parts: Sequence[Share],
+    steps: int,
+    seed: int,
+    mode: str,
+    progress: Progress,
+) -> None:
+    """As `play`, over the workers of `engine`. Raises LabError if a share ends early."""
+    each = -(-steps // len(parts))
+    tasks = [
+        Task(part, each, seed, mode, part.output.read_bytes() if part.output.exists() else b"")
+        for part in parts
+    ]
+    for number, (task, answer) in enumerate(engine.map(play_share, tasks), 1):
+        if isinstance(answer, Lost):
+            raise LabError(f"share {task.share.number}: {answer.reason}")
+        ended, played = answer
+        if played:
+            write_output(task.share.output, played, force=True, error=LabError)
+        _ended_well(task.share, ended)
+        progress(min(number * each, steps), steps)
+
+
+def _command(part: Share, steps: int, seed: int, folder: Path, mode: str, output: Path) -> Command:
+    arguments = ["lab", "soak", "--json", "--mode", mode, "--steps", str(steps)]
+    arguments += ["--seed", str(seed + SEEDS * part.number)]
+    arguments += ["--dir", str(folder), "--output", str(output)]
+    return Command(tuple(arguments), part.version)
+
+
+def _ended_well(part: Share, ended: Ended) -> None:
+    if ended.code not in (0, 1):
+        last = (ended.said.strip() or "nothing said").splitlines()[-1]
+        raise LabError(
+            f"share {part.number} under SGLang {part.version} ended with exit code "
+            f"{ended.code}: {last}; the same command goes on where it stopped"
+        )
+
+
 def play(
     parts: Sequence[Share],
     jobs: int,
@@ -73,20 +138,7 @@ def play(
         if done:
             return
         folder = directory / f"{part.version}-{part.number}"
-        command = [sys.executable, "-m", "triage", "lab", "soak", "--json", "--mode", mode]
-        command += ["--steps", str(each), "--seed", str(seed + SEEDS * part.number)]
-        command += ["--dir", str(folder), "--output", str(part.output)]
-        environment = {**versions.environment(part.version), "OMP_NUM_THREADS": "1"}
-        with tempfile.TemporaryFile("w+") as said:
-            ended = subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, stderr=said)
-            if ended.returncode in (0, 1):
-                return
-            said.seek(0)
-            last = (said.read().strip() or "nothing said").splitlines()[-1]
-        raise LabError(
-            f"share {part.number} under SGLang {part.version} ended with exit code "
-            f"{ended.returncode}: {last}; the same command goes on where it stopped"
-        )
+        _ended_well(part, run_triage(_command(part, each, seed, folder, mode, part.output)))
 
     with ThreadPoolExecutor(jobs) as pool:
         running = [pool.submit(run, part) for part in parts]
