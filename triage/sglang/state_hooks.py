@@ -18,6 +18,7 @@ from triage.device import capture
 from triage.invariants.catalogue import LEDGER, READS_DEVICE
 from triage.invariants.mapping import check_translation
 from triage.invariants.spec import check_restored
+from triage.sglang.allocator import path_locks
 from triage.sglang.allocator.allocation_checks import AllocationChecks
 from triage.sglang.allocator.cached_window import ADD_NODE, CACHING, CachedWindow
 from triage.sglang.allocator.frontier import BATCH, COMMON, EXTEND, RETRACT, Frontier
@@ -331,6 +332,8 @@ class StateHooks:
         whole = enabled - self.reporter.in_part
         step.keeps_ledger = bool(whole & PAGES_TRACKED)
         step.asked = bool(whole & {"I15", "I16", "I29"}) or step.keeps_ledger
+        if "I16" in whole and path_locks.core_is_compiled():
+            self.absent.update([path_locks.NOT_COVERED])
         if step.asked:  # a walk over requests: not by default
             why = "books between two steps (I7, I14, I15, I16, I29)"
             found += self._present(SCHEDULER_STEP, step.around_step, why)
