@@ -2,8 +2,8 @@
 
 python -m tests.sglang.sends_child DIRECTORY
 
-Real: `send_kv_chunk`, the queue of transfers, the request table, `FakeKVSender`, which SGLang brings
-for servers without a network. Stubs: the scheduler, as far as those read it.
+Real: `send_kv_chunk`, the request table, and `FakeKVSender`, which SGLang brings for servers
+without a network. Stubs: the scheduler, as far as those read it.
 """
 
 from __future__ import annotations

@@ -421,7 +421,7 @@ class StateHooks:
         )
 
     def _send_hooks(self) -> list[Hook]:
-        """A prefill server's sends against the rows that are given back; asked for, not by default."""
+        """A prefill server's sends against the rows that are given back; not by default."""
         sends, why = self.sends, "rows that are being sent (I24)"
         found = self._present(kv_sends.SEND, sends.around_send, why)
         found += self._present(kv_sends.QUEUE, sends.around_queue, why)

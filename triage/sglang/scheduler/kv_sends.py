@@ -6,14 +6,14 @@ once tokens of a row were handed to a sender, the row is released only when that
 its end. Its own word for that is `conclude_state`, which is None until then.
 
 Silent where it cannot be told: inside the queue of transfers under way, where SGLang goes by the
-states of all ranks together, so that a failure elsewhere ends a send here; and after an abort of the
-sender, which counts as its end though reads on the wire may last a little longer.
+states of all ranks together, so that a failure elsewhere ends a send here; and after an abort of
+the sender, which counts as its end though reads on the wire may last a little longer.
 
 Not covered: reads of a sender after its end, and the other server's side. Host integers only; a
 sender is never polled by us.
 
-Source: `SchedulerDisaggregationPrefillMixin.send_kv_chunk`, `process_disagg_prefill_inflight_queue`,
-`CommonKVSender` and its kin; SGLang 0.5.12.post1 to 0.5.23.
+Source: `SchedulerDisaggregationPrefillMixin.send_kv_chunk` and its
+`process_disagg_prefill_inflight_queue`, `CommonKVSender` and its kin; SGLang 0.5.12.post1 to 0.5.23.
 """
 
 from __future__ import annotations
