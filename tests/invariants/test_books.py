@@ -13,7 +13,7 @@ from triage.invariants.books import (
     check_rows_fit,
 )
 from triage.invariants.found import Found
-from triage.invariants.tree import check_lock_holders
+from triage.invariants.tree import check_lock_holders, check_locked_tokens
 
 
 def pages(*numbers, of=8):
@@ -98,3 +98,18 @@ def test_fewer_locks_than_holders_is_told_whoever_else_there_is():
 def test_an_swa_side_that_passes_over_tombstones_is_not_told_to_be_too_low():
     assert not locks([1, 1], [0, 1], [1, 1], [1, 1], swa_exact=False).total
     assert locks([1, 1], [0, 1], [1, 1], [1, 1], swa_exact=True).total
+
+
+@pytest.mark.parametrize(
+    ("locked", "held", "complete", "kind"),
+    [
+        (64, 64, True, None),
+        (48, 64, False, Found.LOCK_BELOW_HOLDERS),
+        (80, 64, True, Found.LOCK_ABOVE_HOLDERS),
+        (80, 64, False, None),  # a holder that nobody knows
+    ],
+)
+def test_locked_tokens_are_those_that_requests_hold(locked, held, complete, kind):
+    found = check_locked_tokens(locked, held, complete=complete)
+    assert (found and found.kind) == kind
+    assert found is None or found.total == 16

@@ -41,6 +41,7 @@ def main() -> None:
             "explained": _explained(bug, seen),
             "applies": bug.applies(),
             "counts": counts,
+            "not covered": sorted(process.installed.not_covered),
         }
     print(json.dumps(found))
 

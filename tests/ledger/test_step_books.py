@@ -8,6 +8,7 @@ import json
 import pytest
 
 from tests import prepared
+from triage.lab import versions
 from triage.lab.bugs.step_books import STEP_BOOKS
 
 QUICK = ("last-page-left-behind-older-tree", "lock-not-given-back", "evicted-though-locked")
@@ -53,3 +54,23 @@ def test_the_same_workload_without_it_balances_at_every_step(played, bug):
     if bug.scenario.cache:
         assert found["counts"]["trees with every holder known"] > 20
     assert "internal errors" not in found["counts"]
+
+
+def test_a_lock_is_missed_in_a_compiled_tree_too(tmp_path):
+    # GIVEN SGLang 0.5.23, whose tree lives in a compiled core: it shows paths and locked tokens
+    version = "0.5.23"
+    if version not in versions.available():
+        pytest.skip(f"SGLang {version} is not unpacked beside the installed one")
+    done = prepared.python(
+        "-m", "tests.ledger.books_child", tmp_path, "lock-not-given-back", version=version
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(done.stdout.splitlines()[-1])["lock-not-given-back"]
+    # THEN the lock that stays is told and named
+    assert found["applies"] == "" and found["seen"]["alarm"] == "I16", found["seen"]
+    assert found["explained"] == ["right", "lock-imbalance"]
+    # AND a sound run balances at every step, with every holder known
+    assert (found["healthy"]["alarm"], found["healthy"]["ended"]) == ("", "clean")
+    assert found["counts"]["trees with every holder known"] > 20
+    # AND what the core does not show is said
+    assert "tree locks of a compiled core (I16)" in found["not covered"]

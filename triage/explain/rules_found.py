@@ -462,6 +462,12 @@ _TRANSFER_FREED = FoundClass(
     "an acknowledgement of that transfer before the free",
     "hold the node's lock, or its host reference, until the transfer is acknowledged",
 )
+_FREED_WHILE_SENT = FoundClass(
+    "freed-in-transfer",
+    "a request's pages were given back while they are being sent to another server",
+    "a sender that was aborted, or came to its end, before the release",
+    "end or abort the sender before the row is released, or release it from the queue of transfers",
+)
 _BUDGET = FoundClass(
     "budget-too-small",
     "admission sets aside less than the pages that an extend takes",
@@ -567,6 +573,7 @@ CLASS_OF: dict[str, FoundClass] = {
     Found.TRANSFER_REPEATED: _TRANSFER_LIST,
     Found.TRANSFER_TORN_PAGE: _TRANSFER_LIST,
     Found.FREED_IN_TRANSFER: _TRANSFER_FREED,
+    Found.FREED_WHILE_SENT: _FREED_WHILE_SENT,
     Found.BACKUP_INCOMPLETE: _BACKUP,
     Found.PREBUILT_NOT_OWN_SLOT: _PREBUILT,
     Found.BUDGET_TOO_SMALL: _BUDGET,

@@ -45,6 +45,23 @@ def check_destinations(pages: np.ndarray, where: str) -> Evidence | None:
     return None
 
 
+def check_row_sent(row: int, tokens: int, *, ended: bool) -> Evidence | None:
+    """I24: a row whose first `tokens` tokens were handed to a sender is released behind its end.
+
+    Host integers; legal under capture.
+    """
+    if ended:
+        return None
+    return Evidence(
+        "I24",
+        f"request {row} gives its row and pages back while {tokens} tokens of it are being sent",
+        "ReqToTokenPool.free",
+        total=tokens,
+        facts={"request": row, "tokens handed to the sender": tokens},
+        kind=Found.FREED_WHILE_SENT,
+    )
+
+
 def check_backup(copied: np.ndarray, stored: list[np.ndarray], where: str) -> Evidence | None:
     """Of the host slots of one copy that is acknowledged, storage gets all or none.
 

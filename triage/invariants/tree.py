@@ -11,6 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from triage.evidence import Evidence
 from triage.invariants.findings import Fault, Findings
 from triage.invariants.found import Found
 
@@ -150,3 +151,28 @@ def check_lock_holders(
             for kind, mask in judged
         ]
     return Findings(faults)
+
+
+def check_locked_tokens(locked: int, held: int, *, complete: bool) -> Evidence | None:
+    """I16: the tokens that a tree says are locked are those that its holders' paths have.
+
+    The coarser half of `check_lock_holders`, where no node's own count can be read.
+
+    Args:
+        locked: tokens of all nodes with a lock. held: tokens on the paths of the requests.
+        complete: is every holder among them? Else only too few locked tokens are told.
+    Cost: host integers; legal under capture.
+    """
+    if locked == held or (locked > held and not complete):
+        return None
+    few = locked < held
+    kind = Found.LOCK_BELOW_HOLDERS if few else Found.LOCK_ABOVE_HOLDERS
+    word = "fewer" if few else "more"
+    return Evidence(
+        "I16",
+        f"{word} tokens of the tree are locked than requests hold: {locked} and {held}",
+        "between two steps",
+        total=abs(locked - held),
+        facts={"locked tokens": locked, "tokens on the paths of requests": held},
+        kind=kind,
+    )

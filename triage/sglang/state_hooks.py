@@ -18,6 +18,7 @@ from triage.device import capture
 from triage.invariants.catalogue import LEDGER, READS_DEVICE
 from triage.invariants.mapping import check_translation
 from triage.invariants.spec import check_restored
+from triage.sglang.allocator import path_locks
 from triage.sglang.allocator.allocation_checks import AllocationChecks
 from triage.sglang.allocator.cached_window import ADD_NODE, CACHING, CachedWindow
 from triage.sglang.allocator.frontier import BATCH, COMMON, EXTEND, RETRACT, Frontier
@@ -68,6 +69,7 @@ from triage.sglang.reporter import (
     STEP_BOOKS,
     WRITES,
 )
+from triage.sglang.scheduler import kv_sends
 from triage.sglang.scheduler.admission import BUDGET, HOST_CACHE, Admission, pairing_targets
 from triage.sglang.scheduler.host_transfers import HostTransfers
 from triage.sglang.scheduler.host_transfers import targets as host_transfer_targets
@@ -143,6 +145,7 @@ class StateHooks:
         self.graph_inputs = GraphInputs(self.reporter)
         self.admission = Admission(self.reporter)
         self.transfers = HostTransfers(self.reporter.fire_event)
+        self.sends = kv_sends.KVSends(self.reporter.fire_event)
         self.draft_graphs = DraftGraphs(self.reporter, self.entries)
         self.sizes = SizesAtStart(self.reporter)
         self.state = StateAtStart(self.reporter)
@@ -151,6 +154,7 @@ class StateHooks:
         self.books.restart()
         self.audit.restart()
         self.transfers.restart()
+        self.sends.restart()
         self.allocation_checks.restart()
         self.step_books.restart()
         self.cached_window.restart()
@@ -325,6 +329,8 @@ class StateHooks:
             for target, name in targets.items():
                 around = getattr(self.transfers, name)
                 found += self._present(target, around, HOST_TRANSFERS, captured=True)
+        if "I24" in enabled and "I17" in enabled - self.reporter.in_part:
+            found += self._send_hooks()
         return found
 
     def patches(self) -> list[Patch]:
@@ -341,6 +347,8 @@ class StateHooks:
         whole = enabled - self.reporter.in_part
         step.keeps_ledger = bool(whole & PAGES_TRACKED)
         step.asked = bool(whole & {"I15", "I16", "I29"}) or step.keeps_ledger
+        if "I16" in whole and path_locks.core_is_compiled():
+            self.absent.update([path_locks.NOT_COVERED])
         if step.asked:  # a walk over requests: not by default
             why = "books between two steps (I7, I14, I15, I16, I29)"
             found += self._present(SCHEDULER_STEP, step.around_step, why)
@@ -421,6 +429,13 @@ class StateHooks:
             dict.fromkeys((f"{BACKEND}.{entry}" for entry in REPLAYS), self._replayed),
             "ledger: step boundary of a graph's replay (I4, I5, I17)",
         )
+
+    def _send_hooks(self) -> list[Hook]:
+        """A prefill server's sends against the rows that are given back; not by default."""
+        sends, why = self.sends, "rows that are being sent (I24)"
+        found = self._present(kv_sends.SEND, sends.around_send, why)
+        found += self._present(kv_sends.QUEUE, sends.around_queue, why)
+        return found + self._present(f"{ROWS}.free", sends.around_row_free, why)
 
     def _late_audit_hooks(self) -> list[Hook]:
         """What of the ledger waits for nothing: rows at once, pages some steps late."""

@@ -48,6 +48,18 @@ def _has_python_tree() -> str:
     return "" if readable else "the tree lives in a compiled core: its nodes are out of reach"
 
 
+def _shows_locks() -> str:
+    """0.5.23's compiled core shows no node, but the paths of those that requests hold."""
+    if not _has_python_tree():
+        return ""
+    from sglang.srt.mem_cache.unified_cache.unified_tree_core_interface import (
+        UnifiedTreeCoreInterface,
+    )
+
+    shown = hasattr(UnifiedTreeCoreInterface, "collect_path_info")
+    return "" if shown else _has_python_tree()
+
+
 @contextmanager
 def _last_page_not_freed(harmed: Harmed) -> Iterator[None]:
     """A finished request's last page is left out of what is freed: its row is cut too short."""
@@ -89,8 +101,7 @@ def _lock_left(harmed: Harmed) -> AbstractContextManager[None]:
     def make(original: Any) -> Any:
         def dec_lock_ref(self: Any, node: Any, *args: Any, **kwargs: Any) -> Any:
             count[0] += 1
-            root = node is getattr(self, "root_node", None) or node == _root_handle(self)
-            if count[0] % 3 or root:
+            if count[0] % 3 or _is_root(self, node):
                 return original(self, node, *args, **kwargs)
             harmed()
             from sglang.srt.mem_cache.base_prefix_cache import DecLockRefResult
@@ -149,9 +160,12 @@ def _locked_page(cache: Any) -> torch.Tensor | None:
     return None
 
 
-def _root_handle(cache: Any) -> Any:
+def _is_root(cache: Any, node: Any) -> bool:
+    """By handle where the cache gives one, which a compiled core needs."""
     handle = getattr(cache, "root_node_handle", None)
-    return None if handle is None else handle()
+    if handle is not None and node == handle():
+        return True
+    return not isinstance(node, int) and node is cache.root_node
 
 
 @contextmanager
@@ -241,7 +255,7 @@ STEP_BOOKS = (
         ("I16",),
         inject=_lock_left,
         scenario=_TREE,
-        applies=_has_python_tree,
+        applies=_shows_locks,
         cause="lock-imbalance",
     ),
     Bug(

@@ -10,8 +10,10 @@ Rows and locks are host integers, in every mode. Pages take the ledger and one c
 live rows to the host, so they are compared where a check may wait.
 
 Not covered: pages and locks of a host cache, of disaggregation and of streaming sessions,
-which hold them beside the requests (the comparison is left out there); a tree whose nodes
-are out of reach (0.5.23's Rust core).
+which hold them beside the requests (the comparison is left out there). Of a tree whose nodes are
+out of reach (0.5.23's Rust core) a part is: see `path_locks.py`.
+
+Long because what balances between two steps is asked at one moment, of the same requests.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from triage.invariants.books import (
 from triage.invariants.draft_inputs import check_spec_rows
 from triage.invariants.found import Found
 from triage.invariants.ledger import HELD
-from triage.invariants.tree import check_lock_holders
+from triage.invariants.tree import check_lock_holders, check_locked_tokens
 from triage.sglang.allocator.holdings import (
     live_rows,
     named_slots,
@@ -40,6 +42,7 @@ from triage.sglang.allocator.holdings import (
     to_host,
 )
 from triage.sglang.allocator.ledger_hooks import LedgerHooks, grouping
+from triage.sglang.allocator.path_locks import NOT_COVERED, locked_tokens
 from triage.sglang.allocator.tree import TREES, tree_slots
 from triage.sglang.allocator.tree_locks import locks_of_tree
 from triage.sglang.holders import kept_by, row_of
@@ -193,6 +196,7 @@ class StepBooks:
             return
         locks = locks_of_tree(cache)
         if locks is None:
+            self._locked_tokens(cache, requests)
             return
         complete = self._all_known(requests) and nobody_else_holds(
             self.reporter.holders.scheduler, cache
@@ -226,6 +230,24 @@ class StepBooks:
                 "",
                 "between two steps",
             )
+
+    def _locked_tokens(self, cache: Any, requests: list[Any]) -> None:
+        """The same, as far as a compiled core shows it."""
+        seen = locked_tokens(cache, requests)
+        if seen is None:
+            return
+        if NOT_COVERED[0] not in self.uncovered:
+            self.uncovered.update([NOT_COVERED])
+            logger.warning("sglang-triage does not cover %s: %s", *NOT_COVERED)
+        complete = seen.complete and self._all_known(requests)
+        complete &= nobody_else_holds(self.reporter.holders.scheduler, cache)
+        self.reporter.counts["trees between steps"] += 1
+        self.reporter.counts["trees with every holder known"] += complete
+        for request in seen.outside:
+            self._outside(request)
+        found = check_locked_tokens(seen.locked, seen.held, complete=complete)
+        if found is not None and self._new(self._told_locks, (str(found.kind), -1, 0)):
+            self.reporter.fire_event(found)
 
     def _outside(self, request: Any) -> None:
         row = row_of(request) or 0
