@@ -265,9 +265,9 @@ def places(shape: shapes.Shape) -> frozenset[str]:
     if shape.experts:
         tails = {"post-attn-triple", "routing", "moe-tail", "moe-tail-next-norm"}
     elif shape.per_layer:
-        tails = {"ple-tail", "ple-tail-next-norm"}
+        tails = {"post-attn-norms", "ple-tail", "ple-tail-next-norm"}
     else:
-        tails = {"dense-tail", "dense-tail-next-norm"}
+        tails = {"post-attn-norms", "dense-tail", "dense-tail-next-norm"}
     return frozenset(tails | {"attention-preamble"})
 
 

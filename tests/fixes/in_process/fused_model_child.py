@@ -15,6 +15,7 @@ SPOILED: a way of `SPOILS`, that the comparison has to see or the op has to surv
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 import tempfile
@@ -104,9 +105,9 @@ def stand_in_for_experts(layer: torch.nn.Module) -> None:
 def pool_of(kind: str) -> object:
     from sglang.srt.mem_cache.swa_memory_pool import SWAKVPool
 
-    from triage.lab.runtime import _accepted
-
     found = shape(kind)
+    known = inspect.signature(SWAKVPool.__init__).parameters
+    plain = {name: False for name in ("enable_kvcache_transpose",) if name in known}
     owners = found.layer_types[: found.layers - found.kv_shared]
     sizes = {"head_num": found.kv_heads[1], "head_dim": found.head_dim[1]}
     pool = SWAKVPool(
@@ -115,7 +116,7 @@ def pool_of(kind: str) -> object:
         swa_v_head_dim=found.head_dim[0],
         swa_attention_layer_ids=[i for i, k in enumerate(owners) if k == "sliding_attention"],
         full_attention_layer_ids=[i for i, k in enumerate(owners) if k == "full_attention"],
-        device="cpu", **_accepted(SWAKVPool.__init__, enable_kvcache_transpose=False),
+        device="cpu", **plain,
     )  # fmt: skip
     torch.manual_seed(5)
     for buffer in buffers(pool):

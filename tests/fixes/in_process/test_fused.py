@@ -150,6 +150,8 @@ def difference(one, other):
     ("kind", "ops"),
     [
         ("dense", {"dense-tail"}),
+        ("dense", {"post-attn-norms"}),
+        ("ple", {"post-attn-norms", "ple-tail"}),
         ("ple", {"ple-tail"}),
         ("moe", {"post-attn-triple", "moe-tail"}),
         ("moe", {"post-attn-triple"}),
@@ -232,7 +234,7 @@ def test_a_layer_in_which_no_op_has_a_place_runs_sglangs_forward():
     with bound(FusedLayers(("ple-tail",))) as fused:
         assert torch.equal(forward(layer), expected)
     assert not fused.uses and not fused.fallbacks
-    assert ops_of(layer) == {"dense-tail", "dense-tail-next-norm"}
+    assert ops_of(layer) == {"post-attn-norms", "dense-tail", "dense-tail-next-norm"}
 
 
 def test_disarmed_it_is_sglangs_forward():
@@ -293,7 +295,8 @@ def test_an_error_at_any_call_of_ours_leaves_sglangs_numbers_and_is_told_once(ki
         assert [each.exc_info is not None for each in caplog.records] == [True], at
 
 
-UNRAISED = ("_op", "_moe", "_tail", "_before_moe", "_sglangs", "<lambda>", "FusedLayers.ops")
+UNRAISED = ("_op", "_moe", "_tail", "_before_moe", "_sglangs", "<lambda>", "FusedLayers.ops",
+            "_before_mlp")  # fmt: skip
 """The forward itself, which SGLang's layer cannot be followed without, and what only calls on."""
 
 
@@ -382,3 +385,20 @@ def test_a_layer_of_a_release_with_other_steps_is_its_own():
         forward(layer)
     assert not fused.uses
     assert dict(fused.fallbacks) == {("layer", "this release's layers have other steps"): 1}
+
+
+def test_the_constant_of_an_op_is_never_made_inside_a_capture(monkeypatch):
+    """It would be of that graph's memory, and another graph would read it before it is filled."""
+    fused = FusedLayers(("post-attn-norms",))
+    hidden, _ = inputs()
+    monkeypatch.setattr("triage.sglang.fixes.fused.capturing", lambda: True)
+    assert fused._one(hidden) is None
+    layer = layer_of("dense")
+    expected = forward(layer)
+    with bound(fused):
+        assert difference(forward(layer), expected) < TOLERANCE
+    assert not fused.uses
+    monkeypatch.setattr("triage.sglang.fixes.fused.capturing", lambda: False)
+    one = fused._one(hidden)
+    monkeypatch.setattr("triage.sglang.fixes.fused.capturing", lambda: True)
+    assert fused._one(hidden) is one and one.tolist() == [1.0]

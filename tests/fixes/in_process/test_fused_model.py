@@ -23,12 +23,19 @@ TOLERANCE = 1e-5
 """fp32: roundings of 6e-8 through six layers, relative to the largest value."""
 
 NAMED = {
-    f"ple:{ALL}": {ATTENTION: 6, "ple-tail-next-norm": 5, "ple-tail": 1},
+    f"ple:{ALL}": {
+        **dict.fromkeys((ATTENTION, "post-attn-norms"), 6),
+        **{"ple-tail-next-norm": 5, "ple-tail": 1},
+    },
     f"moe:{ALL}": {
         **dict.fromkeys((ATTENTION, "post-attn-triple", "routing"), 6),
         **{"moe-tail-next-norm": 5, "moe-tail": 1},
     },
-    f"draft:{ALL}": {ATTENTION: 4, "dense-tail-next-norm": 3, "dense-tail": 1},
+    f"draft:{ALL}": {
+        **dict.fromkeys((ATTENTION, "post-attn-norms"), 4),
+        **{"dense-tail-next-norm": 3, "dense-tail": 1},
+    },
+    "dense:post-attn-norms": {"post-attn-norms": 6},
     f"dense:{ATTENTION}": {ATTENTION: 6},
     "dense:dense-tail-next-norm": {"dense-tail-next-norm": 5},
     "moe:moe-tail-next-norm": {"moe-tail-next-norm": 5},

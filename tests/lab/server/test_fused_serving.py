@@ -144,12 +144,12 @@ def test_what_was_measured_three_times_is_what_auto_goes_by(tmp_path):
     results.add(Result("E2B", "fused", "1x3000x48", 0, 2.0, 1.0, 1.0, ("a",)))
     found = [fused_measured.Measured.read(one) for one in fused_serving.measurements(results.path)]
     assert [sorted(one.ops) for one in found] == [
-        ["attention-preamble", "ple-tail", "ple-tail-next-norm"],
+        ["attention-preamble", "ple-tail", "ple-tail-next-norm", "post-attn-norms"],
         ["ple-tail"],
     ]
     assert [list(one.loads) for one in found] == [[ONE], [ONE]]
     taken = fused_measured.taken(found, "0.5.14", "NVIDIA H200")
-    assert taken == {"attention-preamble", "ple-tail-next-norm"}
+    assert taken == {"attention-preamble", "ple-tail-next-norm", "post-attn-norms"}
 
 
 def test_every_op_has_a_place_in_some_shape():

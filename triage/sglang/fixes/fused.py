@@ -29,7 +29,7 @@ from triage.errors import InstallError
 from triage.sglang.binding.hooks import Hook
 from triage.sglang.binding.shell import Shells
 from triage.sglang.fixes import fused_attention, fused_measured
-from triage.sglang.fixes.fused_calls import Calls
+from triage.sglang.fixes.fused_calls import Calls, capturing
 from triage.sglang.fixes.fused_next_norm import NextNorms
 from triage.sglang.fixes.fused_ops import (
     dense_tail,
@@ -39,6 +39,7 @@ from triage.sglang.fixes.fused_ops import (
     moe_tail_next,
     ple_tail,
     ple_tail_next,
+    post_attn_norms,
     route,
     triple,
 )
@@ -54,6 +55,7 @@ MOE = f"{MODULE}.Gemma4MoE"
 NEXT = "-next-norm"
 OPS = {
     "post-attn-triple": "post-attention norm, residual and three norms of an MoE layer in one",
+    "post-attn-norms": "post-attention norm, residual and the next norm of a layer without experts",
     "ple-tail": "norm + residual, GELU x embedding, norm + residual x scalar of a PLE layer",
     "dense-tail": "norm + residual x scalar of a dense layer",
     "moe-tail": "both branch norms, their sum's norm, residual and scalar of an MoE layer",
@@ -96,6 +98,7 @@ class FusedLayers:
         self.uses, self.fallbacks = self.calls.uses, self.calls.fallbacks
         self.attention = fused_attention.Preamble(self.calls, watched, lambda: self.armed)
         self.next = NextNorms()
+        self._ones: dict[torch.device, Tensor] = {}
         self._router_weights: dict[int, tuple[int, Tensor]] = {}
 
     @property
@@ -161,8 +164,7 @@ class FusedLayers:
         )
         if layer.enable_moe_block:
             return self._moe(layer, attended, residual, per_layer_input), None
-        attended = layer.post_attention_layernorm(attended)
-        dense, residual = layer.pre_feedforward_layernorm(attended, residual)
+        residual, dense = self._before_mlp(layer, attended, residual)
         return self._tail(layer, layer.mlp(dense), residual, per_layer_input), None
 
     def _wanted(self, layer: Any, hidden_states: Tensor) -> bool:
@@ -215,6 +217,19 @@ class FusedLayers:
         dense, residual = layer.pre_feedforward_layernorm(attended, residual)
         experts = layer.pre_feedforward_layernorm_2(residual)
         return residual, layer.router(residual), dense, experts
+
+    def _before_mlp(self, layer: Any, attended: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
+        """(residual, input of the feed-forward block) of a layer without experts."""
+        norms = layer.post_attention_layernorm, layer.pre_feedforward_layernorm
+        one = self._layer_shell.part(lambda: self._one(attended), None)
+        if one is not None:
+            fused = self.calls.take_op(
+                "post-attn-norms", post_attn_norms, norms, (attended, residual), one
+            )
+            if fused is not None:
+                return fused[0], fused[1]
+        dense, residual = norms[1](norms[0](attended), residual)
+        return residual, dense
 
     def _tail(self, layer: Any, h: Tensor, residual: Tensor, ple: Tensor | None) -> Tensor:
         norm = layer.post_feedforward_layernorm
@@ -299,6 +314,18 @@ class FusedLayers:
 
     # -- what an op reads --------------------------------------------------------------
 
+    def _one(self, beside: Tensor) -> Tensor | None:
+        """A one [1] on the device of `beside`; None in a capture that comes before any eager call.
+
+        Made inside a capture it would be of that graph alone: filled by its replays only.
+        """
+        if "post-attn-norms" not in self.calls.ops:
+            return None
+        found = self._ones.get(beside.device)
+        if found is None and not capturing():
+            found = self._ones[beside.device] = torch.ones(1, device=beside.device)
+        return found
+
     def _weight(self, router: Any) -> Tensor:
         """The router's norm weight, computed anew when its scale was written or replaced."""
         from triage_kernels.ops.post_attn_triple import router_norm_weight
@@ -314,7 +341,8 @@ class FusedLayers:
 
 def ops_of(layer: Any) -> frozenset[str]:
     """The ops that have a place in this layer's own forward."""
-    found = {"post-attn-triple", "moe-tail"} if layer.enable_moe_block else {"dense-tail"}
+    moe = layer.enable_moe_block
+    found = {"post-attn-triple", "moe-tail"} if moe else {"post-attn-norms", "dense-tail"}
     if layer.has_ple:
         found = {"ple-tail"} | found - {"moe-tail", "dense-tail"}
     return frozenset(found | {f"{op}{NEXT}" for op in found if op.endswith("tail")})

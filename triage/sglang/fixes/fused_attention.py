@@ -66,7 +66,13 @@ class Preamble:
         """SGLang's forward, or ours where a decode step or a shared layer allows it."""
 
         def sglangs() -> Any:
-            return original(attention, positions, hidden_states, forward_batch, **kwargs)
+            return original(
+                attention,
+                positions=positions,
+                hidden_states=hidden_states,
+                forward_batch=forward_batch,
+                **kwargs,
+            )
 
         if torch.compiler.is_dynamo_compiling() or not (self._armed() and OP in self.calls.ops):
             return sglangs()

@@ -74,7 +74,7 @@ class Calls:
     def used(self, op: str) -> None:
         """Count a call and say so at the first and every tenfold one. Host only."""
         self.uses[op] += 1
-        if torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing():
+        if capturing():
             self.captured[op] += 1
         if _tenfold(self.uses[op]):
             logger.info(
@@ -121,6 +121,11 @@ class Calls:
         if len({eps(norm) for norm in one}) > 1:
             return self.fall_back(op, "the norms have different epsilons")
         return not self.refused(op, *tensors)
+
+
+def capturing() -> bool:
+    """Is a CUDA graph being captured on this thread's stream? Host only, legal in a capture."""
+    return torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing()
 
 
 def _tenfold(count: int) -> bool:

@@ -32,6 +32,16 @@ def triple(norms: Norms, tensors: Tensors, router: Any, weight: Callable[[Any], 
     )
 
 
+def post_attn_norms(norms: Norms, tensors: Tensors, one: Tensor) -> Any:
+    """(residual, input of the feed-forward block): a tail whose scalar is one."""
+    from triage_kernels.ops.layer_tail import gemma_layer_tail_next_norm
+
+    (post, before), (attended, residual) = norms, tensors
+    return gemma_layer_tail_next_norm(
+        attended, post.weight, residual, one, before.weight, eps(post), eps(before)
+    )
+
+
 def moe_tail(norms: Norms, tensors: Tensors, scalar: Tensor) -> Any:
     from triage_kernels.ops.dual_rmsnorm import gemma_dual_rmsnorm_residual_scalar
 
