@@ -10,6 +10,7 @@ import torch
 from click.testing import CliRunner
 from triage_kernels.core.errors import KernelError
 from triage_kernels.validate.foreign import foreign
+from triage_kernels.validate.isolated import in_a_process
 from triage_kernels.validate.registry import select
 from triage_kernels.validate.runner import Request, validate
 
@@ -57,6 +58,23 @@ def test_a_kernel_of_an_installed_package_is_judged(
     assert {name for name, r in found.items() if r.outcome == "FAIL"} == failing, found
     for result in found.values():
         assert f"--callable {target} --like {like}" in result.repro
+
+
+def test_a_check_that_may_fault_calls_it_in_a_process_of_its_own() -> None:
+    # GIVEN a foreign function with a name of its own for one argument
+    target = f"{ELEMENTWISE}:fused_rmsnorm"
+    (spec,) = select(("fused_rmsnorm",))
+    function = foreign(target, spec, {"x": "x"})
+    case = spec.cases[0].name
+    # WHEN such a check is asked of it, as on a GPU THEN the child finds it, names included
+    record = in_a_process(
+        spec.name, target, "error-bound", "float16", "cpu", (case,), names=function.names
+    )
+    assert isinstance(record, dict), record
+    assert record["outcome"] == "PASS" and record["provider"] == target
+    # AND a function that is not there is the child's last word
+    said = in_a_process(spec.name, f"{ELEMENTWISE}:nothing", "error-bound", "float16", "cpu", ())
+    assert isinstance(said, str) and "nothing" in said
 
 
 def test_the_page_says_what_was_held_to_what_and_what_failed(tmp_path: Path) -> None:

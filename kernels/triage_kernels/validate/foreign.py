@@ -12,6 +12,7 @@ import importlib
 import inspect
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,9 +24,19 @@ from triage_kernels.core.spec import Args, KernelSpec, Outputs, as_tuple
 from triage_kernels.validate.providers import declare_torchvision_operators
 
 
-def foreign(
-    target: str, spec: KernelSpec, names: Mapping[str, str] | None = None
-) -> Callable[..., Tensor | Outputs]:
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """The function of `foreign`, and what makes it again in another process."""
+
+    target: str
+    names: Mapping[str, str]
+    call: Callable[..., Tensor | Outputs]
+
+    def __call__(self, **args: Any) -> Tensor | Outputs:
+        return self.call(**args)
+
+
+def foreign(target: str, spec: KernelSpec, names: Mapping[str, str] | None = None) -> Foreign:
     """The function as `spec` would be called.
 
     Args:
@@ -60,7 +71,7 @@ def foreign(
             result = function(**named) if by_name else function(*args.values())
         return _outputs(result, args, spec, target)
 
-    return call
+    return Foreign(target, renamed, call)
 
 
 def _function(target: str) -> Callable[..., Any]:

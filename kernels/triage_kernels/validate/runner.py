@@ -21,6 +21,7 @@ from triage_kernels.validate import children
 from triage_kernels.validate.checks import ALL, Check
 from triage_kernels.validate.checks.subject import Subject
 from triage_kernels.validate.children import Job
+from triage_kernels.validate.foreign import Foreign
 from triage_kernels.validate.isolated import in_a_process
 from triage_kernels.validate.providers import Unavailable, resolve
 from triage_kernels.validate.registry import select
@@ -75,7 +76,10 @@ def _isolated(subject: Subject, provider: str, name: str) -> CheckResult:
     """Run one check in a process of its own; its death is the result."""
     dtype = str(subject.dtype).removeprefix("torch.")
     names = tuple(c.name for c in subject.cases)
-    record = in_a_process(subject.spec.name, provider, name, dtype, subject.device, names)
+    theirs = subject.call.names if isinstance(subject.call, Foreign) else None
+    record = in_a_process(
+        subject.spec.name, provider, name, dtype, subject.device, names, names=theirs
+    )
     if isinstance(record, str):
         return died(subject, provider, name, record)
     return CheckResult(**{**record, "failures": tuple(record["failures"])})

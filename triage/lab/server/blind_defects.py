@@ -135,10 +135,15 @@ class WriteTail(SelfTold):
             before = buffer.clone()
             out = original(backend, forward_batch)
             if out is not None:
-                live, padded = int(out.shape[0]), int(forward_batch.batch_size)
+                # A replay's batch is padded with tokens of slot 0, and its own padding may follow.
+                loc, live = forward_batch.out_cache_loc, int(out.shape[0])
+                end = max(live, int(forward_batch.batch_size))
+                padding = loc < self.page
+                buffer[:live].copy_(before[:live].where(padding, buffer[:live]))
                 buffer[live:].copy_(before[live:])
-                if live < padded:
-                    step.copies.append(_tail(buffer[live:padded]))
+                stale = buffer[:end].clone()
+                stale[:live].mul_(padding)
+                step.copies.append(_tail(stale))
             return out
 
         return _fill_cuda_graph_swa_out_cache_loc
