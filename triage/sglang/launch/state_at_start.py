@@ -53,12 +53,11 @@ class StateAtStart:
 
 def pool_that_is_read(runner: Any) -> Any:
     """The runner's own; of a frozen draft the target's, which the shared allocator fills."""
-    pool = getattr(runner, "token_to_kv_pool", None)
-    algorithm = getattr(runner, "spec_algorithm", None)
+    algorithm: Any = getattr(runner, "spec_algorithm", None)
     drafts = getattr(runner, "is_draft_worker", False) and algorithm is not None
     if drafts and algorithm.is_frozen_kv_mtp():
         return runner.token_to_kv_pool_allocator.get_kvcache()
-    return pool
+    return getattr(runner, "token_to_kv_pool", None)
 
 
 def state_of(backend: Any, runner: Any) -> Evidence | None:
