@@ -103,7 +103,7 @@ def check_lengths_sum(
     Cost: one sum of a host tensor; no sync; legal under capture.
     Source: `FlashInferMultiStepDraftBackend.common_template`, and Triton's.
     """
-    needed = int(seq_lens_cpu[:rows].sum())
+    needed = int(seq_lens_cpu[:rows].numpy().sum())  # no read of a device, whoever watches
     if seq_lens_sum >= needed:
         return None
     lengths = seq_lens_cpu[:rows].tolist()
