@@ -110,7 +110,8 @@ def row_of(each: Object, replay: bool = False) -> Row:
     digest = hashlib.sha256(content).hexdigest()
     row = replace(row, sha256=digest, format_version=format_version(content))
     told = _told(digest, content, replay)
-    return _in_time(replace(row, **told))
+    row = replace(row, **told)
+    return row if row.status == UNREAD else _in_time(row)
 
 
 def failed(each: Object, why: str) -> Row:
