@@ -133,6 +133,18 @@ def test_a_replay_is_a_column_and_asked_for_later_it_is_made_then(folder, tmp_pa
     assert run(folder, out=out, replay=True).made == 0
 
 
+def test_the_rank_and_step_of_a_dump_are_columns(folder, tmp_path):
+    fill(
+        folder,
+        second=dump(ranks={"tp": 1, "tp_size": 2, "pp": 0}, step=40),
+        old=dump(rank="3", step="forty"),
+    )
+    run(folder, out=tmp_path / "r.parquet")
+    held = rows(tmp_path / "r.parquet")
+    assert (held["second.msgpack"]["rank"], held["second.msgpack"]["step"]) == ("tp 1, pp 0", 40)
+    assert (held["old.msgpack"]["rank"], held["old.msgpack"]["step"]) == ("3", None)
+
+
 # -- bad input ---------------------------------------------------------------------------------
 
 

@@ -33,6 +33,7 @@ UNREAD = "unread"
 CLOCK_SLACK = timedelta(minutes=5)
 """A dump whose own time is later than its store's by more was written by a clock that is ahead."""
 
+_GROUPS = ("tp", "pp", "dp", "draft")
 _MEMO = 256
 
 
@@ -67,6 +68,7 @@ class Row:
     seen: str = ""
     clock: str = ""
     rank: str = ""
+    step: int | None = None
     sglang: str = ""
     flashinfer: str = ""
     torch: str = ""
@@ -167,7 +169,8 @@ def _columns(dump: Dump, explained: Explanation, signature: Signature) -> dict[s
         "role": printable(dump.backend.role) if dump.backend else "",
         "forward_mode": printable(fault.forward_mode),
         "seen": _text(known, "time"),
-        "rank": _text(known, "rank"),
+        "rank": _rank(known),
+        "step": step if type(step := known.get("step")) is int and abs(step) < 1 << 62 else None,
         "sglang": printable(version(dump, "sglang")),
         "flashinfer": printable(version(dump, "flashinfer-python")),
         "torch": printable(version(dump, "torch")),
@@ -186,6 +189,16 @@ def _layer(dump: Dump) -> int | None:
 def _text(known: dict[str, Any], name: str) -> str:
     value = known.get(name)
     return printable(value)[:120] if isinstance(value, str) else ""
+
+
+def _rank(known: dict[str, Any]) -> str:
+    """By the groups that SGLang told ("tp 1, dp 0"), else as the environment had it."""
+    ranks = known.get("ranks")
+    if isinstance(ranks, dict):
+        told = [f"{name} {ranks[name]}" for name in _GROUPS if type(ranks.get(name)) is int]
+        if told:
+            return ", ".join(told)
+    return _text(known, "rank")
 
 
 def _replayed(dump: Dump) -> str:
