@@ -19,7 +19,7 @@ from triage.batch.results import Results, read_table, rows_as_dicts
 from triage.batch.rows import COLUMNS, rows_of
 from triage.cli import main
 from triage.dump.file import encode, read_dump
-from triage.engines import Inline, engine
+from triage.engines import EngineError, Inline, engine
 from triage.errors import DumpError
 
 
@@ -95,7 +95,7 @@ def test_an_interrupted_run_goes_on_where_it_was_and_ends_in_the_same_file(folde
     run(folder, out=whole)
     objects = batch.list_sources([str(folder)]).objects
     held = Results(cut)
-    held.add(rows_of(batch.Chunk(tuple(objects[:3]))))
+    held.add(rows_of(batch.Chunk(tuple(objects[:3]))).rows())
     held.close()
     assert not cut.exists()
     # WHEN the same command runs again
@@ -119,6 +119,16 @@ def test_processes_make_the_same_file_as_a_plain_loop(folder, tmp_path, monkeypa
     batch.run([str(folder)], tmp_path / "two.parquet", lambda: engine("local", 2), replay=True)
 
     assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "two.parquet").read_bytes()
+
+
+def test_rows_of_workers_that_run_another_release_are_refused(folder, tmp_path):
+    class Elsewhere(Inline):
+        def map(self, function, tasks):
+            for task, answer in super().map(function, tasks):
+                yield task, answer._replace(made_by=("sglang-triage 9.9", *answer.made_by[1:]))
+
+    with pytest.raises(EngineError, match=r"the workers run sglang-triage 9\.9 .* same release"):
+        batch.run([str(folder)], tmp_path / "r.parquet", Elsewhere)
 
 
 def test_a_replay_is_a_column_and_asked_for_later_it_is_made_then(folder, tmp_path):

@@ -12,7 +12,7 @@ import hashlib
 from collections import OrderedDict
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgpack
 
@@ -21,6 +21,7 @@ from triage.batch.objects import Object, read
 from triage.batch.signature import Signature, signature_of, version
 from triage.dump.file import MAGIC, decode
 from triage.dump.sections import Dump
+from triage.engines import EngineError
 from triage.errors import DumpError, ReplayError, type_and_place
 from triage.explain import Explanation, explain
 from triage.files.text import printable
@@ -94,12 +95,38 @@ class Chunk:
     replay: bool = False
 
 
-def rows_of(chunk: Chunk) -> list[Row]:
+class Answer(NamedTuple):
+    """What a task hands back: rows as plain values, and of which release and columns they are.
+
+    A worker of a cluster may run other code than we do, and a row read by the wrong columns
+    would say anything.
+    """
+
+    made_by: tuple[str, ...]
+    values: list[tuple[Any, ...]]
+
+    def rows(self) -> list[Row]:
+        """Raises EngineError where another release made them."""
+        if self.made_by != made_by():
+            raise EngineError(
+                f"the workers run {self.made_by[0]:.60} with other columns or rules, and this is "
+                f"{made_by()[0]}: install the same release there"
+            )
+        return [Row(*values) for values in self.values]
+
+
+def rows_of(chunk: Chunk) -> Answer:
     """A row for each object, in order. Raises nothing of an object's own.
 
     Memory: one object at a time, whatever the chunk holds.
     """
-    return [row_of(each, chunk.replay) for each in chunk.objects]
+    made = (row_of(each, chunk.replay) for each in chunk.objects)
+    return Answer(made_by(), [tuple(getattr(row, name) for name in COLUMNS) for row in made])
+
+
+def made_by() -> tuple[str, ...]:
+    """Release, schema and columns."""
+    return explained_by(), SCHEMA, *COLUMNS
 
 
 def row_of(each: Object, replay: bool = False) -> Row:
