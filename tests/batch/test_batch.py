@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -30,18 +27,6 @@ def run(*sources: object, out: Path, **options) -> batch.Batch:
 def rows(out: Path) -> dict[str, dict]:
     found = rows_as_dicts(read_table(out), COLUMNS)
     return {row["url"].rpartition("/")[2]: row for row in found}
-
-
-@pytest.fixture
-def folder(tmp_path) -> Path:
-    """Two dumps of one failure, one of another, and one in which nothing is wrong."""
-    return fill(
-        tmp_path / "dumps",
-        stale=dump(),
-        stale_later=dump(time="2026-11-21T10:00:00+0000"),
-        slots=dump("page starts"),
-        right=dump("right"),
-    )
 
 
 def test_dumps_of_one_failure_are_one_cluster_and_of_another_another(folder, tmp_path):
@@ -254,48 +239,3 @@ def test_a_results_file_that_is_none_is_refused_and_left_as_it_is(folder, tmp_pa
     with pytest.raises(DumpError, match="no results file"):
         run(folder, out=out)
     assert out.read_text() == "mine"
-
-
-# -- where dumps lie ---------------------------------------------------------------------------
-
-
-def test_an_archive_is_read_without_being_unpacked(folder, tmp_path):
-    archive = tmp_path / "dumps.zip"
-    with zipfile.ZipFile(archive, "w") as made:
-        for each in folder.iterdir():
-            made.write(each, f"a/{each.name}")
-    plain = run(folder, out=tmp_path / "plain.parquet").overview
-
-    for number, source in enumerate((str(archive), f"zip://::{archive}")):
-        found = run(source, out=tmp_path / f"{number}.parquet").overview
-        assert [each.signature for each in found.clusters] == [
-            each.signature for each in plain.clusters
-        ]
-
-
-def test_memory_of_this_process_is_read_by_this_process(folder, tmp_path):
-    import fsspec
-
-    memory = fsspec.filesystem("memory")
-    for each in folder.iterdir():
-        memory.pipe_file(f"/batch-test/{each.name}", each.read_bytes())
-    try:
-        found = batch.run(["memory://batch-test"], tmp_path / "r.parquet", never)
-        assert found.made == 4 and found.engine == "inline"
-    finally:
-        memory.rm("/batch-test", recursive=True)
-
-
-def never():
-    raise AssertionError("no other process can see it")
-
-
-def test_no_dump_is_read_with_torch(folder, tmp_path):
-    script = (
-        "import sys; sys.modules['torch'] = None; sys.argv = ['triage', 'batch', "
-        f"{str(folder)!r}, '--workers', '1', '--out', {str(tmp_path / 'r.parquet')!r}, '--replay'];"
-        "from triage.cli import main; main()"
-    )
-    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert ran.returncode == 0, ran.stderr
-    assert "2 clusters" in ran.stdout
