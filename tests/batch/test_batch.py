@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -19,7 +16,7 @@ from triage.batch.results import Results, read_table, rows_as_dicts
 from triage.batch.rows import COLUMNS, rows_of
 from triage.cli import main
 from triage.dump.file import encode, read_dump
-from triage.engines import Inline, engine
+from triage.engines import EngineError, Inline, engine
 from triage.errors import DumpError
 
 
@@ -30,18 +27,6 @@ def run(*sources: object, out: Path, **options) -> batch.Batch:
 def rows(out: Path) -> dict[str, dict]:
     found = rows_as_dicts(read_table(out), COLUMNS)
     return {row["url"].rpartition("/")[2]: row for row in found}
-
-
-@pytest.fixture
-def folder(tmp_path) -> Path:
-    """Two dumps of one failure, one of another, and one in which nothing is wrong."""
-    return fill(
-        tmp_path / "dumps",
-        stale=dump(),
-        stale_later=dump(time="2026-11-21T10:00:00+0000"),
-        slots=dump("page starts"),
-        right=dump("right"),
-    )
 
 
 def test_dumps_of_one_failure_are_one_cluster_and_of_another_another(folder, tmp_path):
@@ -95,7 +80,7 @@ def test_an_interrupted_run_goes_on_where_it_was_and_ends_in_the_same_file(folde
     run(folder, out=whole)
     objects = batch.list_sources([str(folder)]).objects
     held = Results(cut)
-    held.add(rows_of(batch.Chunk(tuple(objects[:3]))))
+    held.add(rows_of(batch.Chunk(tuple(objects[:3]))).rows())
     held.close()
     assert not cut.exists()
     # WHEN the same command runs again
@@ -121,6 +106,16 @@ def test_processes_make_the_same_file_as_a_plain_loop(folder, tmp_path, monkeypa
     assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "two.parquet").read_bytes()
 
 
+def test_rows_of_workers_that_run_another_release_are_refused(folder, tmp_path):
+    class Elsewhere(Inline):
+        def map(self, function, tasks):
+            for task, answer in super().map(function, tasks):
+                yield task, answer._replace(made_by=("sglang-triage 9.9", *answer.made_by[1:]))
+
+    with pytest.raises(EngineError, match=r"the workers run sglang-triage 9\.9 .* same release"):
+        batch.run([str(folder)], tmp_path / "r.parquet", Elsewhere)
+
+
 def test_a_replay_is_a_column_and_asked_for_later_it_is_made_then(folder, tmp_path):
     out = tmp_path / "r.parquet"
     run(folder, out=out)
@@ -131,6 +126,18 @@ def test_a_replay_is_a_column_and_asked_for_later_it_is_made_then(folder, tmp_pa
     assert outcomes["stale.msgpack"] == "REPRODUCED"
     assert outcomes["right.msgpack"] == "NOT_REPRODUCED"
     assert run(folder, out=out, replay=True).made == 0
+
+
+def test_the_rank_and_step_of_a_dump_are_columns(folder, tmp_path):
+    fill(
+        folder,
+        second=dump(ranks={"tp": 1, "tp_size": 2, "pp": 0}, step=40),
+        old=dump(rank="3", step="forty"),
+    )
+    run(folder, out=tmp_path / "r.parquet")
+    held = rows(tmp_path / "r.parquet")
+    assert (held["second.msgpack"]["rank"], held["second.msgpack"]["step"]) == ("tp 1, pp 0", 40)
+    assert (held["old.msgpack"]["rank"], held["old.msgpack"]["step"]) == ("3", None)
 
 
 # -- bad input ---------------------------------------------------------------------------------
@@ -232,48 +239,3 @@ def test_a_results_file_that_is_none_is_refused_and_left_as_it_is(folder, tmp_pa
     with pytest.raises(DumpError, match="no results file"):
         run(folder, out=out)
     assert out.read_text() == "mine"
-
-
-# -- where dumps lie ---------------------------------------------------------------------------
-
-
-def test_an_archive_is_read_without_being_unpacked(folder, tmp_path):
-    archive = tmp_path / "dumps.zip"
-    with zipfile.ZipFile(archive, "w") as made:
-        for each in folder.iterdir():
-            made.write(each, f"a/{each.name}")
-    plain = run(folder, out=tmp_path / "plain.parquet").overview
-
-    for number, source in enumerate((str(archive), f"zip://::{archive}")):
-        found = run(source, out=tmp_path / f"{number}.parquet").overview
-        assert [each.signature for each in found.clusters] == [
-            each.signature for each in plain.clusters
-        ]
-
-
-def test_memory_of_this_process_is_read_by_this_process(folder, tmp_path):
-    import fsspec
-
-    memory = fsspec.filesystem("memory")
-    for each in folder.iterdir():
-        memory.pipe_file(f"/batch-test/{each.name}", each.read_bytes())
-    try:
-        found = batch.run(["memory://batch-test"], tmp_path / "r.parquet", never)
-        assert found.made == 4 and found.engine == "inline"
-    finally:
-        memory.rm("/batch-test", recursive=True)
-
-
-def never():
-    raise AssertionError("no other process can see it")
-
-
-def test_no_dump_is_read_with_torch(folder, tmp_path):
-    script = (
-        "import sys; sys.modules['torch'] = None; sys.argv = ['triage', 'batch', "
-        f"{str(folder)!r}, '--workers', '1', '--out', {str(tmp_path / 'r.parquet')!r}, '--replay'];"
-        "from triage.cli import main; main()"
-    )
-    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert ran.returncode == 0, ran.stderr
-    assert "2 clusters" in ran.stdout

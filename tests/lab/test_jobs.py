@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from triage.engines import Inline, Lost
@@ -9,10 +11,13 @@ from triage.errors import LabError
 from triage.lab.jobs import Command, Ended, answer, answers
 from triage.lab.soak_jobs import Share, Task, play_over, play_share
 
+DUMP = Path(__file__).resolve().parents[2] / "dumps/smoke_stale_swa_state.msgpack"
+
 
 def test_what_a_command_prints_as_json_is_its_answer():
     pools = Command(("pools", "--help"))
-    assert answers(Inline(), [Command(("fixes", "--json"))], (0, 1))
+    show = Command(("show", str(DUMP), "--json"))
+    assert answers(Inline(), [show], (0,))[show]["schema"] == "sglang-triage/show/1"
     with pytest.raises(LabError, match="`triage pools --help` ended with exit code 0"):
         answers(Inline(), [pools], (1,))
 

@@ -11,6 +11,7 @@ import io
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -105,7 +106,8 @@ class Results:
             os.close(self._lock)
             self._parts.close()
             if not left:
-                self._parts.path.rmdir()
+                with suppress(OSError):  # somebody put a file of theirs there
+                    self._parts.path.rmdir()
 
     def _names(self) -> list[str]:
         return sorted(name for name, _ in self._parts.files() if _PART.fullmatch(name))

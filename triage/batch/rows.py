@@ -12,7 +12,7 @@ import hashlib
 from collections import OrderedDict
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgpack
 
@@ -21,6 +21,7 @@ from triage.batch.objects import Object, read
 from triage.batch.signature import Signature, signature_of, version
 from triage.dump.file import MAGIC, decode
 from triage.dump.sections import Dump
+from triage.engines import EngineError
 from triage.errors import DumpError, ReplayError, type_and_place
 from triage.explain import Explanation, explain
 from triage.files.text import printable
@@ -33,6 +34,7 @@ UNREAD = "unread"
 CLOCK_SLACK = timedelta(minutes=5)
 """A dump whose own time is later than its store's by more was written by a clock that is ahead."""
 
+_GROUPS = ("tp", "pp", "dp", "draft")
 _MEMO = 256
 
 
@@ -67,6 +69,7 @@ class Row:
     seen: str = ""
     clock: str = ""
     rank: str = ""
+    step: int | None = None
     sglang: str = ""
     flashinfer: str = ""
     torch: str = ""
@@ -92,12 +95,38 @@ class Chunk:
     replay: bool = False
 
 
-def rows_of(chunk: Chunk) -> list[Row]:
+class Answer(NamedTuple):
+    """What a task hands back: rows as plain values, and of which release and columns they are.
+
+    A worker of a cluster may run other code than we do, and a row read by the wrong columns
+    would say anything.
+    """
+
+    made_by: tuple[str, ...]
+    values: list[tuple[Any, ...]]
+
+    def rows(self) -> list[Row]:
+        """Raises EngineError where another release made them."""
+        if self.made_by != made_by():
+            raise EngineError(
+                f"the workers run {self.made_by[0]:.60} with other columns or rules, and this is "
+                f"{made_by()[0]}: install the same release there"
+            )
+        return [Row(*values) for values in self.values]
+
+
+def rows_of(chunk: Chunk) -> Answer:
     """A row for each object, in order. Raises nothing of an object's own.
 
     Memory: one object at a time, whatever the chunk holds.
     """
-    return [row_of(each, chunk.replay) for each in chunk.objects]
+    made = (row_of(each, chunk.replay) for each in chunk.objects)
+    return Answer(made_by(), [tuple(getattr(row, name) for name in COLUMNS) for row in made])
+
+
+def made_by() -> tuple[str, ...]:
+    """Release, schema and columns."""
+    return explained_by(), SCHEMA, *COLUMNS
 
 
 def row_of(each: Object, replay: bool = False) -> Row:
@@ -110,7 +139,8 @@ def row_of(each: Object, replay: bool = False) -> Row:
     digest = hashlib.sha256(content).hexdigest()
     row = replace(row, sha256=digest, format_version=format_version(content))
     told = _told(digest, content, replay)
-    return _in_time(replace(row, **told))
+    row = replace(row, **told)
+    return row if row.status == UNREAD else _in_time(row)
 
 
 def failed(each: Object, why: str) -> Row:
@@ -166,7 +196,8 @@ def _columns(dump: Dump, explained: Explanation, signature: Signature) -> dict[s
         "role": printable(dump.backend.role) if dump.backend else "",
         "forward_mode": printable(fault.forward_mode),
         "seen": _text(known, "time"),
-        "rank": _text(known, "rank"),
+        "rank": _rank(known),
+        "step": step if type(step := known.get("step")) is int and abs(step) < 1 << 62 else None,
         "sglang": printable(version(dump, "sglang")),
         "flashinfer": printable(version(dump, "flashinfer-python")),
         "torch": printable(version(dump, "torch")),
@@ -185,6 +216,16 @@ def _layer(dump: Dump) -> int | None:
 def _text(known: dict[str, Any], name: str) -> str:
     value = known.get(name)
     return printable(value)[:120] if isinstance(value, str) else ""
+
+
+def _rank(known: dict[str, Any]) -> str:
+    """By the groups that SGLang told ("tp 1, dp 0"), else as the environment had it."""
+    ranks = known.get("ranks")
+    if isinstance(ranks, dict):
+        told = [f"{name} {ranks[name]}" for name in _GROUPS if type(ranks.get(name)) is int]
+        if told:
+            return ", ".join(told)
+    return _text(known, "rank")
 
 
 def _replayed(dump: Dump) -> str:

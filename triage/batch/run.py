@@ -136,12 +136,14 @@ def _explain(
 
     def take(todo: Iterator[Chunk]) -> None:
         nonlocal done, flushed
-        for chunk, rows in engine.map(rows_of, todo):
-            if isinstance(rows, Lost):
-                if len(chunk.objects) > 1:
-                    again.extend(Chunk((each,), replay) for each in chunk.objects)
-                    continue
-                rows = [failed(chunk.objects[0], rows.reason)]
+        for chunk, answer in engine.map(rows_of, todo):
+            if not isinstance(answer, Lost):
+                rows = answer.rows()
+            elif len(chunk.objects) > 1:
+                again.extend(Chunk((each,), replay) for each in chunk.objects)
+                continue
+            else:
+                rows = [failed(chunk.objects[0], answer.reason)]
             held.add(rows)
             done += len(rows)
             now = time.monotonic()

@@ -67,9 +67,9 @@ def from_plain(kind: Any, plain: Any, path: str) -> Any:
     """`plain` as a value of the annotated type `kind`."""
     if kind is Any or kind is object:
         return plain
-    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+    is_dataclass, origin = _form_of(kind)
+    if is_dataclass:
         return _dataclass_from(kind, plain, path)
-    origin = get_origin(kind)
     if origin in (Union, types.UnionType):
         return _optional_from(kind, plain, path)
     if origin is tuple:
@@ -88,6 +88,12 @@ def from_plain(kind: Any, plain: Any, path: str) -> Any:
     if type(plain) is not kind:
         raise SchemaError(f"{path} is {type(plain).__name__}, not {kind.__name__}")
     return plain
+
+
+@functools.cache
+def _form_of(kind: Any) -> tuple[bool, Any]:
+    """Is it a dataclass, and its origin: asked of each of a dump's thousand values."""
+    return dataclasses.is_dataclass(kind) and isinstance(kind, type), get_origin(kind)
 
 
 @functools.cache
