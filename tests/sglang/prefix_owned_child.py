@@ -51,7 +51,7 @@ def play(cache: str, harm: bool) -> dict[str, Any]:
             result = original(self, req, *args, **kwargs)
             if harm and not harmed and holder.cache_protected_len > mark:
                 holder.cache_protected_len = mark
-                harmed.append(int(req.req_pool_idx or 0))
+                harmed.append(mark)
             return result
 
         return cache_unfinished_req
