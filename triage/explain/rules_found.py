@@ -462,6 +462,13 @@ _TRANSFER_FREED = FoundClass(
     "an acknowledgement of that transfer before the free",
     "hold the node's lock, or its host reference, until the transfer is acknowledged",
 )
+_TREE_TOKENS_AS_OWN = FoundClass(
+    "freed-page",
+    "a prefix cache is about to free pages that its own tree holds (use after free to come)",
+    "an insert that moved the request's mark after this moment",
+    "move cache_protected_len with each insert of the request's tokens",
+    (f"{_SGLANG}/issues/38319",),
+)
 _FREED_WHILE_SENT = FoundClass(
     "freed-in-transfer",
     "a request's pages were given back while they are being sent to another server",
@@ -574,6 +581,7 @@ CLASS_OF: dict[str, FoundClass] = {
     Found.TRANSFER_TORN_PAGE: _TRANSFER_LIST,
     Found.FREED_IN_TRANSFER: _TRANSFER_FREED,
     Found.FREED_WHILE_SENT: _FREED_WHILE_SENT,
+    Found.TREE_TOKENS_AS_OWN: _TREE_TOKENS_AS_OWN,
     Found.BACKUP_INCOMPLETE: _BACKUP,
     Found.PREBUILT_NOT_OWN_SLOT: _PREBUILT,
     Found.BUDGET_TOO_SMALL: _BUDGET,

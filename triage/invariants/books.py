@@ -33,6 +33,27 @@ class RowBooks:
     allocated: int
 
 
+def check_own_tokens(row: int, *, own_from: int, tree_to: int, where: str) -> Evidence | None:
+    """I17: the node that a request locks ends where the tokens of its own begin, or before.
+
+    Args:
+        own_from: tokens of the request that its prefix cache has; it frees those behind.
+        tree_to: tokens from the root to the end of the locked node.
+    Cost: host integers; legal under capture.
+    """
+    if tree_to <= own_from:
+        return None
+    return _of_rows(
+        "I17",
+        Found.TREE_TOKENS_AS_OWN,
+        f"request {row} counts its tokens from {own_from} on as its own, and the tree has "
+        f"{tree_to}: what the cache frees of them is still in the tree",
+        "cache_protected_len",
+        [(row, own_from, tree_to)],
+        where,
+    )
+
+
 def check_rows_fit(
     rows: list[RowBooks], *, row_width: int, where: str = "between two steps"
 ) -> tuple[Evidence, ...]:

@@ -139,6 +139,7 @@ class Found(StrEnum):
     TRANSFER_TORN_PAGE = "transfer of a part of a page"
     TRANSFER_NOT_HELD = "transfer of a host slot that nobody holds"
     FREED_IN_TRANSFER = "host slot freed while a transfer reads or writes it"
+    TREE_TOKENS_AS_OWN = "tokens of the tree that a request counts as its own"
     FREED_WHILE_SENT = "row given back while its keys are sent to another server"
     BACKUP_INCOMPLETE = "storage backup of less than was copied to the host for it"
     BUDGET_TOO_SMALL = "budget below the pages needed"

@@ -15,6 +15,7 @@ from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
 from triage.device import capture
+from triage.evidence import Evidence
 from triage.invariants.catalogue import LEDGER, READS_DEVICE
 from triage.invariants.mapping import check_translation
 from triage.invariants.spec import check_restored
@@ -27,6 +28,7 @@ from triage.sglang.allocator.last_loc_checks import RowsWritten
 from triage.sglang.allocator.late_audit import PREPARE, LateAudit
 from triage.sglang.allocator.ledger_hooks import LedgerHooks
 from triage.sglang.allocator.page_histories import PageHistories
+from triage.sglang.allocator.prefix_owned import PrefixOwned, caching_targets
 from triage.sglang.allocator.step_books import SCHEDULER_STEP, StepBooks
 from triage.sglang.allocator.tree import CACHES, OPERATIONS, TreeTrap
 from triage.sglang.binding.hooks import Hook
@@ -136,6 +138,7 @@ class StateHooks:
         self.writes = WriteTrap(traps.launches)
         self.trees = TreeTrap(self.reporter, self.books, every)
         self.inserts = Inserts(self.books)
+        self.prefix_owned = PrefixOwned(lambda: self.reporter.holders.scheduler, self._told)
         self.cached_window = CachedWindow(self.reporter)
         self.metadata = Metadata(traps.launches, every)
         self.allocation_checks = AllocationChecks(self.reporter, self.books)
@@ -155,6 +158,7 @@ class StateHooks:
         self.audit.restart()
         self.transfers.restart()
         self.sends.restart()
+        self.prefix_owned.restart()
         self.allocation_checks.restart()
         self.step_books.restart()
         self.cached_window.restart()
@@ -164,6 +168,13 @@ class StateHooks:
         if self.histories is not None:
             self.histories.restart()
             self.reporter.keep_histories(self.histories.of)
+
+    def _told(self, found: Evidence) -> None:
+        """What is asked for is raised; what is on by default, and new, is logged, once."""
+        if self.reporter.whole(found.invariant):
+            self.reporter.fire_event(found)
+        elif self.prefix_owned.first():
+            self.reporter.log_event(found)
 
     def hooks(self) -> list[Hook]:
         """Everything this release can be watched at, for the invariants that are enabled."""
@@ -179,6 +190,9 @@ class StateHooks:
             found += self._ledger_hooks()
         elif enabled & PAGES_TRACKED:
             found += self._late_audit_hooks()
+        if "I17" in enabled:
+            caching = dict.fromkeys(caching_targets(), self.prefix_owned.around_caching)
+            found += self._any_of(caching, "what its tree has, a cache does not free (I17)")
         if "I7" in enabled:
             found += self._swa_hooks(
                 ALLOCS,

@@ -125,6 +125,17 @@ class Entry:
             return None
         return indices[first : first + rows] if first + rows <= len(indices) else None
 
+    def attributed(self, call: AttentionCall) -> Tensor | None:
+        """Whose each row is, of a table whose ids are not to be compared with the request table.
+
+        A row that the scheduler takes back while its step is queued is known by this alone.
+        """
+        known = call.rows_are_requests and translated(self.backend)
+        indices = self.req_pool_indices if known else None
+        if indices is None or indices.shape[0] != call.block_tables.shape[0]:
+            return None
+        return indices
+
     def _first_row(self, table: Tensor) -> int | None:
         """Where a slice of the metadata's rows begins; None for any other table."""
         for whole in (

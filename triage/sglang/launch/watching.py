@@ -391,7 +391,7 @@ class Watching:
             identity=identity_key(entry.backend, entry.forward_batch),
             launch=partial(watch.relaunch, read.space.name),
             layer=entry.layer,
-            by_request=entry.rows_match(call),
+            by_request=entry.rows_match(call) or entry.attributed(call) is not None,
             checked=checked,
         )
 
@@ -400,6 +400,8 @@ class Watching:
     ) -> tuple[Tensor, Tensor]:
         requests = None if entry is None else entry.requests_of(call)
         identity = requests is not None and "I2" in self.reporter.enabled
+        if requests is None and entry is not None:
+            requests = entry.attributed(call)
         return watch.launch(
             read.space.name,
             call.block_tables,

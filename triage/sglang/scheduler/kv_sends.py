@@ -13,8 +13,7 @@ Not covered: reads of a sender after its end, and the other server's side. Host 
 sender is never polled by us.
 
 Source: `SchedulerDisaggregationPrefillMixin.send_kv_chunk` and its
-`process_disagg_prefill_inflight_queue`, `CommonKVSender` and its kin; SGLang 0.5.12.post1 to
-0.5.23.
+`process_disagg_prefill_inflight_queue`, `CommonKVSender` and its kin; 0.5.12.post1 to 0.5.23.
 """
 
 from __future__ import annotations
