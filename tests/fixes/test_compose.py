@@ -8,6 +8,7 @@ import pytest
 
 from tests import prepared
 from triage.lab import versions
+from triage.sglang.fixes.fused import OPS
 
 CHILD = """
 import json
@@ -65,7 +66,7 @@ def test_auto_binds_exactly_the_correctness_fixes_that_are_needed(version):
     done = spawn(
         version,
         SGLANG_TRIAGE_FIXES="auto",
-        SGLANG_TRIAGE_FUSED="auto" if version != "0.5.23" else "",
+        SGLANG_TRIAGE_FUSED=",".join(("auto", *OPS)),
         SGLANG_TRTLLM_MHA_DEBUG="0",
     )
     assert done.returncode == 0, done.stderr[-2000:]
@@ -82,8 +83,7 @@ def test_auto_binds_exactly_the_correctness_fixes_that_are_needed(version):
     }
     assert report["active"]
     assert not any(report["armed"])  # disarmed again by remove()
-    if version != "0.5.23":
-        assert {"ple-tail", "post-attn-triple"} <= set(report["ops"])
+    assert set(report["ops"]) == set(OPS)
 
 
 def test_everything_that_applies_composes_with_the_switch():

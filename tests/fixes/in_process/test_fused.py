@@ -18,6 +18,7 @@ from torch import nn
 from triage.errors import InstallError
 from triage.sglang.binding.shell import Shells
 from triage.sglang.fixes.fused import OPS, FusedLayers, ops_of
+from triage.sglang.fixes.fused_next_norm import NextNorms
 from triage.verify.binding import bound
 
 HIDDEN, PLE, EXPERTS, TOPK, TOKENS = 96, 32, 6, 2, 5
@@ -402,3 +403,16 @@ def test_the_constant_of_an_op_is_never_made_inside_a_capture(monkeypatch):
     one = fused._one(hidden)
     monkeypatch.setattr("triage.sglang.fixes.fused.capturing", lambda: True)
     assert fused._one(hidden) is one and one.tolist() == [1.0]
+
+
+def test_the_layers_of_a_rank_are_linked_and_those_of_a_model_without_ranks():
+    first, middle, last = (nn.Module() for _ in range(3))
+    for layer, name in zip((first, middle, last), "abc", strict=True):
+        layer.input_layernorm = name
+    for model, expected in (
+        (SimpleNamespace(layers=[first, middle, last]), ["b", "c", None]),
+        (SimpleNamespace(layers=[first, middle, last], start_layer=1, end_layer=3), [None, "c"]),
+    ):
+        norms = NextNorms()
+        norms.link(model)
+        assert [norms.after(layer) for layer in (first, middle, last)][: len(expected)] == expected

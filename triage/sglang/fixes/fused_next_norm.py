@@ -25,7 +25,9 @@ class NextNorms:
 
     def link(self, model: Any) -> None:
         """Note who follows whom in a Gemma4TextModel: the layers that this rank holds."""
-        held = [model.layers[at] for at in range(model.start_layer, model.end_layer)]
+        # 0.5.12.post1 knows no ranks that hold a part.
+        begin, end = getattr(model, "start_layer", 0), getattr(model, "end_layer", None)
+        held = list(model.layers)[begin:end]
         for layer, following in pairwise(held):
             self._after[layer] = following.input_layernorm
 
