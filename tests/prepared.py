@@ -26,8 +26,10 @@ from typing import Any
 
 OURS = ("triage.lab.run", "triage.sglang.state_hooks", "triage.sglang.traps")
 """What most runs import beside SGLang: 0.3 CPU-seconds of each, if not there already."""
-KEPT = 3
-"""Servers alive at a time, each of some 700 MB."""
+MEMORY = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+KEPT = 6 if MEMORY > 20e9 else 3
+"""Servers alive at a time, each of some 700 MB, for each of `make test`'s two workers. There are
+six releases; fewer servers import SGLang again and again where tests go through all of them."""
 _servers: dict[str, subprocess.Popen[str]] = {}
 
 
