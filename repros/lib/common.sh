@@ -259,6 +259,7 @@ play_patch() {
     local play=("$PYTHON" "$REPROS/patches/play.py" "$1")
     step released "${play[@]}"
     expect 1 "the regression test fails on the release as it is"
+    # shellcheck disable=SC2034  # for the script
     RELEASED=$LOG
     step patched "${play[@]}" --applied
     expect 0 "it passes with the patch"

@@ -43,6 +43,7 @@ def run(
     )
 
 
+@pytest.mark.slow  # 35 CPU-seconds: four servers; tests/lab/server/test_session.py plays each end
 def test_the_whole_story_of_a_defect_ends_with_reproduced(machine):
     # WHEN a server faults with the defect, is trapped with it, and lives with the fix
     done = run(machine, "defect")

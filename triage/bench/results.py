@@ -243,6 +243,11 @@ TABLES = {
             _file(LOGS / "fused-serving.jsonl"),
             "fused-serving",
         ),
+        Table(
+            "pools",
+            "python -m triage.bench.pools_table docs/results/logs/pools",
+            _file(LOGS / "pools"),
+        ),
         Table("kernel-mutants", "triage kernels mutants --markdown -", _defects),
         *map(_blind, ("artefacts", "kernels", "defects")),
         Table("fusions", "python -m triage.bench.fusions_table", _captures),

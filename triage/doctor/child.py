@@ -30,13 +30,10 @@ import sys
 import tempfile
 import time
 import traceback
-import types
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 from triage.doctor.quick_imports import CompilerBeside, ask_once, in_one_chunk
 from triage.errors import TriageError, UnsupportedSGLang
@@ -248,6 +245,7 @@ def _bind(known: Known) -> Facts:
     from triage import config
     from triage.errors import InstallError
     from triage.invariants.catalogue import FAMILIES, READS_DEVICE
+    from triage.sglang.binding.one_search import one_search_for_all
     from triage.sglang.install import install
 
     everything = {
@@ -262,40 +260,12 @@ def _bind(known: Known) -> Facts:
         made = install(config.from_environment(everything))
     except InstallError as error:
         return {**facts, "state": BROKEN, "reason": str(error)}
-    with _one_search_for_all():
+    with one_search_for_all():
         HookRegistry.apply_hooks()
     facts["hooks"] = [
         {"target": each.target, "why": each.why, "bound": each.bound} for each in made.bindings
     ]
     return {**facts, "not_applicable": made.not_covered, "active": made.active}
-
-
-@contextmanager
-def _one_search_for_all() -> Iterator[None]:
-    """SGLang's `_propagate_patch`, which looks through every module for each hook, with an index.
-
-    The same names are bound to the same wrapper; fifty searches of some 25 ms become one.
-    """
-    from sglang.srt.plugins import hook_registry
-
-    holders: dict[int, list[tuple[types.ModuleType, str]]] = {}
-    for module in [each for each in sys.modules.values() if isinstance(each, types.ModuleType)]:
-        for name, value in list(vars(module).items()):
-            if callable(value):
-                holders.setdefault(id(value), []).append((module, name))
-
-    def propagate(original: object, wrapped: object, source: object) -> int:
-        found = [each for each in holders.get(id(original), ()) if each[0] is not source]
-        for module, name in found:
-            setattr(module, name, wrapped)
-        holders.setdefault(id(wrapped), []).extend(found)
-        return len(found)
-
-    if not hasattr(hook_registry, "_propagate_patch"):
-        yield
-        return
-    with mock.patch.object(hook_registry, "_propagate_patch", propagate):
-        yield
 
 
 def _requested(known: Known) -> Facts:

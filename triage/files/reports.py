@@ -43,6 +43,7 @@ VERSIONS = {
     "merge": 1,
     "minimise": 1,
     "pools": 1,
+    "pools-log": 1,
     "probe": 1,
     "quality": 1,
     "replay": 1,

@@ -3,8 +3,9 @@
 SGLang splits KV memory so that the SWA pool has `ratio` times the tokens of the full pool:
 full = memory / (F + ratio * S), with F and S the bytes per token of all full and all
 sliding layers; both are then rounded down to pages. This repeats that arithmetic from a
-model's `config.json`, for one GPU; layers that share the keys of earlier ones have no pool
-and count nothing.
+model's `config.json`, for one GPU. Layers that share the keys of earlier ones write none, and
+SGLang allocates for them all the same (0.5.14's logs; no release to 0.5.23 looks at
+`num_kv_shared_layers` there), so every layer counts.
 
 A request holds all its tokens in the full pool. In the SWA pool it holds its window, once
 the tokens behind it are given back, or, as long as a radix cache protects its prompt,
@@ -29,7 +30,7 @@ class PoolError(TriageError):
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What a model keeps per token. Layers are those with keys of their own.
+    """What a model's pools keep per token. Layers are all of that kind.
 
     full_bytes, swa_bytes: of one token in one layer of that kind, K and V together.
     """
@@ -56,20 +57,21 @@ def model_of(config: dict[str, Any], dtype: str = "bf16") -> Model:
     text = config.get("text_config", config)
     try:
         kinds = _layer_kinds(text)
-        layers, heads = text["num_hidden_layers"], text["num_key_value_heads"]
+        heads = text["num_key_value_heads"]
         swa_dim = text["head_dim"]
     except KeyError as error:
         raise PoolError(f"the config has no {error.args[0]!r}; is it a Gemma-4 config?") from None
-    own = kinds[: layers - int(text.get("num_kv_shared_layers") or 0)]
     full_dim = text.get("global_head_dim") or swa_dim
     full_heads = text.get("num_global_key_value_heads") or heads
+    swa_heads = text.get("swa_num_key_value_heads") or heads  # written by SGLang's rewrite of
+    swa_dim = text.get("swa_head_dim") or swa_dim  # the head fields, and by `triage lab serve`
     element = DTYPE_BYTES[dtype]
     return Model(
         name=str((config.get("architectures") or ["model"])[0]),
-        full_layers=own.count(False),
-        swa_layers=own.count(True),
+        full_layers=kinds.count(False),
+        swa_layers=kinds.count(True),
         full_bytes=2 * full_heads * full_dim * element,
-        swa_bytes=2 * heads * swa_dim * element,
+        swa_bytes=2 * swa_heads * swa_dim * element,
         window=int(text.get("sliding_window") or 0),
         experts=int(text.get("num_experts") or 0),
     )
@@ -114,11 +116,7 @@ def pools_at(
     model: Model, memory: int, ratio: float, workload: Workload, page_size: int = 1
 ) -> Pools:
     """SGLang's split of `memory` bytes. Raises PoolError where not one request fits."""
-    if not 0 < ratio <= 1:
-        raise PoolError(f"the ratio must be in (0, 1], not {ratio}")
-    cell = model.full_token_bytes + ratio * model.swa_token_bytes
-    full = _down(int(memory // cell), page_size)
-    swa = _down(int(full * ratio), page_size)
+    full, swa = split(full_tokens(model, memory, ratio), ratio, page_size)
     whole = _up(workload.tokens, page_size)
     windowed = swa_tokens_of(model, workload, page_size)
     by_full, by_swa = full // whole, swa // windowed
@@ -135,6 +133,19 @@ def pools_at(
         requests_kept=min(by_full, swa // whole),
         limited_by="full pool" if by_full <= by_swa else "SWA pool",
     )
+
+
+def full_tokens(model: Model, memory: int, ratio: float) -> int:
+    """Tokens of the full pool that `memory` bytes hold, before SGLang rounds them to pages."""
+    if not 0 < ratio <= 1:
+        raise PoolError(f"the ratio must be in (0, 1], not {ratio}")
+    return int(memory // (model.full_token_bytes + ratio * model.swa_token_bytes))
+
+
+def split(tokens: int, ratio: float, page_size: int) -> tuple[int, int]:
+    """Full and SWA tokens of `tokens` wanted: each rounded down to whole pages."""
+    full = _down(tokens, page_size)
+    return full, _down(int(full * ratio), page_size)
 
 
 def swa_tokens_of(model: Model, workload: Workload, page_size: int) -> int:

@@ -125,11 +125,13 @@ def _load_plugins(
     logging.getLogger("sglang.srt.plugins").setLevel(logging.WARNING)
     from sglang.srt.plugins import load_plugins
 
+    from triage.sglang.binding.one_search import one_search_for_all
     from triage.sglang.install import state
 
     # What the lab replaces anyway (the scheduler) is no news; findings are errors.
     logging.getLogger("triage").setLevel(logging.ERROR)
-    load_plugins()
+    with one_search_for_all():
+        load_plugins()
     installed = state()
     if (traps or fixes) and (installed is None or not installed.active):
         raise LabError(

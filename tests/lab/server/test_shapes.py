@@ -88,10 +88,10 @@ def test_the_guess_of_the_weights_is_near_the_published_size(name, billions):
     assert shapes.parameters(shapes.find(name)) / 1e9 == pytest.approx(billions, rel=0.05)
 
 
-def test_the_pools_are_sized_by_the_layers_that_own_keys_and_values():
-    # E4B: 24 of 42 layers own theirs, 20 sliding (2 heads of 256) and 4 full (2 heads of 512)
+def test_the_pools_are_sized_by_all_layers_as_sglang_does():
+    # E4B: 35 sliding layers (2 heads of 256) and 7 full (2 heads of 512), 18 of them share
     pools = shapes.pool_bytes(shapes.find("E4B"), full_tokens=1000, swa_ratio=0.5)
-    assert pools == 4 * (20 * 500 * 2 * 256 + 4 * 1000 * 2 * 512)
+    assert pools == 4 * (35 * 500 * 2 * 256 + 7 * 1000 * 2 * 512)
 
 
 @pytest.mark.parametrize("name", ["e4b", "E4B", "gemma-4-E4B", "gemma-4-26B", "26b-a4b"])

@@ -221,13 +221,12 @@ def parameters(shape: Shape) -> int:
 
 
 def pool_bytes(shape: Shape, full_tokens: int, swa_ratio: float) -> int:
-    """Bytes of the two KV pools, keys and values in 16 bits; layers that share have none."""
-    owners = shape.layer_types[: shape.layers - shape.kv_shared]
+    """Bytes of the two KV pools, keys and values in 16 bits; layers that share have theirs too."""
     total = 0.0
     for at, (kind, tokens) in enumerate(
         (("sliding_attention", swa_ratio * full_tokens), ("full_attention", full_tokens))
     ):
-        layers = owners.count(kind)
+        layers = shape.layer_types.count(kind)
         total += layers * tokens * shape.kv_heads[at] * shape.head_dim[at] * 2 * 2
     return int(total)
 
