@@ -18,6 +18,7 @@ from triage import config
 from triage.batch.upload import PATIENCE_S, Sender
 from triage.dump import spool
 from triage.dump.file import encode
+from triage.dump.snap import directory_of
 from triage.dump.store import DumpStore
 from triage.errors import ConfigError
 
@@ -215,6 +216,15 @@ def test_a_url_has_a_spool_that_is_the_same_at_the_next_start(tmp_path):
     )
     own = {config.DIRECTORY: "s3://bucket/dumps", config.SPOOL: str(tmp_path)}
     assert config.from_environment(own).directory == tmp_path
+
+
+def test_a_snapshot_is_looked_for_in_the_spool_of_a_server_that_has_a_url(tmp_path):
+    asked = {config.DIRECTORY: "s3://bucket/dumps", config.SPOOL: str(tmp_path)}
+    with subprocess.Popen(["sleep", "60"], env={**os.environ, **asked}) as server:
+        try:
+            wait_for(lambda: directory_of(server.pid) == tmp_path)
+        finally:
+            server.kill()
 
 
 def test_a_directory_is_one_as_before():
