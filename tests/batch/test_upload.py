@@ -15,9 +15,10 @@ import s3fs
 from tests.batch import s3
 from tests.batch.folder import dump
 from triage import config
-from triage.batch.upload import PATIENCE_S, Sender
+from triage.batch.upload import PATIENCE_S, Sender, server_alive
 from triage.dump import spool
 from triage.dump.file import encode
+from triage.dump.snap import directory_of
 from triage.dump.store import DumpStore
 from triage.errors import ConfigError
 
@@ -136,7 +137,13 @@ if url:
     assert spool.start(folder, url) == ""
 print(f"started in {time.monotonic() - began:.3f}")
 print(store.save(dump(), "kind")[0].name, flush=True)
-if deaths == "kill":
+if deaths == "tree":  # as SGLang ends: sglang.srt.utils.kill_process_tree
+    import psutil
+    while [each for each in psutil.Process().children(recursive=True) if each.status() != "zombie"]:
+        time.sleep(0.05)  # the sender is below us until it has started
+    for each in psutil.Process().children(recursive=True):
+        each.kill()
+if deaths in ("kill", "tree"):
     os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -146,7 +153,7 @@ def serve(folder: Path, url: str, end: str = "exit") -> str:
     ran = subprocess.run(
         [sys.executable, "-c", SERVER, str(folder), url, end], capture_output=True, text=True
     )
-    assert ran.returncode == (-signal.SIGKILL if end == "kill" else 0), ran.stderr
+    assert ran.returncode == (0 if end == "exit" else -signal.SIGKILL), ran.stderr
     return ran.stdout.splitlines()[-1]
 
 
@@ -157,11 +164,21 @@ def wait_for(found, seconds: float = 30.0) -> None:
     assert found()
 
 
-def test_a_server_that_is_killed_right_after_its_dump_loses_nothing(client, tmp_path):
-    name = serve(tmp_path / "spool", f"{URL}/killed", "kill")
+@pytest.mark.parametrize("end", ["kill", "tree"])
+def test_a_server_that_is_killed_right_after_its_dump_loses_nothing(client, tmp_path, end):
+    name = serve(tmp_path / "spool", f"{URL}/{end}", end)
 
-    wait_for(lambda: name in objects(client, "server/killed"))
+    wait_for(lambda: name in objects(client, f"server/{end}"))
     wait_for(lambda: "nothing is left" in (tmp_path / "spool" / spool.LOG).read_text())
+
+
+def test_a_server_is_alive_until_it_ends_and_another_of_its_number_is_not_it():
+    with subprocess.Popen(["sleep", "60"]) as server:
+        alive = server_alive(server.pid)
+        assert alive()
+        server.kill()
+        wait_for(lambda: not alive())  # ended and not yet waited for
+    assert not alive() and not server_alive(server.pid)()
 
 
 def test_what_one_server_left_the_next_start_sends(client, tmp_path):
@@ -200,6 +217,8 @@ def test_starting_a_sender_is_all_that_a_server_does_and_takes_no_time(tmp_path)
     )
     assert ran.returncode == 0, ran.stderr
     assert float(ran.stdout.split()[2]) < 0.5  # of a process; a store that hangs would be seconds
+    for left in (tmp_path / "spool").glob("*.msgpack"):
+        left.unlink()  # else its sender would try for ten minutes
 
 
 # -- the variables -----------------------------------------------------------------------------
@@ -215,6 +234,15 @@ def test_a_url_has_a_spool_that_is_the_same_at_the_next_start(tmp_path):
     )
     own = {config.DIRECTORY: "s3://bucket/dumps", config.SPOOL: str(tmp_path)}
     assert config.from_environment(own).directory == tmp_path
+
+
+def test_a_snapshot_is_looked_for_in_the_spool_of_a_server_that_has_a_url(tmp_path):
+    asked = {config.DIRECTORY: "s3://bucket/dumps", config.SPOOL: str(tmp_path)}
+    with subprocess.Popen(["sleep", "60"], env={**os.environ, **asked}) as server:
+        try:
+            wait_for(lambda: directory_of(server.pid) == tmp_path)
+        finally:
+            server.kill()
 
 
 def test_a_directory_is_one_as_before():

@@ -30,6 +30,7 @@ CALLS = {
     "replay --kernel eager": (["replay", "DUMP", "--kernel", "eager"], 3),
     "minimise": (["minimise", "DUMP", "--output", "OUT.msgpack"], 0),
     "export": (["export", "DUMP", "--as", "pytest", "--output", "OUT.py"], 0),
+    "merge": (["merge", "NOWHERE"], 2),
     "batch": (["batch", "DUMP", "--out", "OUT.parquet"], 3),
     "batch report": (["batch", "report", "DUMP", "--json"], 3),
     "redact": (["redact", "DUMP", "--output", "OUT.msgpack"], 0),

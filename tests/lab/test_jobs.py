@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from triage import engines
+from triage.cli import main
 from triage.engines import Inline, Lost
 from triage.errors import LabError
+from triage.files.reports import schema_of
+from triage.lab import jobs
 from triage.lab.jobs import Command, Ended, answer, answers
 from triage.lab.soak_jobs import Share, Task, play_over, play_share
 
+FILLED = {"string": "x", "boolean": False, "array": [], "integer": 0}
+ROW = {
+    name: kind["type"][0] if isinstance(kind["type"], list) else kind["type"]
+    for name, kind in schema_of("lab-matrix")["properties"]["rows"]["items"]["properties"].items()
+}
 DUMP = Path(__file__).resolve().parents[2] / "dumps/smoke_stale_swa_state.msgpack"
 
 
@@ -50,3 +61,24 @@ def test_a_share_that_is_played_elsewhere_hands_its_file_back(tmp_path, monkeypa
     assert seen == [5, 10, 5, 10]
     ended, played = play_share(Task(parts[0], 5, 0, "raise", b"before\n"))
     assert ended.code == 0 and played == b"before\n0.5.14\n"
+
+
+def test_releases_of_the_matrix_are_tasks_and_its_rows_in_the_order_asked(tmp_path, monkeypatch):
+    # GIVEN workers of which the last to be asked is the first to answer
+    def plays(command: Command) -> Ended:
+        row = {name: FILLED[kind] for name, kind in ROW.items()}
+        row |= {"sglang": command.release, "not_applicable": "not here"}
+        return Ended(1, f"loading\n{json.dumps({'rows': [row]})}", "")
+
+    class Backwards(Inline):
+        def map(self, function, tasks):
+            return super().map(function, reversed(list(tasks)))
+
+    monkeypatch.setattr(jobs, "run_triage", plays)
+    monkeypatch.setattr(engines, "engine", lambda name, workers: Backwards())
+    # WHEN two releases are asked for over Ray
+    asked = ["lab", "matrix", "--engine", "ray", "--json", "--dir", str(tmp_path)]
+    ran = CliRunner().invoke(main, [*asked, "--sglang", "0.5.14", "--sglang", "0.5.18"])
+    # THEN the report is what one after the other would have made
+    assert ran.exit_code == 0, ran.output
+    assert [row["sglang"] for row in json.loads(ran.stdout)["rows"]] == ["0.5.14", "0.5.18"]

@@ -151,9 +151,26 @@ def lock(spool: Path, alive: Callable[[], bool]) -> int | None:
         time.sleep(LOOK_S)
 
 
+def server_alive(pid: int) -> Callable[[], bool]:
+    """Tells whether the process that has `pid` now still runs, not another of that number."""
+    born = _born(pid)
+    return lambda: born is not None and _born(pid) == born
+
+
+def _born(pid: int) -> str | None:
+    """When it was started, in the kernel's ticks; None where it has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in "ZX" else fields[19]
+
+
 def main(spool: str, url: str, server: str) -> int:
-    def alive() -> bool:
-        return os.getppid() == int(server)
+    alive = server_alive(int(server))
+    # SGLang ends with every process below it (kill_process_tree): be below it no more.
+    if os.fork():
+        os._exit(0)
 
     def tell(sentence: str) -> None:
         print(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {os.getpid()} {url}: {sentence}", flush=True)

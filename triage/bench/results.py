@@ -216,6 +216,7 @@ TABLES = {
         ),
         _record("figures"),
         _record("full-size", on="figures"),
+        _record("batch", on="figures"),
         _record("soak"),
         _record("watch-cost"),
         _record("shell-cost", on="watch-cost"),

@@ -29,7 +29,8 @@ PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "abfs": "adlfs", "az": "adlfs", "file":
 
 logger = logging.getLogger("triage")
 _senders: list[subprocess.Popen[bytes]] = []
-"""Held, so that Python does not say of one that runs on that nobody waited for it."""
+"""Held, so that Python does not say that nobody waited for it: the sender forks, and its first
+process ends once it has."""
 
 
 def start(spool: Path, url: str) -> str:
@@ -52,7 +53,7 @@ def start(spool: Path, url: str) -> str:
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
-                    start_new_session=True,  # Ctrl-C for the server is not for what it left to send
+                    start_new_session=True,  # Ctrl-C for the server is not for what it left
                 )
             )
         finally:
