@@ -43,13 +43,17 @@ def page_outside() -> Any:
 
 
 def play(
-    process: Any, backend: str, planted: AbstractContextManager[Any], queued: int | None = None
+    process: Any,
+    backend: str,
+    planted: AbstractContextManager[Any],
+    queued: int | None = None,
+    cache: str = "chunk",
 ) -> dict[str, Any]:
     """queued: a step is queued before the last is judged, drawn with this seed."""
     process.arm(traps=True, fixes=(), directory=process.directory)
     geometry = replace(SMALL.geometry, num_layers=3, kv_shared_layers=0)
     scenario = small(
-        draft="none", backend=backend, cache="chunk", requests=6, chunk=64, geometry=geometry
+        draft="none", backend=backend, cache=cache, requests=6, chunk=64, geometry=geometry
     )
     scenario = replace(scenario, queued=queued is not None, requests=8 if queued else 6)
     with mock.patch("triage.lab.rig.Runtime", UnifiedRuntime):
@@ -71,7 +75,10 @@ def main(backend: str, mode: str, directory: Path) -> None:
     process = start(traps=True, fixes=(), directory=directory, checks=EVERYTHING, mode=mode)
     healthy = play(process, backend, nullcontext())
     planted = play(process, backend, page_outside()) if backend == "trtllm_mha" else None
-    queued = [play(process, backend, nullcontext(), seed) for seed in (1, 2)]
+    queued = [
+        play(process, backend, nullcontext(), seed, cache)
+        for cache, seed in (("chunk", 1), ("chunk", 2), ("unified", 6))
+    ]
     print(json.dumps({"healthy": healthy, "planted": planted, "queued": queued}))
 
 

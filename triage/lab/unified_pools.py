@@ -42,6 +42,8 @@ class UnifiedRuntime(Runtime):
             full_max_total_num_tokens=g.full_pages * g.page_size,
             swa_max_total_num_tokens=g.swa_pages * g.page_size,
             need_sort=False,
+            # As a server. Eager, a free moves pages at once, under a queued forward too.
+            lazy_compaction=True,
             enable_memory_saver=False,
             start_layer=0,
             end_layer=len(kinds),
