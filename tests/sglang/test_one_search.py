@@ -53,4 +53,5 @@ def test_the_same_names_hold_wrappers_as_after_sglangs_own_search(version, tmp_p
     ours = bound(version, "ours", tmp_path)
     assert ours == bound(version, "own", tmp_path)
     names = [name for _, name, _ in ours]
-    assert any(names.count(name) > 1 for name in names)  # where it was imported by name, too
+    by_name = any(names.count(name) > 1 for name in names)  # also where it was imported by name
+    assert by_name or version == "0.5.12.post1"  # where no target is
