@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from triage.bench import server_pairs
-from triage.bench.server_pairs import Load, Result, Results, Side
+from triage.bench.server_pairs import HIGHEST_PORT, Load, Result, Results, Side, port_of
 
 
 def made(side: str, turn: int, tpot_ms: float, outputs=("same",)) -> Result:
@@ -82,3 +82,9 @@ def test_two_servers_are_started_loaded_in_turn_and_stopped(machine, tmp_path):
     starts = [json.loads(line) for line in out.read_text().splitlines() if "start_s" in line]
     assert {one["side"] for one in starts} == {"off", "default"}
     assert machine.left() == []
+
+
+def test_every_port_leaves_room_for_the_second_one_that_sglang_takes():
+    for first in (1_024, 30_000, HIGHEST_PORT):
+        for index in range(60):
+            assert 1_024 <= port_of(first, index) and port_of(first, index) + 10_000 <= 65_535

@@ -29,7 +29,9 @@ from triage.lab.server.smoke.rig import Rig
 
 SHAPE = "E4B"
 FIRST_PORT, APART = 10_000, 1_500  # SGLang takes further ports up to a thousand above its own
-HIGHEST_PORT = 64_000
+HIGHEST_PORT = 55_000
+"""SGLang 0.5.14 and later ask that ten thousand above a server's own is a port, too."""
+
 Record = Callable[[Results, Path, dict[str, Any]], dict[str, Any]]
 """Results, the jobs' folders and what stands beside them -> `summary.json`."""
 
