@@ -1,4 +1,7 @@
-"""`triage merge`: ranks set beside each other by step, the first that left the others named."""
+"""`triage merge`: ranks set beside each other by step, the first that left the others named.
+
+Long because each way in which ranks can differ is a case of its own.
+"""
 
 from __future__ import annotations
 

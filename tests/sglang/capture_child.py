@@ -11,6 +11,8 @@ the FlashInfer call, FlashInfer's autotuning, the draft worker (its module needs
 dependencies) and the models. SGLang's own are `FrozenKVMTPCudaGraphRunner.
 capture_one_shape` without its constructor, the two frozen-KV views,
 `TRTLLMHAAttnMultiStepDraftBackend`, `TRTLLMHAAttnBackend`, pools and metadata kernels.
+
+Long because each kind of graph needs what SGLang keeps beside it.
 """
 
 from __future__ import annotations

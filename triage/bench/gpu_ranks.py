@@ -12,6 +12,8 @@ target decodes through trtllm_mha) under SGLANG_TRTLLM_MHA_DEBUG=1 alone:
 
 NVLink multicast stays off, and SGLang's own all-reduce with it. `ranks.json`, the dumps and the
 server's log lie in DIR. Exit code 0 if all held, 1 if not, 3 if it cannot run here.
+
+Long because one script is the whole play: server, loads, snapshots, verdict.
 """
 
 from __future__ import annotations

@@ -168,6 +168,7 @@ def _record(name: str, on: str = "") -> Table:
 
 
 CELLS_RECORD = LOGS / "gpu-server.jsonl"
+PAIRS_RECORD = LOGS / "server-pairs-e4b.jsonl"
 """Every line that runs of `make gpu-server` have left; not there before the first is joined."""
 
 
@@ -248,6 +249,12 @@ TABLES = {
             "pools",
             "python -m triage.bench.pools_table docs/results/logs/pools",
             _file(LOGS / "pools"),
+        ),
+        Table(
+            "server-pairs",
+            f"python -m triage.bench.server_pairs E4B --out {PAIRS_RECORD} --table",
+            _file(PAIRS_RECORD),
+            "gpu-smoke",
         ),
         Table("kernel-mutants", "triage kernels mutants --markdown -", _defects),
         *map(_blind, ("artefacts", "kernels", "defects")),

@@ -17,6 +17,8 @@ changes nothing; without request indices they are row numbers.
 Cursor, int64 on the device: LAUNCHES, DONE (programs finished), CELLS (changes so far), and
 the fingerprints of the running launch (`fingerprints.py`): of its table's recorded columns, of
 its requests and of its lengths, rows of graph padding left out.
+
+Long because the kernel and its twin write one layout, field by field.
 """
 
 from __future__ import annotations

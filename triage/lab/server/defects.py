@@ -27,6 +27,8 @@ file appears, so that one server can show both: sound, then wrong.
                       SGLang promises no order.
 
 Not covered: releases before 0.5.14 for the exchanges; LabError says so in the server's log.
+
+Long because it is a table of defects, each with the few lines that plant it.
 """
 
 from __future__ import annotations
