@@ -98,7 +98,7 @@ def test_a_log_gets_no_bar(monkeypatch, capsys):
 
 QUICK = {
     "export", "import", "redact", "run", "snap", "kernels resolve", "fusions port",
-    "fusions show", "lab list", "lab machine", "pools", "minimise",
+    "fusions show", "lab list", "lab machine", "merge", "pools", "minimise",
 }  # fmt: skip
 """Commands without a bar: 0.2 to 1.3 s each where nothing else runs, or (`run`) another's
 output; `minimise` and `lab machine` tell each step in a line."""
