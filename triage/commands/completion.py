@@ -95,6 +95,14 @@ def shapes() -> Iterable[str]:
     return SHAPES
 
 
+def server_flags() -> Iterable[str]:
+    """Those of SGLang's server that `triage lab serve` chooses by itself."""
+    from triage.lab.server import flags
+
+    chosen = flags.choose((9, 0), mtp=True, draft_path="assistant", small=True)
+    return [flag.name for flag in chosen]
+
+
 def server_modes() -> Iterable[str]:
     from triage.lab.server.session import MODES
 

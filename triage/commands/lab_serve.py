@@ -17,6 +17,7 @@ from triage.commands.completion import (
     names,
     server_defects,
     server_fixes,
+    server_flags,
     server_loads,
     server_modes,
     shapes,
@@ -102,6 +103,7 @@ EXIT_CANNOT_RUN = 3
     "--without",
     multiple=True,
     metavar="FLAG",
+    shell_complete=names(server_flags),
     help="Leave out this flag of those chosen here; may be repeated.",
 )
 @click.option("--dry-run", is_flag=True, help="Say the plan, start nothing.")
