@@ -167,8 +167,8 @@ def _record(name: str, on: str = "") -> Table:
     return Table(name, f"python -m triage.bench.record_table {path}", _file(path), on)
 
 
-CELLS_RECORD = LOGS / "gpu-server.jsonl"
 PAIRS_RECORD = LOGS / "server-pairs-e4b.jsonl"
+CELLS_RECORD = LOGS / "gpu-server.jsonl"
 """Every line that runs of `make gpu-server` have left; not there before the first is joined."""
 
 
@@ -182,22 +182,23 @@ def _cells() -> Iterator[str]:
         yield from _file(CELLS_RECORD)()
 
 
-def _blind(kind: str) -> Table:
-    """A kind of the newest blind round: made of what was stored at each play."""
-    directory = LOGS / BLIND
+BLIND, SECOND = "blind-2026-11-30", "blind-2026-11-30b"
+"""Blind rounds, by page."""
+
+
+def _blind(kind: str, played: str = BLIND, name: str = "blind") -> Table:
+    """A kind of a blind round: made of what was stored at each play."""
+    directory = LOGS / played
     return Table(
-        f"blind-{kind}",
+        f"{name}-{kind}",
         f"python -m triage.bench.blind_table {directory} {kind}",
         lambda: (
             hashlib.sha256(file.read_bytes()).hexdigest()
             for file in directory.glob(f"{kind}-*.json")
         ),
-        BLIND,
+        played,
     )
 
-
-BLIND = "blind-2026-11-30"
-"""The round whose page is made."""
 
 _RELEASES = ("0.5.12.post1", "0.5.13.post1", "0.5.14", "0.5.15.post1", "0.5.18", "0.5.23")
 
@@ -258,6 +259,7 @@ TABLES = {
         ),
         Table("kernel-mutants", "triage kernels mutants --markdown -", _defects),
         *map(_blind, ("artefacts", "kernels", "defects")),
+        _blind("defects", SECOND, "second-blind"),
         Table("fusions", "python -m triage.bench.fusions_table", _captures),
     )
 }
