@@ -100,7 +100,11 @@ def test_what_the_soak_found_in_the_installed_release_is_caught(tmp_path: Path):
     command = ("-m", "triage", "lab", "bugs", "leaf-shorter-than-the-window", "--json")
     done = prepared.python(*command, "--dir", tmp_path)
     (line,) = json.loads(done.stdout.splitlines()[-1])["rows"]
-    assert (line["caught_by"], line["explained"], line["named"]) == ("I16", "right", "freed-page")
+    assert (line["caught_by"], line["explained"], line["named"]) == (
+        "I16",
+        "right",
+        "page-owned-twice",
+    )
 
 
 def test_the_page_of_the_matrix_escapes_and_counts():

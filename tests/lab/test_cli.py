@@ -109,4 +109,4 @@ def test_dumps_go_where_the_variable_says_so_that_triage_run_finds_them(monkeypa
         said, _ = option.consume_value(context, {})
         given, _ = option.consume_value(context, {"directory": "elsewhere"})
     # THEN dumps go there, and where it is told
-    assert (said, given) == (str(tmp_path), "elsewhere")
+    assert (Path(said), Path(given)) == (tmp_path, Path("elsewhere"))

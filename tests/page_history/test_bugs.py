@@ -28,12 +28,6 @@ PLANTED = {
         ("inserted into the tree", "cache_unfinished_req"),
         ("allocated", "alloc_paged_token_slots_extend"),
     ],
-    "leaf-shorter-than-the-window": [
-        ("freed", "UnifiedRadixCache._apply_cache_action"),
-        ("inserted into the tree", "UnifiedRadixCache.cache_finished_req"),
-        ("inserted into the tree", "UnifiedRadixCache.cache_unfinished_req"),
-        ("allocated", "alloc_paged_token_slots_extend"),
-    ],
     "mapping-read-at-group-end": [
         ("freed", "_recover_inside_a_group"),
         ("allocated", "_recover_inside_a_group"),
@@ -90,6 +84,7 @@ NO_PAGE = {
     "last-slot-of-another-request": "last_loc is compared before a page is moved",
     "row-written-one-late": "a slot of the row that is not written",
     "neighbour-page-unmapped": "a page that nobody had been given",
+    "leaf-shorter-than-the-window": "lengths of a request",  # before a page is freed
     "window-edge-evicted": "lengths of a request",
     "evicted-inside-the-window": "lengths of a request",
     "extended-after-eviction": "lengths of a request",

@@ -65,10 +65,13 @@ def make(golden: Golden, directory: Path) -> Path:
         done = subprocess.run(
             [*command, "--json", "--dir", scratch], capture_output=True, text=True, timeout=1800
         )
-        found = sorted(Path(scratch).glob("*.msgpack"))
-        if len(found) != 1:
-            raise LabError(f"{golden.command} left {len(found)} dumps, not one: {done.stderr}")
-        dump = without_addresses(read_dump(found[0]))
+        found = [read_dump(path) for path in Path(scratch).glob("*.msgpack")]
+        launches = [each for each in found if each.launch is not None]
+        if len(launches) != 1:
+            raise LabError(
+                f"{golden.command} left {len(launches)} dumps of a launch, not one: {done.stderr}"
+            )
+        dump = without_addresses(launches[0])
     return write_dump(dump, directory, name=f"{golden.name}.msgpack")
 
 

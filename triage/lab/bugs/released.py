@@ -319,7 +319,7 @@ RELEASED = (
         ),
         released=True,
         applies=_leaves_less_than_a_window,
-        cause="freed-page",
+        cause="page-owned-twice",
     ),
     Bug(
         "locked-prefix-freed",
