@@ -28,7 +28,7 @@ from triage.lab.server.slot_oracle import SlotOracle
 def main(directory: Path, mode: str, begins: int) -> None:
     process = start(traps=True, fixes=(), directory=directory, mode=mode)
     told, control = moments(), directory / "control"
-    defect, oracle = _Exchange(Switch(control)), SlotOracle(directory / "oracle.jsonl")
+    defect, oracle = _Exchange(Switch(control), "target"), SlotOracle(directory / "oracle.jsonl")
     told.observers += [defect, oracle]
     defect.bind(told)
     oracle.bind(told)
