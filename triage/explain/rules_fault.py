@@ -243,7 +243,7 @@ def exchanged_slots(dump: Dump) -> Cause | None:
     fault = dump.fault
     pair = fault.violations
     alone = dump.launch is None and fault.total == 2 == len(pair)
-    if fault.invariant != "I2" or not alone or not pair[0].tensor.endswith("_indices"):
+    if not alone or any(each.kind != Found.WRONG_SLOT for each in pair):
         return None
     one, other = pair
     if one.row == other.row or (one.value, one.expected) != (other.expected, other.value):
