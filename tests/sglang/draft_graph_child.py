@@ -109,6 +109,8 @@ def sums(process: Any, short: int, checks: tuple[str, ...]) -> dict[str, Any]:
         seq_lens_sum=int(lengths.sum()) - short,
         positions=lengths.clone(),
         spec_info=SimpleNamespace(kv_indptr=None, kv_indices=None),
+        req_to_token_pool=runtime.req_to_token_pool,  # read from the batch up to 0.5.12.post1
+        kv_loc_plan=None,  # of 0.5.23, which asks no plan where its pool is static
     )
     raised = ""
     try:
