@@ -20,6 +20,7 @@ import json
 import sys
 import tempfile
 import types
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -40,6 +41,8 @@ from triage.verify.binding import bound  # noqa: E402
 
 ROWS, SEEN, SLOTS = 3, 5, 64
 """Requests, tokens each has in the cache (its newest included), slots of each pool."""
+SWA_AHEAD = 20
+"""A token's slot in the sliding pool, less that in the full one."""
 
 
 def shape(kind: str) -> shapes.Shape:
@@ -118,6 +121,8 @@ def pool_of(kind: str) -> object:
         full_attention_layer_ids=[i for i, k in enumerate(owners) if k == "full_attention"],
         device="cpu", **plain,
     )  # fmt: skip
+    # 0.5.12 translates at each write; later ones take `swa_out_cache_loc` of `backend_of`
+    pool.register_mapping(torch.arange(SLOTS) + SWA_AHEAD)
     torch.manual_seed(5)
     for buffer in buffers(pool):
         buffer.copy_(torch.randn(buffer.shape))
@@ -148,37 +153,46 @@ def backend_of(pool) -> object:
     newest = torch.arange(ROWS) * SEEN + SEEN
     pages = torch.arange(ROWS)[:, None] * SEEN + torch.arange(1, SEEN + 1)
     metadata = SimpleNamespace(
-        swa_out_cache_loc=newest + 20, out_cache_loc_full_physical=None,
+        swa_out_cache_loc=newest + SWA_AHEAD, out_cache_loc_full_physical=None,
         kv_indptr=torch.arange(ROWS + 1) * SEEN, kv_indices=pages.flatten(),
         window_kv_indptr=torch.arange(ROWS + 1) * 4,
-        window_kv_indices=(pages[:, 1:] + 20).flatten(),
+        window_kv_indices=(pages[:, 1:] + SWA_AHEAD).flatten(),
         attn_logits=None, swa_attn_logits=None, attn_lse=None, num_kv_splits=None,
         window_num_kv_splits=None, window_kv_offsets=None,
     )  # fmt: skip
     named = {
         "token_to_kv_pool": pool, "forward_metadata": metadata, "use_mla": False, "dcp_size": 1,
         "decode_attention_fwd": attention_kernel, "max_kv_splits": 1, "swa_v_head_dim": None,
-        "page_size": 1, "use_pdl": False,
+        "page_size": 1, "use_pdl": False, "use_sliding_window_kv_pool": True,
     }  # fmt: skip
     for name, value in named.items():
         setattr(backend, name, value)
     return backend
 
 
+def found_by_layers(backend: object) -> AbstractContextManager[object]:
+    """The context in which layers find their backend; in 0.5.12 the batch brings it."""
+    try:
+        from sglang.srt.model_executor import forward_context
+    except ImportError:
+        return nullcontext()
+    return forward_context.forward_context(forward_context.ForwardContext(attn_backend=backend))
+
+
 def step(kind: str, model: torch.nn.Module) -> list[torch.Tensor]:
     """One decode step from the same caches: the output, then every cache."""
-    from sglang.srt.model_executor import forward_context
     from sglang.srt.model_executor.forward_batch_info import ForwardMode
 
     pool = pool_of(kind)
+    backend = backend_of(pool)
     batch = SimpleNamespace(
-        forward_mode=ForwardMode.DECODE, out_cache_loc=torch.arange(ROWS) * SEEN + SEEN
-    )
-    context = forward_context.ForwardContext(attn_backend=backend_of(pool))
+        forward_mode=ForwardMode.DECODE, out_cache_loc=torch.arange(ROWS) * SEEN + SEEN,
+        attn_backend=backend, token_to_kv_pool=pool,  # where 0.5.12 finds both
+    )  # fmt: skip
     torch.manual_seed(9)
     embeds = torch.randn(ROWS, 64) if kind == "draft" else None
     ids = None if kind == "draft" else torch.tensor([7, 50, 101])
-    with torch.no_grad(), forward_context.forward_context(context):
+    with torch.no_grad(), found_by_layers(backend):
         output = model(ids, torch.tensor([4, 9, 100]), batch, input_embeds=embeds)
     return [output, *buffers(pool)]
 

@@ -5,6 +5,7 @@ Small dimensions, fp32, in Triton's interpreter; `fused_model_child.py` says wha
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 
 from triage.sglang.fixes.fused import OPS
-from triage.sglang.fixes.fused_attention import Refused, _cache
+from triage.sglang.fixes.fused_attention import READ_IN, Refused, _cache
 
 CHILD = Path(__file__).with_name("fused_model_child.py")
 ALL = "+".join(OPS)
@@ -49,6 +50,14 @@ SPOILED = (
 )
 
 
+RELEASE = importlib.metadata.version("sglang")
+UNREAD = "" if RELEASE in READ_IN else f"cache writes of SGLang {RELEASE} were not read"
+"""Why a layer with keys of its own keeps SGLang's attention under this release; "" if it does not."""
+
+OWN_KEYS = {"ple": 3, "moe": 6, "dense": 6, "draft": 0}
+"""Layers of each model that write keys; the others read another's."""
+
+
 @pytest.fixture(scope="module")
 def steps():
     done = subprocess.run(
@@ -63,10 +72,16 @@ def steps():
 def test_a_decode_step_is_the_stock_step_in_output_and_caches(steps, wish):
     found = steps[wish]
     assert found["output"] < TOLERANCE and found["caches"] < TOLERANCE
-    assert found["uses"] == NAMED[wish]
-    assert found["fallbacks"] == {} and found["off"] == []
+    uses, fallbacks = dict(NAMED[wish]), {}
+    own_keys = OWN_KEYS[wish.split(":")[0]]
+    if UNREAD and ATTENTION in uses and own_keys:
+        uses[ATTENTION] -= own_keys
+        fallbacks = {f"{ATTENTION}: {UNREAD}": own_keys}
+    assert found["uses"] == {op: count for op, count in uses.items() if count}
+    assert found["fallbacks"] == fallbacks and found["off"] == []
 
 
+@pytest.mark.skipif(bool(UNREAD), reason=UNREAD)
 def test_a_key_in_a_wrong_slot_would_be_seen(steps):
     assert steps[SPOILED[0]]["caches"] > 0.01
 
@@ -81,7 +96,8 @@ def test_an_error_behind_the_launch_leaves_sglangs_numbers_from_the_projection_o
 def test_an_unknown_backend_keeps_its_own_writes_and_shared_layers_have_the_op_all_the_same(steps):
     found = steps[SPOILED[2]]
     assert found["output"] < TOLERANCE and found["caches"] < TOLERANCE
-    assert found["fallbacks"] == {f"{ATTENTION}: attention backend TritonAttnBackend": 3}
+    why = UNREAD or "attention backend TritonAttnBackend"
+    assert found["fallbacks"] == {f"{ATTENTION}: {why}": 3}
     assert found["uses"] == {ATTENTION: 3}
 
 
