@@ -52,7 +52,7 @@ SPOILED = (
 
 RELEASE = importlib.metadata.version("sglang")
 UNREAD = "" if RELEASE in READ_IN else f"cache writes of SGLang {RELEASE} were not read"
-"""Why a layer with keys of its own keeps SGLang's attention under this release; "" if it does not."""
+"""Why a layer with own keys keeps SGLang's attention under this release; "" if it does not."""
 
 OWN_KEYS = {"ple": 3, "moe": 6, "dense": 6, "draft": 0}
 """Layers of each model that write keys; the others read another's."""
