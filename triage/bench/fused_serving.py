@@ -41,7 +41,8 @@ from triage.bench.server_pairs import Load, Side, measure
 from triage.errors import LabError
 from triage.lab.server import machine, session, shapes, timed_load
 from triage.lab.server.machine import CannotServe
-from triage.lab.server.smoke.run import HIGHEST_PORT, port_of
+from triage.lab.server.ports import HIGHEST_PORT
+from triage.lab.server.smoke.run import port_of
 
 FORMS = ("short", "full")
 STOCK = "stock"

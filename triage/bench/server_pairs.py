@@ -38,8 +38,9 @@ from triage.bench.pair_results import Agreement, Result, Results, differences, m
 from triage.errors import LabError
 from triage.lab.server import machine, session, shapes, timed_load, workload
 from triage.lab.server.machine import CannotServe
+from triage.lab.server.ports import HIGHEST_PORT
 from triage.lab.server.process import Server
-from triage.lab.server.smoke.run import HIGHEST_PORT, port_of
+from triage.lab.server.smoke.run import port_of
 
 STARTS_APART_S = 3.0
 

@@ -9,7 +9,9 @@ import sys
 import pytest
 
 from triage.bench import server_pairs
-from triage.bench.server_pairs import HIGHEST_PORT, Load, Result, Results, Side, port_of
+from triage.bench.server_pairs import Load, Result, Results, Side
+from triage.lab.server.ports import HIGHEST_PORT
+from triage.lab.server.smoke.run import port_of
 
 
 def made(side: str, turn: int, tpot_ms: float, outputs=("same",)) -> Result:

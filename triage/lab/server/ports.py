@@ -8,6 +8,9 @@ from pathlib import Path
 
 _LISTENING = "0A"
 
+HIGHEST_PORT = 55_000
+"""SGLang 0.5.14 and later ask that ten thousand above a server's own is a port, too."""
+
 
 def in_use(port: int) -> bool:
     """Can nothing be bound to `port` on the loopback interface? A port in TIME_WAIT is free."""
@@ -39,7 +42,10 @@ def owner(port: int) -> str:
 
 
 def free_port() -> int:
-    """A port that nothing listens on now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    """A port that nothing listens on now, up to HIGHEST_PORT."""
+    while True:
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            port = int(listener.getsockname()[1])
+        if port <= HIGHEST_PORT:
+            return port

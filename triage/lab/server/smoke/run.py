@@ -21,6 +21,7 @@ from typing import Any
 
 from triage.lab.server import flags, laguna, machine, plugin_folder, shapes, story
 from triage.lab.server.bundle import CACHES
+from triage.lab.server.ports import HIGHEST_PORT
 from triage.lab.server.smoke import archive
 from triage.lab.server.smoke.job_server import Job
 from triage.lab.server.smoke.play import CLOSING_S, play, stop_all
@@ -29,9 +30,6 @@ from triage.lab.server.smoke.rig import Rig
 
 SHAPE = "E4B"
 FIRST_PORT, APART = 10_000, 1_500  # SGLang takes further ports up to a thousand above its own
-HIGHEST_PORT = 55_000
-"""SGLang 0.5.14 and later ask that ten thousand above a server's own is a port, too."""
-
 Record = Callable[[Results, Path, dict[str, Any]], dict[str, Any]]
 """Results, the jobs' folders and what stands beside them -> `summary.json`."""
 
