@@ -81,7 +81,7 @@ def need(package: str) -> None:
     """Raises UnsupportedSGLang, saying how to install it, where `package` cannot be imported."""
     try:
         importlib.import_module(package)
-    except Exception as error:
+    except Exception as error:  # an import runs what it likes; the reason is told
         missing = isinstance(error, ModuleNotFoundError) and error.name == package
         raise UnsupportedSGLang(
             f"the lab needs {package}: {TO_INSTALL}"
@@ -147,7 +147,7 @@ def stand_in_for_torchvision() -> tuple[str, ...]:
         if error.name != "torchvision":
             raise
         return ()
-    except Exception as error:
+    except Exception as error:  # of its operators only, else it is raised again
         _forget("torchvision")
         if not _OPERATOR_MISSING.search(str(error)):
             raise

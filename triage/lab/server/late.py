@@ -122,7 +122,7 @@ class Moments:
             self._bound = True
             try:
                 self._bind_scheduler()
-            except Exception as error:
+            except Exception as error:  # an observer changes nothing in the server
                 complain(f"no scheduler to observe: {type(error).__name__}: {error}")
             self._tell("bind", self)
 

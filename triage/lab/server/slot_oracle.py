@@ -123,7 +123,7 @@ class SlotOracle(Oracle):
             return
         try:
             self.plan(backend, batch, step, captured=captured)
-        except Exception as error:
+        except Exception as error:  # an observer of the server's changes nothing in it
             self.lines.write("failed", where="plan", why=f"{type(error).__name__}: {error}")
 
     def plan(self, backend: Any, batch: Any, step: Step, *, captured: bool) -> None:

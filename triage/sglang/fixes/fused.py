@@ -25,11 +25,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from triage.device.capture import capturing
 from triage.errors import InstallError
 from triage.sglang.binding.hooks import Hook
 from triage.sglang.binding.shell import Shells
 from triage.sglang.fixes import fused_attention, fused_measured
-from triage.sglang.fixes.fused_calls import Calls, capturing
+from triage.sglang.fixes.fused_calls import Calls
 from triage.sglang.fixes.fused_next_norm import NextNorms
 from triage.sglang.fixes.fused_ops import (
     dense_tail,

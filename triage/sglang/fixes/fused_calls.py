@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from triage.device.capture import capturing
 from triage.sglang.binding.shell import Shells
 from triage.sglang.fixes.fused_ops import eps
 
@@ -121,11 +122,6 @@ class Calls:
         if len({eps(norm) for norm in one}) > 1:
             return self.fall_back(op, "the norms have different epsilons")
         return not self.refused(op, *tensors)
-
-
-def capturing() -> bool:
-    """Is a CUDA graph being captured on this thread's stream? Host only, legal in a capture."""
-    return torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing()
 
 
 def _tenfold(count: int) -> bool:

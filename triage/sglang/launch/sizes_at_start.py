@@ -137,7 +137,7 @@ def _part(holder: Any, name: str) -> Any:
     """A worker may have the name and refuse it: `BaseTpWorker.model_runner` of some of them."""
     try:
         return getattr(holder, name, None)
-    except Exception:
+    except Exception:  # a property of SGLang's may raise anything
         return None
 
 

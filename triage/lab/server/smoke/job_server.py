@@ -84,7 +84,7 @@ class JobServer:
             if self.server is None or not self.fell():
                 return ""
             return str(self.server.death_reason())[:600]
-        except Exception as error:
+        except Exception as error:  # why a cell failed is kept, whatever became of the server
             return f"its log does not say: {error}"
 
     def environment(self) -> dict[str, str]:

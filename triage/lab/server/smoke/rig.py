@@ -23,6 +23,7 @@ from triage.dump.known_errors import WRONG_ADDRESS
 from triage.lab.blind import kernels
 from triage.lab.server import inject, kernel_mistakes, ledger_defects, load, oracle, server_log
 from triage.lab.server.flags import CHUNKED_PREFILL
+from triage.lab.server.process import ServerDied
 from triage.lab.server.result import explained
 from triage.lab.server.smoke.job_server import JobServer
 from triage.lab.server.smoke.results import Cell
@@ -231,11 +232,15 @@ class Rig(JobServer):
         said = ""
         try:
             self.start()
-            self.plain()
-        except TimeoutError:  # the budget, or a server that hangs: no error of SGLang's
-            raise
-        except Exception as error:
-            said = f"{type(error).__name__}: {error}"[:600]
+        except ServerDied as error:  # anything else is no word of SGLang's
+            said = str(error)[:600]
+        else:
+            try:
+                self.plain()
+            except Exception as error:  # a load breaks off in many ways where its server dies
+                if isinstance(error, TimeoutError) or not self.fell():
+                    raise
+                said = f"{type(error).__name__}: {error}"[:600]
         death = self.death()
         lines = self.log().strip().splitlines()[-12:]
         figures = {"said": said, "death": death, "log": [line[:300] for line in lines]}

@@ -12,7 +12,6 @@ from triage.lab.server import drafts
 from triage.lab.server.smoke.results import Results
 
 PROMISED_REQUESTS = 2000
-STARTUP_MORE_S = 5.0
 MEASURED = {
     "fix": ("fix", "plain"),
     "defect": ("silent", "plain"),
