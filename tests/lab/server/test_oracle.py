@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -117,9 +118,15 @@ class Server:
             }
         )
 
-    def play(self, *, request: object | None = None) -> None:
+    def play(
+        self,
+        *,
+        request: object | None = None,
+        meanwhile: Callable[[Server], None] = lambda server: None,
+    ) -> None:
         asked = SimpleNamespace(rid="a", req_pool_idx=2) if request is None else request
         step = self.moments.begin([asked])
+        meanwhile(self)
         self.oracle.look(self.read(), step, captured=True)
         self.table[0, 4] = self.table[0, 4]  # what comes later changes nothing that was copied
         self.moments.settle(step)
@@ -138,6 +145,32 @@ def test_the_first_wrong_step_is_the_one_whose_launch_was_wrong(tmp_path):
     account = read_account(server.path)
     assert (account.first_wrong, account.wrong_tables, account.space) == (3, 1, "swa")
     assert account.form == "captured"
+
+
+def moved(server: Server) -> None:
+    """A prompt's result arrives while its decode waits: the row goes to pages of the tree."""
+    books = server.moments.scheduler.req_to_token_pool.req_to_token
+    books[2, 16:20] = torch.arange(8, 12)
+    server.pool.full_to_swa_index_mapping[36:40] = 0
+    server.pool.full_to_swa_index_mapping[8:12] = torch.arange(24, 28)
+
+
+def test_a_row_that_the_prefix_cache_moves_behind_the_launch_is_not_wrong(tmp_path):
+    # GIVEN a launch whose row is given other pages, its own freed, before the copies are taken
+    server = Server(tmp_path)
+    server.play(meanwhile=moved)
+    assert read_account(server.path).first_wrong is None
+    # THEN in the next step the old page is wrong, as it was not told of at that launch
+    server.play()
+    assert read_account(server.path).first_wrong == 2
+
+
+def test_an_entry_that_neither_the_launch_nor_the_look_explains_is_wrong(tmp_path):
+    server = Server(tmp_path)
+    server.table[0, 3] = 2
+    server.play(meanwhile=moved)
+    account = read_account(server.path)
+    assert (account.first_wrong, account.wrong_tables) == (1, 1)
 
 
 def test_a_row_of_a_request_that_had_ended_is_counted_apart(tmp_path):

@@ -13,6 +13,7 @@ Stubs are those of `schedule_batch.py`: the loop, the next token, and when a req
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -166,6 +167,10 @@ class OverlapScheduler(Scheduler):
     def _look_at(self, queued: Queued) -> None:
         """`process_batch_result_prefill` and `_decode`, as far as memory goes."""
         self.guard.release(queued.step)
+        with nullcontext() if queued.extend else self._frees_in_a_group():
+            self._process(queued)
+
+    def _process(self, queued: Queued) -> None:
         for req in queued.reqs:
             if req.finished() or req.is_retracted:
                 continue

@@ -15,6 +15,7 @@ import inspect
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -285,10 +286,11 @@ class Scheduler:
         batch.output_ids = torch.tensor([req.output_ids[-1] for req in batch.reqs])
         batch.prepare_for_decode()
         self._forward(batch, None, None)
-        for req in batch.reqs:
-            self._next_token(req)
-            if self._done(req):
-                self._release(req)
+        with self._frees_in_a_group():
+            for req in batch.reqs:
+                self._next_token(req)
+                if self._done(req):
+                    self._release(req)
         batch.filter_batch()
         if not batch.reqs:
             self.running = None
@@ -309,6 +311,14 @@ class Scheduler:
         if len(req.output_ids) >= req.sampling_params.max_new_tokens:
             req.finished_reason = FINISH_LENGTH(length=len(req.output_ids))
         return bool(req.finished())
+
+    @contextmanager
+    def _frees_in_a_group(self) -> Iterator[None]:
+        """`process_batch_result_decode`: what it frees reaches the lists when it is over."""
+        allocator = self.runtime.token_to_kv_pool_allocator
+        allocator.free_group_begin()
+        yield
+        allocator.free_group_end()
 
     def _release(self, req: Any) -> None:
         from sglang.srt.mem_cache.common import release_kv_cache

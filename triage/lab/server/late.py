@@ -65,11 +65,15 @@ class Row:
 
 @dataclass(slots=True)
 class Step:
-    """One call of `Scheduler.run_batch`. `copies`: what observers took, judged in `settle`."""
+    """One call of `Scheduler.run_batch`. `copies`: what observers took, judged in `settle`.
+
+    at_launch: what an observer took of the device's books before the launch, if one did.
+    """
 
     number: int
     rows: list[Row]
     copies: list[Any] = field(default_factory=list)
+    at_launch: Any = None
 
 
 class Observer:

@@ -9,6 +9,11 @@ A launch inside a CUDA graph is known from its capture: which static tensors it 
 They are copied before the graph is replayed; from SGLang 0.5.15.post1 on, whose graphs refill
 their tables themselves, after it. Nothing is ever copied during a capture.
 
+A table is what the request table said when its step was launched. Under overlap scheduling SGLang
+goes on while the launch waits: a prompt's result that arrives then may move its row to pages that
+the prefix cache had, and free the row's own. So what the host had queued at the launch is copied
+too, on the scheduler's stream, and an entry is wrong only if neither copy explains it.
+
 What a row may see: positions `length - queries - window_left` to `length - 1`; entries before
 and after are nobody's business. A row of a request that had ended when the step's result
 came is counted apart: SGLang throws its result away, and its slots may be free already.
@@ -151,6 +156,7 @@ class _Copy:
     query_starts: Tensor | None
     slots: Tensor
     mapping: Tensor | None
+    at_launch: tuple[Tensor, Tensor | None] | None  # slots and mapping as the host had queued them
     done: Any  # a CUDA event, None on a CPU
 
     @property
@@ -158,7 +164,27 @@ class _Copy:
         return self.read.window_left
 
     def judged(self) -> Wrong:
-        return judge(_taken(self))
+        now = judge(_taken(self, self.slots, self.mapping))
+        if not now or self.at_launch is None:
+            return now
+        places = {entry[:2] for entry in judge(_taken(self, *self.at_launch)).entries}
+        return Wrong([entry for entry in now.entries if entry[:2] in places])
+
+
+@dataclass(frozen=True, slots=True)
+class _Launch:
+    """The device's books as the host had queued them when a step was launched.
+
+    rows `(requests, tokens)`: of the request table. mappings: by the pool's id.
+    """
+
+    rows: Tensor
+    mappings: dict[int, Tensor]
+
+    def sides(self, rows: int, page: int, pool: Any, space: str) -> tuple[Tensor, Tensor | None]:
+        """Slots at page starts and the mapping, on their way to the host."""
+        mapping = side_copy(self.mappings[id(pool)]) if space == "swa" else None
+        return side_copy(self.rows[:rows, ::page]), mapping
 
 
 class Oracle(Observer):
@@ -199,6 +225,17 @@ class Oracle(Observer):
         return True
 
     # -- a launch ----------------------------------------------------------------------
+
+    def begin(self, step: Step) -> None:
+        """Copy the books on the scheduler's stream, which the launch waits for."""
+        if self.lost or not step.rows or capturing():
+            return
+        mappings = {
+            id(pool): pool.full_to_swa_index_mapping.clone()
+            for pool in self.moments.pools
+            if getattr(pool, "full_to_swa_index_mapping", None) is not None
+        }
+        step.at_launch = _Launch(self._rows(step, len(step.rows)), mappings)
 
     def _launch(self, original: Any, *args: Any, **kwargs: Any) -> Any:
         try:
@@ -257,6 +294,8 @@ class Oracle(Observer):
             self.skipped += 1
             return
         rows = min(len(step.rows), int(read.table.shape[0]), int(read.lengths.shape[0]))
+        mapping = pool.full_to_swa_index_mapping if space == "swa" else None
+        launch, every = step.at_launch, read.page_size
         step.copies.append(
             _Copy(
                 role=self.moments.role,
@@ -268,19 +307,20 @@ class Oracle(Observer):
                 query_starts=(
                     None if read.query_starts is None else side_copy(read.query_starts[: rows + 1])
                 ),
-                slots=side_copy(self._slots(step, rows, read)),
-                mapping=(side_copy(pool.full_to_swa_index_mapping) if space == "swa" else None),
+                slots=side_copy(self._rows(step, rows)[:, ::every]),
+                mapping=None if mapping is None else side_copy(mapping),
+                at_launch=None if launch is None else launch.sides(rows, every, pool, space),
                 done=event_behind(read.table),
             )
         )
 
-    def _slots(self, step: Step, rows: int, read: Read) -> Tensor:
-        """The request table's rows of this step at page starts, as a new tensor."""
+    def _rows(self, step: Step, rows: int) -> Tensor:
+        """The first rows of this step in the request table, as a new tensor."""
         import torch
 
         table = self._req_to_token()
         chosen = torch.tensor([row.slot for row in step.rows[:rows]], dtype=torch.int64)
-        return table[chosen.to(table.device, non_blocking=True), :: read.page_size]
+        return table[chosen.to(table.device, non_blocking=True)]
 
     def _req_to_token(self) -> Tensor:
         return self.moments.scheduler.req_to_token_pool.req_to_token
@@ -360,7 +400,7 @@ class Oracle(Observer):
         )
 
 
-def _taken(copy: _Copy) -> Taken:
+def _taken(copy: _Copy, slots: Tensor, mapping: Tensor | None) -> Taken:
     rows = int(copy.lengths.shape[0])
     if copy.query_starts is not None:
         queries = np.diff(copy.query_starts.numpy().astype(np.int64))
@@ -370,8 +410,8 @@ def _taken(copy: _Copy) -> Taken:
         table=copy.table.numpy(),
         lengths=copy.lengths.numpy().reshape(-1),
         queries=queries,
-        slots=copy.slots.numpy(),
-        mapping=None if copy.mapping is None else copy.mapping.numpy(),
+        slots=slots.numpy(),
+        mapping=None if mapping is None else mapping.numpy(),
         window_left=copy.read.window_left,
         page_size=copy.read.page_size,
     )

@@ -91,6 +91,7 @@ class LedgerHooks:
         self._trees = 0
         self.given: WeakKeyDictionary[Any, Tensor] = WeakKeyDictionary()
         self._kept: WeakKeyDictionary[Any, list[tuple[Tensor, Tensor]]] = WeakKeyDictionary()
+        self._released: list[int] = []  # rows given back while a free group was open
 
     def of(self, sub_allocator: Any) -> PoolLedger:
         books = self._subs.get(sub_allocator)
@@ -260,7 +261,10 @@ class LedgerHooks:
                         kind=Found.GROUP_KEPT_A_VIEW,
                     )
                 )
-        return original(allocator)
+        original(allocator)
+        released, self._released = self._released, []
+        for row in released:
+            self._leaked(row)
 
     @property
     def _tree_works(self) -> bool:
@@ -373,8 +377,14 @@ class LedgerHooks:
         return rows
 
     def _leaked(self, row: int) -> None:
-        """I7 without a tree: a request that gave its row back holds no page any more."""
+        """I7 without a tree: a request that gave its row back holds no page any more.
+
+        What an open free group keeps is free when it ends, and is looked at then.
+        """
         if self._trees:
+            return
+        if any(grouping(allocator) for allocator in self._hybrids):
+            self._released.append(row)
             return
         for books in self._subs.values():
             ledger = books.ledger
@@ -498,6 +508,7 @@ class LedgerHooks:
         self._rows.clear()
         self._listed.clear()
         self._kept.clear()
+        self._released.clear()
         self.given.clear()
         self._acts_for.clear()
         self._locked = None
