@@ -99,7 +99,13 @@ def _answers(each: ServerCell, results: Results, cell: Cell | None) -> str:
     if not each.like:
         return f"{cell.figures.get('ok')} answered"
     found = equal_outputs(results, each.job.name, "plain", each.like)
-    return "off not played yet" if found is None else f"{found['equal']} of {found['of']}"
+    if found is None:
+        return "off not played yet"
+    said = f"{found['equal']} of {found['of']}"
+    if "same batches" not in found:
+        return said
+    same, of = found["same batches"]
+    return f"{said}; the first {same} of {of} batches of prompts were the same"
 
 
 def _load(cell: Cell | None) -> str:

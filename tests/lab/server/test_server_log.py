@@ -120,3 +120,12 @@ def test_what_a_starting_server_does_is_its_last_line_that_says_something():
     )
     assert server_log.last_said(f"{said}\n \n") == said.strip()
     assert server_log.last_said("") == "nothing in its log yet"
+
+
+def test_batches_of_prompts_are_read_in_order():
+    text = (
+        "[t] Prefill batch, #new-seq: 1, #new-token: 64, #cached-token: 0, full token usage: 0.00\n"
+        "[t] Decode batch, #running-req: 1\n"
+        "[t] Prefill batch, #new-seq: 2, #new-token: 1024, #cached-token: 128, usage: 0.01\n"
+    )
+    assert server_log.prompt_batches(text) == ["1 64 0", "2 1024 128"]

@@ -297,6 +297,18 @@ def test_a_line_that_was_cut_off_is_played_again(tmp_path):
     assert again.done("a", "plain") and not again.done("a", "mixed")
 
 
+def test_answers_of_prompts_that_came_in_other_batches_are_said_to_be_so(tmp_path):
+    results = Results(tmp_path / "r.jsonl")
+    ran = {"off": ["1 64 0", "2 128 0", "1 64 0"], "default": ["1 64 0", "1 64 0"]}
+    for job, batches in (*ran.items(), ("contain", ran["off"])):
+        outputs = {"0": len(batches), "1": 5}
+        figures = {"outputs": outputs, "batches": batches}
+        results.add(Cell(job, "plain", True, figures=figures))
+    found = summarise(results, tmp_path)["outputs equal to"]
+    assert found["contain/plain"] == {"equal": 2, "of": 2, "to": "off"}
+    assert found["default/plain"] == {"equal": 1, "of": 2, "to": "off", "same batches": [1, 3]}
+
+
 def test_the_summary_compares_outputs_and_counts_requests(tmp_path, scripted):
     results = Results(tmp_path / "r.jsonl")
     for job, value in (("off", 1), ("contain", 1), ("clamp", 2)):

@@ -55,6 +55,16 @@ def activity(text: str, chunk_tokens: int) -> Activity:
     )
 
 
+def prompt_batches(text: str) -> list[str]:
+    """How prompts came together, one entry a batch: requests, new tokens, cached tokens.
+
+    Which prompts share a batch is a matter of milliseconds, and it decides how sums are rounded:
+    two runs of one load have the same greedy answers only as far as these are the same.
+    """
+    pattern = r"Prefill batch, #new-seq: (\d+), #new-token: (\d+), #cached-token: (\d+)"
+    return [" ".join(found) for found in re.findall(pattern, text)]
+
+
 def reason(text: str) -> str:
     """Why the server ended, as its log says: the last exception before the launcher was told.
 

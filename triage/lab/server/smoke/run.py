@@ -190,6 +190,10 @@ def models(directory: Path, here: machine.Machine) -> dict[str, tuple[Path, Path
             ),
             Path(),
         ),
+        "dense": (
+            shapes.write_model(directory / "dense", "31B", small=True, head_dim_limit=limit),
+            Path(),
+        ),
         "story": story.write_models(directory / "story"),
         "laguna": (laguna.write_model(directory / "laguna"), Path()),
     }

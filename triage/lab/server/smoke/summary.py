@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from itertools import takewhile
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -110,14 +111,21 @@ def first_step(figures: dict[str, Any]) -> dict[str, Any]:
 def equal_outputs(results: Results, job: str, name: str, like: str) -> dict[str, Any] | None:
     """Requests whose output is the same as that of the job `like`, without sglang-triage.
 
-    None where one of both was not measured.
+    None where one of both was not measured. "same batches": how many batches of prompts were the
+    same from the first on, and of how many; absent where they are all the same, or not recorded.
     """
     sound = results.figure(like, "plain", "outputs")
     other = results.figure(job, name, "outputs")
     if not sound or not other:
         return None
     both = sound.keys() & other.keys()
-    return {"equal": sum(sound[k] == other[k] for k in both), "of": len(both), "to": like}
+    found = {"equal": sum(sound[k] == other[k] for k in both), "of": len(both), "to": like}
+    batches = [results.figure(*of, "batches") for of in ((like, "plain"), (job, name))]
+    if all(batches) and batches[0] != batches[1]:
+        pairs = zip(*batches, strict=False)
+        same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        found["same batches"] = [same, max(map(len, batches))]
+    return found
 
 
 def draft_share(results: Results, folders: Path, job: str, name: str) -> dict[str, Any] | None:
