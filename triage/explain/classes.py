@@ -112,6 +112,15 @@ CLASSES: dict[str, DefectClass] = {
             links=(f"{_SGLANG}/pull/35985",),
         ),
         _class(
+            "decode-window-short",
+            "A decode reads one key fewer of its sliding window than a prefill of the same layer.",
+            "511 slots a row where the window reaches 511 tokens back from the query: 512 keys.",
+            "sliding_window_size leaves the query's own token out, and the decode counts it in.",
+            "Gather sliding_window_size + 1 slots. Nothing faults; answers differ a little.",
+            seen_by="I12",
+            links=(f"{_SGLANG}/pull/32087",),
+        ),
+        _class(
             "buffer-too-small",
             "What is written does not fit the buffer that a graph or a mode brought.",
             "70 slots into a swa_out_cache_loc of 64.",
@@ -533,6 +542,15 @@ CLASSES: dict[str, DefectClass] = {
             "A node is evicted from the host before its transfer is acknowledged.",
             "Hold the node's lock, or its host reference, until then.",
             seen_by="I24",
+        ),
+        _class(
+            "host-page-released-twice",
+            "Host pages of HiCache were released by two, or by one that held them no more.",
+            "A prefetch that ends early puts its unused pages onto the release queue twice.",
+            "The part that is not filled is released where the read stops, and by its caller.",
+            "Let one place release what a transfer did not use.",
+            seen_by="I24",
+            links=(f"{_SGLANG}/pull/13501",),
         ),
         _class(
             "budget-too-small",

@@ -170,6 +170,52 @@ def check_held_by_somebody(
     )
 
 
+def check_adds_up(
+    pool: str,
+    *,
+    size: int,
+    free: int,
+    in_tree: int,
+    by_requests: int,
+    page_size: int,
+    where: str = "between two steps",
+) -> Evidence | None:
+    """I7: free, cached and held tokens are as many as the pool has; none is lost or counted twice.
+
+    Args:
+        size, free: of the pool, in tokens; the dummy page is in neither.
+        in_tree: tokens of the prefix cache, locked ones included.
+        by_requests: tokens allocated for requests behind what the cache has of them.
+    Returns: evidence with every term of the balance, or None.
+    Cost: host integers; legal under capture.
+    Source: `SchedulerInvariantChecker._check_pool_invariant`.
+    """
+    lost = size - free - in_tree - by_requests
+    if not lost:
+        return None
+    terms = f"free {free} + requests {by_requests} + tree {in_tree} = {size - lost} tokens"
+    facts: dict[str, object] = {
+        "free": free,
+        "requests": by_requests,
+        "tree": in_tree,
+        "total": size,
+        "page size": page_size,
+    }
+    if lost > 0:
+        summary = f"{lost} tokens are held by nobody: {terms}, the pool has {size}"
+    else:
+        summary = f"{-lost} tokens are counted twice: {terms}, the pool has {size}"
+    return Evidence(
+        "I7",
+        summary,
+        where,
+        pool=pool,
+        total=abs(lost),
+        facts=facts,
+        kind=Found.COUNTS_SHORT if lost > 0 else Found.COUNTED_TWICE,
+    )
+
+
 def _of_rows(
     invariant: str,
     kind: Found,
