@@ -51,6 +51,14 @@ _HELD_BY_NOBODY = FoundClass(
     "free a request's row up to what was allocated; where a row is clamped, look at its width",
     (f"{_SGLANG}/pull/33581",),
 )
+_NOT_RECORDED = FoundClass(
+    "allocation-not-recorded",
+    "slots that were allocated for a request are not in its kv_allocated_len: its row is "
+    "overwritten by the next allocation of the same positions, and they leak",
+    "a record that is brought up to date later in the same step",
+    "set kv_allocated_len to the new length where the slots are allocated, at any page size",
+    (f"{_SGLANG}/pull/13826",),
+)
 _COUNTS_SHORT = FoundClass(
     "leak",
     "tokens of the pool are neither free nor cached nor any request's (leak)",
@@ -388,6 +396,14 @@ _NOT_MATCHED = FoundClass(
     "leave a whole window of live SWA at the end of the key: compute the frontier from the key",
     (f"{_SGLANG}/pull/34870",),
 )
+_NOT_ALLOCATED = FoundClass(
+    "cached-not-allocated",
+    "a request's tokens are cached beyond what was allocated and computed for it: the tree takes "
+    "stale entries of its row, slots of nobody or of another request",
+    "slots that were written into the row and not counted in kv_allocated_len",
+    "where a chunk is not admitted, set the request's range back to what it holds",
+    (f"{_SGLANG}/pull/24275",),
+)
 _LOCKS = FoundClass(
     "lock-imbalance",
     "locks of the tree were taken and not given back, or given back twice",
@@ -538,6 +554,7 @@ CLASS_OF: dict[str, FoundClass] = {
     Found.LEAKED_BY_FAILED_ALLOC: _FAILED_ALLOC,
     Found.LEAKED_BY_REQUEST: _LEFT_WITH_A_REQUEST,
     Found.HELD_BY_NOBODY: _HELD_BY_NOBODY,
+    Found.ALLOCATED_NOT_RECORDED: _NOT_RECORDED,
     Found.COUNTS_SHORT: _COUNTS_SHORT,
     Found.COUNTED_TWICE: _COUNTED_TWICE,
     Found.MISSING_FROM_FREE_LIST: _NOT_COME_BACK,
@@ -598,6 +615,7 @@ CLASS_OF: dict[str, FoundClass] = {
     Found.TOMBSTONE_MAPPED: _TREE_TOMBSTONE,
     Found.LIVE_NODE_EVICTED: _TREE_EVICTED,
     Found.INSERTED_NOT_MATCHED: _NOT_MATCHED,
+    Found.CACHED_NOT_ALLOCATED: _NOT_ALLOCATED,
     Found.LOCK_NEGATIVE: _LOCKS,
     Found.LOCK_SWA_ABOVE_FULL: _LOCKS,
     Found.LOCK_BELOW_CHILDREN: _LOCKS,

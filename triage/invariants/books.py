@@ -19,6 +19,7 @@ from triage.evidence import Evidence, Violation
 from triage.invariants.found import Found
 
 NAMED_AT_MOST = 8
+_UNBOUNDED = 1 << 31
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +168,25 @@ def check_held_by_somebody(
         total=len(lost),
         facts=facts,
         kind=Found.HELD_BY_NOBODY,
+    )
+
+
+def check_recorded(row: int, recorded: int, allocated: int, *, where: str) -> Evidence | None:
+    """I7: a request's own record has all the tokens that were just allocated for it.
+
+    Cost: host integers; legal under capture.
+    """
+    if recorded >= allocated:
+        return None
+    return _of_rows(
+        "I7",
+        Found.ALLOCATED_NOT_RECORDED,
+        f"{allocated} tokens are allocated for request {row}, and its kv_allocated_len says "
+        f"{recorded}: the other {allocated - recorded} are allocated again with the next step, and "
+        "never freed",
+        "kv_allocated_len",
+        [(row, recorded, _UNBOUNDED)],
+        where,
     )
 
 

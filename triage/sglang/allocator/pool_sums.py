@@ -28,6 +28,7 @@ from typing import Any
 from triage.device import capture
 from triage.evidence import Evidence
 from triage.invariants.books import check_adds_up
+from triage.sglang.allocator.frontier import frontier_of
 from triage.sglang.allocator.holdings import nobody_else_holds
 from triage.sglang.allocator.ledger_hooks import grouping
 from triage.sglang.binding.free_lists import lists_of
@@ -163,7 +164,7 @@ def _evicted(request: Any, protected: int, page: int) -> int:
 
     From 0.5.23 an eviction may begin behind `protected`, and what lies between stays held.
     """
-    evicted = kept_by(request, "swa_evicted_seqlen")
+    evicted = frontier_of(request)
     begins = getattr(getattr(request, "kv", None), "swa_dead_lo", None)
     if begins is None:
         return evicted
