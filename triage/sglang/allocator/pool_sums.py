@@ -35,7 +35,7 @@ from triage.sglang.binding.free_lists import lists_of
 from triage.sglang.binding.names import SUB_ALLOCATORS
 from triage.sglang.holders import Holders, kept_by, row_of
 
-SHARE = 8
+SHARE = 4
 """Requests that a step may pay for."""
 
 HYBRID, PURE = "SWATokenToKVPoolAllocator", "PureSWATokenToKVPoolAllocator"
@@ -77,7 +77,7 @@ class PoolSums:
     def at_step(self, batch: Any = None) -> None:
         """Between two steps. batch: the ScheduleBatch that is about to be queued.
 
-        Cost: host integers, about half a microsecond a request where it looks; no wait.
+        Cost: host integers, one or two microseconds a request where it looks; no wait.
         """
         self._credit += SHARE
         if self._credit < self._known or capture.capturing():
@@ -102,7 +102,7 @@ class PoolSums:
         rows = {row for request in requests if (row := row_of(request)) is not None}
         if len(rows) != len(table.req_to_token) - 1 - len(table.free_slots):
             return
-        held = _held(requests, page)
+        held = _held(requests, page, slides=any(side.name == "swa" for side in sides))
         if held is None:
             return
         self.looks += 1
@@ -144,18 +144,24 @@ def _sides(allocator: Any, tree: Any) -> Iterator[Side]:
         yield Side("full", allocator, int(tree.evictable_size()) + int(tree.protected_size()))
 
 
-def _held(requests: list[Any], page: int) -> dict[str, int] | None:
+def _held(requests: list[Any], page: int, *, slides: bool) -> dict[str, int] | None:
     """Tokens of each pool that requests hold behind what the tree has; None if one cannot say."""
     full = swa = 0
     for request in requests:
         if getattr(request, "beam_group", None) is not None:
             return None
-        allocated = -(-kept_by(request, "kv_allocated_len") // page) * page
-        protected = kept_by(request, "cache_protected_len")
+        record = getattr(request, "kv", None)
+        length = getattr(record, "kv_allocated_len", None)
+        allocated = kept_by(request, "kv_allocated_len") if length is None else length
+        allocated = -(-allocated // page) * page
+        protected = getattr(request, "cache_protected_len", None)
+        if protected is None:
+            protected = kept_by(request, "cache_protected_len")
         if protected % page or protected > allocated:
             return None
         full += allocated - protected
-        swa += allocated - max(protected, _evicted(request, protected, page))
+        if slides:
+            swa += allocated - max(protected, _evicted(request, protected, page))
     return {"full": full, "swa": swa}
 
 
