@@ -33,7 +33,7 @@ from triage.sglang.allocator.holdings import nobody_else_holds
 from triage.sglang.allocator.ledger_hooks import grouping
 from triage.sglang.binding.free_lists import lists_of
 from triage.sglang.binding.names import SUB_ALLOCATORS
-from triage.sglang.holders import Holders, kept_by, row_of
+from triage.sglang.holders import Holders, row_of
 
 SHARE = 4
 """Requests that a step may pay for."""
@@ -145,33 +145,31 @@ def _sides(allocator: Any, tree: Any) -> Iterator[Side]:
 
 
 def _held(requests: list[Any], page: int, *, slides: bool) -> dict[str, int] | None:
-    """Tokens of each pool that requests hold behind what the tree has; None if one cannot say."""
+    """Tokens of each pool that requests hold behind what the tree has; None if one cannot say.
+
+    Written out, for it is what a look costs. A request's record is told by its first request.
+    """
     full = swa = 0
+    first = requests[0] if requests else None
+    by_kind = hasattr(getattr(first, "kv", None), "component_evicted_seqlens")  # from 0.5.23
     for request in requests:
-        if getattr(request, "beam_group", None) is not None:
-            return None
         record = getattr(request, "kv", None)
-        length = getattr(record, "kv_allocated_len", None)
-        allocated = kept_by(request, "kv_allocated_len") if length is None else length
-        allocated = -(-allocated // page) * page
-        protected = getattr(request, "cache_protected_len", None)
-        if protected is None:
-            protected = kept_by(request, "cache_protected_len")
-        if protected % page or protected > allocated:
+        if record is None or not hasattr(record, "kv_allocated_len"):
+            record = request  # up to 0.5.15.post1, or nothing is allocated
+        allocated = -(-getattr(record, "kv_allocated_len", 0) // page) * page
+        own = record if by_kind else request
+        protected = getattr(own, "cache_protected_len", None)
+        if protected is None or protected % page or protected > allocated:
+            return None
+        if by_kind and getattr(request, "beam_group", None) is not None:
             return None
         full += allocated - protected
-        if slides:
-            swa += allocated - max(protected, _evicted(request, protected, page))
+        if not slides:
+            continue
+        if not by_kind:
+            swa += allocated - max(protected, getattr(record, "swa_evicted_seqlen", 0))
+            continue
+        # An eviction may begin behind `protected`, and what lies between stays held.
+        freed = frontier_of(request) - int(record.swa_dead_lo(page))
+        swa += allocated - protected - max(0, freed)
     return {"full": full, "swa": swa}
-
-
-def _evicted(request: Any, protected: int, page: int) -> int:
-    """Up to where the window left its request's own tokens, counted as if from `protected` on.
-
-    From 0.5.23 an eviction may begin behind `protected`, and what lies between stays held.
-    """
-    evicted = frontier_of(request)
-    begins = getattr(getattr(request, "kv", None), "swa_dead_lo", None)
-    if begins is None:
-        return evicted
-    return protected + max(0, evicted - int(begins(page)))
