@@ -59,6 +59,7 @@ def random_stream(seed: int) -> tuple[dict, dict]:
         "req_to_token": table if int(draw(4, 1)) else None,
         "full_to_swa": mapping if windowed else None,
         "name": "window_kv" if windowed else "kv",
+        "one_fewer": bool(draw(2, 1)),
     }
     return {"kv_indptr": offsets.to(torch.int32), "kv_indices": stream}, options
 
@@ -102,6 +103,51 @@ def test_an_id_outside_the_pool_is_told_and_becomes_the_dummy_slot():
     assert counts == {"I1": 1} and slots == [4, 0, 6]
     (violation,) = found
     assert (violation.tensor, violation.column, violation.value) == ("kv_indices", 1, 36)
+
+
+@pytest.mark.parametrize("interpret", [True, False], ids=["the kernel", "the host"])
+@pytest.mark.parametrize(
+    ("ends", "read", "one_fewer", "wrong"),
+    [
+        (9, 6, True, 0),
+        (9, 5, True, 0),
+        (9, 5, False, 1),
+        (9, 4, True, 1),
+        (9, 7, True, 1),
+        (6, 5, True, 0),
+        (5, 4, True, 1),
+    ],
+    ids=[
+        "whole",
+        "a key short",
+        "short and not excused",
+        "two short",
+        "one too many",
+        "as long as the window",
+        "not cut by the window",
+    ],
+)
+def test_a_row_that_its_window_cuts_may_lack_its_oldest_slot_where_that_is_excused(
+    interpret, ends, read, one_fewer, wrong
+):
+    # GIVEN a row of a window of 6 that holds the newest `read` tokens of a request of `ends`
+    table = torch.arange(2 * CONTEXT).reshape(2, CONTEXT) % 28 + PAGE
+    arguments = {
+        "kv_indptr": torch.tensor([0, read], dtype=torch.int32),
+        "kv_indices": table[1, ends - read : ends].clone(),
+    }
+    options = {
+        "ends": torch.tensor([ends]),
+        "window": 6,
+        "one_fewer": one_fewer,
+        "req_pool_indices": torch.tensor([1]),
+        "req_to_token": table,
+        "name": "window_kv",
+    }
+    # THEN its number is told unless it is excused, and of an excused one each slot has its place
+    counts, _, _ = judged(interpret, arguments, options, safe=False)
+    assert counts.get("I12", 0) == wrong
+    assert wrong or not counts
 
 
 def test_a_form_that_is_not_known_is_refused_before_anything_is_launched():

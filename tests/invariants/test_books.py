@@ -8,7 +8,9 @@ import torch
 
 from triage.invariants.books import (
     RowBooks,
+    check_adds_up,
     check_held_by_somebody,
+    check_recorded,
     check_row_span,
     check_rows_fit,
 )
@@ -113,3 +115,31 @@ def test_locked_tokens_are_those_that_requests_hold(locked, held, complete, kind
     found = check_locked_tokens(locked, held, complete=complete)
     assert (found and found.kind) == kind
     assert found is None or found.total == 16
+
+
+BALANCE = {"size": 64, "free": 30, "in_tree": 20, "by_requests": 14, "page_size": 4}
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "kind", "says"),
+    [
+        ({}, None, ""),
+        ({"free": 26}, Found.COUNTS_SHORT, "4 tokens are held by nobody: free 26 + requests 14"),
+        ({"in_tree": 28}, Found.COUNTED_TWICE, "8 tokens are counted twice"),
+    ],
+    ids=["adds up", "a page lost", "two pages in the tree that are free"],
+)
+def test_a_pool_adds_up_or_says_every_term_of_the_balance(spoilt, kind, says):
+    found = check_adds_up("full", **{**BALANCE, **spoilt})
+    assert (found and found.kind) == kind
+    assert found is None or says in found.summary
+
+
+def test_slots_that_a_requests_record_does_not_count_are_named_and_a_longer_record_is_right():
+    found = check_recorded(3, 37, 48, where="alloc_for_spec_decode")
+    assert (
+        found.kind == Found.ALLOCATED_NOT_RECORDED and "kv_allocated_len says 37" in found.summary
+    )
+    assert (
+        check_recorded(3, 48, 48, where="") is None and check_recorded(3, 64, 48, where="") is None
+    )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from triage.invariants.lengths import check_lengths, check_query_offsets
+from triage.invariants.found import Found
+from triage.invariants.lengths import check_decode_window, check_lengths, check_query_offsets
 
 SEQ = torch.tensor([80, 90, 33])
 
@@ -66,3 +67,25 @@ def test_offsets_that_do_not_are_named(values, options, says):
     found = offsets(*values, **options)
     assert found.read() == {"I12": 1}
     assert found.violations()[0].sentence() == says
+
+
+@pytest.mark.parametrize(
+    ("gathered", "lengths", "says"),
+    [
+        (511, [900], "511 keys of a sliding window that reaches 511 tokens back"),
+        (512, [900], True),
+        (511 + 100, [900, 100], "the oldest one is left out"),
+        (512 + 100, [900, 100], True),
+        (100, [100], None),
+        (700, [900], None),
+    ],
+    ids=["one short", "whole", "one short of two rows", "whole of two", "no row past it", "other"],
+)
+def test_a_decodes_window_is_whole_or_a_key_short_or_not_told_by_the_lengths(
+    gathered, lengths, says
+):
+    found = check_decode_window(gathered, lengths, before=511, where="decode")
+    if isinstance(says, str):
+        assert found.kind == Found.WINDOW_ONE_SHORT and says in found.summary
+    else:
+        assert found is says

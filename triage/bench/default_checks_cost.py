@@ -6,8 +6,9 @@
 into a new page of both pools, which is then given back. Two processes, with the cheap families
 and with the default, each with its hooks on and off in turns, the quickest call of each, as in
 `bound_forward`; the difference of the differences is what the default adds, and of the quickest
-look at the free lists (`late_audit.py`) the share of one step. `bound_forward` has the rest of
-a forward. SGLang's allocation kernel is stood in.
+look at the free lists (`late_audit.py`) the share of one step, and of the quickest look at the
+counts of the pools (`pool_sums.py`). `bound_forward` has the rest of a forward. SGLang's
+allocation kernel is stood in.
 
 On a CPU: a launch is the operation itself here, on small tensors.
 """
@@ -29,6 +30,7 @@ from triage.bench.bound_forward import Targets, load_and_bind
 from triage.bench.figure import Figure, at_most
 from triage.invariants.catalogue import CHEAP_FAMILIES, DEFAULT
 from triage.sglang.allocator.late_audit import EVERY
+from triage.sglang.allocator.pool_sums import SHARE
 
 ROWS, PAGE = 64, 64
 TURNS, TURN = 8, 100
@@ -39,12 +41,14 @@ def figures(mode: str = "contain") -> list[Figure]:
     cheap, default = (_measured(mode, each) for each in (",".join(CHEAP_FAMILIES), DEFAULT))
     hooks = (default["on_us"] - default["off_us"]) - (cheap["on_us"] - cheap["off_us"])
     look = default["look_us"] / EVERY
+    counts = default["counts_us"] * SHARE / ROWS
     told = (
-        f"hooks {hooks:.1f}, a look of {default['look_us']:.0f} us every {EVERY} steps {look:.1f}; "
-        f"SGLang's own {default['off_us']:.0f} us"
+        f"hooks {hooks:.1f}, a look of {default['look_us']:.0f} us every {EVERY} steps {look:.1f}, "
+        f"counts of the pools of {default['counts_us']:.0f} us every {ROWS // SHARE} steps "
+        f"{counts:.1f}; SGLang's own {default['off_us']:.0f} us"
     )
     name = f"default checks, preparing a decode step, {mode}"
-    return [at_most(name, hooks + look, MOST_US, "us", told)]
+    return [at_most(name, hooks + look + counts, MOST_US, "us", told)]
 
 
 def _measured(mode: str, checks: str) -> dict[str, float]:
@@ -93,19 +97,25 @@ def measure(mode: str, checks: str) -> dict[str, float]:
     runtime = Runtime(geometry, draft_tokens=1, draft_steps=1, draft="none")
     targets = Targets([each.target for each in installed.bindings])
     allocator = runtime.token_to_kv_pool_allocator
-    batch = _prefilled(runtime)
+    driver, batch = _prefilled(runtime)
+    driver.running = batch
     kernels = sys.modules[type(allocator.full_attn_allocator).__module__]
     with mock.patch.object(kernels, "alloc_decode_kernel", _Kernel()):
-        audit = installed.state_hooks.audit
+        audit, sums = installed.state_hooks.audit, installed.state_hooks.sums
+        sums.holders().note(driver)
 
         def look() -> None:
             audit._look(batch)
             audit.tell()
 
-        return turns(targets, _step(batch, allocator), look)
+        def counts() -> None:
+            sums._known = 0
+            sums.at_step(batch)
+
+        return turns(targets, _step(batch, allocator), {"look_us": look, "counts_us": counts})
 
 
-def _prefilled(runtime: Any) -> Any:
+def _prefilled(runtime: Any) -> tuple[Any, Any]:
     """64 requests of the lab's driver, the first one at the end of its page."""
     from triage.lab.drivers.schedule_batch import Scheduler
     from triage.lab.scenarios import Scenario
@@ -130,7 +140,7 @@ def _prefilled(runtime: Any) -> Any:
     batch = driver._admit()
     for req in batch.reqs:
         req.output_ids.append(1)
-    return batch
+    return driver, batch
 
 
 class _Kernel:
@@ -160,15 +170,17 @@ def _step(batch: Any, allocator: Any) -> Callable[[], None]:
     return call
 
 
-def turns(targets: Targets, call: Callable[[], None], look: Callable[[], None]) -> dict[str, float]:
+def turns(
+    targets: Targets, call: Callable[[], None], looks: dict[str, Callable[[], None]]
+) -> dict[str, float]:
     """The quickest of each, in microseconds; without the calls that looked."""
-    best = {"on_us": float("inf"), "off_us": float("inf"), "look_us": float("inf")}
+    best = dict.fromkeys(("on_us", "off_us", *looks), float("inf"))
     for _ in range(TURNS):
         for name in best:
             targets.set(bound=name == "on_us")
             for _ in range(TURN):
                 started = time.thread_time()
-                (look if name == "look_us" else call)()
+                looks.get(name, call)()
                 best[name] = min(best[name], (time.thread_time() - started) * 1e6)
     targets.set(bound=True)
     return best

@@ -398,6 +398,7 @@ class DeviceChecker:
         ahead: int = 0,
         window: int = -1,
         counted: bool = True,
+        one_fewer: bool = False,
         req_pool_indices: Tensor | None = None,
         req_to_token: Tensor | None = None,
         full_to_swa: Tensor | None = None,
@@ -416,6 +417,7 @@ class DeviceChecker:
             window: positions that a row holds at most, the newest; -1 for all.
             counted: do `ends` and `window` say how many slots a row has? Else as many as its
                 offsets say, before its end.
+            one_fewer: a row that `window` cuts may also lack the oldest of its slots.
             safe: live slots outside the pool are overwritten by slot 0, in `kv_indices` itself.
         Returns, raises and costs as `check_table`.
         """
@@ -446,6 +448,7 @@ class DeviceChecker:
                 ahead=ahead,
                 window=window,
                 counted=counted,
+                one_fewer=one_fewer,
                 req_pool_indices=req_pool_indices,
                 req_to_token=req_to_token if slots is not self._none else None,
                 full_to_swa=mapping,
@@ -474,7 +477,7 @@ class DeviceChecker:
                 tag,
             ),
             constants={
-                "ENDS": 0 if ends is None else 1 if counted else 2,
+                "ENDS": 0 if ends is None else 2 if not counted else 3 if one_fewer else 1,
                 "REQUEST": req_pool_indices is not None,
                 "IDENTITY": slots is not self._none,
                 "MAPPED": mapping is not None,

@@ -138,6 +138,7 @@ def check_packed_slots(
     ahead: int,
     window: int,
     counted: bool,
+    one_fewer: bool,
     req_pool_indices: Tensor | None,
     req_to_token: Tensor | None,
     full_to_swa: Tensor | None,
@@ -156,6 +157,8 @@ def check_packed_slots(
     tokens = count
     if ends is not None and counted:
         tokens = end if window < 0 else end.clamp(max=window)
+        if one_fewer and window >= 0:
+            tokens = torch.where((end >= window) & (count == window - 1), count, tokens)
     found = packed_slots.check_packed_slots(
         kv_indptr,
         kv_indices,

@@ -53,7 +53,8 @@ def check_packed_slots_kernel(
     slots_stride,
     mapping_len,
     tag,
-    ENDS: tl.constexpr,  # 0: a row begins at 0; 1: it ends at end_ptr + ahead; 2: so, of any length
+    ENDS: tl.constexpr,  # 0: a row begins at 0; 1: it ends at end_ptr + ahead; 2: so, of any
+    # length; 3: as 1, and a row that the window cuts may have one slot fewer
     REQUEST: tl.constexpr,
     IDENTITY: tl.constexpr,
     MAPPED: tl.constexpr,
@@ -83,10 +84,12 @@ def check_packed_slots_kernel(
     start = row * 0
     if ENDS > 0:
         end = tl.load(end_ptr + row).to(tl.int64) + ahead
-        if ENDS == 1:
+        if ENDS != 2:
             wanted = end
             if window >= 0:
                 wanted = tl.minimum(end, window)
+                if ENDS == 3:
+                    wanted = tl.where((end >= window) & (count == window - 1), count, wanted)
         start = end - wanted
     stranger = row < 0
     known_request = real

@@ -51,6 +51,29 @@ _HELD_BY_NOBODY = FoundClass(
     "free a request's row up to what was allocated; where a row is clamped, look at its width",
     (f"{_SGLANG}/pull/33581",),
 )
+_NOT_RECORDED = FoundClass(
+    "allocation-not-recorded",
+    "slots that were allocated for a request are not in its kv_allocated_len: its row is "
+    "overwritten by the next allocation of the same positions, and they leak",
+    "a record that is brought up to date later in the same step",
+    "set kv_allocated_len to the new length where the slots are allocated, at any page size",
+    (f"{_SGLANG}/pull/13826",),
+)
+_COUNTS_SHORT = FoundClass(
+    "leak",
+    "tokens of the pool are neither free nor cached nor any request's (leak)",
+    "a holder beside requests and the tree, as a transfer or a session",
+    "free a request's row up to what was allocated; CHECKS=all names the page and the step",
+    (f"{_SGLANG}/pull/12224",),
+    confidence=Confidence.MEDIUM,
+)
+_COUNTED_TWICE = FoundClass(
+    "page-owned-twice",
+    "pages of the pool stand in two places: free and in use, or with two owners",
+    "a request whose cached prefix is shorter in its own record than in the tree",
+    "CHECKS=all names the page, and the call that freed it or gave it twice",
+    confidence=Confidence.MEDIUM,
+)
 _NOT_COME_BACK = FoundClass(
     "leak",
     "a page was freed and never came back to the free list",
@@ -303,6 +326,13 @@ _NARROW = FoundClass(
     "size the table by the request table's width, and mask the store by the table's",
     (f"{_SGLANG}/pull/35985",),
 )
+_WINDOW_SHORT = FoundClass(
+    "decode-window-short",
+    "decode leaves out the oldest key of the sliding window, which prefill of the same layer reads",
+    "a model whose sliding_window_size counts the query's own token",
+    "gather sliding_window_size + 1 slots in a decode, and size the graph's buffer by them",
+    (f"{_SGLANG}/pull/32087", f"{_SGLANG}/issues/34354"),
+)
 _BUFFER = FoundClass(
     "buffer-too-small",
     "a buffer of one mode or batch size is used for a larger one",
@@ -365,6 +395,14 @@ _NOT_MATCHED = FoundClass(
     "a lock that the request takes on those nodes later",
     "leave a whole window of live SWA at the end of the key: compute the frontier from the key",
     (f"{_SGLANG}/pull/34870",),
+)
+_NOT_ALLOCATED = FoundClass(
+    "cached-not-allocated",
+    "a request's tokens are cached beyond what was allocated and computed for it: the tree takes "
+    "stale entries of its row, slots of nobody or of another request",
+    "slots that were written into the row and not counted in kv_allocated_len",
+    "where a chunk is not admitted, set the request's range back to what it holds",
+    (f"{_SGLANG}/pull/24275",),
 )
 _LOCKS = FoundClass(
     "lock-imbalance",
@@ -462,6 +500,14 @@ _TRANSFER_FREED = FoundClass(
     "an acknowledgement of that transfer before the free",
     "hold the node's lock, or its host reference, until the transfer is acknowledged",
 )
+_HOST_RELEASED_TWICE = FoundClass(
+    "host-page-released-twice",
+    "host pages of HiCache are released a second time (double free): another node or prefetch "
+    "that gets them loses them",
+    "an alloc of these slots between the two releases that went around HostKVCache",
+    "let one place release what a transfer did not use: the one that ends it",
+    (f"{_SGLANG}/pull/13501",),
+)
 _TREE_TOKENS_AS_OWN = FoundClass(
     "freed-page",
     "a prefix cache is about to free pages that its own tree holds (use after free to come)",
@@ -508,6 +554,9 @@ CLASS_OF: dict[str, FoundClass] = {
     Found.LEAKED_BY_FAILED_ALLOC: _FAILED_ALLOC,
     Found.LEAKED_BY_REQUEST: _LEFT_WITH_A_REQUEST,
     Found.HELD_BY_NOBODY: _HELD_BY_NOBODY,
+    Found.ALLOCATED_NOT_RECORDED: _NOT_RECORDED,
+    Found.COUNTS_SHORT: _COUNTS_SHORT,
+    Found.COUNTED_TWICE: _COUNTED_TWICE,
     Found.MISSING_FROM_FREE_LIST: _NOT_COME_BACK,
     Found.LEFT_MAPPED: _OUTLIVES,
     Found.UNMAPPED_HELD_PAGE: _MAPPING_LOST,
@@ -551,6 +600,7 @@ CLASS_OF: dict[str, FoundClass] = {
     Found.RECORDED_FOR_ANOTHER_VIEW: _OTHER_VIEW,
     Found.METADATA_OF_ANOTHER_FORWARD: _METADATA,
     Found.METADATA_OF_ANOTHER_SIZE: _METADATA,
+    Found.WINDOW_ONE_SHORT: _WINDOW_SHORT,
     Found.TABLE_TOO_NARROW: _NARROW,
     Found.BUFFER_TOO_SMALL: _BUFFER,
     Found.NO_SUCH_ROW: _REQUEST_TABLE,
@@ -565,6 +615,7 @@ CLASS_OF: dict[str, FoundClass] = {
     Found.TOMBSTONE_MAPPED: _TREE_TOMBSTONE,
     Found.LIVE_NODE_EVICTED: _TREE_EVICTED,
     Found.INSERTED_NOT_MATCHED: _NOT_MATCHED,
+    Found.CACHED_NOT_ALLOCATED: _NOT_ALLOCATED,
     Found.LOCK_NEGATIVE: _LOCKS,
     Found.LOCK_SWA_ABOVE_FULL: _LOCKS,
     Found.LOCK_BELOW_CHILDREN: _LOCKS,
@@ -580,6 +631,7 @@ CLASS_OF: dict[str, FoundClass] = {
     Found.TRANSFER_REPEATED: _TRANSFER_LIST,
     Found.TRANSFER_TORN_PAGE: _TRANSFER_LIST,
     Found.FREED_IN_TRANSFER: _TRANSFER_FREED,
+    Found.HOST_RELEASED_TWICE: _HOST_RELEASED_TWICE,
     Found.FREED_WHILE_SENT: _FREED_WHILE_SENT,
     Found.TREE_TOKENS_AS_OWN: _TREE_TOKENS_AS_OWN,
     Found.BACKUP_INCOMPLETE: _BACKUP,

@@ -19,6 +19,7 @@ from triage.evidence import Evidence, Violation
 from triage.invariants.found import Found
 
 NAMED_AT_MOST = 8
+_UNBOUNDED = 1 << 31
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +168,71 @@ def check_held_by_somebody(
         total=len(lost),
         facts=facts,
         kind=Found.HELD_BY_NOBODY,
+    )
+
+
+def check_recorded(row: int, recorded: int, allocated: int, *, where: str) -> Evidence | None:
+    """I7: a request's own record has all the tokens that were just allocated for it.
+
+    Cost: host integers; legal under capture.
+    """
+    if recorded >= allocated:
+        return None
+    return _of_rows(
+        "I7",
+        Found.ALLOCATED_NOT_RECORDED,
+        f"{allocated} tokens are allocated for request {row}, and its kv_allocated_len says "
+        f"{recorded}: the other {allocated - recorded} are allocated again with the next step, and "
+        "never freed",
+        "kv_allocated_len",
+        [(row, recorded, _UNBOUNDED)],
+        where,
+    )
+
+
+def check_adds_up(
+    pool: str,
+    *,
+    size: int,
+    free: int,
+    in_tree: int,
+    by_requests: int,
+    page_size: int,
+    where: str = "between two steps",
+) -> Evidence | None:
+    """I7: free, cached and held tokens are as many as the pool has; none is lost or counted twice.
+
+    Args:
+        size, free: of the pool, in tokens; the dummy page is in neither.
+        in_tree: tokens of the prefix cache, locked ones included.
+        by_requests: tokens allocated for requests behind what the cache has of them.
+    Returns: evidence with every term of the balance, or None.
+    Cost: host integers; legal under capture.
+    Source: `SchedulerInvariantChecker._check_pool_invariant`.
+    """
+    lost = size - free - in_tree - by_requests
+    if not lost:
+        return None
+    terms = f"free {free} + requests {by_requests} + tree {in_tree} = {size - lost} tokens"
+    facts: dict[str, object] = {
+        "free": free,
+        "requests": by_requests,
+        "tree": in_tree,
+        "total": size,
+        "page size": page_size,
+    }
+    if lost > 0:
+        summary = f"{lost} tokens are held by nobody: {terms}, the pool has {size}"
+    else:
+        summary = f"{-lost} tokens are counted twice: {terms}, the pool has {size}"
+    return Evidence(
+        "I7",
+        summary,
+        where,
+        pool=pool,
+        total=abs(lost),
+        facts=facts,
+        kind=Found.COUNTS_SHORT if lost > 0 else Found.COUNTED_TWICE,
     )
 
 

@@ -232,13 +232,14 @@ CATALOGUE: tuple[Invariant, ...] = (
         "nothing is lost",
         "pages are held that nobody names, or a failed allocation kept them",
         ("`alloc` and its kin of the SWA allocator", "`Scheduler.run_batch`"),
-        "A call that answers None has taken nothing from either side of the pool; and between two "
-        "steps, as when a pool is full, each page that is held is named by a live request's row or "
-        "by the prefix cache.",
+        "A call that answers None has taken nothing from either side of the pool; what is "
+        "allocated for a request stands in its record; and between two steps, as when a pool is "
+        "full, each page that is held is named by a live request's row or by the prefix cache, and "
+        "tokens that are free, cached and held are as many as the pool has.",
         "3 pages are held by nobody: free 8 + requests 6 + tree 23 = 37, the pool has 40.",
         "Give back what the first side took before None is returned; free a row up to what was "
         "allocated for it.",
-        raise_only="pages that nobody names (with the family lifecycle)",
+        raise_only="which pages nobody names (with the family lifecycle)",
         ledger=True,
     ),
     Invariant(
@@ -364,8 +365,9 @@ CATALOGUE: tuple[Invariant, ...] = (
         "locks of the tree do not add up",
         ("operations of the SWA radix cache", "`Scheduler.run_batch`"),
         "Tokens of a live node are mapped, those of a tombstone are not; what a request has "
-        "evicted is no live node of its tokens, and what it caches while it runs is protected "
-        "for it; and a node is locked by as many as hold it: requests that run, and nobody else.",
+        "evicted is no live node of its tokens, and what it caches was allocated for it and, "
+        "while it runs, is protected for it; and a node is locked by as many as hold it: requests "
+        "that run, and nobody else.",
         "swa_lock_ref[4] = 2, one request holds the node.",
         "Find the release of a lock that the insert or the eviction did not take.",
         raise_only="the comparison with the mapping",
@@ -476,8 +478,8 @@ CATALOGUE: tuple[Invariant, ...] = (
         ("KV transfer", "HiCache: its controllers' queues, its host pools, acknowledged copies"),
         "The index lists of a transfer between two pools are of equal length and write nothing "
         "twice. At HiCache the host slots lie in their pool, are whole pages, are held by "
-        "somebody, and are not freed before the transfer is through; what was copied to the "
-        "host for a node goes to storage whole.",
+        "somebody, and are released once, and not before the transfer is through; what was "
+        "copied to the host for a node goes to storage whole.",
         "host slot 4096 is freed while a transfer still has it read.",
         "Count both in the same unit, pages or tokens; hold the node until the transfer is "
         "acknowledged.",

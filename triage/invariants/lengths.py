@@ -10,9 +10,12 @@ passed into rows, from its first token to its last.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
+from triage.evidence import Evidence
 from triage.invariants.findings import Fault, Findings
 from triage.invariants.found import Found
 
@@ -58,6 +61,36 @@ def check_lengths(
                 kind=Found.LENGTH_NOT_THE_BATCHES,
             )
         ]
+    )
+
+
+def check_decode_window(
+    gathered: int, lengths: Sequence[int], *, before: int, where: str
+) -> Evidence | bool | None:
+    """I12: of a sliding layer a decode reads the query's own token and `before` in front of it.
+
+    Args:
+        gathered: slots that are packed for all rows together, or that there is room for.
+        lengths: of the rows, in tokens, the query's own included.
+    Returns: evidence where each row that the window cuts has `before` slots, its own included;
+        True where none lacks any; None for every other number, which the lengths do not explain,
+        and where no row is longer than `before`.
+    Cost: host integers; legal under capture.
+    """
+    whole = sum(min(length, before + 1) for length in lengths)
+    short = sum(min(length, before) for length in lengths)
+    if gathered != short or whole == short:
+        return True if gathered == whole != short else None
+    return Evidence(
+        "I12",
+        f"a decode reads {before} keys of a sliding window that reaches {before} tokens back from "
+        f"the query, {before + 1} with its own: the oldest one is left out of each row past it",
+        where,
+        pool="swa",
+        total=whole - short,
+        rows_affected=whole - short,
+        facts={"window_left": before, "slots": gathered, "slots of the whole window": whole},
+        kind=Found.WINDOW_ONE_SHORT,
     )
 
 

@@ -1,10 +1,10 @@
 """I24: what goes between the device and the host: which slots, whole pages, held by whom.
 
 The failure: HiCache copies pages of a host pool that belong to nobody or to another node by
-now, or gives host slots back while a copy still reads them; what comes back to the device later
-is another prompt's. The rule: a list names slots of its pool, each once, in whole pages; the
-host slots of a transfer are handed out; and no slot is freed before the transfers that use it
-are through.
+now, or gives host slots back while a copy still reads them, or twice; what comes back to the
+device later is another prompt's. The rule: a list names slots of its pool, each once, in whole
+pages; the host slots of a transfer are handed out; no slot is freed before the transfers that use
+it are through; and a slot is let go once, by its holder, whether it is freed at once or queued.
 
 Host integers only: a host pool's slots are tensors on the host.
 """
@@ -91,14 +91,34 @@ class HostPages:
         self.name = name
         self.page_size = page_size
         self.held = np.zeros(slots, dtype=bool)
+        self.queued = np.zeros(slots, dtype=bool)  # to be freed: their holder has let go
         self.in_flight: list[InFlight] = []
 
     def handed_out(self, slots: np.ndarray) -> None:
-        self.held[self._legal(slots)] = True
+        legal = self._legal(slots)
+        self.held[legal] = True
+        self.queued[legal] = False
+
+    def let_go(self, slots: np.ndarray, where: str) -> Evidence | None:
+        """Slots are put onto a queue of those to be freed: by the one that holds them, once."""
+        legal = self._legal(slots)
+        again, nobodys = legal[self.queued[legal]], legal[~self.held[legal]]
+        self.queued[legal] = True
+        if len(again):
+            text = f"host slot {again[0]} is released a second time before it is freed"
+        elif len(nobodys):
+            text = f"host slot {nobodys[0]} is released, and nobody holds it"
+        else:
+            return None
+        wrong = again if len(again) else nobodys
+        text += f"; {len(wrong)} slots"
+        return self._evidence(Found.HOST_RELEASED_TWICE, text, wrong, where)
 
     def freed(self, slots: np.ndarray, where: str) -> Evidence | None:
-        """Slots go back. What uses them still, if anything does."""
-        self.held[self._legal(slots)] = False
+        """Slots go back. What uses them still, if anything does; else those nobody held."""
+        legal = self._legal(slots)
+        nobodys = legal[~self.held[legal]]
+        self.held[legal] = self.queued[legal] = False
         self.in_flight = [each for each in self.in_flight if not each.done()]
         for each in self.in_flight:
             used = np.intersect1d(slots, each.slots)
@@ -108,6 +128,9 @@ class HostPages:
                     f"{len(used)} slots"
                 )
                 return self._evidence(Found.FREED_IN_TRANSFER, text, used, where)
+        if len(nobodys):
+            text = f"host slot {nobodys[0]} is freed, and nobody holds it; {len(nobodys)} slots"
+            return self._evidence(Found.HOST_RELEASED_TWICE, text, nobodys, where)
         return None
 
     def started(self, slots: np.ndarray, way: str, done: Callable[[], bool]) -> None:

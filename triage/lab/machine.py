@@ -220,6 +220,16 @@ class Lifecycles(RuleBasedStateMachine):
         if self.bench is not None:
             assert self.bench.wrong is None, self.bench.wrong
 
+    @invariant()
+    def nothing_is_logged(self) -> None:
+        """What is told without an exception is an alarm too; so is an error of the toolkit."""
+        if self.bench is None or not self.traps or _process is None or _process.traps is None:
+            return
+        reporter = _process.traps.reporter
+        told, errors = reporter.violations, reporter.shells.internal_errors
+        if told or errors:
+            raise LabError(f"logged and not raised: {dict(told)}; errors of the toolkit: {errors}")
+
     def teardown(self) -> None:
         if self.bench is None or self.combination is None:
             return

@@ -92,7 +92,8 @@ class Holders:
         scheduler = self.scheduler
         chunked = [getattr(scheduler, name, None) for name in CHUNKED]
         found = {id(each): each for each in chunked if each is not None}
-        for each in (batch, *self._batches()):
+        batches = {id(each): each for each in (batch, *self._batches())}  # often one and the same
+        for each in batches.values():
             for request in list(getattr(each, "reqs", None) or ()):
                 if row_of(request) is not None:
                     found.setdefault(id(request), request)

@@ -44,6 +44,7 @@ logger = logging.getLogger("triage")
 
 LAUNCHES, WRITES, SNAPSHOTS = "checks of launches and steps", "checks of writes", "snapshots"
 LEDGER_KEPT, METADATA = "ledger of pages and rows", "checks of metadata"
+POOL_SUMS = "counts of the pools"
 STEP_BOOKS, DRAFT_INPUTS = "books between two steps", "what drafts' graphs are fed"
 PAGE_HISTORIES = "page histories"
 HOST_TRANSFERS = "transfers between host and device (I24)"
@@ -230,6 +231,22 @@ class Reporter(Verdicts):
         self.note_violation(evidence.invariant)
         known = attempt("provenance", provenance, {})
         return self.failure(error_of(evidence.invariant), Dump(fault=evidence, provenance=known))
+
+    def notice(self, evidence: Evidence) -> None:
+        """Log what is so in this SGLang as released, with a dump. No violation of this run."""
+        if evidence.invariant not in self.enabled:
+            return
+        known = attempt("provenance", provenance, {})
+        dump = self.with_place(Dump(fault=evidence, provenance=known))
+        signature = f"{error_of(evidence.invariant).__name__}-{evidence.pool or 'any'}"
+        path, problem = attempt(
+            "writing the dump", lambda: self.store.save(dump, signature), (None, "see the log")
+        )
+        logger.warning(
+            "sglang-triage: in this SGLang as released: %s; %s",
+            evidence.headline(),
+            dump_sentence(path, problem),
+        )
 
     def note_violation(self, invariant: str) -> None:
         """Once for each time that something does not hold, with a dump of its own or not."""

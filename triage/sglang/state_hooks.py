@@ -28,6 +28,7 @@ from triage.sglang.allocator.last_loc_checks import RowsWritten
 from triage.sglang.allocator.late_audit import PREPARE, LateAudit
 from triage.sglang.allocator.ledger_hooks import LedgerHooks
 from triage.sglang.allocator.page_histories import PageHistories
+from triage.sglang.allocator.pool_sums import PoolSums
 from triage.sglang.allocator.prefix_owned import PrefixOwned, caching_targets
 from triage.sglang.allocator.step_books import SCHEDULER_STEP, StepBooks
 from triage.sglang.allocator.tree import CACHES, OPERATIONS, TreeTrap
@@ -68,6 +69,7 @@ from triage.sglang.reporter import (
     LATE_AUDIT,
     LEDGER_KEPT,
     METADATA,
+    POOL_SUMS,
     STEP_BOOKS,
     WRITES,
 )
@@ -134,6 +136,7 @@ class StateHooks:
         self.absent: dict[str, str] = {}
         self.books = LedgerHooks(self.reporter.fire_event, every, self.reporter.holders.requests)
         self.step_books = StepBooks(self.reporter, self.books, every, self.absent)
+        self.sums = PoolSums(lambda: self.reporter.holders, self.reporter.log_event)
         self.audit = LateAudit(self.reporter.log_event, lambda: traps.steps.current)
         self.writes = WriteTrap(traps.launches)
         self.trees = TreeTrap(self.reporter, self.books, every)
@@ -156,6 +159,7 @@ class StateHooks:
     def restart(self) -> None:
         self.books.restart()
         self.audit.restart()
+        self.sums.restart()
         self.transfers.restart()
         self.sends.restart()
         self.prefix_owned.restart()
@@ -370,6 +374,9 @@ class StateHooks:
                 found += self._present(
                     f"{ROWS}.alloc", self.books.around_row_alloc, "rows of the table (I14)"
                 )
+        if "I7" in enabled:  # inside: the ledger's balance, which names the pages, is asked first
+            step.sums, why = self.sums, "counts of the pools add up (I7)"
+            found += self._present(SCHEDULER_STEP, self.sums.around_step, why)
         if "I14" in whole:
             for rows in request_rows():
                 found += self._present(
@@ -499,6 +506,7 @@ class StateHooks:
             (self.trees, LEDGER_KEPT),
             (self.inserts, LEDGER_KEPT),
             (self.step_books, STEP_BOOKS),
+            (self.sums, POOL_SUMS),
             (self.cached_window, CACHED_WINDOW),
             (self.draft_graphs, DRAFT_INPUTS),
             (self.metadata, METADATA),

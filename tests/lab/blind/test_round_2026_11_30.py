@@ -55,9 +55,8 @@ LATER = {"flashinfer_swa_untranslated"}
 """Answered at the first wrong id; the driver counts from the backend's construction."""
 
 
-def play(directory: Path, name: str, checks: str) -> dict:
+def play(directory: Path, file: Path, checks: str) -> dict:
     """What the player says of one driver."""
-    file = ROUND / "defects" / f"{name}.py"
     (version, *_) = driver.releases_of(file)
     request, results = directory / "request.json", directory / "results.jsonl"
     asked = {
@@ -86,7 +85,7 @@ def test_a_defect_is_answered_at_its_first_wrong_event_by_name_and_the_corrected
 ):
     if name.startswith("hicache") and psutil.virtual_memory().available < HOST_MEMORY:
         pytest.skip("SGLang makes no host pool where less than 10 GB of memory are free")
-    row = play(tmp_path, name, "all")
+    row = play(tmp_path, ROUND / "defects" / f"{name}.py", "all")
     result = "later" if name in LATER else "first wrong event"
     assert (row["result"], row["false_alarm"], row["own_errors"]) == (result, "", 0), row
     assert (row["alarm"], row["named"][0]) == NAMED[name], row["answer"]

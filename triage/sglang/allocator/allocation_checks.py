@@ -18,12 +18,15 @@ from weakref import WeakSet
 
 import torch
 
-from triage.invariants.books import check_row_span
+from triage.invariants.books import check_recorded, check_row_span
 from triage.invariants.lifecycle import check_request_rows
 from triage.invariants.mapping import check_mapped
 from triage.sglang.allocator.ledger_hooks import LedgerHooks, has_mapping
-from triage.sglang.holders import row_of
+from triage.sglang.holders import kept_by, row_of
 from triage.sglang.reporter import Reporter
+
+LOOKED_AT = 8
+"""Requests of a reserve that a call looks at: what it leaves out it does for all or for none."""
 
 
 class AllocationChecks:
@@ -32,12 +35,14 @@ class AllocationChecks:
     def __init__(self, reporter: Reporter, books: LedgerHooks) -> None:
         self.reporter = reporter
         self.books = books
+        self._next = 0  # which request of a reserve is looked at first
         self._tables: WeakSet[Any] = WeakSet()
         self._width: int | None = None  # columns of the request table, if all agree
         self._places: dict[str, int] = {}  # where an alloc call has the lengths on the host
 
     def restart(self) -> None:
         """As in a new process."""
+        self._next = 0
         self._tables.clear()
         self._width = None
 
@@ -145,7 +150,22 @@ class AllocationChecks:
             )
             if found is not None:
                 self.reporter.fire_event(found)
-        return original(tree_cache, table, *args, **given)
+        result = original(tree_cache, table, *args, **given)
+        if isinstance(lengths, torch.Tensor) and lengths.device.type == "cpu":
+            self._recorded(requests, lengths)
+        return result
+
+    def _recorded(self, requests: Any, lengths: torch.Tensor) -> None:
+        """I7: what a decode step has reserved stands in its requests' own numbers. SGLang allocates
+        from those on, so it would do it again and lose these. `LOOKED_AT` requests a call."""
+        count = min(len(requests), len(lengths))
+        begin, self._next = self._next, self._next + LOOKED_AT
+        for at in range(begin, begin + min(count, LOOKED_AT)):
+            request, wants = requests[at % count], int(lengths[at % count])
+            has = kept_by(request, "kv_allocated_len")
+            found = check_recorded(row_of(request) or 0, has, wants, where="alloc_for_spec_decode")
+            if found is not None:
+                self.reporter.fire_event(found)
 
 
 _BY_REQUEST = (

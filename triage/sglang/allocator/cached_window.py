@@ -3,8 +3,10 @@
 The failure: the SWA side of a request's older tokens is gone, and the tree makes a live node of
 them: a later match hands out slots that lead nowhere (sgl-project/sglang#22470, #29350). Or the
 tree takes tokens that the match behind the insert refuses, so that they are the request's own
-and the unlocked tree's at once (#34870). The rule: a node that begins before the request's own
-frontier is a tombstone, and all that a running request has cached is matched for it.
+and the unlocked tree's at once (#34870). Or tokens are cached for which the request has no slots,
+so that the tree takes what an earlier holder of the row left there (#24275). The rule: a node that
+begins before the request's own frontier is a tombstone, no more is cached than is allocated, and
+all that a running request has cached is matched for it.
 
 Host integers of the request and of the insert: no slot is read. Looked at by default, and logged
 then, once of each kind; raised where the family `tree` is asked for. Not covered: 0.5.23's
@@ -65,6 +67,7 @@ class CachedWindow:
         params: Any = args[0] if args else next(iter(kwargs.values()), None)
         if given is not None and getattr(params, "key", None) is not None:
             given.inserted = len(params.key)
+            self._allocated(given)
             if hasattr(cache, "tree_components") or hasattr(cache, "tree_core"):
                 evicted = frontier_of(given.request)
                 said = max(_said(params), int(getattr(params, "prev_prefix_len", 0) or 0))
@@ -95,6 +98,20 @@ class CachedWindow:
             yield given
         finally:
             self._now = before
+
+    def _allocated(self, given: _Given) -> None:
+        """What is cached of a request's row is what was allocated for it, or less."""
+        has = kept_by(given.request, "kv_allocated_len")
+        if not has or given.inserted <= has:
+            return
+        row = row_of(given.request) or 0
+        self._tell(
+            Found.CACHED_NOT_ALLOCATED,
+            f"request {row} gives {given.inserted} tokens to the tree, and {has} are allocated for "
+            f"it: the other {given.inserted - has} that its row names are another's or nobody's",
+            "insert",
+            {"request": row, "inserted": given.inserted, "allocated": has},
+        )
 
     def _matched(self, cache: Any, given: _Given) -> None:
         """What a running request has cached is protected for it, all of it."""

@@ -43,10 +43,11 @@ from triage.sglang.allocator.holdings import (
 )
 from triage.sglang.allocator.ledger_hooks import LedgerHooks, grouping
 from triage.sglang.allocator.path_locks import NOT_COVERED, locked_tokens
+from triage.sglang.allocator.pool_sums import PoolSums
 from triage.sglang.allocator.tree import TREES, tree_slots
 from triage.sglang.allocator.tree_locks import locks_of_tree
 from triage.sglang.holders import kept_by, row_of
-from triage.sglang.reporter import STEP_BOOKS, Reporter
+from triage.sglang.reporter import POOL_SUMS, STEP_BOOKS, Reporter
 
 logger = logging.getLogger("triage")
 
@@ -79,6 +80,7 @@ class StepBooks:
         self.uncovered = {} if uncovered is None else uncovered
         self.keeps_ledger = False  # are pages tracked beside?
         self.asked = False  # does it stand at `Scheduler.run_batch`?
+        self.sums: PoolSums | None = None  # what balances in counts alone
         self.restart()
 
     def restart(self) -> None:
@@ -125,6 +127,10 @@ class StepBooks:
         """`at_step` as its hook runs it, for a driver that has no `Scheduler.run_batch`."""
         if self.reporter.armed and self.asked:
             around = self.reporter.group(STEP_BOOKS).around(lambda original: self.at_step())
+            around(lambda: None)
+        sums = self.sums
+        if self.reporter.armed and sums is not None:
+            around = self.reporter.group(POOL_SUMS).around(lambda original: sums.at_step())
             around(lambda: None)
 
     # -- what is judged ----------------------------------------------------------------------

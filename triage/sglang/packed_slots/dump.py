@@ -73,6 +73,8 @@ def _table(stream: PackedSlots) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     if stream.ends is not None and stream.window >= 0:
         ends = stream.ends.detach().cpu().to(torch.int64).numpy() + stream.ahead
         kept = np.minimum(ends, stream.window) if stream.counted else count
+        if stream.one_fewer:
+            kept = np.where((ends >= stream.window) & (count == stream.window - 1), count, kept)
         firsts = np.maximum(ends - kept, 0)
     lengths = firsts + count
     if len(lengths) and int(lengths.max()) > 1 << 20:  # offsets that are not any

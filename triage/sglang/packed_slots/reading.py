@@ -13,7 +13,7 @@ Sources: SGLang's `TritonAttnBackend` and `FlashInferAttnBackend`, 0.5.12.post1 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
@@ -35,6 +35,7 @@ class PackedSlots:
         nothing of the batch says it.
     window: positions that a row holds at most, -1 for all.
     counted: do the two say how many slots a row has?
+    one_fewer: may a row that the window cuts lack its oldest slot? See `decode_window.py`.
     layer_window: tokens before itself that a query sees, -1 for all.
     cached_only: are the tokens of this very forward written behind the launch, so that `ends` is
         where what is written ends?
@@ -59,6 +60,7 @@ class PackedSlots:
     full_to_swa: Tensor | None
     why_not: str = ""
     cached_only: bool = False
+    one_fewer: bool = False
 
     @property
     def identity(self) -> bool:
@@ -92,9 +94,12 @@ def triton_slots(backend: Any, layer: Any, batch: Any, step: int | None) -> Pack
     own: Any = getattr(backend, f"cuda_graph_{name}_indices", None)
     if _same_memory(indices, own) and own.dim() == 1 and len(own) > len(indices):
         indices = own  # a draft's graph is captured over as much of it as the capture's batch used
-    window = int(backend.sliding_window_size) if slides else -1
     ends = _triton_ends(backend, batch, slides, step)
-    return _stream("triton", name, backend, layer, batch, indptr, indices, ends, window)
+    window, decodes = -1, batch.forward_mode.is_decode_or_idle()
+    if slides:  # an extend has its own tokens elsewhere, so of the cache it is one slot fewer
+        window = int(backend.sliding_window_size) + decodes
+    found = _stream("triton", name, backend, layer, batch, indptr, indices, ends, window)
+    return replace(found, one_fewer=slides and decodes and found.window >= 0)
 
 
 def _triton_ends(backend: Any, batch: Any, slides: bool, step: int | None) -> _Ends:

@@ -29,6 +29,7 @@ from triage.sglang.binding.shell import attempt
 from triage.sglang.binding.verdicts import trap_error
 from triage.sglang.launch.guard import LaunchGuard
 from triage.sglang.launch.newest import NewestForward
+from triage.sglang.packed_slots.decode_window import decode_window
 from triage.sglang.packed_slots.dump import collect_stream
 from triage.sglang.packed_slots.reading import NotCovered, PackedSlots, fa2_stream, triton_slots
 
@@ -59,6 +60,7 @@ class PackedSlotWatching:
         self._now: DeviceChecker | None = None
         self._newest = NewestForward()
         self.sum_told = False
+        self._window_asked = False
 
     # -- what is told ----------------------------------------------------------------------
 
@@ -103,9 +105,22 @@ class PackedSlotWatching:
             return
         if stream is None:  # this launch reads no cache
             return
+        if stream.one_fewer and not self._window_asked:
+            self._ask_for_the_window(stream, backend, batch)
         if stream.why_not:
             self.launches.watching.not_identified(stream.why_not)
         self._check(stream, backend, layer, batch, graph)
+
+    def _ask_for_the_window(self, stream: PackedSlots, backend: Any, batch: Any) -> None:
+        """Does a decode of this SGLang read its whole window? Told once; host integers."""
+        asked = attempt(
+            "asking for the decode's window", lambda: decode_window(stream, backend, batch), None
+        )
+        if asked is None:
+            return
+        self._window_asked = True
+        if isinstance(asked, Evidence):
+            self.reporter.notice(asked)
 
     def _leave_out(self, reason: str) -> None:
         if reason not in self.not_covered:
@@ -153,6 +168,7 @@ class PackedSlotWatching:
             ahead=stream.ahead,
             window=stream.window,
             counted=stream.counted,
+            one_fewer=stream.one_fewer,
             req_pool_indices=stream.requests,
             req_to_token=stream.req_to_token if identity else None,
             full_to_swa=stream.full_to_swa if identity else None,

@@ -3,7 +3,10 @@
 Stands at `HostKVCache.alloc`, `free` and `clear`, and where a controller queues what was asked
 for, `start_writing` (device to host) and `start_loading` (host to device): there the lists of
 every pool of the transfer are complete, the sliding window's included, and on the host. The
-event behind a transfer, which SGLang polls too, says when it is through.
+event behind a transfer, which SGLang polls too, says when it is through. And where pages are put
+onto the queue of those to be freed, `append_host_mem_release`: the thread that reads from storage
+does it too, where an exception would end that thread alone, so what is found there is told at the
+scheduler's next call of the pool, which is before those pages go back.
 
 Not covered: slots on the device's side (their ids are on the device; I1, I2 and the look at the
 free lists see what a wrong one does), of storage behind the host (L3) all but the list that a
@@ -16,6 +19,8 @@ Host integers only; nothing waits.
 from __future__ import annotations
 
 import importlib
+import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, TypeGuard
 from weakref import WeakKeyDictionary
@@ -38,6 +43,7 @@ CONTROLLERS = (
     "sglang.srt.mem_cache.hybrid_cache.hybrid_cache_controller.HybridCacheController",
 )
 READ, WRITTEN = "read", "written"
+RELEASE = "append_host_mem_release"
 
 
 class HostTransfers:
@@ -48,12 +54,14 @@ class HostTransfers:
         self.transfers = 0  # lists that were judged
         self.backups = StorageBackups(report)
         self._pools: WeakKeyDictionary[Any, HostPages] = WeakKeyDictionary()
+        self._of_threads: deque[Evidence] = deque(maxlen=1)  # found where nothing may be raised
 
     def restart(self) -> None:
         """As in a new process: pools are known again once they are cleared."""
         self.transfers = 0
         self.backups.restart()
         self._pools.clear()
+        self._of_threads.clear()
 
     # -- a host pool -------------------------------------------------------------------------
 
@@ -69,6 +77,7 @@ class HostTransfers:
         return result
 
     def around_alloc(self, original: Any, pool: Any, *args: Any, **kwargs: Any) -> Any:
+        self._tell_of_threads()
         slots = original(pool, *args, **kwargs)
         known = self._pools.get(pool)
         if known is not None and _on_host(slots):
@@ -76,6 +85,7 @@ class HostTransfers:
         return slots
 
     def around_free(self, original: Any, pool: Any, *args: Any, **kwargs: Any) -> Any:
+        self._tell_of_threads()
         known = self._pools.get(pool)
         slots = args[0] if args else next(iter(kwargs.values()), None)
         if known is not None and _on_host(slots):
@@ -83,6 +93,36 @@ class HostTransfers:
         elif known is not None:
             self._pools.pop(pool, None)  # slots that the host cannot see: not followed any more
         return original(pool, *args, **kwargs)
+
+    def around_release(
+        self,
+        original: Any,
+        controller: Any,
+        host_indices: Any = None,
+        extra_pools: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """I24: pages are queued to be freed, on the scheduler's thread or that of storage."""
+        given = () if extra_pools is None else (extra_pools,)
+        where = f"HiCacheController.{RELEASE}"
+        pool = self._known(self._anchor(controller))
+        found = None
+        if pool is not None and _on_host(host_indices):
+            found = pool.let_go(host_indices.numpy(), where)
+        entries = getattr(controller.mem_pool_host, "entry_map", {})
+        for each in extra_pools or ():
+            entry = entries.get(each.name)
+            shared = getattr(each, "indices_from_pool", None) is not None
+            if entry is None or shared or getattr(entry, "is_primary_index_anchor", False):
+                continue
+            pool = self._known(entry.host_pool)
+            if pool is not None and _on_host(each.host_indices):
+                found = found or pool.let_go(each.host_indices.numpy(), where)
+        if found is not None and threading.current_thread() is not threading.main_thread():
+            self._of_threads.append(found)
+        else:
+            self._tell(found)
+        return original(controller, host_indices, *given, **kwargs)
 
     # -- a controller ------------------------------------------------------------------------
 
@@ -123,9 +163,8 @@ class HostTransfers:
     ) -> Iterator[tuple[HostPages | None, np.ndarray, Any]]:
         """(host pool if it is known, its slots, the device's slots) of each pool of a transfer."""
         group = controller.mem_pool_host
-        anchor = getattr(getattr(group, "anchor_entry", None), "host_pool", group)
         if _on_host(op.host_indices):
-            yield self._known(anchor), op.host_indices.numpy(), op.device_indices
+            yield self._known(self._anchor(controller)), op.host_indices.numpy(), op.device_indices
         entries = getattr(group, "entry_map", {})
         for each in getattr(op, "pool_transfers", None) or ():
             entry = entries.get(each.name)
@@ -135,6 +174,17 @@ class HostTransfers:
 
     def around_writing_check(self, original: Any, tree: Any, *args: Any, **kwargs: Any) -> Any:
         return self.backups.around_writing_check(original, tree, *args, **kwargs)
+
+    @staticmethod
+    def _anchor(controller: Any) -> Any:
+        """The pool whose slots a controller's own lists name: one of a group, or the only one."""
+        group = controller.mem_pool_host
+        return getattr(getattr(group, "anchor_entry", None), "host_pool", group)
+
+    def _tell_of_threads(self) -> None:
+        """On the scheduler's thread."""
+        if self._of_threads and threading.current_thread() is threading.main_thread():
+            self._tell(self._of_threads.popleft())
 
     def _known(self, pool: Any) -> HostPages | None:
         return self._pools.get(pool)
@@ -167,6 +217,8 @@ def targets() -> dict[str, str]:
         for name in ("start_writing", "start_loading"):
             if _has(path, name):
                 found[f"{path}.{name}"] = f"around_{name}"
+        if _has(path, RELEASE):
+            found[f"{path}.{RELEASE}"] = "around_release"
     for path in BACKED_TREES:
         if _has(path, CHECK):
             found[f"{path}.{CHECK}"] = "around_writing_check"
