@@ -26,6 +26,7 @@ class Memory(Protocol):
     """What a model runner shares with the process around it: `triage/lab/runtime.py` has it."""
 
     geometry: Geometry
+    dtype: Any
     published: Published
     req_to_token_pool: Any
     token_to_kv_pool_allocator: Any
@@ -65,7 +66,7 @@ def model_runner(
         req_to_token_pool=memory.req_to_token_pool,
         token_to_kv_pool=pool,
         token_to_kv_pool_allocator=memory.token_to_kv_pool_allocator,
-        kv_cache_dtype=torch.float16,
+        kv_cache_dtype=memory.dtype,
         dtype=torch.float16,
         page_size=g.page_size,
         device="cpu",

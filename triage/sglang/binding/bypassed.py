@@ -54,7 +54,8 @@ def of_scheduler(scheduler: Any, hooked: Hooked) -> dict[str, str]:
             )
     pool = getattr(allocator, "get_kvcache", lambda: None)()
     asked = any(name == _WRITES for _, name in hooked)
-    if asked and pool is not None and bypassed(type(pool), hooked, (_WRITES,)):
+    seen = pool is None or _WRITES in vars(pool)  # the object is hooked: `plain_writes.py`
+    if asked and not seen and bypassed(type(pool), hooked, (_WRITES,)):
         found[f"{type(pool).__name__}.{_WRITES} (I3)"] = (
             "no hook stands at this class: the slots that a forward writes are not checked"
             f"{_because(POOL, pool, (_WRITES,))}"
