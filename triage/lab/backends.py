@@ -10,6 +10,9 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any, Protocol
 
+import torch
+
+from triage.lab.fp8 import stand_in_store
 from triage.lab.geometry import Geometry
 from triage.lab.settings import Published
 
@@ -45,7 +48,6 @@ def model_runner(
 
     window: tokens a query sees, itself included; None for a model without one.
     """
-    import torch
     from sglang.srt.speculative.spec_info import SpeculativeAlgorithm
 
     g = memory.geometry
@@ -86,6 +88,8 @@ def trtllm_mha(runner: Any) -> Any:
     _replace_what_needs_a_gpu()
     from sglang.srt.layers.attention.trtllm_mha_backend import TRTLLMHAAttnBackend
 
+    if runner.kv_cache_dtype is torch.float8_e4m3fn:
+        stand_in_store()
     return TRTLLMHAAttnBackend(runner)
 
 

@@ -31,6 +31,8 @@ class Scenario:
     backend: whose metadata is built, one of BACKENDS.
     queued: a step is queued before the result of the last is looked at, and what that frees
         lands inside the queued forward, as under SGLang's overlap schedule (`drivers/`).
+    fp8: keys and values are stored as float8_e4m3fn: trtllm_mha's own fused store as on sm_90
+        (XQA), where queries stay as they are; the other backends through the pool's method.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Scenario:
     backend: str = "trtllm_mha"
     graphs: bool = False
     queued: bool = False
+    fp8: bool = False
 
     @property
     def tokens_per_step(self) -> int:

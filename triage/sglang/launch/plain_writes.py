@@ -20,7 +20,6 @@ import sys
 import textwrap
 import types
 from typing import Any
-from weakref import WeakSet
 
 from torch import Tensor
 
@@ -48,28 +47,27 @@ class PlainWrites:
 
     def __init__(self, writes: WriteTrap) -> None:
         self.writes = writes
-        self._pools: WeakSet[Any] = WeakSet()
         self._fused: Patches | None = None
 
     def built_over(self, runner: Any) -> None:
         """A backend is built for this model runner: hook its pool, if it is one of CLASSES."""
         pool = getattr(runner, "token_to_kv_pool", None)
-        if type(pool).__name__ not in CLASSES or pool in self._pools:
+        if type(pool).__name__ not in CLASSES or pool in self.writes.plain:
             return
         try:
             if getattr(runner, "is_draft_worker", False):
                 self.writes.drafts.add(pool)
             wrapper = self._around(getattr(type(pool), WRITES))
             setattr(pool, WRITES, types.MethodType(wrapper, pool))
-            self._pools.add(pool)
+            self.writes.plain.add(pool)
             self._hook_fused()
         except Exception as error:  # no reason to end a start
             self.writes.reporter.write_shell.failed(error)
 
     def remove(self) -> None:
-        for pool in list(self._pools):
+        for pool in list(self.writes.plain):
             vars(pool).pop(WRITES, None)
-        self._pools.clear()
+        self.writes.plain.clear()
         if self._fused is not None:
             self._fused.restore()
             self._fused = None
@@ -149,5 +147,5 @@ return original(PASSED)
         pool = getattr(batch, "token_to_kv_pool", None)
         if pool is None:  # 0.5.13.post1 and later
             pool = sys.modules[FUSED_MODULE].get_token_to_kv_pool()
-        if loc is not None and pool in self._pools:
+        if loc is not None and pool in self.writes.plain:
             self.writes.look(pool, layer, loc)

@@ -82,7 +82,8 @@ class WriteTrap:
         self.reporter = launches.reporter
         self.entries = launches.entries
         self._hot = launches.hot
-        self.drafts: WeakSet[Any] = WeakSet()  # pools of one kind that are a draft's own
+        self.plain: WeakSet[Any] = WeakSet()  # pools of one kind whose writes are looked at
+        self.drafts: WeakSet[Any] = WeakSet()  # of those, a draft's own
         self._bound: dict[bool, BoundLaunch] = {}  # of a hybrid pool, and of one of one kind
         self._hybrid: Any = None  # the pool that was found to be one
         self._foreign: _Foreign | None = None
@@ -173,6 +174,8 @@ return original(PASSED)
                 swa = getattr(backend.forward_metadata, "swa_out_cache_loc", None)
                 swa = getattr(forward_batch, "out_cache_loc_swa", None) if swa is None else swa
                 self._look(pool, layer, forward_batch.out_cache_loc, swa, swa)
+            elif pool in self.plain:
+                self.look(pool, layer, forward_batch.out_cache_loc)
         return original(backend, *args, **kwargs)
 
     def _look(
