@@ -211,7 +211,7 @@ def _nobody(read: Any) -> None:
     raise AssertionError("a kernel was called before the lab's GPU was set")
 
 
-_ALGORITHM = {"frozen": "FROZEN_KV_MTP", "eagle": "EAGLE", "none": "NONE"}
+_ALGORITHM = {"frozen": "FROZEN_KV_MTP", "eagle": "EAGLE", "ngram": "NGRAM", "none": "NONE"}
 
 
 def accepted(function: Any, **candidates: Any) -> dict[str, Any]:

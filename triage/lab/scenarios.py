@@ -21,7 +21,8 @@ BACKENDS = ("trtllm_mha", "triton", "fa3", "flashinfer")
 class Scenario:
     """One workload. Lengths in tokens; `chunk` bounds one prefill forward.
 
-    draft: "frozen" (frozen-KV MTP), "eagle" (a draft that owns its pool) or "none".
+    draft: "frozen" (frozen-KV MTP), "eagle" (a draft that owns its pool), "ngram" (no model:
+        the target verifies what a corpus says) or "none".
     keeps_rejected: slots of rejected tokens stay with the request and are used
         again, as SGLang's second speculative worker does; else their pages are freed.
     cache: "" for the pool driver; "swa-radix", "unified" or "chunk" for SGLang's own
@@ -180,7 +181,7 @@ def with_backend(scenario: Scenario, backend: str, reinject: str | None = None) 
             "fa3 with a frozen-KV draft is served by no SGLang (Gemma-4 takes trtllm_mha or "
             "triton); choose a scenario with an EAGLE draft or none: smoke-eagle, smoke-plain"
         )
-    if backend == "flashinfer" and scenario.draft != "none":
+    if backend == "flashinfer" and scenario.draft not in ("none", "ngram"):
         raise LabError(
             "the lab drives flashinfer without a draft: its verification takes SGLang's own "
             "EagleVerifyInput; choose smoke-plain"
