@@ -23,8 +23,18 @@ from triage.errors import LabError
 
 FINE, CRASHED, TIMED_OUT, NOT_REACHED = "fine", "crashed", "timed out", "not reached"
 
-_CAN_DO_WITHOUT = frozenset({"gpu", "torchvision", "flashinfer"})
-ORDER = ("packages", "gpu", "torch", "torchvision", "flashinfer", "sglang", "bind", "requested")
+_CAN_DO_WITHOUT = frozenset({"gpu", "torchvision", "flashinfer", "unhooked"})
+ORDER = (
+    "packages",
+    "gpu",
+    "torch",
+    "torchvision",
+    "flashinfer",
+    "sglang",
+    "bind",
+    "unhooked",
+    "requested",
+)
 
 Facts = dict[str, Any]
 Stages = dict[str, Facts]

@@ -9,6 +9,7 @@ about it.
     gpu          asked of the CUDA driver itself, so a broken torch does not hide it
     torch, torchvision, flashinfer, sglang    imported, each for its own answer
     bind         every hook of every family, bound to the SGLang that was imported
+    unhooked     what of its pools, allocators, stores and drafts no hook stands at, by its source
     requested    the fixes and fused ops the environment names, resolved as the plugin does
 
 Long because the stages stand in the order in which each may end the process.
@@ -268,6 +269,25 @@ def _bind(known: Known) -> Facts:
     return {**facts, "not_applicable": made.not_covered, "active": made.active}
 
 
+def _unhooked(known: Known) -> Facts:
+    """`left_out`: what is not covered of this release, and why; by its source alone."""
+    if known["bind"]["state"] != FOUND:
+        return {"state": SKIPPED}
+    from triage.doctor.source_classes import SourceClasses
+    from triage.doctor.source_tree import SourceTree
+    from triage.sglang.binding import left_out
+
+    sglang = known["sglang"]
+    place = Path(sglang["path"]) if sglang["state"] == READ else Path(sglang["path"]).parents[1]
+    targets = [each["target"] for each in known["bind"]["hooks"] if each["bound"]]
+    found = [
+        {"kind": each.kind, "what": each.name, "file": each.file, "why": why}
+        for each in SourceClasses(SourceTree(place)).unhooked(targets)
+        if (why := left_out.of(each))
+    ]
+    return {"state": FOUND, "left_out": found}
+
+
 def _requested(known: Known) -> Facts:
     """A name that the plugin would refuse is `refused`: the sentence it would end with."""
     from triage import config
@@ -306,6 +326,7 @@ STAGES: Mapping[str, Callable[[Known], Facts]] = {
     "flashinfer": _flashinfer,
     "sglang": _sglang,
     "bind": _bind,
+    "unhooked": _unhooked,
     "requested": _requested,
 }
 

@@ -18,6 +18,9 @@ from triage.sglang.launch.coverage import Served, not_checked, served
 
 EVERY_TRAP_BINDS, ONE_DOES_NOT, BAD_ENVIRONMENT, NOTHING_TO_ASK = range(4)
 
+_ON_TOP = ("hooks", "not_applicable", "left_out")
+"""Facts of a stage that the report has beside the stages."""
+
 WITHOUT_A_GPU = "sm_100"
 """The GPU that is answered for where there is none: the one this is about."""
 
@@ -67,6 +70,11 @@ class Examined:
         return bool(self.stages["bind"].get("active")) and not blind
 
     @property
+    def left_out_classes(self) -> list[dict[str, str]]:
+        """Pools, allocators, stores and drafts of this release that are not covered, with `why`."""
+        return list(self.stages.get("unhooked", {}).get("left_out", ()))
+
+    @property
     def enabled(self) -> frozenset[str]:
         return config.invariants_of(self.asked.checks)
 
@@ -87,8 +95,9 @@ class Examined:
             "traps_active": self.traps_active,
             "hooks": bind.get("hooks", []),
             "not_applicable": bind.get("not_applicable", {}),
+            "not_covered": self.left_out_classes,
             "stages": {
-                name: {key: facts[key] for key in facts if key not in ("hooks", "not_applicable")}
+                name: {key: facts[key] for key in facts if key not in _ON_TOP}
                 for name, facts in self.stages.items()
             },
             "arch": self.served.arch,

@@ -52,7 +52,7 @@ def ask_within(
 def _joined(imported: Stages, read: Stages, within_s: float) -> Stages:
     stages = {name: imported.get(name, {"state": LATE}) for name in ORDER}
     stages["sglang"] = {**read["sglang"], "state": READ, "late_s": within_s}
-    stages["bind"] = read["bind"]
+    stages |= {name: read[name] for name in ("bind", "unhooked")}
     return stages
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,6 +75,20 @@ class SourceTree:
 
     def source(self, module: Module) -> str:
         return self._text(module.file) if module.file else ""
+
+    def texts(self, below: Sequence[str]) -> Iterator[tuple[str, str]]:
+        """(file, text) of each Python file in those folders, "sglang/srt/mem_cache/" and so on."""
+        for file in sorted(self._files(below)):
+            yield file, self._text(file)
+
+    def _files(self, below: Sequence[str]) -> set[str]:
+        if self._wheel:
+            return {n for n in self._names if n.endswith(".py") and n.startswith(tuple(below))}
+        return {
+            found.relative_to(self._root).as_posix()
+            for folder in below
+            for found in (self._root / folder).glob("**/*.py")
+        }
 
     def _has(self, file: str) -> bool:
         return file in self._names if self._wheel else (self._root / file).is_file()

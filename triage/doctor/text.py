@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from textwrap import wrap
 
 from triage import config
 from triage.doctor.child import ABSENT, BROKEN, FOUND, LATE, READ, SKIPPED, STOOD_IN
 from triage.doctor.examine import BAD_ENVIRONMENT, NOTHING_TO_ASK, ONE_DOES_NOT, Examined
 from triage.files.text import printable
 from triage.invariants.catalogue import IN_GRAPHS
+from triage.sglang.binding.left_out import NEW
 from triage.sglang.launch.coverage import Launches
 
 MAX_LINES = 40
@@ -35,6 +38,7 @@ def text(found: Examined, verbose: bool = False) -> str:
         *_packages(found),
         *_hooks(found, verbose),
         *_launches(found),
+        *_left_out(found, verbose),
         *_modes(found),
         *_seconds(found),
     ]
@@ -170,6 +174,27 @@ def _launches(found: Examined) -> Iterator[str]:
     if served.pools:
         yield f"  NOT seen, by {', '.join(served.pools)}: what such a pool hands out (I20, ledger),"
         yield "    what is written to it (I3), and whose pages are read (I2)"
+
+
+def _left_out(found: Examined, verbose: bool) -> Iterator[str]:
+    """Counted by kind; with -v by the reason, which a reader of one model's flags looks for."""
+    rows = found.left_out_classes
+    if not rows:
+        return
+    counts = Counter(row["kind"] for row in rows)
+    kinds = ", ".join(f"{kind} {n}" for kind, n in sorted(counts.items()))
+    hint = "" if verbose else " (-v and --json: which and why)"
+    yield f"not covered, calls of other models' and platforms' classes: {kinds}{hint}"
+    new = [row for row in rows if row["why"] == NEW]
+    yield from _few([f"  NEW {row['kind']} {row['what']}: {row['why']}" for row in new])
+    by_reason: dict[str, list[str]] = {}
+    for row in rows if verbose else ():
+        by_reason.setdefault(row["why"], []).append(row["what"])
+    for why, names in by_reason.items():
+        yield f"  {why}:"
+        yield from wrap(
+            ", ".join(names), _WIDTH // 2, initial_indent="    ", subsequent_indent="    "
+        )
 
 
 def _by_backend(launches: list[Launches]) -> str:

@@ -10,6 +10,9 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any, Protocol
 
+import torch
+
+from triage.lab.fp8 import stand_in_store
 from triage.lab.geometry import Geometry
 from triage.lab.settings import Published
 
@@ -26,6 +29,7 @@ class Memory(Protocol):
     """What a model runner shares with the process around it: `triage/lab/runtime.py` has it."""
 
     geometry: Geometry
+    dtype: Any
     published: Published
     req_to_token_pool: Any
     token_to_kv_pool_allocator: Any
@@ -44,7 +48,6 @@ def model_runner(
 
     window: tokens a query sees, itself included; None for a model without one.
     """
-    import torch
     from sglang.srt.speculative.spec_info import SpeculativeAlgorithm
 
     g = memory.geometry
@@ -65,7 +68,7 @@ def model_runner(
         req_to_token_pool=memory.req_to_token_pool,
         token_to_kv_pool=pool,
         token_to_kv_pool_allocator=memory.token_to_kv_pool_allocator,
-        kv_cache_dtype=torch.float16,
+        kv_cache_dtype=memory.dtype,
         dtype=torch.float16,
         page_size=g.page_size,
         device="cpu",
@@ -85,6 +88,8 @@ def trtllm_mha(runner: Any) -> Any:
     _replace_what_needs_a_gpu()
     from sglang.srt.layers.attention.trtllm_mha_backend import TRTLLMHAAttnBackend
 
+    if runner.kv_cache_dtype is torch.float8_e4m3fn:
+        stand_in_store()
     return TRTLLMHAAttnBackend(runner)
 
 

@@ -21,6 +21,7 @@ import torch
 
 from triage.lab.backends import bind_index_plan
 from triage.lab.graph import PaddedGraph
+from triage.lab.ngram import verify_input
 from triage.lab.request import LabRequest
 from triage.lab.runtime import Runtime
 
@@ -96,7 +97,9 @@ class Forwards:
     def verify(self, batch: Sequence[LabRequest | Row], loc: torch.Tensor) -> None:
         width = self.runtime.draft_tokens
         fb = self._batch(self.mode.TARGET_VERIFY, batch, loc, num_tokens=width * len(batch))
-        if self.runtime.backend == "triton":
+        if self.runtime.draft == "ngram":
+            fb.spec_info = verify_input(fb.seq_lens, width)
+        elif self.runtime.backend == "triton":
             # Of EagleVerifyInput the builder reads these; a chain needs no tree mask.
             fb.spec_info = SimpleNamespace(
                 custom_mask=None, num_tokens_per_req=width, draft_token_num=width

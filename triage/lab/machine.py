@@ -117,6 +117,7 @@ class Lifecycles(RuleBasedStateMachine):
         shared_kv=st.booleans(),
         graphs=st.booleans(),
         queued=st.booleans(),
+        fp8=st.booleans(),
         seed=st.integers(0, 3),
     )
     def pools(
@@ -131,6 +132,7 @@ class Lifecycles(RuleBasedStateMachine):
         shared_kv: bool,
         graphs: bool,
         queued: bool,
+        fp8: bool,
         seed: int,
     ) -> None:
         if _process is None:
@@ -165,6 +167,7 @@ class Lifecycles(RuleBasedStateMachine):
             backend=combination.backend,
             graphs=graphs and pads(combination, _process.version),
             queued=queued,
+            fp8=fp8,
             keeps_rejected=keeps or _process.version in TOKEN_WISE,
         )
         self.bench = Bench(
@@ -241,6 +244,7 @@ class Lifecycles(RuleBasedStateMachine):
             "overlap": self.bench.driver.overlap,
             "frees inside a queued forward": scenario.queued and self.bench.driver.overlap,
             "padded graphs": scenario.graphs,
+            "fp8 cache": scenario.fp8,
             "shared KV": scenario.geometry.kv_shared_layers > 0,
             "rejected kept": scenario.keeps_rejected and scenario.draft != "none",
         }

@@ -29,12 +29,23 @@ class PlainRuntime(Runtime):
     """
 
     def __init__(
-        self, geometry: Geometry, kind: str, backend: str = "", chunk: int | None = None
+        self,
+        geometry: Geometry,
+        kind: str,
+        backend: str = "",
+        chunk: int | None = None,
+        dtype: Any = None,
     ) -> None:
         self.kind = kind
         full = replace(geometry, full_every=1)
         super().__init__(
-            full, draft_tokens=1, draft_steps=1, draft="none", backend=backend, chunk=chunk
+            full,
+            draft_tokens=1,
+            draft_steps=1,
+            draft="none",
+            backend=backend,
+            chunk=chunk,
+            dtype=dtype,
         )
 
     def _construct(self) -> None:
@@ -44,7 +55,6 @@ class PlainRuntime(Runtime):
             self.target_backend = self._attention(self._runner(self.token_to_kv_pool, None))
 
     def _pools(self) -> None:
-        import torch
         from sglang.srt.mem_cache.memory_pool import MLATokenToKVPool, ReqToTokenPool
 
         g = self.geometry
@@ -59,7 +69,7 @@ class PlainRuntime(Runtime):
             self.token_to_kv_pool: Any = MLATokenToKVPool(
                 size=size,
                 page_size=page,
-                dtype=torch.float16,
+                dtype=self.dtype,
                 kv_lora_rank=8,
                 qk_rope_head_dim=4,
                 layer_num=1,
@@ -71,7 +81,7 @@ class PlainRuntime(Runtime):
         self.token_to_kv_pool_allocator = _allocator(page)(
             size,
             **({} if page == 1 else {"page_size": page}),
-            dtype=torch.float16,
+            dtype=self.dtype,
             device="cpu",
             kvcache=self.token_to_kv_pool,
             need_sort=False,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from triage.lab.audit import Audit
 from triage.lab.computing_gpu import ComputingGpu
 from triage.lab.drivers.overlap import OverlapScheduler
@@ -45,8 +47,9 @@ class Bench:
 
     def _runtime(self) -> Runtime:
         scenario = self.scenario
+        dtype = torch.float8_e4m3fn if scenario.fp8 else torch.float16
         if scenario.cache == "radix":
-            return PlainRuntime(scenario.geometry, "mha", scenario.backend, scenario.chunk)
+            return PlainRuntime(scenario.geometry, "mha", scenario.backend, scenario.chunk, dtype)
         return Runtime(
             scenario.geometry,
             draft_tokens=scenario.draft_tokens,
@@ -54,6 +57,7 @@ class Bench:
             draft=scenario.draft,
             backend=scenario.backend,
             chunk=scenario.chunk,
+            dtype=dtype,
         )
 
     def _equip(self, seed: int, *, overlap: bool, audit: bool) -> None:

@@ -36,6 +36,7 @@ class Runtime:
     its own runner (a dummy for a frozen-KV draft), `draft_backend` (one backend,
     or one per step), `draft_attention` (its layers), for frozen KV `kv_context`.
     `chunk`: tokens of one prefill forward, which SGLang asks its settings for.
+    `dtype`: of keys and values in every pool, fp8 included.
     `reads` receives what the kernels of the other two backends read; set it before a forward.
     Only one is in force at a time: SGLang's settings are global. `close()` it.
     """
@@ -49,7 +50,11 @@ class Runtime:
         draft: str = "frozen",
         backend: str = "trtllm_mha",
         chunk: int | None = None,
+        dtype: Any = None,
     ) -> None:
+        import torch
+
+        self.dtype: Any = torch.float16 if dtype is None else dtype
         self.backend = backend
         self.reads: builders.Sink = _nobody
         self.geometry = geometry
@@ -88,7 +93,6 @@ class Runtime:
             self._eagle_draft()
 
     def _pools(self) -> None:
-        import torch
         from sglang.srt.mem_cache.memory_pool import ReqToTokenPool
         from sglang.srt.mem_cache.swa_memory_pool import SWAKVPool
 
@@ -109,7 +113,7 @@ class Runtime:
             size=size_full,
             size_swa=size_swa,
             page_size=g.page_size,
-            dtype=torch.float16,
+            dtype=self.dtype,
             head_num=g.num_heads,
             head_dim=g.head_dim,
             swa_attention_layer_ids=[i for i, swa in enumerate(kinds) if swa],
@@ -121,7 +125,7 @@ class Runtime:
             size_full,
             size_swa,
             page_size=g.page_size,
-            dtype=torch.float16,
+            dtype=self.dtype,
             device="cpu",
             kvcache=self.token_to_kv_pool,
             need_sort=False,
@@ -142,13 +146,12 @@ class Runtime:
         )
 
     def _own_pool(self, size: int, layers: int) -> Any:
-        import torch
         from sglang.srt.mem_cache.memory_pool import MHATokenToKVPool
 
         return MHATokenToKVPool(
             size=size,
             page_size=self.geometry.page_size,
-            dtype=torch.float16,
+            dtype=self.dtype,
             head_num=self.geometry.num_heads,
             head_dim=self.geometry.head_dim,
             layer_num=layers,
@@ -208,7 +211,7 @@ def _nobody(read: Any) -> None:
     raise AssertionError("a kernel was called before the lab's GPU was set")
 
 
-_ALGORITHM = {"frozen": "FROZEN_KV_MTP", "eagle": "EAGLE", "none": "NONE"}
+_ALGORITHM = {"frozen": "FROZEN_KV_MTP", "eagle": "EAGLE", "ngram": "NGRAM", "none": "NONE"}
 
 
 def accepted(function: Any, **candidates: Any) -> dict[str, Any]:

@@ -21,7 +21,8 @@ BACKENDS = ("trtllm_mha", "triton", "fa3", "flashinfer")
 class Scenario:
     """One workload. Lengths in tokens; `chunk` bounds one prefill forward.
 
-    draft: "frozen" (frozen-KV MTP), "eagle" (a draft that owns its pool) or "none".
+    draft: "frozen" (frozen-KV MTP), "eagle" (a draft that owns its pool), "ngram" (no model:
+        the target verifies what a corpus says) or "none".
     keeps_rejected: slots of rejected tokens stay with the request and are used
         again, as SGLang's second speculative worker does; else their pages are freed.
     cache: "" for the pool driver; "swa-radix", "unified" or "chunk" for SGLang's own
@@ -31,6 +32,8 @@ class Scenario:
     backend: whose metadata is built, one of BACKENDS.
     queued: a step is queued before the result of the last is looked at, and what that frees
         lands inside the queued forward, as under SGLang's overlap schedule (`drivers/`).
+    fp8: keys and values are stored as float8_e4m3fn: trtllm_mha's own fused store as on sm_90
+        (XQA), where queries stay as they are; the other backends through the pool's method.
     """
 
     name: str
@@ -50,6 +53,7 @@ class Scenario:
     backend: str = "trtllm_mha"
     graphs: bool = False
     queued: bool = False
+    fp8: bool = False
 
     @property
     def tokens_per_step(self) -> int:
@@ -177,7 +181,7 @@ def with_backend(scenario: Scenario, backend: str, reinject: str | None = None) 
             "fa3 with a frozen-KV draft is served by no SGLang (Gemma-4 takes trtllm_mha or "
             "triton); choose a scenario with an EAGLE draft or none: smoke-eagle, smoke-plain"
         )
-    if backend == "flashinfer" and scenario.draft != "none":
+    if backend == "flashinfer" and scenario.draft not in ("none", "ngram"):
         raise LabError(
             "the lab drives flashinfer without a draft: its verification takes SGLang's own "
             "EagleVerifyInput; choose smoke-plain"

@@ -79,6 +79,8 @@ class Installed:
         """Put back what we patched; SGLang's hooks stay bound and cost one attribute test each."""
         for target in self.patches.restore():
             logger.info("sglang-triage: %s was wrapped since and stays, disarmed", target)
+        if self.state_hooks is not None:
+            self.state_hooks.plain_writes.remove()
         self.disarm()
 
     def disarm(self) -> None:

@@ -56,6 +56,7 @@ from triage.sglang.launch.draft_graphs import (
 from triage.sglang.launch.draft_graphs import REPLAYS as REPLAY_CALLS
 from triage.sglang.launch.graph_inputs import BUFFERS, REGISTRY, GraphInputs
 from triage.sglang.launch.metadata import Metadata
+from triage.sglang.launch.plain_writes import PlainWrites
 from triage.sglang.launch.pools import is_hybrid
 from triage.sglang.launch.sizes_at_start import WHY as SIZES
 from triage.sglang.launch.sizes_at_start import SizesAtStart
@@ -139,6 +140,7 @@ class StateHooks:
         self.sums = PoolSums(lambda: self.reporter.holders, self.reporter.log_event)
         self.audit = LateAudit(self.reporter.log_event, lambda: traps.steps.current)
         self.writes = WriteTrap(traps.launches)
+        self.plain_writes = PlainWrites(self.writes)
         self.trees = TreeTrap(self.reporter, self.books, every)
         self.inserts = Inserts(self.books)
         self.prefix_owned = PrefixOwned(lambda: self.reporter.holders.scheduler, self._told)
@@ -204,6 +206,7 @@ class StateHooks:
                 "a failed allocation keeps nothing (I7)",
             )
         if "I3" in enabled:
+            self.writes.launches.on_backend = self.plain_writes.built_over
             found += self._any_of(
                 dict.fromkeys(_FUSED_STORES, self.writes.around_fused),
                 "slots a fused store writes (I3)",

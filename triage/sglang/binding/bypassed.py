@@ -13,6 +13,8 @@ import pkgutil
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from triage.sglang.binding.left_out import ALLOCATOR, DRAFT, POOL, reason
+
 _SUB_ALLOCATORS = (
     *("full_attn_allocator", "swa_attn_allocator"),
     *("logical_attn_allocator", "hisparse_attn_allocator"),
@@ -38,24 +40,45 @@ def hooked_methods(targets: Iterable[str]) -> Hooked:
 
 
 def of_scheduler(scheduler: Any, hooked: Hooked) -> dict[str, str]:
-    """What of the scheduler's pools is not seen: class and calls -> what is not checked of them."""
+    """What of the scheduler's pools and drafts is not seen: class and calls -> what, and why."""
+    found = _of_draft(scheduler)
     allocator = getattr(scheduler, "token_to_kv_pool_allocator", None)
     if allocator is None:
-        return {}
-    found: dict[str, str] = {}
+        return found
     for owner in (allocator, *_parts(allocator)):
         calls = bypassed(type(owner), hooked, _ALLOCATES)
         if calls and any(name in _ALLOCATES for _, name in hooked):
             found[f"{type(owner).__name__}.{', '.join(calls)} (I20, I4 to I8, I17)"] = (
                 "no hook stands at this class: what it hands out and takes back is not checked"
+                f"{_because(ALLOCATOR, owner, calls)}"
             )
     pool = getattr(allocator, "get_kvcache", lambda: None)()
     asked = any(name == _WRITES for _, name in hooked)
-    if asked and pool is not None and bypassed(type(pool), hooked, (_WRITES,)):
+    seen = pool is None or _WRITES in vars(pool)  # the object is hooked: `plain_writes.py`
+    if asked and not seen and bypassed(type(pool), hooked, (_WRITES,)):
         found[f"{type(pool).__name__}.{_WRITES} (I3)"] = (
             "no hook stands at this class: the slots that a forward writes are not checked"
+            f"{_because(POOL, pool, (_WRITES,))}"
         )
     return found
+
+
+def _of_draft(scheduler: Any) -> dict[str, str]:
+    worker = getattr(scheduler, "draft_worker", None)
+    why = "" if worker is None else reason(DRAFT, *_line(worker))
+    return {f"{type(worker).__name__} (draft)": why} if why else {}
+
+
+def _because(kind: str, owner: Any, calls: Iterable[str]) -> str:
+    """Of the class and its bases, the nearest that is known."""
+    line = _line(owner)
+    named = [name for each in line for name in (*(f"{each}.{call}" for call in calls), each)]
+    why = reason(kind, *named)
+    return f" ({why})" if why else ""
+
+
+def _line(one: Any) -> list[str]:
+    return [each.__name__ for each in type(one).__mro__]
 
 
 def bypassed(kind: type, hooked: Hooked, names: Iterable[str]) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ Composes the parts that look at launches, and tells which of them answers for on
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -32,6 +32,7 @@ class LaunchGuard:
         self.reporter = reporter
         self.entries = Entries()
         self.hot = self.entries.hot
+        self.on_backend: Callable[[Any], None] = lambda model_runner: None
         reporter.counted_elsewhere = self.hot.hand_over_counts
         reporter.disarm = self._disarm
         self.freshness = Freshness(reporter)
@@ -57,6 +58,7 @@ class LaunchGuard:
 
     def note_backend(self, backend: Any, model_runner: Any) -> None:
         self.entries.note_backend(backend, model_runner)
+        self.on_backend(model_runner)
 
     def entered(self, backend: Any, layer: Any, forward_batch: Any) -> AbstractContextManager[None]:
         return self.hot.entered(backend, layer, forward_batch)

@@ -9,7 +9,7 @@ store takes it from the batch and goes past the pool's method.
 Mode `raise` reads the answer before the write; otherwise, and under capture, the
 device checker has it for the step's mark. A write is never redirected.
 
-Not covered: a unified pool's virtual slots (0.5.23), a draft's own pool.
+Not covered: a unified pool's virtual slots (0.5.23). Pools of one kind: `plain_writes.py`.
 
 Long because each release passes the location in its own way, to the same check.
 """
@@ -20,6 +20,7 @@ import functools
 import textwrap
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakSet
 
 from torch import Tensor
 
@@ -81,13 +82,16 @@ class WriteTrap:
         self.reporter = launches.reporter
         self.entries = launches.entries
         self._hot = launches.hot
-        self._bound: BoundLaunch | None = None
+        self.plain: WeakSet[Any] = WeakSet()  # pools of one kind whose writes are looked at
+        self.drafts: WeakSet[Any] = WeakSet()  # of those, a draft's own
+        self._bound: dict[bool, BoundLaunch] = {}  # of a hybrid pool, and of one of one kind
         self._hybrid: Any = None  # the pool that was found to be one
         self._foreign: _Foreign | None = None
         self._loaded: set[tuple[Any, Any]] = set()
 
     def restart(self) -> None:
-        self._bound = self._hybrid = self._foreign = None
+        self._hybrid = self._foreign = None
+        self._bound.clear()
 
     # -- where it stands -----------------------------------------------------------------
 
@@ -156,6 +160,10 @@ return original(PASSED)
         else:
             self._look(pool, layer, where.loc, where.swa_loc, where.swa_loc)
 
+    def look(self, pool: Any, layer: Any, loc: Tensor) -> None:
+        """A layer is about to write to these slots of a pool of one kind."""
+        self._look(pool, layer, loc, None, None)
+
     def around_fused(self, original: Any, backend: Any, *args: Any, **kwargs: Any) -> Any:
         """At the backend's fused fp8 store."""
         call = self._hot.current_call
@@ -166,6 +174,8 @@ return original(PASSED)
                 swa = getattr(backend.forward_metadata, "swa_out_cache_loc", None)
                 swa = getattr(forward_batch, "out_cache_loc_swa", None) if swa is None else swa
                 self._look(pool, layer, forward_batch.out_cache_loc, swa, swa)
+            elif pool in self.plain:
+                self.look(pool, layer, forward_batch.out_cache_loc)
         return original(backend, *args, **kwargs)
 
     def _look(
@@ -176,7 +186,7 @@ return original(PASSED)
         watched = not waits or self.launches.warms_up
         if self._hot.current_call is None:
             known = self._known(loc, swa_loc)
-            slides = bool(pool.layers_mapping[layer.layer_id][1])
+            slides = _slides(pool, layer)
             waits = waits and slides not in known.read
             watched = (watched or self._first_of_its_kind(loc, swa_loc)) and not known.watched
             known.read.add(slides)
@@ -221,7 +231,9 @@ return original(PASSED)
         if swa_loc is not None and first_extent(swa_loc) != first_extent(loc):
             swa_loc = swa_loc[: len(loc)] if len(swa_loc) > len(loc) else None
         form = self._form(pool, loc, swa_loc, graph)
-        bound, identity = self._bound, (pool, pool.full_to_swa_index_mapping)
+        hybrid = is_hybrid(pool)
+        mapping = pool.full_to_swa_index_mapping if hybrid else None
+        bound, identity = self._bound.get(hybrid), (pool, mapping)
         if bound is not None and bound.like(form, identity):
             bound.launch(loc, swa_loc, self._requests() if bound.by_request else None)
             self.reporter.counts["writes"] += 1
@@ -230,7 +242,7 @@ return original(PASSED)
         requests, each = _rows(entry, loc)
         full, swa = _spaces(pool)
         tag = watch.tag(
-            space="full and swa" if swa_loc is not None else "full",
+            space="full and swa" if swa_loc is not None else f"{self._owner(pool)}full",
             kind="write",
             graph=graph,
             layer_id=None if entry is None else entry.layer_id,
@@ -242,7 +254,7 @@ return original(PASSED)
                 full,
                 swa_loc=swa_loc,
                 swa_space=swa,
-                full_to_swa=pool.full_to_swa_index_mapping,
+                full_to_swa=mapping,
                 req_pool_indices=requests,
                 tokens_per_row=each,
                 tag=tag,
@@ -252,10 +264,10 @@ return original(PASSED)
             watch.refuse(f"write: {refusal}")
             return
         self.reporter.counts["writes"] += 1
-        self._bound = None
+        self._bound.pop(hybrid, None)
         if launch is not None and form is not None:
             by_request = requests is not None
-            self._bound = BoundLaunch(form, identity, launch, self._layer(), by_request)
+            self._bound[hybrid] = BoundLaunch(form, identity, launch, self._layer(), by_request)
 
     def _form(
         self, pool: Any, loc: Tensor, swa_loc: Tensor | None, graph: int
@@ -281,6 +293,9 @@ return original(PASSED)
         backend, _, batch = hot.current_call
         return hot.forward or hot.decide(backend, batch, active_pool(backend, batch))
 
+    def _owner(self, pool: Any) -> str:
+        return "draft " if pool in self.drafts else ""
+
     def _layer(self) -> Any:
         assert self._hot.current_call is not None
         return self._hot.current_call[1]
@@ -294,7 +309,7 @@ return original(PASSED)
 
     def _check(self, pool: Any, layer: Any, loc: Tensor, swa_loc: Tensor | None) -> None:
         entry = self.entries.current
-        slides = bool(pool.layers_mapping[layer.layer_id][1])
+        slides = _slides(pool, layer)
         key = (id(pool), loc.data_ptr(), 0 if swa_loc is None else swa_loc.data_ptr(), slides)
         if entry is not None and entry.metadata is not None:
             read = self._forward().writes_read
@@ -308,7 +323,7 @@ return original(PASSED)
             full,
             swa_loc=swa_loc if slides else None,
             swa_space=swa,
-            full_to_swa=pool.full_to_swa_index_mapping,
+            full_to_swa=pool.full_to_swa_index_mapping if slides else None,
             req_pool_indices=requests,
             tokens_per_row=each,
         )
@@ -316,13 +331,20 @@ return original(PASSED)
             found,
             "I3",
             sentence("I3"),
-            "swa" if slides else "full",
+            "swa" if slides else f"{self._owner(pool)}full",
             "set_kv_buffer",
         )
 
 
-def _spaces(pool: Any) -> tuple[IndexSpace, IndexSpace]:
+def _slides(pool: Any, layer: Any) -> bool:
+    return is_hybrid(pool) and bool(pool.layers_mapping[layer.layer_id][1])
+
+
+def _spaces(pool: Any) -> tuple[IndexSpace, IndexSpace | None]:
+    """Of the full side and the SWA side, which a pool of one kind has not."""
     page = int(pool.page_size)
+    if not is_hybrid(pool):
+        return IndexSpace("full", page, num_pages(pool, page)), None
     full, swa = num_pages(pool.full_kv_pool, page), num_pages(pool.swa_kv_pool, page)
     return IndexSpace("full", page, full), IndexSpace("swa", page, swa)
 
