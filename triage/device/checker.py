@@ -41,6 +41,7 @@ from triage.device.checker_kernels import (
     TENSORS,
     UNKNOWN,
 )
+from triage.device.kept_slots import KeptSlots
 from triage.device.launches import PackedSlotLaunch, TableLaunch, WriteLaunch
 from triage.errors import TriageError
 from triage.evidence import Violation
@@ -404,6 +405,7 @@ class DeviceChecker:
         name: str = "kv",
         safe: bool = False,
         tag: int = 0,
+        kept: KeptSlots | None = None,
     ) -> PackedSlotLaunch | None:
         """Launch `invariants.packed_slots.check_packed_slots` for one launch.
 
@@ -417,6 +419,7 @@ class DeviceChecker:
             counted: do `ends` and `window` say how many slots a row has? Else as many as its
                 offsets say, before its end.
             safe: live slots outside the pool are overwritten by slot 0, in `kv_indices` itself.
+            kept: where the rows of a launch that found something are copied to.
         Returns, raises and costs as `check_table`.
         """
         rows = kv_indptr.numel() - 1
@@ -452,6 +455,7 @@ class DeviceChecker:
                 name=name,
                 safe=safe,
                 tag=tag,
+                kept=kept,
             )
             return None
         parts = PARTS_OF_A_ROW if self.on_cuda else 2
@@ -472,10 +476,12 @@ class DeviceChecker:
                 slots.stride(0),
                 0 if mapping is None else mapping.shape[0],
                 tag,
+                self._none if kept is None else kept.words,
+                self._none if kept is None else kept.cells,
             ),
             constants={
                 "ENDS": 0 if ends is None else 1 if counted else 2,
-                "REQUEST": req_pool_indices is not None,
+                "BY_REQUEST": req_pool_indices is not None,
                 "IDENTITY": slots is not self._none,
                 "MAPPED": mapping is not None,
                 "SAFE": safe,
@@ -483,6 +489,9 @@ class DeviceChecker:
                 "INDICES": TENSORS.index(f"{name}_indices"),
                 "PARTS": parts,
                 "CAPACITY": self.capacity,
+                "KEPT": 0 if kept is None else kept.places,
+                "MAX_ROWS": 0 if kept is None else kept.max_rows,
+                "MAX_CELLS": 0 if kept is None else kept.max_cells,
                 "BLOCK": TOKENS_PER_BLOCK if self.on_cuda else 16,
             },
         )
