@@ -133,7 +133,7 @@ def _keep_slots(
         low, high = -_INT32_MAX, _INT32_MAX
         for number in range(0, tl.minimum(rows, MAX_ROWS)):
             row = launch * 0 + number
-            first, count, wanted, start, request = _row_of(
+            first, count, _wanted, start, request = _row_of(
                 row, offset_ptr, end_ptr, request_ptr, ahead, window, ENDS, BY_REQUEST
             )
             reach = tl.minimum(tl.maximum(count, 0), capacity)
@@ -288,7 +288,7 @@ def check_packed_slots_kernel(
     tl.debug_barrier()
     before = tl.atomic_add(state_ptr + _DONE, 1)
     if before == tl.num_programs(0) - 1:
-        if KEPT > 0:
+        if KEPT > 0:  # noqa: SIM102, a branch that is not compiled where nothing is kept
             if tl.atomic_max(state_ptr + _FOUND, launch * 0) == launch + 1:
                 _keep_slots(
                     words_ptr, cells_ptr, launch, tag, tl.num_programs(0) // PARTS,
