@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("triage")
 
 _BY_IDS = SHOWN_BY_ADDRESSES | SHOWN_BY_IDS  # what stale SWA state leads to
+RecordedSlots = Callable[[Evidence, StepReport], tuple[Evidence, Recorded | None]]
 INVALID = "the output of this step is invalid"
 
 
@@ -65,6 +66,7 @@ class Steps:
 
     order: of replays and refills (I18), witness: of outputs (I28); None where not asked for.
     recorded_slots: the launch of a finding over packed slots, of which the ring has no table.
+    with_rows: adds to a launch of the ring what can be read once its step is over.
     """
 
     def __init__(self, reporter: Reporter, watching: Watching, history: History) -> None:
@@ -73,8 +75,9 @@ class Steps:
         self.history = history
         self.order: Order | None = None
         self.witness: Witness | None = None
-        self.recorded_slots: Callable[[Evidence, StepReport], tuple[Evidence, Recorded | None]] = (
-            lambda evidence, report: (evidence, None)
+        self.recorded_slots: RecordedSlots = lambda evidence, report: (evidence, None)
+        self.with_rows: Callable[[Recorded, dict[str, Any]], Recorded] = lambda recorded, _: (
+            recorded
         )
         self.restart()
 
@@ -326,6 +329,9 @@ class Steps:
             ),
             None,
         )
+        if recorded is not None and entry is not None and not self._device_lost:
+            known, of = recorded, entry
+            recorded = attempt("request rows", lambda: self.with_rows(known, of), known)
         return self.history.dump(evidence, history, recorded)
 
 
