@@ -96,9 +96,8 @@ def play(backend: str, harm: Callable[[Any, bool], None], window: bool) -> dict[
 
     In mode `log` a load past the buffer goes on, as on a GPU it may where other memory lies.
     """
-    for left in DIRECTORY.glob("*.msgpack"):
-        left.rename(left.with_suffix(".seen"))
-    PROCESS.arm(traps=True, fixes=(), directory=DIRECTORY)
+    directory = DIRECTORY / f"{backend}-{harm.__name__}-{'window' if window else 'full'}"
+    PROCESS.arm(traps=True, fixes=(), directory=directory)
     bench = Bench(PROCESS, with_backend(find("smoke-plain"), backend))
     owner = type(bench.runtime.target_backend)
     forwards = 0
@@ -139,7 +138,7 @@ def play(backend: str, harm: Callable[[Any, bool], None], window: bool) -> dict[
         finally:
             bench.close()
     assert spoilt is not None, "nothing was spoilt"
-    written = sorted(DIRECTORY.glob("*.msgpack"), key=lambda path: path.stat().st_mtime_ns)
+    written = sorted(directory.glob("*.msgpack"), key=lambda path: path.stat().st_mtime_ns)
     if MODE == "log" and written:
         dump, trapped = str(written[0]), read_dump(written[0]).fault
     return {
