@@ -42,7 +42,7 @@ WRITES = {
 }
 STREAM = {
     "ENDS": 1,
-    "REQUEST": True,
+    "BY_REQUEST": True,
     "IDENTITY": True,
     "MAPPED": True,
     "SAFE": True,
@@ -50,6 +50,9 @@ STREAM = {
     "INDICES": 9,
     "PARTS": 8,
     "CAPACITY": 64,
+    "KEPT": 2,
+    "MAX_ROWS": 1024,
+    "MAX_CELLS": 1 << 20,
     "BLOCK": 1024,
 }
 RECORD = {
@@ -66,7 +69,7 @@ RECORD = {
     "BLOCK": 512,
 }
 WIDE = ("state", "mapping", "request", "loc", "swa_loc", "cursor", "sequence", "checker")
-WIDE = (*WIDE, "header", "index", "end")
+WIDE = (*WIDE, "header", "index", "end", "words")
 
 
 def compiled(kernel: Any, constants: dict[str, Any], capability: int) -> Any:

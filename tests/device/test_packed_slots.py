@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from triage.device.checker import CheckRefused, DeviceChecker
+from triage.device.kept_slots import KeptSlots
 from triage.device.syncs import count_syncs
 from triage.invariants.reads import IndexSpace
 
@@ -64,31 +65,46 @@ def random_stream(seed: int) -> tuple[dict, dict]:
     return {"kv_indptr": offsets.to(torch.int32), "kv_indices": stream}, options
 
 
-def judged(interpret: bool, arguments: dict, options: dict, safe: bool) -> tuple:
-    """Counts, offenders and what the slots are afterwards."""
+def rows_of(kept: KeptSlots, launch: int) -> list | None:
+    """What was kept of a launch, to compare by value."""
+    found = kept.launch(launch)
+    if found is None:
+        return None
+    cells = lambda values: None if values is None else values.tolist()  # noqa: E731
+    return [found.tag, found.all_rows] + [
+        (each.count, each.start, each.request, *map(cells, (each.slots, each.own, each.right)))
+        for each in found.rows
+    ]
+
+
+def judged(interpret: bool, arguments: dict, options: dict, safe: bool, cells: int = 400) -> tuple:
+    """Counts, offenders, what the slots are afterwards, and what was kept of the launch."""
     subject = DeviceChecker(DEVICE, capacity=4096, interpret=interpret)
+    kept = KeptSlots(4, cells, pinned=CUDA)
     moved = {n: v.clone().to(DEVICE) for n, v in arguments.items()}
     given_options = {
         n: v.to(DEVICE) if isinstance(v, torch.Tensor) else v for n, v in options.items()
     }
     space = IndexSpace("full", PAGE, PAGES)
-    subject.check_packed_slots(**moved, space=space, **given_options, safe=safe, tag=3)
+    subject.check_packed_slots(**moved, space=space, **given_options, safe=safe, tag=3, kept=kept)
     subject.mark(step=1)
     (report,) = subject.poll(wait=True)
     found = {offender.violation for offender in report.offenders}
-    return report.counts, found, moved["kv_indices"].tolist()
+    return report.counts, found, moved["kv_indices"].tolist(), rows_of(kept, 0)
 
 
 @settings(max_examples=120, deadline=None)
-@given(seed=st.integers(0, 2**31), safe=st.booleans())
-def test_the_kernel_and_the_host_say_the_same_of_any_stream(seed, safe):
+@given(seed=st.integers(0, 2**31), safe=st.booleans(), cells=st.sampled_from((20, 400)))
+def test_the_kernel_and_the_host_say_the_same_of_any_stream(seed, safe, cells):
     # GIVEN packed slots, sound or spoilt: slots, offsets, requests, a buffer that is too short
     arguments, options = random_stream(seed)
     # WHEN the kernel and the host's check judge them
-    kernel = judged(True, arguments, options, safe)
-    host = judged(False, arguments, options, safe)
-    # THEN counts, offenders and the repaired slots are the same
+    kernel = judged(True, arguments, options, safe, cells)
+    host = judged(False, arguments, options, safe, cells)
+    # THEN counts, offenders, the repaired slots and what was kept are the same
     assert kernel == host
+    # AND a launch is kept if it found something
+    assert (kernel[3] is not None) is bool(kernel[0])
     # AND nothing is repaired that was not asked for
     assert safe or kernel[2] == arguments["kv_indices"].tolist()
 
@@ -99,7 +115,7 @@ def test_an_id_outside_the_pool_is_told_and_becomes_the_dummy_slot():
         "kv_indices": torch.tensor([4, PAGE * PAGES, 6]),
     }
     options = {"ends": torch.tensor([3]), "req_pool_indices": torch.tensor([1])}
-    counts, found, slots = judged(True, arguments, options, safe=True)
+    counts, found, slots, _ = judged(True, arguments, options, safe=True)
     assert counts == {"I1": 1} and slots == [4, 0, 6]
     (violation,) = found
     assert (violation.tensor, violation.column, violation.value) == ("kv_indices", 1, 36)
@@ -171,3 +187,40 @@ def test_a_check_is_one_launch_and_reads_nothing_back(monkeypatch):
         monkeypatch.setattr("triage.device.launches.check_packed_slots_kernel", Launcher())
         subject.check_packed_slots(**arguments, space=IndexSpace("full", PAGE, PAGES), **options)
     assert counts.launches == {"check": 1}
+
+
+@pytest.mark.parametrize("interpret", [False, True], ids=["twin", "kernel"])
+def test_what_a_launch_read_is_kept_until_its_step_was_judged(interpret):
+    # GIVEN slots of request 1, one of them another's, in a table and a mapping
+    table = torch.arange(3 * CONTEXT).view(3, CONTEXT) % 30 + PAGE
+    mapping = torch.arange(64) + 1
+    right = mapping[table[1, 2:8]]
+    slots = right.clone()
+    slots[3] += 1
+    options = {"ends": torch.tensor([8]), "window": 6, "name": "window_kv"}
+    options |= {"req_pool_indices": torch.tensor([1]), "full_to_swa": mapping}
+    moved = {name: value.to(DEVICE) for name, value in options.items() if torch.is_tensor(value)}
+    options = {**options, **moved, "req_to_token": table.to(DEVICE)}
+    offsets = torch.tensor([0, 6], dtype=torch.int32, device=DEVICE)
+    subject, kept = DeviceChecker(DEVICE, interpret=interpret), KeptSlots(4, 64, pinned=CUDA)
+    space = IndexSpace("swa", PAGE, PAGES)
+
+    def check(values: torch.Tensor, step: int) -> None:
+        subject.check_packed_slots(offsets, values.to(DEVICE), space, kept=kept, **options)
+        subject.mark(step)
+        subject.poll(wait=True)
+
+    # WHEN a sound launch, three wrong ones and, after those were judged, another are checked
+    for step, values in enumerate((right, slots, slots, slots)):
+        check(values, step)
+    known = [kept.launch(number) is not None for number in range(4)]
+    kept.release(before=4)
+    check(slots, 4)
+    # THEN as many as there are places were kept, the oldest, and a freed place serves again
+    assert known == [False, True, True, False]
+    (row,) = kept.launch(4).rows
+    assert kept.launch(1) is None
+    # AND a row has what was read, what the request's row says and what that stands for
+    assert (row.count, row.start, row.request) == (6, 2, 1)
+    assert row.slots.tolist() == slots.tolist()
+    assert row.own.tolist() == table[1, 2:8].tolist() and row.right.tolist() == right.tolist()

@@ -13,8 +13,11 @@ from typing import Any
 
 import torch
 
+from tests.sglang.read_rows import as_read
+from triage.dump.file import read_dump
 from triage.errors import TrapError
 from triage.lab.flashinfer_stub import EmulatedFault
+from triage.lab.kernel_reads import SlotRead
 from triage.lab.patching import replaced
 from triage.lab.process import start
 from triage.lab.rig import Bench
@@ -63,7 +66,7 @@ def short_buffer(backend: Any, window: bool) -> None:
 
 def table_outside(backend: Any, window: bool) -> None:
     metadata = backend.forward_metadata
-    (metadata.swa_page_table if window else metadata.page_table)[0, 0] = OUTSIDE
+    (metadata.swa_page_table if window else metadata.page_table)[0, 5] = OUTSIDE
 
 
 def table_length(backend: Any, window: bool) -> None:
@@ -89,8 +92,12 @@ CASES: dict[str, tuple[str, Callable[[Any, bool], None], bool]] = {
 
 
 def play(backend: str, harm: Callable[[Any, bool], None], window: bool) -> dict[str, Any]:
-    """Decode steps of one request; the third forward is spoilt behind its metadata."""
-    PROCESS.arm(traps=True, fixes=(), directory=DIRECTORY)
+    """Decode steps of one request; the third forward is spoilt behind its metadata.
+
+    In mode `log` a load past the buffer goes on, as on a GPU it may where other memory lies.
+    """
+    directory = DIRECTORY / f"{backend}-{harm.__name__}-{'window' if window else 'full'}"
+    PROCESS.arm(traps=True, fixes=(), directory=directory)
     bench = Bench(PROCESS, with_backend(find("smoke-plain"), backend))
     owner = type(bench.runtime.target_backend)
     forwards = 0
@@ -107,7 +114,20 @@ def play(backend: str, harm: Callable[[Any, bool], None], window: bool) -> dict[
 
         return init_forward_metadata
 
-    trapped = dump = None
+    trapped = dump = given = None
+
+    def note(read: Any) -> None:
+        nonlocal given
+        slides = read.window if isinstance(read, SlotRead) else read.window_left >= 0
+        if spoilt is not None and given is None and slides == window:
+            given = as_read(read)
+        try:
+            bench.gpu.read(read)
+        except EmulatedFault:
+            if MODE != "log":
+                raise
+
+    bench.runtime.reads = note
     with replaced(owner, "init_forward_metadata", make):
         try:
             bench.driver.run(lambda done, total: None, 10)
@@ -118,7 +138,11 @@ def play(backend: str, harm: Callable[[Any, bool], None], window: bool) -> dict[
         finally:
             bench.close()
     assert spoilt is not None, "nothing was spoilt"
+    written = sorted(directory.glob("*.msgpack"), key=lambda path: path.stat().st_mtime_ns)
+    if MODE == "log" and written:
+        dump, trapped = str(written[0]), read_dump(written[0]).fault
     return {
+        "read": given,
         "invariant": trapped and trapped.invariant,
         "tensor": trapped and trapped.violations[0].tensor,
         "pool": trapped and trapped.pool,
@@ -127,7 +151,7 @@ def play(backend: str, harm: Callable[[Any, bool], None], window: bool) -> dict[
         "page size": bench.runtime.geometry.page_size,
         "value": trapped and trapped.violations[0].value,
         "pages": trapped and [each.page for each in trapped.pages],
-        "faulted": bench.gpu.fault is not None,
+        "faulted": MODE != "log" and bench.gpu.fault is not None,
     }
 
 
@@ -164,7 +188,9 @@ def narrow_row(short: bool) -> dict[str, Any]:
 
 def main() -> None:
     spoilt = {name: play(*case) for name, case in CASES.items()}
-    rows = {"narrow": narrow_row(True), "wide": narrow_row(False)}
+    rows = {}
+    if MODE != "log":  # which lets the kernel write past the row
+        rows = {"narrow": narrow_row(True), "wide": narrow_row(False)}
     print(json.dumps({"spoilt": spoilt, "rows": rows}))
 
 

@@ -41,6 +41,7 @@ from triage.device.checker_kernels import (
     TENSORS,
     UNKNOWN,
 )
+from triage.device.kept_slots import KeptSlots
 from triage.device.launches import PackedSlotLaunch, TableLaunch, WriteLaunch
 from triage.errors import TriageError
 from triage.evidence import Violation
@@ -405,6 +406,7 @@ class DeviceChecker:
         name: str = "kv",
         safe: bool = False,
         tag: int = 0,
+        kept: KeptSlots | None = None,
     ) -> PackedSlotLaunch | None:
         """Launch `invariants.packed_slots.check_packed_slots` for one launch.
 
@@ -419,6 +421,7 @@ class DeviceChecker:
                 offsets say, before its end.
             one_fewer: a row that `window` cuts may also lack the oldest of its slots.
             safe: live slots outside the pool are overwritten by slot 0, in `kv_indices` itself.
+            kept: where the rows of a launch that found something are copied to.
         Returns, raises and costs as `check_table`.
         """
         rows = kv_indptr.numel() - 1
@@ -455,6 +458,7 @@ class DeviceChecker:
                 name=name,
                 safe=safe,
                 tag=tag,
+                kept=kept,
             )
             return None
         parts = PARTS_OF_A_ROW if self.on_cuda else 2
@@ -475,10 +479,12 @@ class DeviceChecker:
                 slots.stride(0),
                 0 if mapping is None else mapping.shape[0],
                 tag,
+                self._none if kept is None else kept.words,
+                self._none if kept is None else kept.cells,
             ),
             constants={
                 "ENDS": 0 if ends is None else 2 if not counted else 3 if one_fewer else 1,
-                "REQUEST": req_pool_indices is not None,
+                "BY_REQUEST": req_pool_indices is not None,
                 "IDENTITY": slots is not self._none,
                 "MAPPED": mapping is not None,
                 "SAFE": safe,
@@ -486,6 +492,9 @@ class DeviceChecker:
                 "INDICES": TENSORS.index(f"{name}_indices"),
                 "PARTS": parts,
                 "CAPACITY": self.capacity,
+                "KEPT": 0 if kept is None else kept.places,
+                "MAX_ROWS": 0 if kept is None else kept.max_rows,
+                "MAX_CELLS": 0 if kept is None else kept.max_cells,
                 "BLOCK": TOKENS_PER_BLOCK if self.on_cuda else 16,
             },
         )

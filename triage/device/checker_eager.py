@@ -14,6 +14,7 @@ from triage.device.checker_kernels import (
     COUNTS,
     CURSOR,
     FLOOR,
+    FOUND,
     HEADER,
     INVARIANTS,
     LAUNCHES,
@@ -23,6 +24,7 @@ from triage.device.checker_kernels import (
     UNKNOWN,
 )
 from triage.device.fingerprints import fingerprint_eager
+from triage.device.kept_slots import KeptSlots, keep_eager
 from triage.evidence import Violation
 from triage.invariants import graph, packed_slots, reads, writes
 from triage.invariants.findings import Findings
@@ -145,6 +147,7 @@ def check_packed_slots(
     name: str,
     safe: bool,
     tag: int,
+    kept: KeptSlots | None,
 ) -> None:
     """Twin of `check_packed_slots_kernel`: the check of `packed_slots`, kept in `state` likewise.
 
@@ -171,9 +174,23 @@ def check_packed_slots(
         full_to_swa=full_to_swa,
         name=name,
     )
+    launch = int(state[LAUNCHES])
     if safe:
         _make_safe(kv_indptr, kv_indices, found)
     _keep(state, capacity, [found], tag)
+    if kept is not None and int(state[FOUND]) == launch + 1:
+        keep_eager(
+            kept,
+            launch,
+            tag,
+            kv_indptr,
+            kv_indices,
+            starts=end - tokens,
+            requests=req_pool_indices,
+            req_to_token=req_to_token,
+            full_to_swa=full_to_swa,
+            unknown=UNKNOWN,
+        )
 
 
 def _make_safe(kv_indptr: Tensor, kv_indices: Tensor, found: Findings) -> None:
@@ -210,6 +227,7 @@ def _keep(state: Tensor, capacity: int, found: list[Findings], tag: int) -> None
             if total == 0:
                 continue
             place = int(state[CURSOR] - state[FLOOR])
+            state[FOUND] = launch + 1
             state[CURSOR] += total
             state[COUNTS + INVARIANTS.index(fault.invariant)] += total
             for violation in fault.first(max(0, capacity - place)):

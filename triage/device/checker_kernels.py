@@ -15,6 +15,7 @@ The state buffer, int64, is `HEADER` numbers and then `capacity` records:
     [CURSOR]    offenders ever seen; a record is kept if CURSOR - FLOOR < capacity
     [FLOOR]     CURSOR when the host last emptied the records
     [COUNTS..]  offenders ever seen per invariant, in the order of INVARIANTS
+    [FOUND]     1 + the newest launch that found an offender, 0 before the first
     [LOCATIONS] the fingerprints of all locations checked so far, summed up (`fingerprints.py`)
 
 64-bit sums do not wrap in the life of a server, which is all that is asked of
@@ -47,7 +48,7 @@ TENSORS = (
 
 LAUNCHES, DONE, CURSOR, FLOOR, COUNTS = 0, 1, 2, 3, 4
 HEADER = 16
-LOCATIONS = HEADER - 1
+FOUND, LOCATIONS = HEADER - 2, HEADER - 1
 RECORD = 12  # invariant tensor row column value expected low high request in_window launch tag
 
 UNKNOWN = -(2**62)
@@ -58,6 +59,7 @@ _DONE = tl.constexpr(DONE)
 _CURSOR = tl.constexpr(CURSOR)
 _FLOOR = tl.constexpr(FLOOR)
 _COUNTS = tl.constexpr(COUNTS)
+_FOUND = tl.constexpr(FOUND)
 _LOCATIONS = tl.constexpr(LOCATIONS)
 _HEADER = tl.constexpr(HEADER)
 _RECORD = tl.constexpr(RECORD)
@@ -90,6 +92,7 @@ def _keep(
     total = tl.sum(flags, axis=0)
     if total > 0:
         tl.atomic_add(state_ptr + _COUNTS + INVARIANT, total)
+        tl.atomic_max(state_ptr + _FOUND, launch + 1)
         first = tl.atomic_add(state_ptr + _CURSOR, total)
         place = first - tl.load(state_ptr + _FLOOR) + tl.cumsum(flags, axis=0) - 1
         room = bad & (place >= 0) & (place < CAPACITY)

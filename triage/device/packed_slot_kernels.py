@@ -13,12 +13,39 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from triage.device.checker_kernels import INVARIANTS, TENSORS, UNKNOWN, _finish, _keep
+from triage.device.checker_kernels import (
+    DONE,
+    FOUND,
+    INVARIANTS,
+    LAUNCHES,
+    TENSORS,
+    UNKNOWN,
+    _keep,
+)
+from triage.device.kept_slots import (
+    AT,
+    BEGUN,
+    CELLS,
+    COMPLETE,
+    COUNT,
+    HEAD,
+    LOST,
+    OF_ROW,
+    REQUEST,
+    ROWS,
+    START,
+    TAG,
+)
 
-_UNKNOWN = tl.constexpr(UNKNOWN)
-_LAUNCH = tl.constexpr(0)
+_UNKNOWN, _LOST = tl.constexpr(UNKNOWN), tl.constexpr(LOST)
+_LAUNCHES, _DONE, _FOUND = tl.constexpr(LAUNCHES), tl.constexpr(DONE), tl.constexpr(FOUND)
 _I1, _I2, _I12, _I13 = (tl.constexpr(INVARIANTS.index(n)) for n in ("I1", "I2", "I12", "I13"))
-_REQUEST = tl.constexpr(TENSORS.index("req_pool_indices"))
+_OF_REQUESTS = tl.constexpr(TENSORS.index("req_pool_indices"))
+_BEGUN, _COMPLETE, _TAG = tl.constexpr(BEGUN), tl.constexpr(COMPLETE), tl.constexpr(TAG)
+_ROWS, _CELLS, _HEAD = tl.constexpr(ROWS), tl.constexpr(CELLS), tl.constexpr(HEAD)
+_COUNT, _START, _REQUEST = tl.constexpr(COUNT), tl.constexpr(START), tl.constexpr(REQUEST)
+_AT, _OF_ROW = tl.constexpr(AT), tl.constexpr(OF_ROW)
+_INT32_MAX = tl.constexpr(2**31 - 1)
 
 SCALARS = (
     "capacity",
@@ -32,6 +59,124 @@ SCALARS = (
     "mapping_len",
     "tag",
 )
+
+
+@triton.jit
+def _row_of(
+    row,
+    offset_ptr,
+    end_ptr,
+    request_ptr,
+    ahead,
+    window,
+    ENDS: tl.constexpr,
+    BY_REQUEST: tl.constexpr,
+):
+    """(first offset, slots, slots it should have, position of the first, request) of a row."""
+    first = tl.load(offset_ptr + row).to(tl.int64)
+    count = tl.load(offset_ptr + row + 1).to(tl.int64) - first
+    request = row * 0 + _UNKNOWN
+    if BY_REQUEST:
+        request = tl.load(request_ptr + row).to(tl.int64)
+    wanted = count
+    start = row * 0
+    if ENDS > 0:
+        end = tl.load(end_ptr + row).to(tl.int64) + ahead
+        if ENDS != 2:
+            wanted = end
+            if window >= 0:
+                wanted = tl.minimum(end, window)
+                if ENDS == 3:
+                    wanted = tl.where((end >= window) & (count == window - 1), count, wanted)
+        start = end - wanted
+    return first, count, wanted, start, request
+
+
+@triton.jit
+def _keep_slots(
+    words_ptr,  # [KEPT, HEAD + MAX_ROWS * OF_ROW] int64, of the host
+    cells_ptr,  # [KEPT, 3, MAX_CELLS] int32, of the host
+    launch,
+    tag,
+    rows,
+    offset_ptr,
+    index_ptr,
+    end_ptr,
+    request_ptr,
+    slots_ptr,
+    mapping_ptr,
+    capacity,
+    ahead,
+    window,
+    requests,
+    context,
+    slots_stride,
+    mapping_len,
+    ENDS: tl.constexpr,
+    BY_REQUEST: tl.constexpr,
+    IDENTITY: tl.constexpr,
+    MAPPED: tl.constexpr,
+    KEPT: tl.constexpr,
+    MAX_ROWS: tl.constexpr,
+    MAX_CELLS: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """Copy the launch's rows to the host, where a place is free; see `kept_slots.py`."""
+    size = _HEAD + MAX_ROWS * _OF_ROW
+    place = launch * 0 - 1
+    for candidate in tl.static_range(KEPT):
+        taken = tl.load(words_ptr + candidate * size + _COMPLETE, volatile=True)
+        place = tl.where((place < 0) & (taken == 0), candidate, place)
+    if place >= 0:
+        head = words_ptr + place * size
+        cells = cells_ptr + place * 3 * MAX_CELLS
+        tl.store(head + _BEGUN, launch + 1)
+        used = launch * 0
+        low, high = -_INT32_MAX, _INT32_MAX
+        for number in range(0, tl.minimum(rows, MAX_ROWS)):
+            row = launch * 0 + number
+            first, count, _wanted, start, request = _row_of(
+                row, offset_ptr, end_ptr, request_ptr, ahead, window, ENDS, BY_REQUEST
+            )
+            reach = tl.minimum(tl.maximum(count, 0), capacity)
+            fits = used + reach <= MAX_CELLS
+            about = head + _HEAD + row * _OF_ROW
+            tl.store(about + _COUNT, count)
+            tl.store(about + _START, start)
+            tl.store(about + _REQUEST, request)
+            tl.store(about + _AT, tl.where(fits, used, -1))
+            reach = tl.where(fits, reach, 0)
+            owner = tl.minimum(tl.maximum(request, 0), requests - 1).to(tl.int64)
+            for begin in range(0, reach, BLOCK):
+                column = begin + tl.arange(0, BLOCK).to(tl.int64)
+                inside = column < reach
+                at = first + column
+                there = inside & (at >= 0) & (at < capacity)
+                slot = tl.load(index_ptr + at, mask=there, other=_LOST).to(tl.int64)
+                slot = tl.minimum(tl.maximum(slot, low), high)
+                slot = tl.where(there, slot, _LOST)
+                out = cells + used + column
+                tl.store(out, slot.to(tl.int32), mask=inside)
+                own = column * 0 - 1
+                right = own
+                if IDENTITY:
+                    position = start + column
+                    known = inside & (position >= 0) & (position < context)
+                    known = known & (request >= 1) & (request < requests)
+                    own = tl.load(slots_ptr + owner * slots_stride + position, mask=known, other=-1)
+                    own = own.to(tl.int64)
+                    right = own
+                    if MAPPED:
+                        known = known & (own >= 0) & (own < mapping_len)
+                        right = tl.load(mapping_ptr + own, mask=known, other=-1).to(tl.int64)
+                tl.store(out + MAX_CELLS, own.to(tl.int32), mask=inside)
+                tl.store(out + 2 * MAX_CELLS, right.to(tl.int32), mask=inside)
+            used += reach
+        tl.store(head + _TAG, launch * 0 + tag)
+        tl.store(head + _ROWS, launch * 0 + rows)
+        tl.store(head + _CELLS, used)
+        tl.debug_barrier()
+        tl.store(head + _COMPLETE, launch + 1)
 
 
 @triton.jit(do_not_specialize=SCALARS)
@@ -53,9 +198,11 @@ def check_packed_slots_kernel(
     slots_stride,
     mapping_len,
     tag,
+    words_ptr,
+    cells_ptr,
     ENDS: tl.constexpr,  # 0: a row begins at 0; 1: it ends at end_ptr + ahead; 2: so, of any
     # length; 3: as 1, and a row that the window cuts may have one slot fewer
-    REQUEST: tl.constexpr,
+    BY_REQUEST: tl.constexpr,
     IDENTITY: tl.constexpr,
     MAPPED: tl.constexpr,
     SAFE: tl.constexpr,
@@ -63,34 +210,26 @@ def check_packed_slots_kernel(
     INDICES: tl.constexpr,
     PARTS: tl.constexpr,
     CAPACITY: tl.constexpr,
+    KEPT: tl.constexpr,  # places for a launch that found something; 0 for none
+    MAX_ROWS: tl.constexpr,
+    MAX_CELLS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     """I1, I2, I12, I13 of one row; see `check_packed_slots` for the rules.
 
-    With SAFE a live slot outside the pool is overwritten by slot 0, in place.
+    With SAFE a live slot outside the pool is overwritten by slot 0, in place. With KEPT the last
+    program of a launch that found something copies its rows to the host.
     """
-    launch = tl.load(state_ptr + _LAUNCH)
+    launch = tl.load(state_ptr + _LAUNCHES)
     row = (tl.program_id(0) // PARTS).to(tl.int64)
     part = tl.program_id(0) % PARTS
-    first = tl.load(offset_ptr + row).to(tl.int64)
-    stop = tl.load(offset_ptr + row + 1).to(tl.int64)
-    count = stop - first
-    request = row * 0 + _UNKNOWN
+    first, count, wanted, start, request = _row_of(
+        row, offset_ptr, end_ptr, request_ptr, ahead, window, ENDS, BY_REQUEST
+    )
+    stop = first + count
     real = row >= 0
-    if REQUEST:
-        request = tl.load(request_ptr + row).to(tl.int64)
+    if BY_REQUEST:
         real = request != 0
-    wanted = count
-    start = row * 0
-    if ENDS > 0:
-        end = tl.load(end_ptr + row).to(tl.int64) + ahead
-        if ENDS != 2:
-            wanted = end
-            if window >= 0:
-                wanted = tl.minimum(end, window)
-                if ENDS == 3:
-                    wanted = tl.where((end >= window) & (count == window - 1), count, wanted)
-        start = end - wanted
     stranger = row < 0
     known_request = real
     if IDENTITY:
@@ -112,7 +251,7 @@ def check_packed_slots_kernel(
             )  # fmt: skip
         _keep(
                 state_ptr, lane & stranger, row, 0, request, _UNKNOWN, 1, requests,
-                _UNKNOWN, _UNKNOWN, launch, tag, _I2, _REQUEST, CAPACITY,
+                _UNKNOWN, _UNKNOWN, launch, tag, _I2, _OF_REQUESTS, CAPACITY,
             )  # fmt: skip
     reach = tl.minimum(tl.maximum(count, 0), capacity)
     for begin in range(part * BLOCK, reach, PARTS * BLOCK):
@@ -149,4 +288,16 @@ def check_packed_slots_kernel(
             if SAFE:
                 nothing = slot * 0
                 tl.store(index_ptr + at, nothing.to(index_ptr.dtype.element_ty), mask=outside)
-    _finish(state_ptr, launch)
+    tl.debug_barrier()
+    before = tl.atomic_add(state_ptr + _DONE, 1)
+    if before == tl.num_programs(0) - 1:
+        if KEPT > 0:  # noqa: SIM102, a branch that is not compiled where nothing is kept
+            if tl.atomic_max(state_ptr + _FOUND, launch * 0) == launch + 1:
+                _keep_slots(
+                    words_ptr, cells_ptr, launch, tag, tl.num_programs(0) // PARTS,
+                    offset_ptr, index_ptr, end_ptr, request_ptr, slots_ptr, mapping_ptr,
+                    capacity, ahead, window, requests, context, slots_stride, mapping_len,
+                    ENDS, BY_REQUEST, IDENTITY, MAPPED, KEPT, MAX_ROWS, MAX_CELLS, BLOCK,
+                )  # fmt: skip
+        tl.store(state_ptr + _DONE, 0)
+        tl.store(state_ptr + _LAUNCHES, launch + 1)

@@ -32,6 +32,7 @@ from triton.errors import TritonError
 from triage.device.checker import CheckRefused, DeviceChecker, StepReport
 from triage.device.checker_kernels import INVARIANTS
 from triage.device.contain import Containment
+from triage.device.kept_slots import KeptSlots
 from triage.device.launches import RecordLaunch, TableLaunch
 from triage.device.recorder import FlightRecorder, LaneSpec
 from triage.errors import TriageError, log_own_error, type_and_place
@@ -131,6 +132,7 @@ class Watch:
         self._tags: dict[tuple[tuple[str, Any], ...], int] = {}
         self.refused: Counter[str] = Counter()
         self._told_room = False
+        self.kept_slots: KeptSlots | None = None  # taken by whoever has launches over slots
         self.launches = 0  # watched, checked or seen before
         self.checks = 0
 

@@ -23,9 +23,8 @@ from triage.dump.flashinfer_api import CONTEXT, DECODE
 from triage.dump.sections import Backend, Launch, Pool, Pools, Ragged, Tables
 from triage.evidence import TensorFacts, Violation
 
-SOURCE = (
-    "the flight recorder: no req_to_token, no mapping, no addresses, no columns below the window"
-)
+NO_ROWS = "no req_to_token, no mapping, "
+SOURCE = f"the flight recorder: {NO_ROWS}no addresses, no columns below the window"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +64,25 @@ def launch_of(
         req_pool_indices=entry["req_pool_indices"].astype(np.int64) if by_request else None,
         expected=_expected(entry, table, first, offenders, complete),
         stored_from=first,
-        source=SOURCE + (f"; {excused} of rows moved meanwhile count as right" if excused else ""),
+        source="; ".join([SOURCE, *_lacks(entry, table, excused)]),
     )
     return Recorded(_launch(entry), tables, _pools(entry), _backend(entry))
+
+
+def _lacks(entry: dict[str, Any], table: Ragged, excused: int) -> list[str]:
+    """What this entry has not, beside what no entry has."""
+    found = [f"{excused} of rows moved meanwhile count as right"] if excused else []
+    page = int(entry["page_size"])
+    live = -(-np.clip(entry["cache_seqlens"].astype(np.int64), 0, entry["width"] * page) // page)
+    cut = np.diff(table.offsets) < live
+    if entry["req_pool_indices"] is not None:
+        cut &= entry["req_pool_indices"] > 0  # a padded row is kept nowhere
+    if cut.any():
+        found.append(
+            f"not recorded: columns from {int(np.diff(table.offsets)[cut].max())} on, of "
+            f"{int(cut.sum())} rows, for which the ring has no room"
+        )
+    return found
 
 
 def _from_column_0(entry: dict[str, Any], first: np.ndarray) -> Ragged:

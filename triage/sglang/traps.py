@@ -52,6 +52,8 @@ class Traps:
         self.slots = SlotChecks(self.reporter, self.launches.entries)
         self.history = History(self.reporter, self.launches.watching)
         self.steps = Steps(self.reporter, self.launches.watching, self.history)
+        self.steps.recorded_slots = self.packed_slots.recorded
+        self.steps.with_rows = lambda recorded, entry: self.flash.rows.beside(recorded, entry)
         self.reporter.step_now = lambda: self.steps.current
         hot, entries = self.launches.hot, self.launches.entries
         self.replays = GraphReplays(hot, self.reporter.shells.of(REPLAYS))

@@ -35,6 +35,7 @@ from triage.sglang.launch.guard import LaunchGuard
 from triage.sglang.launch.hot_state import Replacement
 from triage.sglang.launch.newest import NewestForward
 from triage.sglang.launch.pools import active_pool
+from triage.sglang.launch.request_rows import RequestRows
 from triage.sglang.launch.watching import FORM
 
 BACKEND = "sglang.srt.layers.attention.flashattention_backend.FlashAttentionBackend"
@@ -78,6 +79,7 @@ class FlashTables:
         self.not_covered: Counter[str] = Counter()
         self._newest = NewestForward()
         self._covered: WeakSet[Any] = WeakSet()
+        self.rows = RequestRows(FLASH_ATTENTION)
 
     # -- where it stands -------------------------------------------------------------------
 
@@ -215,6 +217,8 @@ class FlashTables:
                 given = self.launches.replacements(call.api, call.arguments)
         if sum(watching.refused.values()) == refused:
             self._covered.add(backend)
+            role = self.launches.entries.origin_of(backend).role
+            self.rows.note(role, backend.req_to_token, active_pool(backend, batch))
         return None if given is None else (passed, given)
 
 

@@ -6,13 +6,14 @@ every reader, `triage explain` and `triage replay` included, takes it as it is; 
 pool stands beside it in `arguments`. An extend reads its own tokens from elsewhere, so a row
 ends with what is cached, and is recorded as if its last token asked.
 
-Runs only after a trap fired, so it may synchronise; it never indexes with a value that it has
-not clamped.
+`collect_stream` runs only after a trap fired in mode `raise`, so it may synchronise; it never
+indexes with a value that it has not clamped. Where the finding came a step later, `kept.py` makes
+the same sections of what the check copied; `LaunchKind` is what both need of SGLang's objects.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,37 @@ from triage.sglang.launch.entry import Entries
 from triage.sglang.packed_slots.reading import PackedSlots
 
 
+@dataclass(frozen=True, slots=True)
+class LaunchKind:
+    """What the host knows of a launch that its slots do not say. Plain values: no tensor is held.
+
+    launch: without number, length and tensors. backend: without the sizes of the batch.
+    cached_only, mapped: see `PackedSlots`; mapped: was it judged through the pool's mapping?
+    """
+
+    launch: Launch
+    pools: Pools
+    backend: Backend
+    cached_only: bool
+    mapped: bool
+
+    @classmethod
+    def of(
+        cls, stream: PackedSlots, backend: Any, layer: Any, batch: Any, entries: Entries, graph: int
+    ) -> LaunchKind:
+        """Host work on attributes; once for launches that are known by the same facts."""
+        draft = _own_draft(stream, entries.origin_of(backend).role)
+        read = "draft " if draft else ""
+        space = read + stream.space.name
+        return cls(
+            _launch(stream, layer),
+            Pools(tuple(_pools(stream, read)), space, space),
+            _backend(stream, backend, batch, entries, graph > 0),
+            stream.cached_only,
+            stream.full_to_swa is not None,
+        )
+
+
 def collect_stream(
     fault: Evidence,
     stream: PackedSlots,
@@ -40,23 +72,38 @@ def collect_stream(
 ) -> Dump:
     """The dump of one launch. Synchronises: only after a trap."""
     table, lengths, firsts = _table(stream)
-    tables = _tables(stream, table, lengths, firsts, batch)
+    kind = LaunchKind.of(stream, backend, layer, batch, entries, 0)
+    rows = int(batch.batch_size)
+    pair = (
+        (f"{stream.name}_indptr", stream.kv_indptr),
+        (f"{stream.name}_indices", stream.kv_indices),
+    )
+    return Dump(
+        fault=as_of_a_table(fault, _cached(stream) if stream.cached_only else None),
+        launch=replace(
+            kind.launch,
+            launch_id=launch_id,
+            max_seq_len=table.shape[1],
+            tensors={name: tensor_facts(tensor) for name, tensor in pair},
+        ),
+        tables=_tables(stream, table, lengths, firsts, batch),
+        pools=kind.pools,
+        backend=replace(kind.backend, batch_size=rows, padded_batch_size=rows),
+        provenance=attempt("provenance", provenance, {}),
+    )
+
+
+def as_of_a_table(fault: Evidence, cached: list[int] | None) -> Evidence:
+    """`fault` of slots, said of the table that a dump has of them.
+
+    cached: tokens of each row that are written before the launch, where those alone are read.
+    """
     violations = tuple(
         replace(each, tensor="block_tables") if each.tensor.endswith("_indices") else each
         for each in fault.violations
     )
-    facts = {**fault.facts, **({"cached": _cached(stream)} if stream.cached_only else {})}
-    read = "draft " if _own_draft(stream, entries.origin_of(backend).role) else ""
-    return Dump(
-        fault=replace(fault, violations=violations, facts=facts),
-        launch=_launch(stream, layer, table, launch_id),
-        tables=tables,
-        pools=Pools(
-            tuple(_pools(stream, read)), read + stream.space.name, read + stream.space.name
-        ),
-        backend=_backend(stream, backend, batch, entries),
-        provenance=attempt("provenance", provenance, {}),
-    )
+    facts = {**fault.facts, **({} if cached is None else {"cached": cached})}
+    return replace(fault, violations=violations, facts=facts)
 
 
 def _cached(stream: PackedSlots) -> list[int]:
@@ -118,10 +165,10 @@ def _tables(
     )
 
 
-def _launch(stream: PackedSlots, layer: Any, table: np.ndarray, launch_id: int) -> Launch:
+def _launch(stream: PackedSlots, layer: Any) -> Launch:
     return Launch(
         api=KERNELS[stream.kernel],
-        launch_id=launch_id,
+        launch_id=0,
         layer_id=int(layer.layer_id),
         page_size=1,
         num_q_heads=int(getattr(layer, "tp_q_head_num", 1)),
@@ -129,7 +176,7 @@ def _launch(stream: PackedSlots, layer: Any, table: np.ndarray, launch_id: int) 
         head_dim=int(getattr(layer, "head_dim", getattr(layer, "qk_head_dim", 1))),
         num_pages=stream.space.num_pages * stream.space.page_size,
         window_left=stream.window - 1 if stream.window >= 0 else -1,
-        max_seq_len=table.shape[1],
+        max_seq_len=0,
         q_len_per_req=1,
         kv_layout="NHD",
         separate_kv=True,
@@ -137,10 +184,6 @@ def _launch(stream: PackedSlots, layer: Any, table: np.ndarray, launch_id: int) 
             "page_size of the pool": stream.space.page_size,
             "stream": stream.name,
             "window of the stream": stream.window,
-        },
-        tensors={
-            f"{stream.name}_indptr": tensor_facts(stream.kv_indptr),
-            f"{stream.name}_indices": tensor_facts(stream.kv_indices),
         },
     )
 
@@ -174,14 +217,16 @@ def _own_draft(stream: PackedSlots, role: str) -> bool:
     return role == "draft" and not sglang_pools.is_hybrid(stream.pool)
 
 
-def _backend(stream: PackedSlots, backend: Any, batch: Any, entries: Entries) -> Backend:
+def _backend(
+    stream: PackedSlots, backend: Any, batch: Any, entries: Entries, in_graph: bool
+) -> Backend:
     origin, mode = entries.origin_of(backend), batch.forward_mode
     return Backend(
         role=origin.role,
         forward_mode=str(getattr(mode, "name", mode)),
-        in_graph=False,
-        batch_size=int(batch.batch_size),
-        padded_batch_size=int(batch.batch_size),
+        in_graph=in_graph,
+        batch_size=0,
+        padded_batch_size=0,
         swa_state=sglang_pools.swa_state(backend),
         pool_class=type(stream.pool).__name__,
         init_pool_class=origin.pool_class,

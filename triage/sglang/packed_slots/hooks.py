@@ -120,6 +120,7 @@ class PackedSlotHooks:
             table = model_runner.req_to_token_pool.req_to_token
             try:
                 self.launches.watching.prepare(backend, table, page)
+                self.watching.take_memory(table)
             except InstallError as error:  # trtllm_mha's own backend ends a start for that
                 self.absent[type(backend).__name__] = str(error)
         return result

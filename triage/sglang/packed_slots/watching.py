@@ -9,7 +9,8 @@ nothing waits, and the step's mark brings what was found. Mode `raise`, outside 
 same kernel over a state of its own, read at once, and an exception before the launch.
 
 In `contain` a slot outside the pool is overwritten by slot 0 in SGLang's own buffer, which
-the next forward fills anew. What cannot be judged is counted under its reason: a launch not
+the next forward fills anew. A launch that was found wrong is kept as it was (`kept.py`) until the
+step's report is written. What cannot be judged is counted under its reason: a launch not
 covered at all, or one that is *not covered for identity*.
 """
 
@@ -17,11 +18,14 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
 from triage.device import capture
 from triage.device.checker import CheckRefused, DeviceChecker, StepReport
+from triage.device.kept_slots import KeptSlots
+from triage.dump.from_ring import Recorded
 from triage.evidence import Evidence
 from triage.invariants.catalogue import error_of, first_of, sentence
 from triage.invariants.packed_slots import SLOT_SENTENCES
@@ -30,7 +34,8 @@ from triage.sglang.binding.verdicts import trap_error
 from triage.sglang.launch.guard import LaunchGuard
 from triage.sglang.launch.newest import NewestForward
 from triage.sglang.packed_slots.decode_window import decode_window
-from triage.sglang.packed_slots.dump import collect_stream
+from triage.sglang.packed_slots.dump import LaunchKind, as_of_a_table, collect_stream
+from triage.sglang.packed_slots.kept import cached_of, sections_of
 from triage.sglang.packed_slots.reading import NotCovered, PackedSlots, fa2_stream, triton_slots
 
 logger = logging.getLogger("triage")
@@ -59,10 +64,19 @@ class PackedSlotWatching:
         self._of_graph: WeakSet[Any] = WeakSet()  # whose newest metadata is a graph's
         self._now: DeviceChecker | None = None
         self._newest = NewestForward()
+        self._kinds: dict[int, LaunchKind] = {}  # by the tag that findings come back with
         self.sum_told = False
         self._window_asked = False
 
     # -- what is told ----------------------------------------------------------------------
+
+    def take_memory(self, req_to_token: Any) -> None:
+        """For launches that are found wrong, once, before any capture."""
+        watch = self.launches.watching.watch
+        if watch is not None and watch.kept_slots is None:
+            watch.kept_slots = attempt(
+                "memory for the slots of wrong launches", lambda: KeptSlots.of(req_to_token), None
+            )
 
     def note_step(self, backend: Any, step: int) -> None:
         """`backend` serves this step of a draft of several."""
@@ -135,13 +149,16 @@ class PackedSlotWatching:
             self._leave_out(f"{stream.kernel}: {watching.refused_to_arm or 'no checker'}")
             return
         facts = self._facts(stream, backend, layer, batch, graph)
-        waits = self.reporter.may_wait
+        waits, tag = self.reporter.may_wait, watch.tag(**facts)
         try:
             if not waits or backend in self._of_graph:  # warm-up loads what a capture records
-                self._launch(watch.checker, stream, watch.tag(**facts), watch.mode == "contain")
+                if tag not in self._kinds:
+                    self._note_kind(tag, stream, backend, layer, batch, graph)
+                safe = watch.mode == "contain"
+                self._launch(watch.checker, stream, tag, safe, watch.kept_slots)
             if waits:
                 checker = self._checker_now(watch.checker.device)
-                self._launch(checker, stream, watch.tag(**facts), False)
+                self._launch(checker, stream, tag, False)
         except CheckRefused as refusal:
             self._leave_out(f"{stream.kernel}: {refusal}")
             return
@@ -158,7 +175,26 @@ class PackedSlotWatching:
         if not graph:
             watching.expect(backend)
 
-    def _launch(self, checker: DeviceChecker, stream: PackedSlots, tag: int, safe: bool) -> None:
+    def _note_kind(
+        self, tag: int, stream: PackedSlots, backend: Any, layer: Any, batch: Any, graph: int
+    ) -> None:
+        entries = self.launches.entries
+        kind = attempt(
+            "noting a kind of launch",
+            lambda: LaunchKind.of(stream, backend, layer, batch, entries, graph),
+            None,
+        )
+        if kind is not None:
+            self._kinds[tag] = kind
+
+    def _launch(
+        self,
+        checker: DeviceChecker,
+        stream: PackedSlots,
+        tag: int,
+        safe: bool,
+        kept: KeptSlots | None = None,
+    ) -> None:
         identity = stream.identity and "I2" in self.reporter.enabled
         checker.check_packed_slots(
             stream.kv_indptr,
@@ -175,6 +211,7 @@ class PackedSlotWatching:
             name=stream.name,
             safe=safe,
             tag=tag,
+            kept=kept,
         )
 
     def _checker_now(self, device: Any) -> DeviceChecker:
@@ -182,6 +219,33 @@ class PackedSlotWatching:
         if self._now is None:
             self._now = DeviceChecker(device, snapshots=1)
         return self._now
+
+    # -- a step later --------------------------------------------------------------------------
+
+    def recorded(self, evidence: Evidence, report: StepReport) -> tuple[Evidence, Recorded | None]:
+        """The evidence of a launch over slots, and the launch as it was kept; no device is asked.
+
+        None where it was not kept, and the evidence then says why.
+        """
+        number, watch = evidence.facts.get("launch"), self.launches.watching.watch
+        slots = None if watch is None else watch.kept_slots
+        kept = slots.launch(number) if slots is not None and isinstance(number, int) else None
+        kind = None if kept is None else self._kinds.get(kept.tag)
+        if kept is None or kind is None:
+            why = "no memory could be taken for them"
+            if slots is not None:
+                why = f"{slots.places} launches are kept at a time, and others were wrong before"
+            return replace(
+                evidence, facts={**evidence.facts, "slots": f"not recorded: {why}"}
+            ), None
+        offenders, excused = (
+            [each.violation for each in found if each.launch == number]
+            for found in (report.offenders, report.excused)
+        )
+        recorded = sections_of(
+            kind, kept, offenders, excused, complete=kept.launch < report.whole_before
+        )
+        return as_of_a_table(evidence, cached_of(kept) if kind.cached_only else None), recorded
 
     # -- mode `raise` ------------------------------------------------------------------------
 
@@ -251,6 +315,7 @@ class PackedSlotWatching:
             "identity": stream.identity and "I2" in self.reporter.enabled,
             "not_identified": stream.why_not,
             "layer_id": int(layer.layer_id),
+            "window": stream.window,
             "role": origin.role,
             "forward_mode": str(getattr(mode, "name", mode)),
             "init_pool_class": origin.pool_class,

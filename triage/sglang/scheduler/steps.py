@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,7 @@ import torch
 from triage.device import capture
 from triage.device.checker import StepReport
 from triage.device.watch import CheckerSilent, Watch
-from triage.dump.from_ring import launch_of
+from triage.dump.from_ring import Recorded, launch_of
 from triage.dump.sections import Dump
 from triage.errors import StaleSWAState, TrapError
 from triage.evidence import Evidence
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("triage")
 
 _BY_IDS = SHOWN_BY_ADDRESSES | SHOWN_BY_IDS  # what stale SWA state leads to
+RecordedSlots = Callable[[Evidence, StepReport], tuple[Evidence, Recorded | None]]
 INVALID = "the output of this step is invalid"
 
 
@@ -64,6 +65,8 @@ class Steps:
     """The steps of one scheduler. One thread.
 
     order: of replays and refills (I18), witness: of outputs (I28); None where not asked for.
+    recorded_slots: the launch of a finding over packed slots, of which the ring has no table.
+    with_rows: adds to a launch of the ring what can be read once its step is over.
     """
 
     def __init__(self, reporter: Reporter, watching: Watching, history: History) -> None:
@@ -72,6 +75,10 @@ class Steps:
         self.history = history
         self.order: Order | None = None
         self.witness: Witness | None = None
+        self.recorded_slots: RecordedSlots = lambda evidence, report: (evidence, None)
+        self.with_rows: Callable[[Recorded, dict[str, Any]], Recorded] = lambda recorded, _: (
+            recorded
+        )
         self.restart()
 
     def restart(self) -> None:
@@ -190,10 +197,23 @@ class Steps:
         for report in watch.checker.poll(wait=True):
             if report.total:
                 logger.warning("sglang-triage: during warm-up: %s", report.counts)
+            self._judged(watch, report)
 
     # -- what a step's report means ----------------------------------------------------------
 
     def _judge(self, watch: Watch, report: StepReport, batch: Any) -> None:
+        try:
+            self._tell(watch, report, batch)
+        finally:
+            self._judged(watch, report)
+
+    @staticmethod
+    def _judged(watch: Watch, report: StepReport) -> None:
+        """What was kept of its launches is not needed any more."""
+        if watch.kept_slots is not None:
+            watch.kept_slots.release(before=report.launches[1])
+
+    def _tell(self, watch: Watch, report: StepReport, batch: Any) -> None:
         self.history.note_step(report.step, *report.launches)
         if report.counts:
             report = self._less_excused(report)
@@ -289,6 +309,9 @@ class Steps:
         return self.reporter.failure(error, dump, before, batch)
 
     def _dumped(self, evidence: Evidence, report: StepReport) -> Dump:
+        if evidence.facts.get("stream"):
+            evidence, recorded = self.recorded_slots(evidence, report)
+            return self.history.dump(evidence, self.history.entries(), recorded)
         first = evidence.facts.get("launch")
         history = self.history.entries(check=first if isinstance(first, int) else None)
         entry = next((each for each in history if each["checker_launch"] == first), None)
@@ -306,6 +329,9 @@ class Steps:
             ),
             None,
         )
+        if recorded is not None and entry is not None and not self._device_lost:
+            known, of = recorded, entry
+            recorded = attempt("request rows", lambda: self.with_rows(known, of), known)
         return self.history.dump(evidence, history, recorded)
 
 
