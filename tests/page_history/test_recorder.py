@@ -79,7 +79,7 @@ def test_a_page_has_its_newest_event_of_each_kind_whatever_its_age():
     made.note(ALLOCATED, slots(3, 4), 1, NOBODY)
     made.note(FREED, slots(3), 2, NOBODY)
     # WHEN so much happens to other pages that no event of page 3 is kept whole
-    for step in range(3, 3 + 640):
+    for step in range(3, 3 + 200):
         made.note(ALLOCATED, slots(7, 8, 9), step, NOBODY)
     # THEN what is kept of it is still there, newest first
     assert events(made, 3) == [("freed", 2, ""), ("allocated", 1, "")]
@@ -94,7 +94,7 @@ def test_a_pages_history_takes_less_than_64_bytes_whatever_happens(num_pages):
     batch = SimpleNamespace(reqs=[SimpleNamespace(rid=f"r{each}") for each in range(64)])
     decode = alloc_for_decode(batch, sites)
     most = 0
-    for step in range(300):
+    for step in range(40):
         # GIVEN decode steps, prompts of more slots than the small pool has pages, and frees
         first = torch.randint(1, num_pages - 128, (64,), generator=rng)
         made.note(ALLOCATED, first * PAGE + step % PAGE, step, decode)
@@ -204,11 +204,11 @@ def test_an_event_beyond_the_position_that_is_kept_names_no_request_rather_than_
 
 
 def test_numbers_that_begin_anew_leave_no_wrong_event(monkeypatch):
-    monkeypatch.setattr(page_log, "ERA", 128)
+    monkeypatch.setattr(page_log, "ERA", 32)
     made, _ = recorder()
-    for step in range(1, 300):
+    for step in range(1, 80):
         made.note(FREED, slots(3), step, NOBODY)
-    assert [step for _, step, _ in events(made, 3)] == list(range(299, 291, -1))
+    assert [step for _, step, _ in events(made, 3)] == list(range(79, 71, -1))
 
 
 def test_an_event_on_a_device_is_one_launch_and_waits_for_nothing(on_host, monkeypatch):
@@ -218,7 +218,9 @@ def test_an_event_on_a_device_is_one_launch_and_waits_for_nothing(on_host, monke
     given = torch.tensor([PAGE, 2 * PAGE])
     launched = []
     # GIVEN a kernel that is counted; the interpreter itself would look at the slots
-    monkeypatch.setattr(page_note_kernels, "note_pages_kernel", {(1,): lambda *a: launched.append(a)})
+    monkeypatch.setattr(
+        page_note_kernels, "note_pages_kernel", {(1,): lambda *a: launched.append(a)}
+    )
     with count_syncs(forbid=True) as counts:
         for step in range(128):
             made.note(ALLOCATED, given, step, NOBODY)
@@ -227,10 +229,13 @@ def test_an_event_on_a_device_is_one_launch_and_waits_for_nothing(on_host, monke
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_the_kernel_writes_what_the_host_writes(seed, monkeypatch):
+def test_the_kernel_writes_what_the_host_writes(seed, on_host):
     """GIVEN the same events, views and ids that are none of the pool's among them
     THEN the marks are equal, and of every page the log has the same entries."""
+    if on_host:
+        pytest.skip("both are looked at in one")
     rng = random.Random(seed)
+    torch.manual_seed(seed)
     page_size, num_pages = rng.choice([(1, 700), (16, 90), (24, 60), (64, 300)])
     host, device = (
         log(len(page_recorder.KINDS), num_pages, page_size, *more)
@@ -255,12 +260,10 @@ def test_the_kernel_writes_what_the_host_writes(seed, monkeypatch):
     assert (host.newest()[:, :num_pages][:, 1:] == device.newest()[:, 1:]).all()
     every = set(range(1, num_pages))
     kept = [sorted(log.entries(every, 60), key=lambda each: each[::-1]) for log in (host, device)]
-    newest = min(min(number for _, _, number in each) for each in kept)
-    assert newest < 59 and kept[0] and kept[1]
-    whole = max(kept[0][0][2], kept[1][0][2])  # of the oldest event, only a part is kept
-    assert [
-        [each for each in found if each[2] > whole] for found in kept
-    ][0] == [each for each in kept[1] if each[2] > whole]
+    whole = max(entries[0][2] for entries in kept)  # of the oldest event a part may be gone
+    assert whole < 55
+    ours, theirs = ([each for each in entries if each[2] > whole] for entries in kept)
+    assert ours == theirs
 
 
 @pytest.mark.parametrize("page_size", [1, 16, 64])

@@ -1,7 +1,7 @@
 """What page histories add to an allocator call: SGLang's own allocators, hooks on and off.
 
     python -m triage.bench.page_history_cost                    on a CPU
-    python -m triage.bench.page_history_cost cuda [SECONDS]     on a GPU, where SGLang imports
+    python -m triage.bench.page_history_cost cuda [SECONDS [CALL]]  on a GPU that has SGLang
 
 One line of JSON for each call the moment it is measured, so that a run that is cut off has told
 what it knew; the last line has all. The budget of SECONDS (40) begins behind the imports, and
@@ -85,13 +85,24 @@ def figures() -> list[Figure]:
 def measure(
     device: str = "cpu",
     budget_s: float = BUDGET_S,
+    only: str = "",
     tell: Callable[[dict[str, Any]], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Of every call of `_calls`. `tell` gets each the moment it is known."""
+    """Of every call of `_calls`, or of those that `only` is a part of the name of.
+
+    tell: gets each the moment it is known.
+    """
     began = time.monotonic()
     histories, targets = _bound(device)
     tell({"imported_s": round(time.monotonic() - began, 1)})
-    until, calls = time.monotonic() + budget_s, list(_calls(device))
+    until, calls = (
+        time.monotonic() + budget_s,
+        [
+            each
+            for each in _calls(device)
+            if any(only in f"{each.allocator}: {name}" for name, _ in each.parts)
+        ],
+    )
     found: dict[str, Any] = {}
     for number, call in enumerate(calls):
         share = (until - time.monotonic()) / (len(calls) - number)
@@ -344,7 +355,7 @@ def main(arguments: list[str]) -> None:
 
     device = arguments[0] if arguments else "cpu"
     budget_s = float(arguments[1]) if len(arguments) > 1 else BUDGET_S
-    print(json.dumps(measure(device, budget_s, tell)))
+    print(json.dumps(measure(device, budget_s, "".join(arguments[2:3]), tell)))
 
 
 if __name__ == "__main__":

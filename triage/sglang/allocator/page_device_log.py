@@ -13,7 +13,14 @@ import torch
 from torch import Tensor
 
 from triage.sglang.allocator import page_log
-from triage.sglang.allocator.page_log import NUMBER_BITS, NUMBERS, POSITION_BITS, Noted, entries_of, unpacked
+from triage.sglang.allocator.page_log import (
+    NUMBER_BITS,
+    NUMBERS,
+    POSITION_BITS,
+    Noted,
+    entries_of,
+    unpacked,
+)
 
 _BLOCK = 1024
 _MOST_ROWS = 1024
