@@ -19,11 +19,13 @@ from triage.sglang.allocator.page_log import HostLog, Noted
 from triage.sglang.allocator.page_recorder import ALLOCATED, FREED, INSERTED, PageRecorder
 
 PAGE = 16
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 @pytest.fixture(params=["as on a CPU", "as on a GPU"], autouse=True)
 def on_host(request, monkeypatch):
-    """Both ways in which an event is written: numpy, and one launch of the interpreted kernel."""
+    """Both ways in which an event is written: numpy, and one launch of the kernel, which is
+    interpreted where there is no GPU."""
     where = request.param == "as on a CPU"
     monkeypatch.setattr(page_recorder, "is_host", lambda device: where)
     return where
@@ -31,7 +33,8 @@ def on_host(request, monkeypatch):
 
 def recorder(num_pages: int = 40, page_size: int = PAGE) -> tuple[PageRecorder, CallSites]:
     sites = CallSites()
-    return PageRecorder(num_pages, page_size, "cpu", sites), sites
+    device = "cpu" if page_recorder.is_host(DEVICE) else DEVICE
+    return PageRecorder(num_pages, page_size, device, sites), sites
 
 
 def slots(*pages: int) -> torch.Tensor:
@@ -215,7 +218,7 @@ def test_an_event_on_a_device_is_one_launch_and_waits_for_nothing(on_host, monke
     if on_host:
         pytest.skip("on a CPU nothing waits, and the slots are looked at")
     made, _ = recorder(num_pages=200)
-    given = torch.tensor([PAGE, 2 * PAGE])
+    given = torch.tensor([PAGE, 2 * PAGE], device=DEVICE)
     launched = []
     # GIVEN a kernel that is counted; the interpreter itself would look at the slots
     monkeypatch.setattr(
@@ -239,7 +242,7 @@ def test_the_kernel_writes_what_the_host_writes(seed, on_host):
     page_size, num_pages = rng.choice([(1, 700), (16, 90), (24, 60), (64, 300)])
     host, device = (
         log(len(page_recorder.KINDS), num_pages, page_size, *more)
-        for log, more in ((HostLog, ()), (DeviceLog, ("cpu",)))
+        for log, more in ((HostLog, ()), (DeviceLog, (DEVICE,)))
     )
     rows = torch.randperm(num_pages - 1)[: min(40, num_pages // 2)] + 1
     for number in range(60):

@@ -22,6 +22,7 @@ Long because each call brings the arguments that it needs.
 
 from __future__ import annotations
 
+import inspect
 import json
 import pkgutil
 import statistics
@@ -182,10 +183,11 @@ def _hybrid(page: int, device: str) -> Any:
     import torch
     from sglang.srt.mem_cache.swa_memory_pool import SWAKVPool
 
-    from triage.lab.runtime import accepted
     from triage.sglang.binding.names import swa_allocator_class
 
     size_full, size_swa = FULL_PAGES * PAGE, SWA_PAGES * PAGE
+    names = inspect.signature(SWAKVPool.__init__).parameters  # one of them not in every release
+    transposed = {"enable_kvcache_transpose": False} if "enable_kvcache_transpose" in names else {}
     pool = SWAKVPool(
         size=size_full,
         size_swa=size_swa,
@@ -196,7 +198,7 @@ def _hybrid(page: int, device: str) -> Any:
         swa_attention_layer_ids=list(range(5)),
         full_attention_layer_ids=[5],
         device=device,
-        **accepted(SWAKVPool.__init__, enable_kvcache_transpose=False),
+        **transposed,
     )
     return swa_allocator_class()(
         size_full,
