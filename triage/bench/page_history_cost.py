@@ -13,9 +13,9 @@ SGLang's allocation kernels. The time is the calling thread's: on a GPU that of 
 SGLang's own waits in `free`. Turns with and without the hooks alternate; a turn's mean is taken,
 so that what is put off is paid. Said is the median of the ratios of neighbouring turns, with the
 quartiles; beside it that of the hooks alone, whose recorder and look at the callers do nothing.
-A process of its own, since SGLang's hooks stay bound. The memory is that of pools in which
-everything has happened: every page allocated, mapped, inserted and freed, decode steps of 64
-requests, and the events' records on the host.
+A process of its own, since SGLang's hooks stay bound. The memory is that of the dearest
+pool, in which everything has happened: every page allocated, mapped, inserted and freed, decode
+steps of 64 requests, and the events' records on the host.
 
 Long because each call brings the arguments that it needs.
 """
