@@ -17,7 +17,12 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from triage.device import checker_kernels, packed_slot_kernels, recorder_kernels
+from triage.device import (
+    checker_kernels,
+    packed_slot_kernels,
+    page_note_kernels,
+    recorder_kernels,
+)
 
 TABLE = {
     "PAGE": 64,
@@ -68,8 +73,9 @@ RECORD = {
     "FINGERPRINT": True,
     "BLOCK": 512,
 }
+NOTE = {"NUMBER_BITS": 22, "POSITION_BITS": 14, "BLOCK": 1024}
 WIDE = ("state", "mapping", "request", "loc", "swa_loc", "cursor", "sequence", "checker")
-WIDE = (*WIDE, "header", "index", "end", "words")
+WIDE = (*WIDE, "header", "index", "end", "words", "newest", "log", "taken")
 
 
 def compiled(kernel: Any, constants: dict[str, Any], capability: int) -> Any:
@@ -106,6 +112,7 @@ def main() -> None:
             ("check_writes", checker_kernels.check_writes_kernel, WRITES),
             ("check_packed_slots", packed_slot_kernels.check_packed_slots_kernel, STREAM),
             ("record changes", recorder_kernels.record_kernel, {**RECORD, "COLUMNS": 0}),
+            ("note_pages", page_note_kernels.note_pages_kernel, NOTE),
             ("record window", recorder_kernels.record_kernel, {**RECORD, "COLUMNS": 10}),
         ):
             cubin = compiled(kernel, constants, capability).asm["cubin"]

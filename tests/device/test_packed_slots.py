@@ -161,7 +161,7 @@ def test_a_row_that_its_window_cuts_may_lack_its_oldest_slot_where_that_is_excus
         "name": "window_kv",
     }
     # THEN its number is told unless it is excused, and of an excused one each slot has its place
-    counts, _, _ = judged(interpret, arguments, options, safe=False)
+    counts, _, _, _ = judged(interpret, arguments, options, safe=False)
     assert counts.get("I12", 0) == wrong
     assert wrong or not counts
 

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import random
 from types import SimpleNamespace
 
 import pytest
 import torch
 
+from triage.device import page_note_kernels
 from triage.device.syncs import count_syncs
 from triage.errors import BrokenLifecycle
 from triage.evidence import Evidence, PageEvent, PageHistory
 from triage.sglang.allocator import call_sites, page_log, page_recorder
 from triage.sglang.allocator.call_sites import Caller, CallSites
-from triage.sglang.allocator.page_device_log import PENDING
+from triage.sglang.allocator.page_device_log import DeviceLog
+from triage.sglang.allocator.page_log import HostLog, Noted
 from triage.sglang.allocator.page_recorder import ALLOCATED, FREED, INSERTED, PageRecorder
 
 PAGE = 16
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 @pytest.fixture(params=["as on a CPU", "as on a GPU"], autouse=True)
 def on_host(request, monkeypatch):
-    """Both ways in which slots become pages; the second has nothing but launches."""
+    """Both ways in which an event is written: numpy, and one launch of the kernel, which is
+    interpreted where there is no GPU."""
     where = request.param == "as on a CPU"
     monkeypatch.setattr(page_recorder, "is_host", lambda device: where)
     return where
@@ -28,7 +33,8 @@ def on_host(request, monkeypatch):
 
 def recorder(num_pages: int = 40, page_size: int = PAGE) -> tuple[PageRecorder, CallSites]:
     sites = CallSites()
-    return PageRecorder(num_pages, page_size, "cpu", sites), sites
+    device = "cpu" if page_recorder.is_host(DEVICE) else DEVICE
+    return PageRecorder(num_pages, page_size, device, sites), sites
 
 
 def slots(*pages: int) -> torch.Tensor:
@@ -76,7 +82,7 @@ def test_a_page_has_its_newest_event_of_each_kind_whatever_its_age():
     made.note(ALLOCATED, slots(3, 4), 1, NOBODY)
     made.note(FREED, slots(3), 2, NOBODY)
     # WHEN so much happens to other pages that no event of page 3 is kept whole
-    for step in range(3, 3 + 10 * PENDING):
+    for step in range(3, 3 + 200):
         made.note(ALLOCATED, slots(7, 8, 9), step, NOBODY)
     # THEN what is kept of it is still there, newest first
     assert events(made, 3) == [("freed", 2, ""), ("allocated", 1, "")]
@@ -91,7 +97,7 @@ def test_a_pages_history_takes_less_than_64_bytes_whatever_happens(num_pages):
     batch = SimpleNamespace(reqs=[SimpleNamespace(rid=f"r{each}") for each in range(64)])
     decode = alloc_for_decode(batch, sites)
     most = 0
-    for step in range(300):
+    for step in range(40):
         # GIVEN decode steps, prompts of more slots than the small pool has pages, and frees
         first = torch.randint(1, num_pages - 128, (64,), generator=rng)
         made.note(ALLOCATED, first * PAGE + step % PAGE, step, decode)
@@ -201,24 +207,66 @@ def test_an_event_beyond_the_position_that_is_kept_names_no_request_rather_than_
 
 
 def test_numbers_that_begin_anew_leave_no_wrong_event(monkeypatch):
-    monkeypatch.setattr(page_log, "ERA", 128)
+    monkeypatch.setattr(page_log, "ERA", 32)
     made, _ = recorder()
-    for step in range(1, 300):
+    for step in range(1, 80):
         made.note(FREED, slots(3), step, NOBODY)
-    assert [step for _, step, _ in events(made, 3)] == list(range(299, 291, -1))
+    assert [step for _, step, _ in events(made, 3)] == list(range(79, 71, -1))
 
 
-def test_an_event_waits_for_nothing_also_when_the_marks_are_written(on_host):
+def test_an_event_on_a_device_is_one_launch_and_waits_for_nothing(on_host, monkeypatch):
     if on_host:
         pytest.skip("on a CPU nothing waits, and the slots are looked at")
     made, _ = recorder(num_pages=200)
-    given = torch.tensor([PAGE, 2 * PAGE])
+    given = torch.tensor([PAGE, 2 * PAGE], device=DEVICE)
+    launched = []
+    # GIVEN a kernel that is counted; the interpreter itself would look at the slots
+    monkeypatch.setattr(
+        page_note_kernels, "note_pages_kernel", {(1,): lambda *a: launched.append(a)}
+    )
     with count_syncs(forbid=True) as counts:
-        for step in range(2 * PENDING):
+        for step in range(128):
             made.note(ALLOCATED, given, step, NOBODY)
-    assert counts.total_host_reads == 0
-    # one launch an event, and some forty for each `PENDING` of them
-    assert 0 < sum(counts.launches.values()) - 2 * PENDING <= 2 * 40
+    assert len(launched) == 128
+    assert counts.total_host_reads == 0 and not counts.launches
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_kernel_writes_what_the_host_writes(seed, on_host):
+    """GIVEN the same events, views and ids that are none of the pool's among them
+    THEN the marks are equal, and of every page the log has the same entries."""
+    if on_host:
+        pytest.skip("both are looked at in one")
+    rng = random.Random(seed)
+    torch.manual_seed(seed)
+    page_size, num_pages = rng.choice([(1, 700), (16, 90), (24, 60), (64, 300)])
+    host, device = (
+        log(len(page_recorder.KINDS), num_pages, page_size, *more)
+        for log, more in ((HostLog, ()), (DeviceLog, (DEVICE,)))
+    )
+    rows = torch.randperm(num_pages - 1)[: min(40, num_pages // 2)] + 1
+    for number in range(60):
+        kind, key = rng.randrange(len(page_recorder.KINDS)), None
+        if rng.random() < 0.5:  # a decode step; now and then of another batch
+            rows = torch.where(torch.rand(len(rows)) < 0.1, rows % (num_pages - 1) + 1, rows)
+            rows = rows if len(set(rows.tolist())) == len(rows) else rows.unique()
+            moved = rows * page_size + number % page_size
+            key = (rng.randrange(2), (), len(rows))
+        else:
+            first = rng.randrange(num_pages * page_size)
+            moved = torch.arange(first, first + rng.choice([1, 3, 65, 1500])) - 5
+            moved = moved[:: rng.choice([1, 1, 2])]
+        dtype = rng.choice([torch.int32, torch.int64])
+        event = Noted(number, kind, (number + 1) << 40 | number, rng.random() < 0.5, key)
+        for log in (host, device):
+            log.add(event, moved.to(dtype))
+    assert (host.newest()[:, :num_pages][:, 1:] == device.newest()[:, 1:]).all()
+    every = set(range(1, num_pages))
+    kept = [sorted(log.entries(every, 60), key=lambda each: each[::-1]) for log in (host, device)]
+    whole = max(entries[0][2] for entries in kept)  # of the oldest event a part may be gone
+    assert whole < 55
+    ours, theirs = ([each for each in entries if each[2] > whole] for entries in kept)
+    assert ours == theirs
 
 
 @pytest.mark.parametrize("page_size", [1, 16, 64])

@@ -1,41 +1,63 @@
-"""What page histories add to an allocator call: SGLang's own SWA allocator, hooks on and off.
+"""What page histories add to an allocator call: SGLang's own allocators, hooks on and off.
 
-    python -m triage.bench.page_history_cost            one line of JSON, on a CPU
-    python -m triage.bench.page_history_cost cuda       on a GPU, under a real SGLang
+    python -m triage.bench.page_history_cost                    on a CPU
+    python -m triage.bench.page_history_cost cuda [SECONDS [CALL]]  on a GPU that has SGLang
 
-On a CPU Triton's interpreter runs SGLang's allocation kernels. The time is the calling thread's,
-which on a GPU is that of launching: nothing there waits within a turn. Turns with and without the
-hooks alternate; a turn's mean is taken, so that what is put off is paid. Said is the median of
-the ratios of neighbouring turns, with the quartiles; beside it that of the hooks alone, whose
-recorder and look at the callers do nothing. A process of its own, since SGLang's hooks stay
-bound. The memory is that of pools in which everything has happened: every page allocated,
-mapped, inserted and freed, decode steps of 64 requests, and the events' records on the host.
+One line of JSON for each call the moment it is measured, so that a run that is cut off has told
+what it knew; the last line has all. The budget of SECONDS (40) begins behind the imports, and
+is shared out evenly among the calls.
+
+Bound are the hooks of page histories alone, by SGLang's own registry: the scheduler, which
+would take most of the time to import, is not needed. On a CPU Triton's interpreter runs
+SGLang's allocation kernels. The time is the calling thread's: on a GPU that of launching, and of
+SGLang's own waits in `free`. Turns with and without the hooks alternate; a turn's mean is taken,
+so that what is put off is paid. Said is the median of the ratios of neighbouring turns, with the
+quartiles; beside it that of the hooks alone, whose recorder and look at the callers do nothing.
+A process of its own, since SGLang's hooks stay bound. The memory is that of the dearest
+pool, in which everything has happened: every page allocated, mapped, inserted and freed, decode
+steps of 64 requests, and the events' records on the host.
+
+Long because each call brings the arguments that it needs.
 """
 
 from __future__ import annotations
 
+import inspect
 import json
-import os
+import pkgutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from triage import config
-from triage.bench.bound_forward import Targets, load_and_bind
+from triage.bench.bound_forward import Targets
 from triage.bench.figure import Figure, at_most
 
 ROWS, PROMPT, PAGE = 64, 4096, 64
 FULL_PAGES, SWA_PAGES = 2048, 1024
-TURNS, TURN = 15, 40
-DECODE_TURNS, DECODE_TURN = 3, 2  # SGLang's own decode kernel is interpreted there
+TURNS = 15
+BUDGET_S = 40.0
 BAR = 1.05
 MOST_BYTES = 64
+
+Part = tuple[str, Callable[[Any], Any]]
+"""Name, "" for what is not measured, and what is called with what the part before gave."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """Calls of one allocator that follow each other; `calls` times in a turn."""
+
+    allocator: str
+    parts: tuple[Part, ...]
+    calls: int
 
 
 def figures() -> list[Figure]:
@@ -49,7 +71,7 @@ def figures() -> list[Figure]:
             each["ratio"],
             BAR,
             "x",
-            f"{each['on_us']:.0f} beside {each['off_us']:.0f} us, quartiles of the ratio "
+            f"{each['added_us']:.0f} us more than {each['off_us']:.0f} us, quartiles of the ratio "
             f"{each['quartiles'][0]:.3f} to {each['quartiles'][1]:.3f}, hooks alone "
             f"{each['hooks_ratio']:.3f}",
         )
@@ -61,70 +83,127 @@ def figures() -> list[Figure]:
     ]
 
 
-def measure(device: str = "cpu") -> dict[str, Any]:
-    """Of a decode step's allocation and a prompt's, each with the free that follows it."""
-    os.environ.update(
-        {
-            config.DEBUG: "1",
-            config.MODE: "contain",
-            config.CHECKS: "I1",
-            config.PAGE_HISTORY: "1",
-            config.DIRECTORY: tempfile.gettempdir(),
-            "SGLANG_PLUGINS": "sglang_triage",
-        }
+def measure(
+    device: str = "cpu",
+    budget_s: float = BUDGET_S,
+    only: str = "",
+    tell: Callable[[dict[str, Any]], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Of every call of `_calls`, or of those that `only` is a part of the name of.
+
+    tell: gets each the moment it is known.
+    """
+    began = time.monotonic()
+    histories, targets = _bound(device)
+    tell({"imported_s": round(time.monotonic() - began, 1)})
+    until, calls = (
+        time.monotonic() + budget_s,
+        [
+            each
+            for each in _calls(device)
+            if any(only in f"{each.allocator}: {name}" for name, _ in each.parts)
+        ],
     )
+    found: dict[str, Any] = {}
+    for number, call in enumerate(calls):
+        share = (until - time.monotonic()) / (len(calls) - number)
+        turns = _turns(targets, call, device, time.monotonic() + share)
+        for name, each in turns.items():
+            found[f"{call.allocator}: {name}"] = each
+            tell({"call": f"{call.allocator}: {name}", **each})
+    _everything(histories, device)
+    most = max(each.bytes_held / each.num_pages for each in histories.recorders())
+    return {"calls": found, "bytes_a_page": round(most, 2)}
+
+
+def _bound(device: str) -> tuple[Any, Targets]:
+    """The histories, and the hooks that feed them, bound as a server's are."""
     if device == "cpu":
         from triage.lab import bootstrap
 
         bootstrap.prepare()
-        from triage.lab.flashinfer_stub import StandInFlashInfer
+    from sglang.srt.plugins.hook_registry import HookRegistry
 
-        StandInFlashInfer(lambda call: None).install()
-    installed = load_and_bind()
-    allocator = _allocator(device)
-    targets = Targets([each.target for each in installed.bindings if "whose hand" in each.why])
-    interpreted = device == "cpu"
-    calls = (
-        (f"alloc_decode of {ROWS} rows and its free", _decode(allocator, device), interpreted),
-        (f"alloc_extend of {PROMPT} tokens and its free", _extend(allocator, device), False),
-    )
-    turns = {
-        name: _turns(
-            targets, call, *((DECODE_TURNS, DECODE_TURN) if slow else (TURNS, TURN)), device
-        )
-        for name, call, slow in calls
-    }
-    histories = installed.state_hooks.histories
-    _everything(histories, device)
-    pages, size = histories.memory()
-    return {"calls": turns, "bytes_a_page": size / pages}
+    from triage.dump.store import DumpStore
+    from triage.sglang.binding.hooks import Binding, register
+    from triage.sglang.binding.patches import Patches
+    from triage.sglang.state_hooks import StateHooks
+    from triage.sglang.traps import Traps
+
+    traps = Traps(DumpStore(Path(tempfile.mkdtemp(prefix="triage-hands-"))), mode="contain")
+    hooks = StateHooks(traps, page_history=True)
+    outside, inside = hooks.history_hooks()
+    bound: list[Binding] = []
+    failed: list[Exception] = []
+    unlinked = traps.reporter.shells.of("page histories")
+    register([*outside, *inside], Patches([]), bound.extend, failed.append, unlinked)
+    HookRegistry.apply_hooks()
+    missing = [each.target for each in bound if not each.bound]
+    if failed or missing or not bound:
+        raise SystemExit(f"not bound: {failed or missing or 'nothing'}")
+    return hooks.histories, Targets([each.target for each in bound])
 
 
-def _allocator(device: str) -> Any:
+# -- the calls ------------------------------------------------------------------------------
+
+
+def _calls(device: str) -> Iterator[Call]:
+    """SGLang's own decode kernel is slow where it is interpreted: few calls of it there."""
+    often, seldom = (40, 40) if device != "cpu" else (40, 2)
+    for allocator, made in (
+        (f"SWA, pages of {PAGE}", _hybrid(PAGE, device)),
+        (f"one pool, pages of {PAGE}", _alone(PAGE, device)),
+    ):
+        extend = f"alloc_extend of {PROMPT} tokens", _extend(made, device)
+        free = f"free of {PROMPT} tokens", _free(made)
+        yield Call(allocator, (extend, free), often)
+        yield Call(
+            allocator,
+            ((f"alloc_decode of {ROWS} rows", _decode(made, device)),
+             (f"free of {ROWS} rows", _free(made))),
+            seldom,
+        )  # fmt: skip
+    swa = _hybrid(PAGE, device)
+    yield Call(
+        f"SWA, pages of {PAGE}",
+        (("", _extend(swa, device)), (f"free_swa of {PROMPT} tokens", _swa_side(swa)),
+         ("", _free(swa))),
+        often,
+    )  # fmt: skip
+    for allocator, made in (
+        ("SWA, pages of 1", _hybrid(1, device)),
+        ("one pool, pages of 1", _alone(1, device)),
+    ):
+        alloc = f"alloc of {PROMPT} slots", _alloc(made)
+        yield Call(allocator, (alloc, (f"free of {PROMPT} slots", _free(made))), often)
+
+
+def _hybrid(page: int, device: str) -> Any:
     """SGLang's own, over a pool of one full layer and five SWA layers."""
     import torch
     from sglang.srt.mem_cache.swa_memory_pool import SWAKVPool
 
-    from triage.lab.runtime import accepted
     from triage.sglang.binding.names import swa_allocator_class
 
     size_full, size_swa = FULL_PAGES * PAGE, SWA_PAGES * PAGE
+    names = inspect.signature(SWAKVPool.__init__).parameters  # one of them not in every release
+    transposed = {"enable_kvcache_transpose": False} if "enable_kvcache_transpose" in names else {}
     pool = SWAKVPool(
         size=size_full,
         size_swa=size_swa,
-        page_size=PAGE,
+        page_size=page,
         dtype=torch.float16,
         head_num=1,
         head_dim=8,
         swa_attention_layer_ids=list(range(5)),
         full_attention_layer_ids=[5],
         device=device,
-        **accepted(SWAKVPool.__init__, enable_kvcache_transpose=False),
+        **transposed,
     )
     return swa_allocator_class()(
         size_full,
         size_swa,
-        page_size=PAGE,
+        page_size=page,
         dtype=torch.float16,
         device=device,
         kvcache=pool,
@@ -132,27 +211,55 @@ def _allocator(device: str) -> Any:
     )
 
 
-def _decode(allocator: Any, device: str) -> Callable[[], None]:
+def _alone(page: int, device: str) -> Any:
+    """An allocator of one pool, as a model without a window has."""
+    import torch
+
+    from triage.sglang.binding.names import sub_allocator_paths
+
+    name = "TokenToKVPoolAllocator" if page == 1 else "PagedTokenToKVPoolAllocator"
+    (path,) = (each for each in sub_allocator_paths() if each.endswith(f".{name}"))
+    paged = {} if page == 1 else {"page_size": page}
+    return pkgutil.resolve_name(path)(
+        FULL_PAGES * PAGE,
+        dtype=torch.float16,
+        device=device,
+        kvcache=None,
+        need_sort=False,
+        **paged,
+    )
+
+
+def _decode(allocator: Any, device: str) -> Callable[[Any], Any]:
     import torch
 
     given = _lengths([0] * ROWS, [PAGE] * ROWS, device)
     last = allocator.alloc_extend(*given, PAGE * ROWS)[PAGE - 1 :: PAGE]
     on_host = torch.full((ROWS,), PAGE + 1)
     lengths = on_host.to(device)
-
-    def call() -> None:
-        allocator.free(allocator.alloc_decode(lengths, on_host, last))
-
-    return call
+    return lambda _: allocator.alloc_decode(lengths, on_host, last)
 
 
-def _extend(allocator: Any, device: str) -> Callable[[], None]:
+def _extend(allocator: Any, device: str) -> Callable[[Any], Any]:
     given = _lengths([0], [PROMPT], device)
+    return lambda _: allocator.alloc_extend(*given, PROMPT)
 
-    def call() -> None:
-        allocator.free(allocator.alloc_extend(*given, PROMPT))
 
-    return call
+def _alloc(allocator: Any) -> Callable[[Any], Any]:
+    return lambda _: allocator.alloc(PROMPT)
+
+
+def _free(allocator: Any) -> Callable[[Any], Any]:
+    """Looked up at each call: a method that was taken beforehand would keep its hook."""
+    return lambda slots: allocator.free(slots)
+
+
+def _swa_side(allocator: Any) -> Callable[[Any], Any]:
+    def free_swa(slots: Any) -> Any:
+        allocator.free_swa(slots)
+        return slots
+
+    return free_swa
 
 
 def _lengths(prefix: list[int], lengths: list[int], device: str) -> tuple[Any, ...]:
@@ -174,58 +281,84 @@ def _everything(histories: Any, device: str) -> None:
     requests = [type("Request", (), {"rid": f"request-{number}"})() for number in range(ROWS)]
     caller = Caller(1, None, type("Batch", (), {"reqs": requests})())
     for recorder in histories.recorders():
-        slots = torch.arange(PAGE, recorder.num_pages * PAGE, device=device)
+        slots = torch.arange(recorder.page_size, recorder.num_pages * recorder.page_size)
+        slots = slots.to(device)
         for kind in range(len(KINDS)):
             recorder.note(kind, slots, 1, caller)
         for step in range(ROWS * 8):
             rows = torch.arange(ROWS, device=device)
-            recorder.note(0, (rows + step // PAGE + 1) * PAGE, step, caller)
+            recorder.note(0, (rows + step // PAGE + 1) * recorder.page_size, step, caller)
 
 
-def _turns(
-    targets: Targets, call: Callable[[], None], turns: int, calls: int, device: str
-) -> dict[str, Any]:
+# -- turns ----------------------------------------------------------------------------------
+
+
+def _turns(targets: Targets, call: Call, device: str, until: float) -> dict[str, dict[str, Any]]:
+    """Of each part with a name. Three turns at least, `TURNS` at most, none begun after `until`."""
     import torch
 
     from triage.sglang.allocator.call_sites import Caller, CallSites
     from triage.sglang.allocator.page_recorder import PageRecorder
 
     nobody = Caller(0, None, None)
+    names = [name for name, _ in call.parts if name]
 
-    def turn(what: str) -> float:
+    def turn(what: str) -> dict[str, float]:
         targets.set(bound=what != "off")
+        spent = dict.fromkeys(names, 0.0)
         with ExitStack() as stack:
             if what == "hooks":
                 stack.enter_context(mock.patch.object(PageRecorder, "note", lambda *_: None))
                 stack.enter_context(mock.patch.object(CallSites, "caller", lambda _: nobody))
-            started = time.thread_time()
-            for _ in range(calls):
-                call()
-            spent = (time.thread_time() - started) / calls * 1e6
+            for _ in range(call.calls):
+                given = None
+                for name, part in call.parts:
+                    started = time.thread_time()
+                    given = part(given)
+                    if name:
+                        spent[name] += time.thread_time() - started
         if device != "cpu":
             torch.cuda.synchronize()
-        return spent
+        return {name: each / call.calls * 1e6 for name, each in spent.items()}
 
     kinds = ["on", "hooks", "off"]
-    taken: dict[str, list[float]] = {kind: [] for kind in kinds}
-    for number in range(-1, turns):
+    taken: dict[str, list[dict[str, float]]] = {kind: [] for kind in kinds}
+    for number in range(-1, TURNS):
+        if number >= 3 and time.monotonic() > until:
+            break
         for kind in kinds if number % 2 else reversed(kinds):
             each = turn(kind)
-            if number >= 0:
+            if number >= 0:  # the first compiles, and makes the recorders
                 taken[kind].append(each)
     targets.set(bound=True)
-    ratios = [on / off for on, off in zip(taken["on"], taken["off"], strict=True)]
-    hooks = [alone / off for alone, off in zip(taken["hooks"], taken["off"], strict=True)]
-    low, middle, high = statistics.quantiles(ratios, n=4)
+    return {name: _compared(taken, name) for name in names}
+
+
+def _compared(taken: dict[str, list[dict[str, float]]], name: str) -> dict[str, Any]:
+    on, hooks, off = ([turn[name] for turn in taken[kind]] for kind in ("on", "hooks", "off"))
+    low, middle, high = statistics.quantiles([a / b for a, b in zip(on, off, strict=True)], n=4)
     return {
-        "on_us": statistics.median(taken["on"]),
-        "off_us": statistics.median(taken["off"]),
-        "ratio": middle,
-        "quartiles": [low, high],
-        "hooks_ratio": statistics.median(hooks),
+        "off_us": round(statistics.median(off), 1),
+        "added_us": round(statistics.median([a - b for a, b in zip(on, off, strict=True)]), 1),
+        "ratio": round(middle, 4),
+        "quartiles": [round(low, 4), round(high, 4)],
+        "hooks_ratio": round(
+            statistics.median([a / b for a, b in zip(hooks, off, strict=True)]), 4
+        ),
+        "turns": len(on),
     }
 
 
+def main(arguments: list[str]) -> None:
+    began = time.monotonic()
+
+    def tell(each: dict[str, Any]) -> None:
+        print(json.dumps({"after_s": round(time.monotonic() - began, 1), **each}), flush=True)
+
+    device = arguments[0] if arguments else "cpu"
+    budget_s = float(arguments[1]) if len(arguments) > 1 else BUDGET_S
+    print(json.dumps(measure(device, budget_s, "".join(arguments[2:3]), tell)))
+
+
 if __name__ == "__main__":
-    json.dump(measure(*sys.argv[1:]), sys.stdout)
-    sys.stdout.write("\n")
+    main(sys.argv[1:])

@@ -15,6 +15,8 @@ same file goes on where this one ended. Weights are random (`--load-format dummy
 
 A side whose server does not start is noted with its reason and left out.
 
+Long because the start, the turns and the end of one set of servers belong together.
+
 Exit code: 0 measured, 2 usage, 3 cannot serve here.
 """
 
@@ -90,6 +92,31 @@ class Load:
 
     def asked(self, turn: int, vocab: int) -> list[workload.Asked]:
         return workload.exact(self.requests, self.input_tokens, self.output_tokens, turn, vocab)
+
+
+def planned(
+    shape: str, sides: Sequence[Side], work: Path, port: int, here: machine.Machine, **wish: Any
+) -> list[tuple[Side, session.ServerPlan]]:
+    """A server for each side, with a port and a folder below `work` of its own.
+
+    wish: of every server's `session.Wish`. Raises CannotServe.
+    """
+    return [
+        (
+            side,
+            session.plan(
+                session.Wish(
+                    shape,
+                    work / f"{shape}-{side.name}",
+                    mode=session.OFF,
+                    port=port_of(port, number),
+                    **wish,
+                ),
+                here,
+            ),
+        )
+        for number, side in enumerate(sides)
+    ]
 
 
 def measure(
@@ -265,21 +292,17 @@ def main(
         click.echo(f"[{time.monotonic() - began:4.0f} s] {line}")
 
     try:
-        here = machine.examine()
-        wishes = []
-        for number, text in enumerate(sides):
-            side = Side.parse(text)
-            wish = session.Wish(
-                shape,
-                work / f"{shape}-{side.name}",
-                small=small,
-                mtp=mtp,
-                attention=attention,
-                mode=session.OFF,
-                port=port_of(port, number),
-                given=flags_,
-            )
-            wishes.append((side, session.plan(wish, here)))
+        wishes = planned(
+            shape,
+            [Side.parse(text) for text in sides],
+            work,
+            port,
+            machine.examine(),
+            small=small,
+            mtp=mtp,
+            attention=attention,
+            given=flags_,
+        )
         measure(
             wishes,
             [Load.parse(text) for text in loads],

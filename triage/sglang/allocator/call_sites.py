@@ -13,9 +13,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import CodeType, FrameType
-from typing import Any, NamedTuple
+from typing import Any
 
 FRAMES = 6
 MOST = (1 << 15) - 1
@@ -34,13 +36,52 @@ _NAMES = (_REQUEST, "batch", "schedule_batch")
 Chain = tuple[Any, ...]  # code, instruction, code, instruction, ... innermost first
 
 
-class Caller(NamedTuple):
+Requests = tuple[tuple[str, ...], tuple[int, ...]]
+"""Ids of an event's requests, and how many of its slots are of each; () where not known."""
+
+
+@dataclass(slots=True)
+class Caller:
     """One look up the stack: the chain's number, and the request or the batch that the nearest
     frame which knows one acts for."""
 
     site: int
     request: Any
     batch: Any
+    _known: tuple[int, Requests] | None = None
+
+    def requests(self, slots: int) -> Requests:
+        """Of an event of so many slots. Looked up once: a call moves them in both pools."""
+        known = self._known
+        if known is None or known[0] != slots:
+            known = self._known = slots, _requests_of(self, slots)
+        return known[1]
+
+
+def _requests_of(caller: Caller, slots: int) -> Requests:
+    if caller.request is not None:
+        rid = getattr(caller.request, "rid", None)
+        return ((str(rid),), (slots,)) if rid is not None else ((), ())
+    requests = getattr(caller.batch, "reqs", None)
+    if not requests:
+        return (), ()
+    try:
+        ids = tuple([each.rid for each in requests])
+    except AttributeError:
+        ids = tuple([str(getattr(each, "rid", "")) for each in requests])
+    if len(ids) == 1:
+        return ids, (slots,)
+    if len(ids) == slots:
+        return ids, _ones(slots)
+    lengths = getattr(caller.batch, "extend_lens", None) or ()
+    if len(lengths) == len(ids) and sum(lengths) == slots:
+        return ids, tuple(lengths)
+    return ids, ()
+
+
+@lru_cache(maxsize=1024)
+def _ones(count: int) -> tuple[int, ...]:
+    return (1,) * count
 
 
 class CallSites:

@@ -188,13 +188,6 @@ class PageHistories:
         """Of every pool."""
         return [pool.recorder for pool in list(self._pools.values())]
 
-    def memory(self) -> tuple[int, int]:
-        """Pages of all pools, and the bytes that are held of them on devices and host."""
-        pools = list(self._pools.values())
-        return sum(each.num_pages for each in pools), sum(
-            each.recorder.bytes_held for each in pools
-        )
-
     # -- helpers ----------------------------------------------------------------------------
 
     def _note(self, pool: _Pool, kind: int, slots: Tensor) -> None:

@@ -6,8 +6,8 @@ log       a ring of (page, position in the event, event), 15 bytes a page: the n
           whole. Slots that follow each other in a page are one entry; a decode step that goes on
           in the page of the step before, for the same requests and by the same caller, is none.
 
-`HostLog` is that of a pool whose slots lie on the host: it is written at each event.
-`page_device_log.py` has the other, on the pool's device, where nothing may wait.
+`HostLog` is that of a pool whose slots lie on the host: an event becomes pages at once, and
+some of them are written together. `page_device_log.py` has the other, on the pool's device.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from torch import Tensor
 LOG_BYTES_A_PAGE = 15
 AT_LEAST = 512
 """Entries of the log, however small the pool."""
+
+PENDING = 32
+"""Events on the host that may wait to be written."""
 
 NUMBER_BITS, POSITION_BITS = 22, 14  # below the page
 NUMBERS, POSITIONS = (1 << NUMBER_BITS) - 1, (1 << POSITION_BITS) - 1
@@ -69,20 +72,52 @@ class HostLog:
         self.capacity = entries_of(num_pages)
         # One page more, for ids that are of no page.
         self._newest = np.zeros((kinds, num_pages + 1), dtype=np.int64)
-        self._first = np.ones(AT_LEAST, dtype=bool)  # its first value stays true
         self._log = np.zeros(self.capacity, dtype=np.int64)
         self._next = self._era = 0
         self._before: tuple[object, np.ndarray] | None = None  # the decode step before: key, pages
+        self._pending: list[tuple[Noted, np.ndarray, np.ndarray]] = []
+        self._runs_pending, self._most_pending = 0, num_pages // 8
 
     @property
     def nbytes(self) -> int:
-        return self._newest.nbytes + self._log.nbytes + self._first.nbytes
+        waiting = sum(pages.nbytes + starts.nbytes for _, pages, starts in self._pending)
+        return self._newest.nbytes + self._log.nbytes + waiting
 
     def add(self, event: Noted, slots: Tensor) -> None:
-        """`slots`, `(n,)`, were moved. Four passes over them in numpy, and six over their pages."""
-        pages, positions = self._runs(slots)
+        """`slots`, `(n,)`, were moved. Three passes over them in numpy; now and then `_write`."""
+        held = slots.numpy()
+        shift = self.page_size.bit_length() - 1
+        pages = held >> shift if self.page_size == 1 << shift else held // self.page_size
+        first = np.empty(len(pages), dtype=bool)
+        first[:1] = True
+        np.not_equal(pages[1:], pages[:-1], out=first[1:])
+        starts = first.nonzero()[0]
+        self._pending.append((event, pages[starts], starts))
+        self._runs_pending += len(starts)
+        if self._runs_pending > self._most_pending or len(self._pending) >= PENDING:
+            self._write()
+
+    def newest(self) -> np.ndarray:
+        """`(kinds, num_pages)` int64, 0 for none."""
+        self._write()
+        return self._newest
+
+    def entries(self, wanted: set[int], events: int) -> Iterator[tuple[int, int, int]]:
+        """See `unpacked`."""
+        self._write()
+        return unpacked(self._log, wanted, events)
+
+    def _write(self) -> None:
+        """Bring what waits, in order, into marks and log: six passes over the pages of each."""
+        events, self._pending, self._runs_pending = self._pending, [], 0
+        for event, pages, starts in events:
+            self._write_one(event, pages, starts)
+
+    def _write_one(self, event: Noted, pages: np.ndarray, starts: np.ndarray) -> None:
+        """pages: of each run of slots in one page, as the ids say. starts: where each begins."""
         # As unsigned numbers, negative ids lie beyond the pool too.
-        pages = np.minimum(pages.view(np.uint64), self.num_pages).view(np.int64)
+        pages = pages.astype(np.int64, copy=False).view(np.uint64)
+        pages = np.minimum(pages, self.num_pages).view(np.int64)
         self._newest[event.kind].put(pages, event.mark)
         if event.number // ERA != self._era:
             self._era = event.number // ERA
@@ -92,20 +127,12 @@ class HostLog:
             before, self._before = self._before, (key, pages)
             if before is not None and before[0] == key:
                 moved = pages != before[1]
-                pages, positions = pages[moved], positions[moved]
+                pages, starts = pages[moved], starts[moved]
         entries = pages << (POSITION_BITS + NUMBER_BITS)
         entries += event.number & NUMBERS
         if event.shared:
-            entries += np.minimum(positions, POSITIONS) << NUMBER_BITS
+            entries += np.minimum(starts, POSITIONS) << NUMBER_BITS
         self._append(entries)
-
-    def newest(self) -> np.ndarray:
-        """`(kinds, num_pages)` int64, 0 for none."""
-        return self._newest
-
-    def entries(self, wanted: set[int], events: int) -> Iterator[tuple[int, int, int]]:
-        """See `unpacked`."""
-        return unpacked(self._log, wanted, events)
 
     def _append(self, entries: np.ndarray) -> None:
         end = self._next + len(entries)
@@ -116,14 +143,3 @@ class HostLog:
             end = self._next + len(entries)
             self._log[(self._next + np.arange(len(entries))) % self.capacity] = entries
         self._next = end % self.capacity
-
-    def _runs(self, slots: Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """The page of each run of slots in one page, and where the run begins; int64."""
-        held = slots.detach().numpy()
-        shift = self.page_size.bit_length() - 1
-        pages = held >> shift if self.page_size == 1 << shift else held // self.page_size
-        count = len(pages)
-        first = self._first[:count] if count <= AT_LEAST else np.ones(count, dtype=bool)
-        np.not_equal(pages[1:], pages[:-1], out=first[1:])
-        starts = first.nonzero()[0]
-        return pages[starts].astype(np.int64, copy=False), starts

@@ -14,7 +14,7 @@ Bounded in all by 64 bytes a page, besides one tuple of the requests' ids a batc
 from __future__ import annotations
 
 import sys
-from functools import lru_cache
+from array import array
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from triage.evidence import PageEvent, PageHistory
-from triage.sglang.allocator.call_sites import Caller, CallSites
+from triage.sglang.allocator.call_sites import Caller, CallSites, Requests
 from triage.sglang.allocator.page_device_log import DeviceLog
 from triage.sglang.allocator.page_log import HostLog, Noted
 
@@ -35,10 +35,6 @@ EVENTS_SHOWN = 8
 _SITE_BITS, _INDEX_BITS = 15, 20  # below the step: newer is larger
 _SITES = (1 << _SITE_BITS) - 1
 
-Requests = tuple[tuple[str, ...], tuple[int, ...]]
-"""Ids of an event's requests, and how many of its slots are of each; () where not known."""
-
-
 _Told = tuple[int, int, str | None]
 """Mark, kind and request, None where only the mark is left of an event."""
 
@@ -48,8 +44,8 @@ class _Records:
 
     def __init__(self, num_pages: int) -> None:
         self.kept = min(max(num_pages // 8, 128), 4096)
-        self.marks = np.zeros(self.kept, dtype=np.int64)
-        self.kinds = np.zeros(self.kept, dtype=np.uint8)
+        self.marks = array("q", bytes(8 * self.kept))
+        self.kinds = bytearray(self.kept)
         self.requests: list[tuple[str, ...]] = [()] * self.kept
         self.counts: list[tuple[int, ...]] = [()] * self.kept
         self.number = 0  # of events ever noted
@@ -69,12 +65,12 @@ class _Records:
             return None
         at = number % self.kept
         request = _request_at(self.requests[at], self.counts[at], position)
-        return int(self.marks[at]), int(self.kinds[at]), request
+        return self.marks[at], self.kinds[at], request
 
     @property
     def nbytes(self) -> int:
-        lists = sys.getsizeof(self.requests) + sys.getsizeof(self.counts)
-        return int(self.marks.nbytes + self.kinds.nbytes) + lists
+        held = (self.marks, self.kinds, self.requests, self.counts)
+        return sum(sys.getsizeof(each) for each in held)
 
 
 class PageRecorder:
@@ -165,7 +161,7 @@ class PageRecorder:
 
     def _requests(self, caller: Caller, slots: int) -> Requests:
         """A batch's ids are one tuple as long as they are the same."""
-        ids, counts = requests_of(caller, slots)
+        ids, counts = caller.requests(slots)
         if ids == self._ids:
             ids = self._ids
         else:
@@ -176,30 +172,6 @@ class PageRecorder:
 def is_host(device: Any) -> bool:
     """Is what lies there read without a wait?"""
     return torch.device(device).type == "cpu"
-
-
-def requests_of(caller: Caller, slots: int) -> Requests:
-    """Ids of the requests that the caller acts for, and how many of the slots are of each."""
-    if caller.request is not None:
-        rid = getattr(caller.request, "rid", None)
-        return ((str(rid),), (slots,)) if rid is not None else ((), ())
-    requests = getattr(caller.batch, "reqs", None)
-    if not requests:
-        return (), ()
-    ids = tuple([str(getattr(each, "rid", "")) for each in requests])
-    if len(ids) == 1:
-        return ids, (slots,)
-    if len(ids) == slots:
-        return ids, _ones(slots)
-    lengths = getattr(caller.batch, "extend_lens", None) or ()
-    if len(lengths) == len(ids) and sum(lengths) == slots:
-        return ids, tuple(lengths)
-    return ids, ()
-
-
-@lru_cache(maxsize=1024)
-def _ones(count: int) -> tuple[int, ...]:
-    return (1,) * count
 
 
 def _goes_on(newer: _Told, older: _Told) -> bool:
@@ -215,11 +187,11 @@ def _goes_on(newer: _Told, older: _Told) -> bool:
 def _request_at(requests: tuple[str, ...], counts: tuple[int, ...], position: int) -> str:
     """The request that the event's slot at this position was for; empty if it is not known."""
     if len(requests) == 1:
-        return requests[0] if counts else ""
+        return str(requests[0]) if counts else ""
     if position < 0:
         return ""
     for rid, count in zip(requests, counts, strict=False):
         if position < count:
-            return rid
+            return str(rid)
         position -= count
     return ""

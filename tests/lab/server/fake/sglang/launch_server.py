@@ -111,9 +111,11 @@ class Handler(BaseHTTPRequestHandler):
     def stream(self, ids, meta):
         """As with a --stream-interval above the answer's length: the first token, then all.
 
-        A further token takes 4 ms, and 5 ms where SGLANG_TRTLLM_MHA_DEBUG=1.
+        A further token takes 4 ms, and 5 ms where SGLANG_TRTLLM_MHA_DEBUG=1; 1 ms more where
+        there is an output witness.
         """
         each = 0.005 if os.environ.get("SGLANG_TRTLLM_MHA_DEBUG") == "1" else 0.004
+        each += 0.001 * ("SGLANG_TRTLLM_MHA_DEBUG_WITNESS" in os.environ)
         self.send_response(200)
         self.end_headers()
         for count in (1, len(ids)):
