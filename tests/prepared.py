@@ -10,6 +10,8 @@ Python of its own.
 from __future__ import annotations
 
 import atexit
+import contextlib
+import gc
 import importlib
 import json
 import os
@@ -26,6 +28,29 @@ from typing import Any
 
 OURS = ("triage.lab.run", "triage.sglang.state_hooks", "triage.sglang.traps")
 """What most runs import beside SGLang: 0.3 CPU-seconds of each, if not there already."""
+HOOKED = tuple(
+    f"sglang.srt.{name}"
+    for name in (
+        "plugins",
+        "layers.attention.triton_backend",
+        "mem_cache.swa_radix_cache",
+        "mem_cache.unified_radix_cache",
+        "mem_cache.hiradix_cache",
+        "mem_cache.hi_mamba_radix_cache",
+        "speculative.dflash_info_v2",
+        "speculative.frozen_kv_mtp_utils",
+        "speculative.eagle_draft_cuda_graph_runner",
+        "speculative.eagle_draft_extend_cuda_graph_runner",
+        "speculative.frozen_kv_mtp_cuda_graph_runner",
+        "speculative.multi_layer_eagle_draft_extend_cuda_graph_runner",
+        "managers.schedule_policy",
+        "managers.scheduler",
+        "disaggregation.prefill",
+        "model_executor.model_runner",
+    )
+)
+"""Where the traps look for what they hook: 0.2 CPU-seconds more. What a release lacks, or cannot
+import here, each run is told anew."""
 MEMORY = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 KEPT = 6 if MEMORY > 20e9 else 3
 """Servers alive at a time, each of some 700 MB, for each of `make test`'s two workers. There are
@@ -109,9 +134,16 @@ def serve() -> None:
     os.dup2(2, 1)  # whatever the import prints is no answer
     from triage.lab import bootstrap
 
+    gc.disable()  # as in `prepare`: nothing of this is freed
     bootstrap.prepare()
     for name in OURS:
         importlib.import_module(name)
+    for name in HOOKED:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    _little_workspace()
+    gc.freeze()
+    gc.enable()
     while line := sys.stdin.readline():
         request = json.loads(line)
         pid = os.fork()
@@ -121,6 +153,15 @@ def serve() -> None:
         _, status = os.waitpid(pid, 0)
         answers.write(f"{os.waitstatus_to_exitcode(status)}\n")
         answers.flush()
+
+
+def _little_workspace() -> None:
+    """SGLang fills 512 MiB with zeros for its trtllm_mha backends, 0.3 CPU-seconds, of which the
+    lab's kernels touch the first bytes."""
+    from sglang.srt.layers.attention import trtllm_mha_backend
+
+    assert trtllm_mha_backend.DEFAULT_WORKSPACE_SIZE_MB == 512
+    trtllm_mha_backend.DEFAULT_WORKSPACE_SIZE_MB = 1
 
 
 def _become(request: dict[str, Any]) -> None:
