@@ -112,7 +112,8 @@ def _server(version: str) -> IO[str]:
 
 
 def _connection(version: str) -> IO[str]:
-    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", os.getpid())
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+    run = os.environ.setdefault("TESTS_PREPARED", run)  # a test's own pytest belongs to this run
     directory = Path(tempfile.gettempdir()) / f"prepared-{run}"
     path = directory / version
     with _locked(), socket.socket(socket.AF_UNIX) as client:
