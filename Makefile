@@ -5,6 +5,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 OUT ?= out
 ENGINE ?= local
+# Bytecode is kept whatever the caller's variable says: several hundred Pythons start.
+TESTS = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 .PHONY: help env demo test test-all lint types docs bench golden gpu gpu-bundle gpu-smoke gpu-server b200 torture clean
 
@@ -21,13 +23,13 @@ demo: env  ## about three minutes: reproduce, trap, dump, replay, explain and fi
 	@PATH="$(CURDIR)/$(BIN):$$PATH" repros/gemma4_e4b_oob.sh --lab --dir $(OUT)/demo || [ $$? = 1 ]
 
 test: env  ## 8 to 20 minutes on two cores: all tests but the long grids (GPU tests skip with a reason where there is none)
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --durations=15 -m "not slow"
+	@$(TESTS) --durations=15 -m "not slow"
 
 torture: env  ## every attack at length: fuzzing, kills, secrets, injected errors (hours; ENGINE=ray)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.torture.long --out $(OUT)/torture --engine $(ENGINE)
 
 test-all: env  ## the long grids as well: every release, the whole matrix, the compiler
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --durations=30
+	@$(TESTS) --durations=30
 
 lint: env  ## format, style and the direction of imports
 	@$(BIN)/ruff format --check .

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -13,6 +15,11 @@ SLOW_IS_NO_FAILURE = {"deadline": None, "suppress_health_check": [HealthCheck.to
 settings.register_profile("same", derandomize=True, **SLOW_IS_NO_FAILURE)
 settings.register_profile("hunt", print_blob=True)
 settings.load_profile("same")
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected lives to the end: no collection of garbage walks it again."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -1,36 +1,66 @@
 """Processes in which SGLang is imported already: what a test runs in one costs no import of it.
 
 `python(*arguments, version=...)` is what `subprocess.run` would be of a Python in which
-`triage.lab.bootstrap.prepare` was called: a server for each release imports it once, and each
-run is a process forked from there, whose hooks, patches and variables are its own. SGLang's
-import is five CPU-seconds. A test of that import itself, or of what comes before it, starts a
-Python of its own.
+`triage.lab.bootstrap.prepare` was called: a server for each release imports it once, for all
+workers of a run of pytest, and each run is a process forked from there, whose hooks, patches and
+variables are its own. SGLang's import is five CPU-seconds. A test of that import itself, or of
+what comes before it, starts a Python of its own.
 """
 
 from __future__ import annotations
 
 import atexit
+import contextlib
+import fcntl
+import gc
 import importlib
 import json
 import os
 import runpy
+import select
+import selectors
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 OURS = ("triage.lab.run", "triage.sglang.state_hooks", "triage.sglang.traps")
 """What most runs import beside SGLang: 0.3 CPU-seconds of each, if not there already."""
+HOOKED = tuple(
+    f"sglang.srt.{name}"
+    for name in (
+        "plugins",
+        "layers.attention.triton_backend",
+        "mem_cache.swa_radix_cache",
+        "mem_cache.unified_radix_cache",
+        "mem_cache.hiradix_cache",
+        "mem_cache.hi_mamba_radix_cache",
+        "speculative.dflash_info_v2",
+        "speculative.frozen_kv_mtp_utils",
+        "speculative.eagle_draft_cuda_graph_runner",
+        "speculative.eagle_draft_extend_cuda_graph_runner",
+        "speculative.frozen_kv_mtp_cuda_graph_runner",
+        "speculative.multi_layer_eagle_draft_extend_cuda_graph_runner",
+        "managers.schedule_policy",
+        "managers.scheduler",
+        "disaggregation.prefill",
+        "model_executor.model_runner",
+    )
+)
+"""Where the traps look for what they hook: 0.2 CPU-seconds more. What a release lacks, or cannot
+import here, each run is told anew."""
 MEMORY = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 KEPT = 6 if MEMORY > 20e9 else 3
-"""Servers alive at a time, each of some 700 MB, for each of `make test`'s two workers. There are
-six releases; fewer servers import SGLang again and again where tests go through all of them."""
-_servers: dict[str, subprocess.Popen[str]] = {}
+"""Servers that a worker keeps, each of some 700 MB. There are six releases; fewer servers import
+SGLang again and again where tests go through all of them."""
+_servers: dict[str, IO[str]] = {}
+_started: list[subprocess.Popen[bytes]] = []
 
 
 def python(
@@ -62,65 +92,154 @@ def python(
             "seconds": timeout,
         }
         server = _server(version)
-        assert server.stdin is not None and server.stdout is not None
-        server.stdin.write(json.dumps(request) + "\n")
-        server.stdin.flush()
-        answer = server.stdout.readline()
-        assert answer, f"the process that holds SGLang {version} ended: {server.wait()}"
+        server.write(json.dumps(request) + "\n")
+        server.flush()
+        answer = server.readline()
+        assert answer, f"the process that holds SGLang {version} ended"
         said = [path.read_text(errors="replace") for path in (out, err)]
     return subprocess.CompletedProcess(request["arguments"], int(answer), *said)
 
 
-def _server(version: str) -> subprocess.Popen[str]:
-    from triage.lab import versions
-
+def _server(version: str) -> IO[str]:
+    """This worker's connection to the server of a release."""
     found = _servers.pop(version, None)
     if found is None:
         while len(_servers) >= KEPT:
-            _close(_servers.pop(next(iter(_servers))))
-        found = subprocess.Popen(
-            [sys.executable, "-m", "tests.prepared"],
-            cwd=Path(__file__).resolve().parents[1],
-            env={**versions.environment(version), "PYTHONWARNINGS": ""},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
+            _servers.pop(next(iter(_servers))).close()
+        found = _connection(version)
     _servers[version] = found  # the last that was asked for is the last to go
     return found
 
 
-def _close(server: subprocess.Popen[str]) -> None:
-    server.communicate()  # the end of its input ends it
+def _connection(version: str) -> IO[str]:
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+    run = os.environ.setdefault("TESTS_PREPARED", run)  # a test's own pytest belongs to this run
+    directory = Path(tempfile.gettempdir()) / f"prepared-{run}"
+    path = directory / version
+    with _locked(), socket.socket(socket.AF_UNIX) as client:
+        directory.mkdir(mode=0o700, exist_ok=True)
+        try:
+            client.connect(str(path))
+        except (FileNotFoundError, ConnectionRefusedError):  # the first, or what a killed one left
+            path.unlink(missing_ok=True)
+            _start(version, path)
+            client.connect(str(path))
+        return client.makefile("rw")
+
+
+def _start(version: str, path: Path) -> None:
+    from triage.lab import versions
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        number = listener.fileno()
+        server = subprocess.Popen(
+            [sys.executable, "-m", "tests.prepared", str(path), str(number)],
+            cwd=Path(__file__).resolve().parents[1],
+            env={**versions.environment(version), "PYTHONWARNINGS": ""},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=[number],
+        )
+    _started.append(server)
+
+
+@contextlib.contextmanager
+def _locked() -> Iterator[None]:
+    """Nobody else starts or ends a server meanwhile."""
+    with Path(__file__).open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @atexit.register
-def _close_all() -> None:
+def _leave() -> None:
+    """A server ends with its last connection, which may be another worker's."""
     while _servers:
-        _close(_servers.popitem()[1])
+        _servers.popitem()[1].close()
+    for server in _started:
+        server.wait()
 
 
 # -- in the server -----------------------------------------------------------------------------
 
 
-def serve() -> None:
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever the import prints is no answer
+def serve(path: Path, listener: socket.socket) -> None:
+    gc.disable()  # as in `prepare`: nothing of this is freed
     from triage.lab import bootstrap
 
     bootstrap.prepare()
     for name in OURS:
         importlib.import_module(name)
-    while line := sys.stdin.readline():
-        request = json.loads(line)
-        pid = os.fork()
-        if pid == 0:
-            answers.close()
-            _become(request)
-        _, status = os.waitpid(pid, 0)
-        answers.write(f"{os.waitstatus_to_exitcode(status)}\n")
-        answers.flush()
+    for name in HOOKED:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    _little_workspace()
+    gc.freeze()
+    gc.enable()
+    with selectors.DefaultSelector() as waiting:
+        waiting.register(listener, selectors.EVENT_READ)
+        connected = 0
+        while connected or _awaited(path, listener):
+            for key, _ in waiting.select():
+                if key.fileobj is listener:
+                    connection, _ = listener.accept()
+                    with connection:
+                        number, stream = connection.fileno(), connection.makefile("rw")
+                    waiting.register(number, selectors.EVENT_READ, (None, stream))
+                    connected += 1
+                    continue
+                pid, stream = key.data
+                if pid is not None:  # a run ended
+                    _answer(key, waiting)
+                elif line := stream.readline():
+                    _begin(json.loads(line), stream, waiting)
+                else:
+                    waiting.unregister(key.fd)
+                    stream.close()
+                    connected -= 1
+
+
+def _awaited(path: Path, listener: socket.socket) -> bool:
+    """Whether somebody waits to be connected; if nobody does, nobody finds the way any more."""
+    with _locked():
+        ready, _, _ = select.select([listener], [], [], 0)
+        if not ready:
+            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # another release's is in there
+                path.parent.rmdir()
+        return bool(ready)
+
+
+def _begin(request: dict[str, Any], asked: IO[str], waiting: selectors.BaseSelector) -> None:
+    pid = os.fork()
+    if pid == 0:
+        for key in list(waiting.get_map().values()):
+            os.close(key.fd)
+        waiting.close()
+        _become(request)
+    waiting.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, asked))
+
+
+def _answer(key: selectors.SelectorKey, waiting: selectors.BaseSelector) -> None:
+    pid, asked = key.data
+    waiting.unregister(key.fd)
+    os.close(key.fd)
+    _, status = os.waitpid(pid, 0)
+    with contextlib.suppress(OSError, ValueError):  # who asked is gone
+        asked.write(f"{os.waitstatus_to_exitcode(status)}\n")
+        asked.flush()
+
+
+def _little_workspace() -> None:
+    """SGLang fills 512 MiB with zeros for its trtllm_mha backends, 0.3 CPU-seconds, of which the
+    lab's kernels touch the first bytes."""
+    from sglang.srt.layers.attention import trtllm_mha_backend
+
+    assert trtllm_mha_backend.DEFAULT_WORKSPACE_SIZE_MB == 512
+    trtllm_mha_backend.DEFAULT_WORKSPACE_SIZE_MB = 1
 
 
 def _become(request: dict[str, Any]) -> None:
@@ -170,4 +289,4 @@ def _run(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    serve()
+    serve(Path(sys.argv[1]), socket.socket(fileno=int(sys.argv[2])))

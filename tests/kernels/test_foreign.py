@@ -21,6 +21,7 @@ pytestmark = [
 VALUES = ("error-bound", "eager-twin", "specials", "empty-batch")
 PLACES = ("stride-invariance", "aliasing", "sentinel-guards")
 ELEMENTWISE = "sglang.kernels.ops.elementwise.elementwise"
+THEIRS = "tests.kernels.test_foreign"
 FUSED_OPS = "sglang.kernels.ops.layernorm.gemma4_fused_ops"
 
 
@@ -62,9 +63,9 @@ def test_a_kernel_of_an_installed_package_is_judged(
 
 def test_a_check_that_may_fault_calls_it_in_a_process_of_its_own() -> None:
     # GIVEN a foreign function with a name of its own for one argument
-    target = f"{ELEMENTWISE}:fused_rmsnorm"
-    (spec,) = select(("fused_rmsnorm",))
-    function = foreign(target, spec, {"x": "x"})
+    target = f"{THEIRS}:theirs"
+    (spec,) = select(("gemma_gelu_tanh_mul",))
+    function = foreign(target, spec, {"per_layer_input": "other"})
     case = spec.cases[0].name
     # WHEN such a check is asked of it, as on a GPU THEN the child finds it, names included
     record = in_a_process(
@@ -73,7 +74,7 @@ def test_a_check_that_may_fault_calls_it_in_a_process_of_its_own() -> None:
     assert isinstance(record, dict), record
     assert record["outcome"] == "PASS" and record["provider"] == target
     # AND a function that is not there is the child's last word
-    said = in_a_process(spec.name, f"{ELEMENTWISE}:nothing", "error-bound", "float16", "cpu", ())
+    said = in_a_process(spec.name, f"{THEIRS}:nothing", "error-bound", "float16", "cpu", ())
     assert isinstance(said, str) and "nothing" in said
 
 
@@ -99,12 +100,13 @@ def test_the_page_says_what_was_held_to_what_and_what_failed(tmp_path: Path) -> 
 def test_arguments_are_given_by_name_where_the_names_are_told() -> None:
     (spec,) = select(("gemma_gelu_tanh_mul",))
     args = spec.make(spec.cases[0].dims, 2, torch.float32, torch.Generator().manual_seed(0))
-    call = foreign("tests.kernels.test_foreign:theirs", spec, {"per_layer_input": "other"})
+    call = foreign(f"{THEIRS}:theirs", spec, {"per_layer_input": "other"})
     torch.testing.assert_close(call(**args), (spec.eager(**args),), rtol=1e-5, atol=1e-6)
 
 
 def theirs(*, other: torch.Tensor, gate: torch.Tensor) -> torch.Tensor:
-    return torch.nn.functional.gelu(gate, approximate="tanh") * other
+    wide = torch.nn.functional.gelu(gate.float(), approximate="tanh") * other.float()
+    return wide.to(gate.dtype)
 
 
 def test_a_layer_is_held_to_a_norm_alone() -> None:

@@ -7,12 +7,11 @@ made on the host were indexed with slots of the GPU.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
 
+from tests import prepared
 from tests.mixed_devices import GPU, HOST, MixedDevices, on_gpu, side
 
 HERE = "/tests/"
@@ -44,12 +43,8 @@ def test_a_mixture_is_noted_with_its_place_and_what_is_not_known_is_not():
     ids=lambda names: names[0],
 )
 def test_no_check_mixes_devices_in_a_sound_workload(tmp_path, workloads):
-    ran = subprocess.run(
-        [sys.executable, "-m", "tests.lab.mixed_devices_child", str(tmp_path), *workloads],
-        capture_output=True,
-        text=True,
-        timeout=500,
-    )
+    command = ("-m", "tests.lab.mixed_devices_child", tmp_path, *workloads)
+    ran = prepared.python(*command, timeout=500)
     assert ran.returncode == 0, ran.stderr[-2000:]
     told = json.loads(ran.stdout.splitlines()[-1])
     assert set(told["ended"].values()) == {"clean"} and told["found"] == []

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import functools
 import json
-import subprocess
-import sys
 
 import pytest
 
-from triage.lab import versions
+from tests import prepared
 
 RELEASES = [
     pytest.param(release, marks=() if release == "0.5.18" else pytest.mark.slow)
@@ -31,13 +29,7 @@ def played(tmp_path_factory):
 
     @functools.cache
     def child(version):
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.ledger.plain_child", str(directory)],
-            env=versions.environment(version),
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
+        done = prepared.python("-m", "tests.ledger.plain_child", directory, version=version)
         assert done.returncode == 0, done.stderr[-2000:]
         return json.loads(done.stdout.splitlines()[-1])
 

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from tests import prepared
 from triage.sglang.fixes.fused import OPS
 from triage.sglang.fixes.fused_attention import READ_IN, Refused, _cache
 
@@ -60,9 +59,7 @@ OWN_KEYS = {"ple": 3, "moe": 6, "dense": 6, "draft": 0}
 
 @pytest.fixture(scope="module")
 def steps():
-    done = subprocess.run(
-        [sys.executable, str(CHILD), *NAMED, *SPOILED], capture_output=True, text=True, timeout=400
-    )
+    done = prepared.python(CHILD, *NAMED, *SPOILED, timeout=400)
     assert done.returncode == 0, done.stderr[-3000:]
     lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     return {line["wish"]: line for line in lines}

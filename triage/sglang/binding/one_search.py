@@ -21,22 +21,19 @@ class Holders:
     def __init__(self) -> None:
         self._found: dict[int, list[tuple[types.ModuleType, str]]] = {}
         self._seen = 0
-        self._wrappers: set[int] = set()
 
     def of(self, original: object) -> list[tuple[types.ModuleType, str]]:
-        """Those that hold `original` now. Searches anew after an import, and for a wrapper that
-        was put somewhere since the last search."""
-        if len(sys.modules) != self._seen or id(original) in self._wrappers:
+        """Those that held `original` when all were searched: anew after an import."""
+        if len(sys.modules) != self._seen:
             self._search()
-        held = self._found.get(id(original), [])
-        return [(module, name) for module, name in held if vars(module).get(name) is original]
+        return self._found.get(id(original), [])
 
-    def put(self, wrapped: object) -> None:
-        """A function was replaced by `wrapped`, under names that the index does not have."""
-        self._wrappers.add(id(wrapped))
+    def put(self, wrapped: object, held: list[tuple[types.ModuleType, str]]) -> None:
+        """`wrapped` stands under these names now, for the hook that comes around it next."""
+        self._found[id(wrapped)] = held
 
     def _search(self) -> None:
-        self._found, self._wrappers = {}, set()
+        self._found = {}
         self._seen = len(sys.modules)
         for module in list(sys.modules.values()):
             if isinstance(module, types.ModuleType):
@@ -53,13 +50,15 @@ def one_search_for_all() -> Iterator[None]:
     holders = Holders()
 
     def propagate(original: object, wrapped: object, source: object) -> int:
-        bound = 0
+        bound, held = 0, []
         for module, name in holders.of(original):
-            if module is not source:
+            if module is not source and vars(module).get(name) is original:
                 with contextlib.suppress(AttributeError, TypeError):
                     setattr(module, name, wrapped)
                     bound += 1
-        holders.put(wrapped)
+            if vars(module).get(name) is wrapped:
+                held.append((module, name))
+        holders.put(wrapped, held)
         return bound
 
     if not hasattr(hook_registry, "_propagate_patch"):
