@@ -9,6 +9,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from triage_kernels.core.dependent import wait_for_previous
 from triage_kernels.core.errors import ContractError
 from triage_kernels.core.guard import INTS, check_device, check_rows, check_vector
 from triage_kernels.core.launch import cdiv, launch
@@ -38,10 +39,12 @@ def _post_topk_kernel(
     K: tl.constexpr,
     ROWS: tl.constexpr,
     BLOCK_K: tl.constexpr,
+    PDL: tl.constexpr,
 ):
     rows = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
     lanes = tl.arange(0, BLOCK_K)[None, :]
     kept = (rows < T) & (lanes < K)
+    wait_for_previous(PDL)
     logits = tl.load(logits_ptr + rows * stride_logits + lanes, mask=kept, other=-float("inf"))
     logits = logits.to(tl.float32)
     ids = tl.load(ids_ptr + rows * stride_ids + lanes, mask=kept, other=0).to(tl.int64)
