@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -16,10 +17,13 @@ from triage_kernels.core.interpreter import interpreting
 from triage_kernels.core.launch import KernelLaunch, recording
 from triage_kernels.core.spec import KernelSpec
 from triage_kernels.perf.early import too_early
+from triage_kernels.validate.checks import neighbours
 from triage_kernels.validate.checks.neighbours import in_one_buffer
+from triage_kernels.validate.checks.subject import Subject
 from triage_kernels.validate.defects import DEFECTS
 from triage_kernels.validate.registry import OURS
 
+needs_interpreter = pytest.mark.skipif(not interpreting(), reason="about the interpreter")
 BY_NAME = [pytest.param(spec, id=spec.name) for spec in OURS]
 TOO_EARLY = {
     "no-wait": "reads x_ptr before it waits",
@@ -34,7 +38,9 @@ TOO_EARLY = {
 PROGRAM = """
 import json, pathlib, sys, tempfile
 from triage_kernels.perf.early import launched_too_early
+from triage_kernels.validate.checks import neighbours
 from triage_kernels.validate.checks.neighbours import in_one_buffer
+from triage_kernels.validate.checks.subject import Subject
 from triage_kernels.validate.defects import DEFECTS
 from triage_kernels.validate.mutants import plant
 from triage_kernels.validate.registry import OURS
@@ -141,7 +147,49 @@ def test_a_late_writer_gets_all_that_may_not_be_read_early(spec: KernelSpec) -> 
     assert set(spec.rows) & {name for name in args if name not in spec.early}
 
 
-@pytest.mark.skipif(not interpreting(), reason="about the interpreter")
+class StandInGraph:
+    """A graph whose capture has run the call: replaying it does what a late copy left undone."""
+
+    def replay(self) -> None:
+        pass
+
+
+@needs_interpreter
+@pytest.mark.parametrize("late", [False, True], ids=["it waited", "it did not wait"])
+def test_the_check_of_a_late_neighbour_tells_a_call_that_did_not_wait(
+    late: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stream is stood in for: a late copy is made at the next synchronisation."""
+    # GIVEN a neighbour whose copy is made before the call, or only after it
+    waiting: list[Any] = []
+
+    def late_copy(source: torch.Tensor, target: torch.Tensor, delay_ns: int) -> None:
+        waiting.append((source, target))
+        if not late:
+            synchronize()
+
+    def synchronize() -> None:
+        while waiting:
+            source, target = waiting.pop()
+            target.copy_(source)
+
+    monkeypatch.setattr(neighbours, "late_copy", late_copy)
+    monkeypatch.setattr(torch.cuda, "synchronize", synchronize)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", StandInGraph)
+    monkeypatch.setattr(torch.cuda, "graph", nullcontext)
+    spec = next(spec for spec in OURS if spec.name == "gemma_rmsnorm_residual_scalar")
+    assert spec.fused is not None
+    subject = Subject(spec, spec.fused, "cpu", torch.float16, spec.cases[:1])
+    args = subject.make(spec.cases[0], 2)
+    # WHEN what it reads, and what it writes, is the neighbour's to write or to read
+    reads = {f.case: f.status for f in neighbours._reads(subject, "-", args)}
+    writes = {f.case: f.status for f in neighbours._writes(subject, "-", args)}
+    # THEN both tell
+    expected = "FAIL" if late else "PASS"
+    assert reads["-, on a stream, out"] == writes["-, on a stream"] == expected
+
+
+@needs_interpreter
 def test_the_interpreter_has_the_plain_launch_and_its_numbers() -> None:
     assert dependent.why_not() == "kernels are interpreted"
     spec = next(spec for spec in OURS if spec.name == "gemma_gelu_tanh_mul")

@@ -136,6 +136,7 @@ def _runs(
     """What a dependent call gives on a stream and in a graph, each after a reset."""
     with dependent_launches():
         call(0)  # compiled and loaded: the next one is launched while the copy waits
+        torch.cuda.synchronize()
         reset()
         torch.cuda.synchronize()
         got = call(_ON_STREAM_NS)
