@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
+from triage_kernels.core.dependent import why_not
 from triage_kernels.core.spec import KernelSpec, as_tuple, copy_args, to_device
+from triage_kernels.validate.defects import DEFECTS, Mutant
+from triage_kernels.validate.mutants import detect
 from triage_kernels.validate.registry import OURS
 from triage_kernels.validate.runner import Request, validate
 
@@ -61,6 +66,14 @@ def test_the_compiled_kernel_does_no_fp64(spec: KernelSpec) -> None:
     for launch in launches(spec, spec.cases[0].dims, torch.bfloat16):
         kernel = compile_launch(launch, major * 10 + minor)
         assert ".f64" not in kernel.asm["ptx"]
+
+
+@pytest.mark.parametrize(
+    "mutant", [pytest.param(m, id=m.name) for m in DEFECTS if m.device == "cuda"]
+)
+def test_a_kernel_that_is_too_early_is_caught(mutant: Mutant, tmp_path: Path) -> None:
+    assert not why_not(), why_not()
+    assert detect(mutant, tmp_path, "cuda").caught_by, mutant.what
 
 
 def test_a_bench_shape_gives_a_time_for_ours_and_for_the_copy() -> None:

@@ -39,7 +39,9 @@ def test_an_edit_that_no_longer_fits_is_an_error() -> None:
 
 @pytest.mark.slow
 @needs_interpreter
-@pytest.mark.parametrize("mutant", [pytest.param(m, id=m.name) for m in DEFECTS])
+@pytest.mark.parametrize(
+    "mutant", [pytest.param(m, id=m.name) for m in DEFECTS if m.device == "cpu"]
+)
 def test_it_is_caught(mutant: Mutant, tmp_path: Path) -> None:
     detection = detect(mutant, tmp_path)
     assert detection.caught_by, f"{mutant.name} slipped through: {mutant.what}"

@@ -15,6 +15,7 @@ called so wherever it is shown. Each side is a server:
     fused      every op
     auto       SGLANG_TRIAGE_FUSED=auto
     OP[+OP]    these ops alone, such as `moe-tail` or `routing+moe-tail`
+    ...+pdl    the same, and launches overlap: `fused+pdl`
 
 How servers are played in turn, what is kept and what goes on after a cut: `server_pairs`. The
 answers of every side are compared with stock's token by token. What a server's log says of the
@@ -93,14 +94,15 @@ def loads_of(shape: str, workload: str, form: str) -> tuple[Load, Load]:
 
 def side_of(name: str) -> Side:
     """A side by its name, see above. Raises BadParameter for an unknown op."""
-    from triage.sglang.fixes.fused import AUTO, OPS
+    from triage.sglang.fixes.fused import AUTO, OPS, PDL
 
     if name == STOCK:
         return Side(name, {})
-    wanted = list(OPS) if name == "fused" else name.split("+")
-    unknown = [op for op in wanted if op not in (*OPS, AUTO)]
+    parts = name.split("+")
+    wanted = [op for part in parts for op in (OPS if part == "fused" else (part,))]
+    unknown = [op for op in wanted if op not in (*OPS, AUTO, PDL)]
     if unknown:
-        known = ", ".join((STOCK, "fused", AUTO, *OPS))
+        known = ", ".join((STOCK, "fused", AUTO, PDL, *OPS))
         raise click.BadParameter(f"no side {', '.join(unknown)}; known: {known}")
     return Side(name, {config.FUSED: ",".join(wanted)})
 
@@ -238,6 +240,8 @@ def measurements(path: Path) -> list[dict[str, Any]]:
 
     Of each side its ops that have a place in the shape; loads of three turns or more.
     """
+    from triage.sglang.fixes.fused import PDL
+
     results = Results(path)
     machines = {note["shape"]: note for note in results.notes if "gpu" in note}
     found: dict[tuple[str, str], dict[str, Any]] = {}
@@ -251,7 +255,7 @@ def measurements(path: Path) -> list[dict[str, Any]]:
                 "gpu": machines[one.shape]["gpu"],
                 "sglang": machines[one.shape]["sglang"],
                 "shape": one.shape,
-                "ops": sorted(set(ops.split(",")) & places(shapes.find(one.shape))),
+                "ops": sorted(set(ops.split(",")) & (places(shapes.find(one.shape)) | {PDL})),
                 "loads": {},
                 "where": path.name,
             },

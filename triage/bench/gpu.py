@@ -76,6 +76,15 @@ def steps(out: Path) -> list[Step]:
         Step(
             "tma-band", (*python, "triage.replay.tma_band", "--json", f"{out}/tma_band.json"), 180
         ),
+        Step("late-neighbours", (*triage, "kernels", "mutants", "--device", "cuda", "--json"), 120),
+        Step(
+            "dependent-launch",
+            (
+                *(*python, "triage.bench.dependent_launch"),
+                *("--out", f"{out}/overlap.jsonl", "--budget-s", BUDGET),
+            ),
+            240,
+        ),
     ]
     for kernel in PROBED:
         probe = ("probe", "--kernel", kernel, "--force", "-o", f"{out}/probe_{kernel}.json")

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from triage.commands import completion as complete
-from triage.commands.kernels_options import JSON, check_outputs, prepare
+from triage.commands.kernels_options import DEVICE, JSON, check_outputs, prepare
 from triage.commands.options import force_option
 from triage.commands.progress import progress
 from triage.files.reports import report_json
@@ -24,17 +24,26 @@ from triage.files.writing import write_output
     type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
     help="Write the matrix; - is standard output.",
 )
+@DEVICE
 @force_option
 @JSON
 def mutants(
-    names: tuple[str, ...], only_list: bool, markdown: Path | None, force: bool, as_json: bool
+    names: tuple[str, ...],
+    only_list: bool,
+    markdown: Path | None,
+    device: str,
+    force: bool,
+    as_json: bool,
 ) -> None:
-    """Plant defects in copies of the kernels and see which checks catch each (CPU)."""
+    """Plant defects in copies of the kernels and see which checks catch each.
+
+    On a GPU, those that only a GPU can have: a kernel that does not wait for the one in front.
+    """
     to_stdout = markdown == Path("-")
     if to_stdout and as_json:
         raise click.UsageError("--markdown - and --json would both go to standard output; name one")
     check_outputs(force, None if to_stdout else markdown)
-    prepare("cpu")
+    prepare(device)
     from triage_kernels.validate.defects import DEFECTS
     from triage_kernels.validate.mutants import detect_all, matrix
 
@@ -43,9 +52,9 @@ def mutants(
             echo(f"{mutant.name:26} {mutant.op:34} {mutant.what}")
         return
     detections = []
-    total = len(set(names)) or len(DEFECTS)
+    total = len(set(names)) or sum(mutant.device == device for mutant in DEFECTS)
     with progress("mutants", total) as tell:
-        for detection in detect_all(names):
+        for detection in detect_all(names, device):
             detections.append(detection)
             tell(len(detections))
             if not as_json:

@@ -12,6 +12,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from triage_kernels.core.dependent import mark_copied
+
 _BYTES, _ELEMENTS = 16, 16
 
 
@@ -30,7 +32,9 @@ def is_aligned(tensor: Tensor) -> bool:
 
 def aligned(tensor: Tensor) -> Tensor:
     """`tensor` itself where `is_aligned`, else a packed copy: one launch more, the same bits."""
-    return tensor if is_aligned(tensor) else tensor.clone(memory_format=torch.contiguous_format)
+    if is_aligned(tensor):
+        return tensor
+    return mark_copied(tensor.clone(memory_format=torch.contiguous_format))
 
 
 def written_back(work: Tensor, tensor: Tensor) -> Tensor:

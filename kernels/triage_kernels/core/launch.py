@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from triage_kernels.core import dependent
 from triage_kernels.core.interpreter import interpreting, patch_once_a_launch
 from triage_kernels.core.plans import PLANS
 
@@ -32,6 +33,7 @@ class KernelLaunch:
     constants: dict[str, Any]
     num_warps: int
     enable_fp_fusion: bool = True
+    launch_pdl: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,12 +157,22 @@ def launch(
 
     `enable_fp_fusion` off rounds every product before it is added: for kernels whose
     several compilations must agree to the bit, since what is contracted is the compiler's
-    choice in each.
+    choice in each. A kernel with a constant `PDL` is told whether the launch is a dependent
+    one, see `dependent`.
     """
     if 0 in grid:
         return
+    options: dict[str, Any] = {}
+    if "PDL" in kernel.arg_names:
+        overlaps = dependent.may_overlap(args) and (
+            _recorder is not None or not dependent.why_not()
+        )
+        constants["PDL"] = overlaps
+        options = {"launch_pdl": True} if overlaps else {}
     if _recorder is not None:
-        _recorder.append(KernelLaunch(kernel, grid, args, constants, num_warps, enable_fp_fusion))
+        _recorder.append(
+            KernelLaunch(kernel, grid, args, constants, num_warps, enable_fp_fusion, **options)
+        )
     elif interpreting():
         patch_once_a_launch()
         # The interpreter is numpy: it warns where a GPU silently makes inf or NaN.
@@ -168,7 +180,13 @@ def launch(
             warnings.simplefilter("ignore", RuntimeWarning)
             kernel[grid](*args, **constants, num_warps=num_warps)
     else:
-        kernel[grid](*args, **constants, num_warps=num_warps, enable_fp_fusion=enable_fp_fusion)
+        kernel[grid](
+            *args,
+            **constants,
+            num_warps=num_warps,
+            enable_fp_fusion=enable_fp_fusion,
+            **options,
+        )
 
 
 def fresh(like: Tensor) -> Tensor:

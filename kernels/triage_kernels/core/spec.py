@@ -94,6 +94,7 @@ class KernelSpec:
         make: (dims, rows, dtype, generator) -> arguments on the CPU.
         rows, vectors: names of the [M, N] arguments and of the weights.
         per_row: names of the [M] index arguments.
+        computed: weights that are computed from parameters, perhaps by the launch in front.
         unbound: weights whose length no other argument fixes.
         launches_replaced: launches of SGLang's eager path, as read in its source.
         misuse: calls that have to be refused, beyond the generic ones.
@@ -121,7 +122,13 @@ class KernelSpec:
     judge: Literal["rows", "routing"] = "rows"
     per_row: tuple[str, ...] = ()
     unbound: tuple[str, ...] = ()
+    computed: tuple[str, ...] = ()
     reductions: int = 1
+
+    @property
+    def early(self) -> tuple[str, ...]:
+        """Arguments that a dependent launch may read while the one in front still runs."""
+        return tuple(name for name in self.vectors if name not in self.computed)
 
     @property
     def in_place(self) -> frozenset[str]:

@@ -18,6 +18,7 @@ import triton.language as tl
 from torch import Tensor
 
 from triage_kernels.core.alignment import aligned, written_back
+from triage_kernels.core.dependent import wait_for_previous
 from triage_kernels.core.heads import head_plan, token_tile
 from triage_kernels.core.launch import cdiv, launch
 from triage_kernels.core.models import EPS
@@ -40,9 +41,17 @@ def _inv_rms_of_halves(low, high, D: tl.constexpr, EPS: tl.constexpr):
 
 
 @triton.jit
+def _weight_halves(ptr, cols, HALF: tl.constexpr):
+    low = tl.load(ptr + cols, mask=cols < HALF, other=0.0).to(tl.float32)
+    high = tl.load(ptr + HALF + cols, mask=cols < HALF, other=0.0).to(tl.float32)
+    return low, high
+
+
+@triton.jit
 def _norm_rope(
     x_ptr,
-    w_ptr,
+    wl,
+    wh,
     cache_ptr,
     pos_ptr,
     at,
@@ -61,8 +70,6 @@ def _norm_rope(
     position = tl.load(pos_ptr + tokens, mask=tokens < TOKENS, other=0).to(tl.int64)
     low = _half(x_ptr, at, mask)
     high = _half(x_ptr, at + HALF, mask)
-    wl = tl.load(w_ptr + cols, mask=cols < HALF, other=0.0).to(tl.float32)
-    wh = tl.load(w_ptr + HALF + cols, mask=cols < HALF, other=0.0).to(tl.float32)
     # One row of the table serves all heads of a token. Angles past ANGLES are zero: their
     # entries are known and never read.
     turning = (tokens < TOKENS) & (cols < ANGLES)
@@ -100,13 +107,16 @@ def _query(
     ROUNDED: tl.constexpr,
     TILE: tl.constexpr,
     HALF_BLOCK: tl.constexpr,
+    PDL: tl.constexpr,
 ):
     """The query normed and rotated in place."""
     HALF: tl.constexpr = D // 2
     tokens, heads, cols, live = token_tile(pid, M, HQ, HALF, TILE, HALF_BLOCK)
+    wl, wh = _weight_halves(qw_ptr, cols, HALF)
+    wait_for_previous(PDL)
     at = tokens * stride_q + heads * D + cols
     _, _, low, high = _norm_rope(
-        q_ptr, qw_ptr, cache_ptr, pos_ptr, at, stride_cache,
+        q_ptr, wl, wh, cache_ptr, pos_ptr, at, stride_cache,
         tokens, cols, live, M, D, ANGLES, EPS, ROUNDED,
     )  # fmt: skip
     _store_halves(q_ptr, at, low, high, live, HALF)
@@ -138,14 +148,17 @@ def _key(
     SHARED_KV: tl.constexpr,
     TILE: tl.constexpr,
     HALF_BLOCK: tl.constexpr,
+    PDL: tl.constexpr,
 ):
     """The key normed and rotated into its cache, and the value where it is the same projection."""
     HALF: tl.constexpr = D // 2
     tokens, heads, cols, live = token_tile(pid, M, HKV, HALF, TILE, HALF_BLOCK)
+    wl, wh = _weight_halves(kw_ptr, cols, HALF)
+    wait_for_previous(PDL)
     slot = tl.load(slot_ptr + tokens, mask=tokens < M, other=-1).to(tl.int64)
     at = tokens * stride_k + heads * D + cols
     nl, nh, low, high = _norm_rope(
-        k_ptr, kw_ptr, cache_ptr, pos_ptr, at, stride_cache,
+        k_ptr, wl, wh, cache_ptr, pos_ptr, at, stride_cache,
         tokens, cols, live, M, D, ANGLES, EPS, ROUNDED,
     )  # fmt: skip
     kept = live & (slot >= 0) & (slot < SLOTS)
@@ -172,10 +185,12 @@ def _value(
     EPS: tl.constexpr,
     TILE: tl.constexpr,
     HALF_BLOCK: tl.constexpr,
+    PDL: tl.constexpr,
 ):
     """The value normed into its cache."""
     HALF: tl.constexpr = D // 2
     tokens, heads, cols, live = token_tile(pid, M, HKV, HALF, TILE, HALF_BLOCK)
+    wait_for_previous(PDL)
     slot = tl.load(slot_ptr + tokens, mask=tokens < M, other=-1).to(tl.int64)
     at = tokens * stride_v + heads * D + cols
     low = _half(v_ptr, at, live)
@@ -221,6 +236,7 @@ def _preamble_kernel(
     K_PARTS: tl.constexpr,
     V_PARTS: tl.constexpr,
     HALF_BLOCK: tl.constexpr,
+    PDL: tl.constexpr,
 ):
     # Group of tokens after group of tokens, so that memory is walked through from end to end.
     group = tl.program_id(0) // (Q_PARTS + K_PARTS + V_PARTS)
@@ -228,19 +244,19 @@ def _preamble_kernel(
     if part < Q_PARTS:
         _query(
             q_ptr, qw_ptr, cache_ptr, pos_ptr, group * Q_PARTS + part, stride_q, stride_cache, M,
-            HQ, D, ANGLES, EPS, ROUNDED, Q_TILE, HALF_BLOCK,
+            HQ, D, ANGLES, EPS, ROUNDED, Q_TILE, HALF_BLOCK, PDL,
         )  # fmt: skip
     elif part < Q_PARTS + K_PARTS:
         _key(
             k_ptr, kw_ptr, cache_ptr, pos_ptr, slot_ptr, k_cache_ptr, v_cache_ptr,
             group * K_PARTS + part - Q_PARTS,
             stride_k, stride_cache, stride_ks, stride_kh, stride_vs, stride_vh,
-            M, SLOTS, HKV, D, ANGLES, EPS, ROUNDED, SHARED_KV, KV_TILE, HALF_BLOCK,
+            M, SLOTS, HKV, D, ANGLES, EPS, ROUNDED, SHARED_KV, KV_TILE, HALF_BLOCK, PDL,
         )  # fmt: skip
     else:
         _value(
             v_ptr, v_cache_ptr, slot_ptr, group * V_PARTS + part - Q_PARTS - K_PARTS,
-            stride_v, stride_vs, stride_vh, M, SLOTS, HKV, D, EPS, KV_TILE, HALF_BLOCK,
+            stride_v, stride_vs, stride_vh, M, SLOTS, HKV, D, EPS, KV_TILE, HALF_BLOCK, PDL,
         )  # fmt: skip
 
 

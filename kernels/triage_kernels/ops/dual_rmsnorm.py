@@ -7,6 +7,7 @@ import triton.language as tl
 from torch import Tensor
 
 from triage_kernels.core.alignment import aligned, written_back
+from triage_kernels.core.dependent import wait_for_previous
 from triage_kernels.core.guard import check_rows, check_scalar, check_vectors, output
 from triage_kernels.core.launch import launch_rows_in_turn
 from triage_kernels.core.models import EPS
@@ -100,9 +101,11 @@ def _dual_rmsnorm_kernel(
     ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
     STAGES: tl.constexpr,
+    PDL: tl.constexpr,
 ):
     cols = columns(N, BLOCK)
     weights = load_weights(w1_ptr, w2_ptr, w3_ptr, cols, N)
+    wait_for_previous(PDL)
     c = tl.load(c_ptr).to(tl.float32)
     sources = (x1_ptr, x2_ptr, r_ptr)
     strides = (stride_x1, stride_x2, stride_r)

@@ -15,6 +15,7 @@ import triton.language as tl
 from torch import Tensor
 
 from triage_kernels.core.alignment import aligned, written_back
+from triage_kernels.core.dependent import wait_for_previous
 from triage_kernels.core.guard import check_rows, output
 from triage_kernels.core.launch import launch_rows
 from triage_kernels.core.models import VARIANTS
@@ -46,8 +47,10 @@ def _gelu_tanh_mul_kernel(
     N: tl.constexpr,
     ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
+    PDL: tl.constexpr,
 ):
     rows, cols, masks = tile(M, N, ROWS, BLOCK)
+    wait_for_previous(PDL)
     g = load(g_ptr, stride_g, rows, cols, masks)
     p = load(p_ptr, stride_p, rows, cols, masks)
     for i in tl.static_range(len(cols)):

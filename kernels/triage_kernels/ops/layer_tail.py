@@ -7,6 +7,7 @@ import triton.language as tl
 from torch import Tensor
 
 from triage_kernels.core.alignment import aligned
+from triage_kernels.core.dependent import wait_for_previous
 from triage_kernels.core.guard import check_choice, check_rows, check_scalar, check_vectors
 from triage_kernels.core.launch import fresh, launch_rows
 from triage_kernels.core.models import EPS
@@ -48,11 +49,15 @@ def _layer_tail_kernel(
     ROUNDED: tl.constexpr,
     ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
+    PDL: tl.constexpr,
 ):
     rows, cols, masks = tile(M, N, ROWS, BLOCK)
+    w = load_weight(w_ptr, cols, N)
+    if PDL:
+        next_w = load_weight(next_w_ptr, cols, N)
+    wait_for_previous(PDL)
     x = load(x_ptr, stride_x, rows, cols, masks)
     r = load(r_ptr, stride_r, rows, cols, masks)
-    w = load_weight(w_ptr, cols, N)
     c = tl.load(c_ptr).to(tl.float32)
     inv = inv_rms(x, N, EPS)
     hs = ()
@@ -60,7 +65,8 @@ def _layer_tail_kernel(
         h = (x[i] * inv * w[i] + r[i]) * c
         store(h_ptr, N, rows, cols[i], masks[i], h)
         hs = hs + (through(h, h_ptr, ROUNDED),)
-    next_w = load_weight(next_w_ptr, cols, N)
+    if not PDL:
+        next_w = load_weight(next_w_ptr, cols, N)
     store_norm(normed_ptr, rows, cols, masks, hs, next_w, N, NEXT_EPS)
 
 

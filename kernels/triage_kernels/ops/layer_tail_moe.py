@@ -9,6 +9,7 @@ import triton.language as tl
 from torch import Tensor
 
 from triage_kernels.core.alignment import aligned
+from triage_kernels.core.dependent import wait_for_previous
 from triage_kernels.core.guard import check_choice, check_scalar
 from triage_kernels.core.launch import fresh, launch_rows_in_turn
 from triage_kernels.core.models import EPS
@@ -89,10 +90,12 @@ def _layer_tail_moe_kernel(
     ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
     STAGES: tl.constexpr,
+    PDL: tl.constexpr,
 ):
     cols = columns(N, BLOCK)
     weights = load_weights(w1_ptr, w2_ptr, w3_ptr, cols, N)
     next_w = load_weight(next_w_ptr, cols, N)
+    wait_for_previous(PDL)
     c = tl.load(c_ptr).to(tl.float32)
     sources = (x1_ptr, x2_ptr, r_ptr)
     strides = (stride_x1, stride_x2, stride_r)

@@ -15,6 +15,7 @@ import triton.language as tl
 from torch import Tensor
 
 from triage_kernels.core.alignment import aligned
+from triage_kernels.core.dependent import wait_for_previous
 from triage_kernels.core.guard import check_choice, check_rows, check_vectors
 from triage_kernels.core.launch import fresh, launch_rows
 from triage_kernels.core.models import EPS
@@ -64,11 +65,16 @@ def _post_attn_triple_kernel(
     MOE_ROUNDED: tl.constexpr,
     ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
+    PDL: tl.constexpr,
 ):
     rows, cols, masks = tile(M, N, ROWS, BLOCK)
+    w_attn = load_weight(w_attn_ptr, cols, N)
+    if PDL:
+        w_dense = load_weight(w_dense_ptr, cols, N)
+        w_moe = load_weight(w_moe_ptr, cols, N)
+    wait_for_previous(PDL)
     a = load(a_ptr, stride_a, rows, cols, masks)
     r = load(r_ptr, stride_r, rows, cols, masks)
-    w_attn = load_weight(w_attn_ptr, cols, N)
     inv = inv_rms(a, N, EPS)
     tr = ()
     td = ()
@@ -79,9 +85,11 @@ def _post_attn_triple_kernel(
         tr = tr + (through(t, t_ptr, ROUTER_ROUNDED),)
         td = td + (through(t, t_ptr, DENSE_ROUNDED),)
         tm = tm + (through(t, t_ptr, MOE_ROUNDED),)
+    # Not before the wait: `router_norm_weight` may have been computed just now.
     w_router = load_weight(w_router_ptr, cols, N)
-    w_dense = load_weight(w_dense_ptr, cols, N)
-    w_moe = load_weight(w_moe_ptr, cols, N)
+    if not PDL:
+        w_dense = load_weight(w_dense_ptr, cols, N)
+        w_moe = load_weight(w_moe_ptr, cols, N)
     router_inv = inv_rms(tr, N, EPS)
     dense_inv = inv_rms(td, N, EPS)
     moe_inv = inv_rms(tm, N, EPS)
@@ -248,6 +256,7 @@ SPEC = KernelSpec(
     ),
     rows=("attn", "residual"),
     vectors=("weight_post_attn", "weight_router", "weight_dense", "weight_moe"),
+    computed=("weight_router",),
     launches_replaced="5 -> 1 (4 -> 1 once the router scale is folded)",
     traffic=row_traffic(fused=6, unfused=10, weights=4),
     reductions=2,

@@ -10,6 +10,7 @@ import triton.language as tl
 from torch import Tensor
 
 from triage_kernels.core.alignment import aligned, written_back
+from triage_kernels.core.dependent import wait_for_previous
 from triage_kernels.core.errors import ContractError
 from triage_kernels.core.guard import (
     check_beside,
@@ -39,11 +40,13 @@ def _norm_heads(
     WEIGHTED: tl.constexpr,
     UNITS: tl.constexpr,
     BLOCK: tl.constexpr,
+    PDL: tl.constexpr,
 ):
     tokens, heads, cols, mask = head_tile(pid, M, HEADS, D, UNITS, BLOCK)
     at = tokens * stride + heads * D + cols
-    x = tl.load(x_ptr + at, mask=mask, other=0.0).to(tl.float32)
     w = tl.load(w_ptr + cols, mask=cols < D, other=0.0, eviction_policy="evict_last")
+    wait_for_previous(PDL)
+    x = tl.load(x_ptr + at, mask=mask, other=0.0).to(tl.float32)
     y = x * inv_rms((x,), D, EPS)
     if WEIGHTED:
         y = y * w.to(tl.float32)
@@ -67,19 +70,20 @@ def _qkv_rmsnorm_kernel(
     EPS: tl.constexpr,
     UNITS: tl.constexpr,
     BLOCK: tl.constexpr,
+    PDL: tl.constexpr,
 ):
     # UNITS tokens after UNITS tokens, so that memory is walked through from end to end.
     group = tl.program_id(0) // (HQ + 2 * HKV)
     part = tl.program_id(0) % (HQ + 2 * HKV)
     if part < HQ:
         pid = group * HQ + part
-        _norm_heads(q_ptr, qw_ptr, stride_q, pid, M, HQ, D, EPS, True, UNITS, BLOCK)
+        _norm_heads(q_ptr, qw_ptr, stride_q, pid, M, HQ, D, EPS, True, UNITS, BLOCK, PDL)
     elif part < HQ + HKV:
         pid = group * HKV + part - HQ
-        _norm_heads(k_ptr, kw_ptr, stride_k, pid, M, HKV, D, EPS, True, UNITS, BLOCK)
+        _norm_heads(k_ptr, kw_ptr, stride_k, pid, M, HKV, D, EPS, True, UNITS, BLOCK, PDL)
     else:
         pid = group * HKV + part - HQ - HKV
-        _norm_heads(v_ptr, kw_ptr, stride_v, pid, M, HKV, D, EPS, False, UNITS, BLOCK)
+        _norm_heads(v_ptr, kw_ptr, stride_v, pid, M, HKV, D, EPS, False, UNITS, BLOCK, PDL)
 
 
 def gemma_qkv_rmsnorm(

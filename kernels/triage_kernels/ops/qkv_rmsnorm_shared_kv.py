@@ -15,6 +15,7 @@ import triton.language as tl
 from torch import Tensor
 
 from triage_kernels.core.alignment import aligned, written_back
+from triage_kernels.core.dependent import wait_for_previous
 from triage_kernels.core.guard import (
     check_beside,
     check_disjoint,
@@ -48,18 +49,20 @@ def _qkv_rmsnorm_shared_kv_kernel(
     EPS: tl.constexpr,
     UNITS: tl.constexpr,
     BLOCK: tl.constexpr,
+    PDL: tl.constexpr,
 ):
     group = tl.program_id(0) // (HQ + HKV)
     part = tl.program_id(0) % (HQ + HKV)
     if part < HQ:
         pid = group * HQ + part
-        _norm_heads(q_ptr, qw_ptr, stride_q, pid, M, HQ, D, EPS, True, UNITS, BLOCK)
+        _norm_heads(q_ptr, qw_ptr, stride_q, pid, M, HQ, D, EPS, True, UNITS, BLOCK, PDL)
     else:
         pid = group * HKV + part - HQ
         tokens, heads, cols, mask = head_tile(pid, M, HKV, D, UNITS, BLOCK)
+        w = tl.load(kw_ptr + cols, mask=cols < D, other=0.0, eviction_policy="evict_last")
+        wait_for_previous(PDL)
         x = tl.load(kv_ptr + tokens * stride_kv + heads * D + cols, mask=mask, other=0.0)
         x = x.to(tl.float32)
-        w = tl.load(kw_ptr + cols, mask=cols < D, other=0.0, eviction_policy="evict_last")
         v = x * inv_rms((x,), D, EPS)
         k = v * w.to(tl.float32)
         at = (tokens * HKV + heads) * D + cols

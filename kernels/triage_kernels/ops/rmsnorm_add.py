@@ -7,6 +7,7 @@ import triton.language as tl
 from torch import Tensor
 
 from triage_kernels.core.alignment import aligned, written_back
+from triage_kernels.core.dependent import wait_for_previous
 from triage_kernels.core.guard import check_rows, check_vectors, output
 from triage_kernels.core.launch import launch_rows
 from triage_kernels.core.models import EPS
@@ -36,11 +37,13 @@ def _rmsnorm_add_kernel(
     EPS: tl.constexpr,
     ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
+    PDL: tl.constexpr,
 ):
     rows, cols, masks = tile(M, N, ROWS, BLOCK)
+    w = load_weight(w_ptr, cols, N)
+    wait_for_previous(PDL)
     x = load(x_ptr, stride_x, rows, cols, masks)
     r = load(r_ptr, stride_r, rows, cols, masks)
-    w = load_weight(w_ptr, cols, N)
     inv = inv_rms(x, N, EPS)
     for i in tl.static_range(len(cols)):
         y = x[i] * inv * w[i] + r[i]

@@ -16,6 +16,7 @@ import triton.language as tl
 from torch import Tensor
 
 from triage_kernels.core.alignment import aligned
+from triage_kernels.core.dependent import wait_for_previous
 from triage_kernels.core.errors import ContractError
 from triage_kernels.core.guard import check_rows, check_vector
 from triage_kernels.core.launch import cdiv, interpreted, launch
@@ -41,12 +42,14 @@ def _routing_kernel(
     ROWS: tl.constexpr,
     BLOCK_E: tl.constexpr,
     BLOCK_K: tl.constexpr,
+    PDL: tl.constexpr,
 ):
     rows = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
     experts = tl.arange(0, BLOCK_E)[None, :]
     mask = (rows < T) & (experts < E)
-    logits = tl.load(logits_ptr + rows * stride + experts, mask=mask, other=0.0).to(tl.float32)
     scales = tl.load(scale_ptr + experts, mask=experts < E, other=1.0).to(tl.float32)
+    wait_for_previous(PDL)
+    logits = tl.load(logits_ptr + rows * stride + experts, mask=mask, other=0.0).to(tl.float32)
     # Adding zero turns -0 into +0; any NaN becomes the largest positive bit pattern.
     bits = (logits + 0.0).to(tl.int32, bitcast=True)
     bits = tl.where(logits != logits, 0x7FFFFFFF, bits)

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
+from triage_kernels.core.dependent import wait_for_previous
 from triage_kernels.core.errors import ContractError
 from triage_kernels.core.guard import INTS, check_device, check_rows, check_vector
 from triage_kernels.core.launch import cdiv, launch
 from triage_kernels.core.reference import rows_of, weight_of
 from triage_kernels.core.spec import Args, Case, Exact, KernelSpec, Misuse, Output, Outputs, Traffic
 
-_ROWS, _WARPS = 16, 4
+
+class Tile(NamedTuple):
+    """Rows and warps of a program; up to how many experts all scales are read, not those chosen."""
+
+    rows: int
+    warps: int
+    scales: int = 0
+
+
+TILE = Tile(rows=16, warps=4)
 
 
 # A few lanes of a row are not worth wide loads, so nothing read here is specialised: one
@@ -38,10 +49,17 @@ def _post_topk_kernel(
     K: tl.constexpr,
     ROWS: tl.constexpr,
     BLOCK_K: tl.constexpr,
+    BLOCK_E: tl.constexpr,
+    PDL: tl.constexpr,
 ):
+    if BLOCK_E:
+        # Every scale into registers: a load that waits for the ids is a second trip to memory.
+        experts = tl.arange(0, BLOCK_E)[None, :]
+        scales = tl.load(scale_ptr + experts, mask=experts < E, other=0.0).to(tl.float32)
     rows = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
     lanes = tl.arange(0, BLOCK_K)[None, :]
     kept = (rows < T) & (lanes < K)
+    wait_for_previous(PDL)
     logits = tl.load(logits_ptr + rows * stride_logits + lanes, mask=kept, other=-float("inf"))
     logits = logits.to(tl.float32)
     ids = tl.load(ids_ptr + rows * stride_ids + lanes, mask=kept, other=0).to(tl.int64)
@@ -50,7 +68,12 @@ def _post_topk_kernel(
     weights = e / tl.sum(e, axis=1)[:, None]
     # An id outside [0, E) reads nothing and says so: its weight is NaN.
     legal = (ids >= 0) & (ids < E)
-    scale = tl.load(scale_ptr + ids, mask=kept & legal, other=float("nan")).to(tl.float32)
+    if BLOCK_E:
+        at = tl.where(legal, ids, 0).to(tl.int32)
+        scale = tl.gather(tl.broadcast_to(scales, (ROWS, BLOCK_E)), at, axis=1)
+        scale = tl.where(legal, scale, float("nan"))
+    else:
+        scale = tl.load(scale_ptr + ids, mask=kept & legal, other=float("nan")).to(tl.float32)
     at = rows * K + lanes
     tl.store(weights_ptr + at, weights * scale, mask=kept)
     tl.store(out_ids_ptr + at, ids.to(tl.int32), mask=kept)
@@ -85,9 +108,10 @@ def gemma_routing_post_topk(
     check_vector("per_expert_scale", per_expert_scale, per_expert_scale.shape[0], topk_logits)
     weights = torch.empty((tokens, k), dtype=torch.float32, device=topk_logits.device)
     ids = torch.empty((tokens, k), dtype=torch.int32, device=topk_logits.device)
+    block_e = max(2, 1 << (per_expert_scale.shape[0] - 1).bit_length())
     launch(
         _post_topk_kernel,
-        (cdiv(tokens, _ROWS),),
+        (cdiv(tokens, TILE.rows),),
         topk_logits,
         topk_ids,
         per_expert_scale,
@@ -98,9 +122,10 @@ def gemma_routing_post_topk(
         tokens,
         per_expert_scale.shape[0],
         K=k,
-        ROWS=_ROWS,
+        ROWS=TILE.rows,
         BLOCK_K=max(2, 1 << (k - 1).bit_length()),
-        num_warps=_WARPS,
+        BLOCK_E=block_e if block_e <= TILE.scales else 0,
+        num_warps=TILE.warps,
     )
     return weights, ids
 

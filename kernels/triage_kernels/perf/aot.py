@@ -182,6 +182,8 @@ def compile_launch(
         "num_warps": launch.num_warps,
         "enable_fp_fusion": launch.enable_fp_fusion,
     }
+    if launch.launch_pdl:
+        options["launch_pdl"] = True
     if instrumentation:
         options["instrumentation_mode"] = instrumentation
     return triton.compile(source, target=target, options=options)

@@ -16,7 +16,7 @@ import torch
 
 # Overwriting a gigabyte takes longer than a Python launch, so the queue never runs dry.
 _FLUSH_BYTES = 2**30
-_CALLS_PER_GRAPH = 200
+CALLS_PER_GRAPH = 200
 Call = Callable[[], object]
 
 
@@ -57,7 +57,7 @@ def cold(calls: Mapping[str, Call], rounds: int = 40) -> dict[str, Timing]:
     }
 
 
-def _capture(variants: Sequence[Call]) -> torch.cuda.CUDAGraph:
+def capture(variants: Sequence[Call]) -> torch.cuda.CUDAGraph:
     """A graph of many calls, going round the variants (one per set of inputs)."""
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
@@ -67,22 +67,28 @@ def _capture(variants: Sequence[Call]) -> torch.cuda.CUDAGraph:
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        for number in range(_CALLS_PER_GRAPH):
+        for number in range(CALLS_PER_GRAPH):
             variants[number % len(variants)]()
     return graph
 
 
 def replayed(calls: Mapping[str, Sequence[Call]], rounds: int = 30) -> dict[str, Timing]:
     """Time each contender inside a graph of its own; per call, launch gap included."""
-    graphs = {name: _capture(variants) for name, variants in calls.items()}
-    samples: dict[str, list[float]] = {name: [] for name in calls}
+    graphs = {name: capture(variants) for name, variants in calls.items()}
+    return {name: _summary(timed) for name, timed in replays(graphs, rounds).items()}
+
+
+def replays(graphs: Mapping[str, torch.cuda.CUDAGraph], rounds: int) -> dict[str, list[float]]:
+    """Microseconds per call of each graph in every round; there and back, to pair them."""
+    samples: dict[str, list[float]] = {name: [] for name in graphs}
     for round_number in range(rounds + 3):
-        for name, graph in graphs.items():
+        turn = list(graphs.items())
+        for name, graph in turn if round_number % 2 else reversed(turn):
             start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
             start.record()
             graph.replay()
             end.record()
             end.synchronize()
             if round_number >= 3:
-                samples[name].append(start.elapsed_time(end) * 1e3 / _CALLS_PER_GRAPH)
-    return {name: _summary(timed) for name, timed in samples.items()}
+                samples[name].append(start.elapsed_time(end) * 1e3 / CALLS_PER_GRAPH)
+    return samples

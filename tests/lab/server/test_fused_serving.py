@@ -61,11 +61,16 @@ def test_the_results_are_drawn_with_or_without_any():
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("auto", "auto"), ("routing+moe-tail", "routing,moe-tail"), ("stock", None)],
+    [
+        ("auto", "auto"),
+        ("routing+moe-tail", "routing,moe-tail"),
+        ("fused+pdl", ",".join((*OPS, "pdl"))),
+        ("stock", None),
+    ],
 )
 def test_a_side_is_called_by_its_ops(name, value):
     assert fused_serving.side_of(name).environment.get("SGLANG_TRIAGE_FUSED") == value
-    with pytest.raises(Exception, match="no side warp; known: stock, fused, auto, post-attn"):
+    with pytest.raises(Exception, match="no side warp; known: stock, fused, auto, pdl, post-attn"):
         fused_serving.side_of("warp")
 
 

@@ -44,6 +44,7 @@ from triage.sglang.fixes.fused_ops import (
     route,
     triple,
 )
+from triage.sglang.fixes.fused_overlap import PDL, switch_overlap
 
 logger = logging.getLogger("triage")
 
@@ -84,13 +85,17 @@ class FusedLayers:
         watched: the traps are on, which follow SGLang's own writes into the KV cache.
         """
         for name in names:
-            if name not in OPS and name != AUTO:
-                raise InstallError(
-                    f"no fused op {name!r}; SGLANG_TRIAGE_FUSED accepts: {', '.join(OPS)}, {AUTO}"
-                )
+            if name not in (*OPS, AUTO, PDL):
+                known = ", ".join((*OPS, AUTO, PDL))
+                raise InstallError(f"no fused op {name!r}; SGLANG_TRIAGE_FUSED accepts: {known}")
+        if set(names) == {PDL}:
+            raise InstallError(
+                f"SGLANG_TRIAGE_FUSED={PDL} is how ops are launched: name an op too, or {AUTO}"
+            )
         if importlib.util.find_spec("triage_kernels") is None:
             raise InstallError("fused ops were asked for, but triage_kernels is not installed")
-        self._named = frozenset(name for name in names if name != AUTO)
+        self._named = frozenset(names) - {AUTO, PDL}
+        self._overlap = PDL in names
         self._auto = AUTO in names
         self.armed = True
         shells = shells or Shells()
@@ -126,16 +131,18 @@ class FusedLayers:
     def _measured(self, gpu: str | None) -> frozenset[str]:
         if not self._auto:
             return frozenset()
-        release = importlib.metadata.version("sglang")
-        return fused_measured.taken(fused_measured.table(), release, gpu)
+        return fused_measured.taken(fused_measured.table(), _release(), gpu)
 
     def around_model(self, original: Any, model: Any, *args: Any, **kwargs: Any) -> None:
         """What `auto` takes on this GPU, known now; and which layer follows which."""
+        overlap = self._overlap
         if self._auto:
             gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
             self.calls.ops = self._named | self._measured(gpu)
             said = ", ".join(sorted(self.calls.ops)) or "none"
             logger.info("sglang-triage fused ops, auto on %s: %s", gpu or "no GPU", said)
+            overlap |= fused_measured.overlap_taken(fused_measured.table(), _release(), gpu)
+        switch_overlap(overlap)
         original(model, *args, **kwargs)
         self.next.link(model)
 
@@ -347,6 +354,10 @@ def ops_of(layer: Any) -> frozenset[str]:
     if layer.has_ple:
         found = {"ple-tail"} | found - {"moe-tail", "dense-tail"}
     return frozenset(found | {f"{op}{NEXT}" for op in found if op.endswith("tail")})
+
+
+def _release() -> str:
+    return importlib.metadata.version("sglang")
 
 
 def _sglangs_own(op: str, tensor: Tensor, norms: tuple[Any, ...]) -> Any:

@@ -7,6 +7,9 @@ writes it from results. An op is taken if a set that it belongs to was faster in
 slower in none, and if no set that it belongs to was slower in any. Slower is what lies beyond
 the middle half, which is what one server differs by from turn to turn. Faster has to lie beyond
 what two servers alike differ by, steadily, as well. Nothing measured, nothing taken.
+
+A set with `pdl` says nothing of its ops. It is set beside the same ops without it, on the same
+shape, and launches overlap if that was faster in some load, slower in none, by the same measure.
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from triage.sglang.fixes.fused_overlap import PDL
 
 TWO_ALIKE = 5.5
 """Per cent that two servers without a difference were apart, steadily: 3.2 without traps, 4.3 in
@@ -61,8 +66,27 @@ def table(file: Path = FILE) -> list[Measured]:
 
 def taken(measured: Sequence[Measured], sglang: str, gpu: str | None = None) -> frozenset[str]:
     """The ops that `auto` takes. gpu: its name; None for those of any GPU."""
-    here = [one for one in measured if one.sglang == sglang and gpu in (None, one.gpu)]
+    here = [
+        one
+        for one in measured
+        if one.sglang == sglang and gpu in (None, one.gpu) and PDL not in one.ops
+    ]
     faster = frozenset(op for one in here if one.faster for op in one.ops)
     if gpu is None:
         return faster
     return faster - frozenset(op for one in here if one.slower for op in one.ops)
+
+
+def overlap_taken(measured: Sequence[Measured], sglang: str, gpu: str) -> bool:
+    """Does `auto` let launches overlap on this GPU? See above."""
+    here = {(one.shape, one.ops): one for one in measured if (one.sglang, one.gpu) == (sglang, gpu)}
+    faster = False
+    for (shape, ops), one in here.items():
+        plain = here.get((shape, ops - {PDL})) if PDL in ops else None
+        for load in one.loads.keys() & (plain.loads if plain is not None else {}).keys():
+            assert plain is not None
+            (_, low, high), (_, plain_low, plain_high) = one.loads[load], plain.loads[load]
+            if low > plain_high:
+                return False
+            faster |= high < plain_low - TWO_ALIKE
+    return faster

@@ -10,6 +10,7 @@ from triage_kernels.validate.checks import (
     grids,
     memory,
     misuse,
+    neighbours,
     numeric,
     routing,
     rows,
@@ -44,4 +45,5 @@ ALL: dict[str, Check] = {
     "refuses-misuse": misuse.refuses_misuse,
     "selection-contract": routing.selection_contract,
     "illegal-ids": routing.illegal_ids,
+    "dependent-launch": neighbours.waits_for_previous,
 }

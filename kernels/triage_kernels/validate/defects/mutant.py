@@ -17,6 +17,7 @@ class Mutant:
         checks: the only checks to run; all of them where none is named.
         link: the public report of this mistake, made in another kernel.
         dtype: what to run it in.
+        device: where it can be caught; what a GPU alone has is left out on a CPU.
     """
 
     name: str
@@ -28,3 +29,4 @@ class Mutant:
     checks: tuple[str, ...] = ()
     link: str = ""
     dtype: str = "float16"
+    device: str = "cpu"
