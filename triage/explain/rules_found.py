@@ -270,6 +270,14 @@ _PADDING = FoundClass(
     "fill padded rows with request 0, the fill length and slot 0 before the replay",
     (f"{_SGLANG}/issues/24361",),
 )
+_PADDING_ROW_LEFT = FoundClass(
+    "padded-row",
+    "a padded row of a draft's graph points at an old request row, whose pages are freed or "
+    "somebody else's",
+    "a batch size that covers that row",
+    "fill padded rows with request 0 before each replay, of a draft's graph too",
+    (f"{_SGLANG}/pull/26292",),
+)
 _METADATA = FoundClass(
     "stale-metadata",
     "a forward goes on with the metadata of another",
@@ -571,6 +579,7 @@ CLASS_OF: dict[str, FoundClass] = {
     Found.NEVER_ALLOCATED: _NEVER_ALLOCATED,
     Found.FREED_TWICE: _FREED_TWICE,
     Found.USED_AFTER_FREE: _ROW_USES_FREED,
+    Found.PADDING_READS_FREED: _PADDING_ROW_LEFT,
     Found.FREED_UNDER_A_REQUEST: _FREED_UNDER,
     Found.FREED_WHILE_LOCKED: _LOCKED_PREFIX_FREED,
     Found.USED_NEVER_ALLOCATED: _ROW_USES_UNKNOWN,

@@ -175,7 +175,10 @@ def divided_twice(case: LaunchCase) -> Cause | None:
         if spread or match.telling > 1:
             return Cause(
                 key="divided-twice",
-                name="page ids divided by the page size twice",
+                name="page ids divided by the page size twice"
+                + (
+                    "" if spread or not case.reads_swa else ", or looked up in the mapping as slots"
+                ),
                 confidence=(
                     Confidence.HIGH if spread and match.telling >= MANY else Confidence.MEDIUM
                 ),

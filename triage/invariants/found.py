@@ -62,6 +62,7 @@ class Found(StrEnum):
     NEVER_ALLOCATED = "freed, never allocated"
     FREED_TWICE = "freed twice"
     USED_AFTER_FREE = "use after free"
+    PADDING_READS_FREED = "use after free, by a padded row of a graph"
     USED_NEVER_ALLOCATED = "used, never allocated"
     LISTED_AND_HELD = "in the free list and held"
     MISSING_FROM_FREE_LIST = "freed and not in the free list"

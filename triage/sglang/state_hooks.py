@@ -596,7 +596,13 @@ class StateHooks:
             given[name] if batch is None else getattr(batch, name)
             for name in ("req_pool_indices", "seq_lens")
         )
-        self.books.forward(allocator, requests[:rows], lengths[:rows], backend.req_to_token)
+        self.books.forward(
+            allocator,
+            requests[:rows],
+            lengths[:rows],
+            backend.req_to_token,
+            real_rows=self.draft_graphs.real_rows,
+        )
         return result
 
     def _translated(self, original: Any, pool: Any, kv_indices: Any) -> Any:

@@ -32,7 +32,7 @@ NAMED = {
     "free_group_alias": ("I5", "page-owned-twice"),
     "frozen_draft_swa_pool_unresolved": ("I2", "stale-swa-state"),
     "frozen_graph_extra_slot": ("I29", "draft-graph-of-another-view"),
-    "frozen_graph_stale_rows": ("I17", "freed-page"),
+    "frozen_graph_stale_rows": ("I17", "padded-row"),
     "hicache_load_back_unpinned": ("I24", "transfer-of-wrong-slots"),
     "hicache_split_backup": ("I24", "storage-backup-incomplete"),
     "pd_prebuilt_prefix_slots": ("I3", "prebuilt-slots"),

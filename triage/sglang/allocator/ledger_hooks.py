@@ -18,6 +18,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -410,22 +411,35 @@ class LedgerHooks:
 
     # -- a forward, and the boundary before it -------------------------------------------------
 
-    def forward(self, allocator: Any, requests: Tensor, lengths: Tensor, table: Tensor) -> None:
+    def forward(
+        self,
+        allocator: Any,
+        requests: Tensor,
+        lengths: Tensor,
+        table: Tensor,
+        *,
+        real_rows: int | None = None,
+    ) -> None:
         """I17, I5: what the rows of a forward refer to is held, by one request a position.
 
         Args:
             requests, lengths: `(rows,)`; lengths in tokens, the queries included.
             table: `req_to_token`.
+            real_rows: those behind are padding of a graph; None where nobody knows.
         """
         self._name(allocator)
         ledger = self.of(allocator.full_attn_allocator).ledger
         page = ledger.page_size
         owners: dict[int, tuple[int, int]] = {}
-        for request, length in zip(_host(requests).tolist(), _host(lengths).tolist(), strict=True):
+        given = zip(_host(requests).tolist(), _host(lengths).tolist(), strict=True)
+        for row, (request, length) in enumerate(given):
             if request == 0:
                 continue
             slots = _host(table[request, : min(length, table.shape[1]) : page])
-            self._tell(ledger.check_use(slots, where="forward", request=request))
+            found = ledger.check_use(slots, where="forward", request=request)
+            if found and real_rows is not None and row >= real_rows:
+                found = _of_padding(found, row, request)
+            self._tell(found)
             ledger.claim(slots, request)
             prefix = 0  # pages from the start that others have too
             for column, held in enumerate((slots // page).tolist()):
@@ -532,6 +546,15 @@ def nested(calls: Nesting, original: Any, allocator: Any, args: Any, kwargs: Any
         return original(allocator, *args, **kwargs)
     finally:
         calls.depth -= 1
+
+
+def _of_padding(found: Iterable[Evidence], row: int, request: int) -> tuple[Evidence, ...]:
+    """`found` of a padded row, told as that: it should be of request 0 and read the dummy page."""
+    said = f"padded row {row} of a graph is of request {request}, a row of an earlier batch"
+    return tuple(
+        replace(each, kind=Found.PADDING_READS_FREED, summary=f"{said}: {each.summary}")
+        for each in found
+    )
 
 
 def grouping(allocator: Any) -> bool:

@@ -87,6 +87,7 @@ class DraftGraphs:
         """entries: what each backend was built for, and their `req_to_token`."""
         self.reporter = reporter
         self.entries = entries
+        self.real_rows: int | None = None  # of the batch that a runner pads now
         self._given: WeakKeyDictionary[Any, dict[str, Tensor]] = WeakKeyDictionary()
         self._prepared: WeakKeyDictionary[Any, dict[str, object]] = WeakKeyDictionary()
 
@@ -121,11 +122,13 @@ class DraftGraphs:
         self, original: Any, runner: Any, forward_batch: Any, *args: Any, **kwargs: Any
     ) -> Any:
         """Note what the forward brings, before the runner puts its padded tensors in place."""
+        outer, self.real_rows = self.real_rows, getattr(forward_batch, "batch_size", None)
         if self.reporter.may_wait:
             self._given[runner] = given_by(forward_batch, LAYOUTS[_name(runner)].copied)
         try:
             return original(runner, forward_batch, *args, **kwargs)
         finally:
+            self.real_rows = outer
             self._given.pop(runner, None)
 
     def around_replay(self, original: Any, runner: Any, *args: Any, **kwargs: Any) -> Any:
