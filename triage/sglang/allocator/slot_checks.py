@@ -78,19 +78,20 @@ class SlotChecks:
         """Raise OutOfBounds if `alloc_extend` or `alloc_decode` returned an illegal slot.
 
         Both sides are judged: the full slots returned and the SWA slots they map
-        to; `given`, of what the call was given, are read with them. None, a full pool,
-        is not a fault. `last_loc` is asked for an error alone. Cost: one host read.
+        to, unless the SWA side is a ring, which has no page for a slot; `given`, of what
+        the call was given, are read with them. None, a full pool, is not a fault.
+        `last_loc` is asked for an error alone. Cost: one host read.
         """
         self.entries.note_allocator(allocator)
         if slots is None or not self.judges:
             return
-        mapping = allocator.full_to_swa_index_mapping
         page = int(allocator.page_size)
-        swa = mapping[slots.to(torch.int64).clamp(0, len(mapping) - 1)]
-        sides = (
-            ("full", check_allocated(slots, size=int(allocator.size_full), page_size=page)),
-            ("swa", check_allocated(swa, size=int(allocator.size_swa), page_size=page)),
-        )
+        sides = [("full", check_allocated(slots, size=int(allocator.size_full), page_size=page))]
+        if has_mapping(allocator):
+            mapping = allocator.full_to_swa_index_mapping
+            swa = mapping[slots.to(torch.int64).clamp(0, len(mapping) - 1)]
+            size_swa = int(allocator.size_swa)
+            sides.append(("swa", check_allocated(swa, size=size_swa, page_size=page)))
         read_together([found for _, found in sides] + [*given])
         self.reporter.counts["allocations"] += 1
         self.reporter.counts["host reads"] += 1
