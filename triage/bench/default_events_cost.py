@@ -69,7 +69,7 @@ def measure() -> dict[str, float]:
 
         return insert
 
-    tree = type(bench.driver.tree_cache)  # type: ignore[union-attr]
+    tree = type(bench.driver.tree_cache)
     with (
         replaced(tree, "cache_unfinished_req", keep),
         replaced(tree, "insert", keep_insert),
