@@ -49,6 +49,7 @@ STEP_BOOKS, DRAFT_INPUTS = "books between two steps", "what drafts' graphs are f
 PAGE_HISTORIES = "page histories"
 HOST_TRANSFERS = "transfers between host and device (I24)"
 CACHED_WINDOW = "what requests cache of their windows"
+LOCKED_OVERLAP = "what locks keep at an insert"
 LATE_AUDIT = "pages of requests against the free lists"
 """Groups of hooks that share state, as `Shells` names them; any other hook is a group alone."""
 

@@ -27,6 +27,8 @@ from triage.sglang.allocator.inserts import Inserts
 from triage.sglang.allocator.last_loc_checks import RowsWritten
 from triage.sglang.allocator.late_audit import PREPARE, LateAudit
 from triage.sglang.allocator.ledger_hooks import LedgerHooks
+from triage.sglang.allocator.locked_overlap import CACHE as UNIFIED_CACHE
+from triage.sglang.allocator.locked_overlap import OVERLAP, LockedOverlap
 from triage.sglang.allocator.page_histories import PageHistories
 from triage.sglang.allocator.pool_sums import PoolSums
 from triage.sglang.allocator.prefix_owned import PrefixOwned, caching_targets
@@ -69,6 +71,7 @@ from triage.sglang.reporter import (
     HOST_TRANSFERS,
     LATE_AUDIT,
     LEDGER_KEPT,
+    LOCKED_OVERLAP,
     METADATA,
     POOL_SUMS,
     STEP_BOOKS,
@@ -144,6 +147,7 @@ class StateHooks:
         self.trees = TreeTrap(self.reporter, self.books, every)
         self.inserts = Inserts(self.books)
         self.prefix_owned = PrefixOwned(lambda: self.reporter.holders.scheduler, self._told)
+        self.locked_overlap = LockedOverlap(self._told_locked)
         self.cached_window = CachedWindow(self.reporter)
         self.metadata = Metadata(traps.launches, every)
         self.allocation_checks = AllocationChecks(self.reporter, self.books)
@@ -157,6 +161,7 @@ class StateHooks:
         self.draft_graphs = DraftGraphs(self.reporter, self.entries)
         self.sizes = SizesAtStart(self.reporter)
         self.state = StateAtStart(self.reporter)
+        self._locked_told = False
 
     def restart(self) -> None:
         self.books.restart()
@@ -165,6 +170,8 @@ class StateHooks:
         self.transfers.restart()
         self.sends.restart()
         self.prefix_owned.restart()
+        self.locked_overlap.restart()
+        self._locked_told = False
         self.allocation_checks.restart()
         self.step_books.restart()
         self.cached_window.restart()
@@ -180,6 +187,14 @@ class StateHooks:
         if self.reporter.whole(found.invariant):
             self.reporter.fire_event(found)
         elif self.prefix_owned.first():
+            self.reporter.log_event(found)
+
+    def _told_locked(self, found: Evidence) -> None:
+        """As `_told`; where the family is asked for, the ledger has raised it at the free."""
+        if self.reporter.whole("I17"):
+            self.reporter.fire_event(found)
+        elif not self._locked_told:
+            self._locked_told = True
             self.reporter.log_event(found)
 
     def hooks(self) -> list[Hook]:
@@ -199,6 +214,7 @@ class StateHooks:
         if "I17" in enabled:
             caching = dict.fromkeys(caching_targets(), self.prefix_owned.around_caching)
             found += self._any_of(caching, "what its tree has, a cache does not free (I17)")
+            found += self._locked_overlap_hooks()
         if "I7" in enabled:
             found += self._swa_hooks(
                 ALLOCS,
@@ -418,6 +434,14 @@ class StateHooks:
                 found += self._present(f"{cache}.{name}", each, why, captured=True)
         return found
 
+    def _locked_overlap_hooks(self) -> list[Hook]:
+        overlap, why = self.locked_overlap, "what a lock keeps is not freed by an insert (I17)"
+        found = self._present(OVERLAP, overlap.around_overlap, why, captured=True)
+        if not found:
+            return []
+        target = f"{UNIFIED_CACHE}.insert"
+        return found + self._present(target, overlap.around_insert, why, captured=True)
+
     def _draft_graph_hooks(self) -> list[Hook]:
         graphs, found = self.draft_graphs, []
         why = "what a draft's graph is fed (I29)"
@@ -511,6 +535,7 @@ class StateHooks:
             (self.step_books, STEP_BOOKS),
             (self.sums, POOL_SUMS),
             (self.cached_window, CACHED_WINDOW),
+            (self.locked_overlap, LOCKED_OVERLAP),
             (self.draft_graphs, DRAFT_INPUTS),
             (self.metadata, METADATA),
             (self.writes, WRITES),

@@ -16,6 +16,9 @@ Not covered: auxiliary windows of 0.5.23, which keep cursors of their own.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
+from itertools import compress
+from operator import attrgetter, gt
 from typing import Any
 
 import torch
@@ -31,6 +34,8 @@ BATCH = "sglang.srt.managers.schedule_batch.ScheduleBatch._evict_swa"
 RETRACT = "sglang.srt.managers.schedule_batch.Req.reset_for_retract"
 EXTEND = "sglang.srt.managers.schedule_batch.ScheduleBatch.prepare_for_extend"
 
+_NAME = "swa_evicted_seqlen"
+_ON_REQUEST, _ON_RECORD = attrgetter(_NAME), attrgetter(f"kv.{_NAME}")
 _NUMBERS = {"sliding_window_size", "page_size"}
 
 
@@ -105,10 +110,10 @@ class Frontier:
     def around_extend(self, original: Any, batch: Any, *args: Any, **kwargs: Any) -> Any:
         """What a prefill allocates is not evicted yet. Host integers, one look a request."""
         result = original(batch, *args, **kwargs)
-        for req, prefix in zip(batch.reqs, batch.prefix_lens or (), strict=False):
+        prefixes = batch.prefix_lens or ()
+        ahead = map(gt, frontiers_of(batch.reqs), prefixes)
+        for req, prefix in compress(zip(batch.reqs, prefixes, strict=False), ahead):
             frontier = frontier_of(req)
-            if frontier <= prefix:
-                continue
             page = max(int(getattr(batch.tree_cache, "page_size", 1) or 1), 1)
             shielded = max(
                 int(prefix), kept_by(req, "cache_protected_len"), kept_by(req, "swa_evict_floor")
@@ -162,11 +167,24 @@ class Frontier:
         return result
 
 
+def frontiers_of(reqs: Sequence[Any]) -> list[int]:
+    """`frontier_of` each, of requests of one class: a tenth of a microsecond a request."""
+    record = getattr(reqs[0], "kv", None) if reqs else None
+    try:
+        if hasattr(record, "component_evicted_seqlens"):
+            windows = [req.kv.component_evicted_seqlens for req in reqs]
+            kinds = {kind for kind in set().union(*windows) if kind.name == "SWA"}
+            return [sum(each.get(kind, 0) for kind in kinds) for each in windows]
+        return list(map(_ON_RECORD if hasattr(record, _NAME) else _ON_REQUEST, reqs))
+    except AttributeError:  # one without a record
+        return [frontier_of(req) for req in reqs]
+
+
 def frontier_of(req: Any) -> int:
     """Tokens of `req` whose SWA side was evicted; 0 where it holds none."""
     windows = getattr(getattr(req, "kv", None), "component_evicted_seqlens", None)
     if windows is None:
-        return kept_by(req, "swa_evicted_seqlen")
+        return kept_by(req, _NAME)
     return sum(int(tokens) for kind, tokens in windows.items() if kind.name == "SWA")
 
 

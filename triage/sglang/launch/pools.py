@@ -113,7 +113,7 @@ def stale_state(backend: Any, pool: Any) -> str | None:
         mapping = getattr(backend, "_swa_full_to_swa_mapping", pool.full_to_swa_index_mapping)
         if mapping is not pool.full_to_swa_index_mapping:
             return "the backend caches a full-to-SWA mapping that is not the one of its pool"
-    elif cached is not None:
+    elif cached is not None and cached is not pool:  # a pool of SWA layers of another class is both
         return (
             f"the backend reads {reads}, a pool of its own, but translates through the "
             f"{type(cached).__name__} of another"

@@ -14,10 +14,11 @@ from dataclasses import replace
 import numpy as np
 
 from triage.device.kept_slots import LOST, KeptLaunch, KeptRow
+from triage.dump.consistency import MAX_TABLE_ENTRIES
 from triage.dump.expected_ids import UNKNOWN
 from triage.dump.from_ring import Recorded
 from triage.dump.sections import Ragged, Tables
-from triage.evidence import Violation
+from triage.evidence import Evidence, Violation
 from triage.sglang.packed_slots.dump import LaunchKind
 
 MAX_POSITION = 1 << 20  # of a row; offsets that are not any may say more
@@ -86,6 +87,37 @@ def sections_of(
         kind.pools,
         replace(kind.backend, batch_size=real, padded_batch_size=kept.all_rows),
     )
+
+
+def cut_to_size(
+    kept: KeptLaunch, fault: Evidence, report: Sequence[Sequence[Violation]]
+) -> tuple[KeptLaunch, Evidence, list[list[Violation]]]:
+    """What a reader takes of a launch, its table being a rectangle: wrong rows first.
+
+    report: lists of what was found, whose rows are numbered anew, as those of `fault` are.
+    Of a launch that is small enough nothing is changed; else the fact `rows` has what each row
+    was in the launch.
+    """
+    wrong = dict.fromkeys(each.row for found in report for each in found)
+    order = dict.fromkeys([*(row for row in wrong if row < len(kept.rows)), *range(len(kept.rows))])
+    chosen: list[int] = []
+    longest = 0
+    for row in order:
+        width = max(longest, max(kept.rows[row].start, 0) + _stored(kept.rows[row]))
+        if (len(chosen) + 1) * width <= MAX_TABLE_ENTRIES:
+            chosen.append(row)
+            longest = width
+    if len(chosen) == len(kept.rows):
+        return kept, fault, [list(found) for found in report]
+    place = {row: number for number, row in enumerate(sorted(chosen))}
+
+    def moved(found: Sequence[Violation]) -> list[Violation]:
+        return [replace(each, row=place[each.row]) for each in found if each.row in place]
+
+    rows = tuple(kept.rows[row] for row in place)
+    facts = {**fault.facts, "rows": list(place), "rows of the launch": kept.all_rows}
+    fault = replace(fault, facts=facts, violations=tuple(moved(fault.violations)))
+    return replace(kept, rows=rows, all_rows=len(rows)), fault, [moved(each) for each in report]
 
 
 def cached_of(kept: KeptLaunch) -> list[int]:

@@ -35,7 +35,7 @@ from triage.sglang.launch.guard import LaunchGuard
 from triage.sglang.launch.newest import NewestForward
 from triage.sglang.packed_slots.decode_window import decode_window
 from triage.sglang.packed_slots.dump import LaunchKind, as_of_a_table, collect_stream
-from triage.sglang.packed_slots.kept import cached_of, sections_of
+from triage.sglang.packed_slots.kept import cached_of, cut_to_size, sections_of
 from triage.sglang.packed_slots.reading import NotCovered, PackedSlots, fa2_stream, triton_slots
 
 logger = logging.getLogger("triage")
@@ -238,13 +238,16 @@ class PackedSlotWatching:
             return replace(
                 evidence, facts={**evidence.facts, "slots": f"not recorded: {why}"}
             ), None
-        offenders, excused = (
-            [each.violation for each in found if each.launch == number]
-            for found in (report.offenders, report.excused)
+        found = [
+            [each.violation for each in part if each.launch == number]
+            for part in (report.offenders, report.excused)
+        ]
+        own = tuple(each for each in evidence.violations if each in found[0])
+        kept, evidence, (offenders, excused) = cut_to_size(
+            kept, replace(evidence, violations=own), found
         )
-        recorded = sections_of(
-            kind, kept, offenders, excused, complete=kept.launch < report.whole_before
-        )
+        complete = kept.launch < report.whole_before
+        recorded = sections_of(kind, kept, offenders, excused, complete=complete)
         return as_of_a_table(evidence, cached_of(kept) if kind.cached_only else None), recorded
 
     # -- mode `raise` ------------------------------------------------------------------------
