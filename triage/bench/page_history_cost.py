@@ -12,16 +12,18 @@ would take most of the time to import, is not needed. On a CPU Triton's interpre
 SGLang's allocation kernels. The time is the calling thread's: on a GPU that of launching, and of
 SGLang's own waits in `free`. Turns with and without the hooks alternate; a turn's mean is taken,
 so that what is put off is paid. Said is the median of the ratios of neighbouring turns, with the
-quartiles, and the ratio of the quickest turns; beside it that of the hooks alone, whose recorder and look at the callers do nothing.
-A process of its own, since SGLang's hooks stay bound. The memory is that of the dearest
-pool, in which everything has happened: every page allocated, mapped, inserted and freed, decode
-steps of 64 requests, and the events' records on the host.
+quartiles, and the ratio of the quickest turns; beside it that of the hooks alone, whose
+recorder and look at the callers do nothing. Python's collector rests meanwhile. A process of its
+own, since SGLang's hooks stay bound. The memory is that of the dearest pool, in which everything
+has happened: every page allocated, mapped, inserted and freed, decode steps of 64 requests, and
+the events' records on the host.
 
 Long because each call brings the arguments that it needs.
 """
 
 from __future__ import annotations
 
+import gc
 import inspect
 import json
 import pkgutil
@@ -313,7 +315,10 @@ def _turns(targets: Targets, call: Call, device: str, until: float) -> dict[str,
     def turn(what: str) -> dict[str, float]:
         targets.set(bound=what != "off")
         spent = dict.fromkeys(names, 0.0)
+        gc.collect()
         with ExitStack() as stack:
+            stack.callback(gc.enable)
+            gc.disable()  # who is next to be collected would pay for all of SGLang's objects
             if what == "hooks":
                 stack.enter_context(mock.patch.object(PageRecorder, "note", lambda *_: None))
                 stack.enter_context(mock.patch.object(CallSites, "caller", lambda _: nobody))
