@@ -1,4 +1,4 @@
-"""Whose hand on a real GPU: an event waits for nothing, by CUDA's own count, nor beside a capture."""
+"""Whose hand on a real GPU: an event waits for nothing, and is legal beside a capture."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_events_of_every_size_and_type_wait_for_nothing_and_are_those_of_the_hos
     made, host = (PageRecorder(PAGES, PAGE, on, CallSites()) for on in ("cuda", "cpu"))
     table = torch.arange(PAGES * PAGE)
     tables = [(each, each.cuda()) for each in (table, table.to(torch.int32))]
-    for step in range(1, 200):
+    for step in range(1, 30):
         prompt, scattered = slice(step * 7, step * 7 + 8192), slice(step, None, PAGE * 61)
         here, there = tables[step % 2]
         with no_sync():
@@ -37,7 +37,7 @@ def test_events_of_every_size_and_type_wait_for_nothing_and_are_those_of_the_hos
         host.note(FREED, here[scattered], step, NOBODY)
     for page in (1, 9, 61, 62, 127, 2000, PAGES - 1):
         assert events(made, page) == events(host, page)
-    assert events(made, 9) == [("allocated", 91)]
+    assert ("freed", 29) in events(made, 61) and events(made, PAGES - 1) == []
 
 
 def test_an_event_beside_a_capture_on_another_stream_is_legal_and_noted():
