@@ -22,8 +22,8 @@ LOG_BYTES_A_PAGE = 15
 AT_LEAST = 512
 """Entries of the log, however small the pool."""
 
-PENDING = 32
-"""Events on the host that may wait to be written."""
+PENDING, PENDING_BYTES_A_PAGE = 32, 3
+"""Events on the host that may wait to be written, and what they may hold."""
 
 NUMBER_BITS, POSITION_BITS = 22, 14  # below the page
 NUMBERS, POSITIONS = (1 << NUMBER_BITS) - 1, (1 << POSITION_BITS) - 1
@@ -75,13 +75,12 @@ class HostLog:
         self._log = np.zeros(self.capacity, dtype=np.int64)
         self._next = self._era = 0
         self._before: tuple[object, np.ndarray] | None = None  # the decode step before: key, pages
-        self._pending: list[tuple[Noted, np.ndarray, np.ndarray]] = []
-        self._runs_pending, self._most_pending = 0, num_pages // 8
+        self._pending: list[tuple[Noted, np.ndarray, np.ndarray | None]] = []
+        self._waiting, self._most = 0, num_pages * PENDING_BYTES_A_PAGE
 
     @property
     def nbytes(self) -> int:
-        waiting = sum(pages.nbytes + starts.nbytes for _, pages, starts in self._pending)
-        return self._newest.nbytes + self._log.nbytes + waiting
+        return self._newest.nbytes + self._log.nbytes + self._waiting
 
     def add(self, event: Noted, slots: Tensor) -> None:
         """`slots`, `(n,)`, were moved. Three passes over them in numpy; now and then `_write`."""
@@ -92,9 +91,14 @@ class HostLog:
         first[:1] = True
         np.not_equal(pages[1:], pages[:-1], out=first[1:])
         starts = first.nonzero()[0]
-        self._pending.append((event, pages[starts], starts))
-        self._runs_pending += len(starts)
-        if self._runs_pending > self._most_pending or len(self._pending) >= PENDING:
+        pages = pages[starts]
+        self._waiting += pages.nbytes
+        if event.shared:
+            self._waiting += starts.nbytes
+            self._pending.append((event, pages, starts))
+        else:
+            self._pending.append((event, pages, None))
+        if self._waiting > self._most or len(self._pending) >= PENDING:
             self._write()
 
     def newest(self) -> np.ndarray:
@@ -109,12 +113,13 @@ class HostLog:
 
     def _write(self) -> None:
         """Bring what waits, in order, into marks and log: six passes over the pages of each."""
-        events, self._pending, self._runs_pending = self._pending, [], 0
+        events, self._pending, self._waiting = self._pending, [], 0
         for event, pages, starts in events:
             self._write_one(event, pages, starts)
 
-    def _write_one(self, event: Noted, pages: np.ndarray, starts: np.ndarray) -> None:
-        """pages: of each run of slots in one page, as the ids say. starts: where each begins."""
+    def _write_one(self, event: Noted, pages: np.ndarray, starts: np.ndarray | None) -> None:
+        """pages: of each run of slots in one page, as the ids say. starts: where each begins,
+        of a shared event."""
         # As unsigned numbers, negative ids lie beyond the pool too.
         pages = pages.astype(np.int64, copy=False).view(np.uint64)
         pages = np.minimum(pages, self.num_pages).view(np.int64)
@@ -127,10 +132,11 @@ class HostLog:
             before, self._before = self._before, (key, pages)
             if before is not None and before[0] == key:
                 moved = pages != before[1]
-                pages, starts = pages[moved], starts[moved]
+                pages = pages[moved]
+                starts = None if starts is None else starts[moved]
         entries = pages << (POSITION_BITS + NUMBER_BITS)
         entries += event.number & NUMBERS
-        if event.shared:
+        if starts is not None:
             entries += np.minimum(starts, POSITIONS) << NUMBER_BITS
         self._append(entries)
 

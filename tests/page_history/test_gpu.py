@@ -1,0 +1,57 @@
+"""Whose hand on a real GPU: an event waits for nothing, and is legal beside a capture."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from triage.bench.gpu_order import no_sync
+from triage.sglang.allocator.call_sites import Caller, CallSites
+from triage.sglang.allocator.page_recorder import ALLOCATED, FREED, PageRecorder
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+
+PAGE, PAGES = 64, 4096
+NOBODY = Caller(0, None, None)
+
+
+def events(made: PageRecorder, page: int) -> list[tuple[str, int]]:
+    (known,) = made.of("full", [page])
+    return [(each.kind, each.step) for each in known.events]
+
+
+def test_events_of_every_size_and_type_wait_for_nothing_and_are_those_of_the_host():
+    made, host = (PageRecorder(PAGES, PAGE, on, CallSites()) for on in ("cuda", "cpu"))
+    table = torch.arange(PAGES * PAGE)
+    tables = [(each, each.cuda()) for each in (table, table.to(torch.int32))]
+    for step in range(1, 30):
+        prompt, scattered = slice(step * 7, step * 7 + 8192), slice(step, None, PAGE * 61)
+        here, there = tables[step % 2]
+        with no_sync():
+            made.note(ALLOCATED, there[prompt], step, NOBODY)
+            made.note(FREED, there[scattered], step, NOBODY)
+        host.note(ALLOCATED, here[prompt], step, NOBODY)
+        host.note(FREED, here[scattered], step, NOBODY)
+    for page in (1, 9, 61, 62, 127, 2000, PAGES - 1):
+        assert events(made, page) == events(host, page)
+    assert ("freed", 29) in events(made, 61) and events(made, PAGES - 1) == []
+
+
+def test_an_event_beside_a_capture_on_another_stream_is_legal_and_noted():
+    made = PageRecorder(PAGES, PAGE, "cuda", CallSites())
+    slots = torch.arange(PAGE, 3 * PAGE, device="cuda")
+    out, stream = torch.zeros(8, device="cuda"), torch.cuda.Stream()
+    graph = torch.cuda.CUDAGraph()
+    torch.cuda.synchronize()
+    with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+        out.add_(1)
+        with torch.cuda.stream(torch.cuda.default_stream()):
+            made.note(ALLOCATED, slots, 1, NOBODY)
+    graph.replay()
+    torch.cuda.synchronize()
+    # THEN the page was noted once, at once, and the graph does nothing but its own
+    assert events(made, 1) == events(made, 2) == [("allocated", 1)]
+    assert out.tolist() == [1.0] * 8
