@@ -1,4 +1,4 @@
-"""A launch that was kept as slots, as sections of a dump: what is lost is said, size has a limit."""
+"""A dump of a later mode has `req_to_token` and mapping where they name what the check found right.
 
 from __future__ import annotations
 
