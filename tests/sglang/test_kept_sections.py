@@ -1,4 +1,4 @@
-"""A dump of a later mode has `req_to_token` and mapping where they name what the check found right."""
+"""`req_to_token` and mapping of a later mode's dump, where they name what the check found right."""
 
 from __future__ import annotations
 
