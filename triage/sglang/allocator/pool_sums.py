@@ -10,6 +10,8 @@ and kind; an exception would come behind the event, so none is raised in any mod
 A look walks the requests, so the next one waits until as many steps are over as `SHARE` goes into
 them: few requests are looked at in every step, many now and then, at the same cost a step.
 
+Before the first request has a row nothing is looked at: what warms up may hold pages.
+
 What it does not see: which page, or a loss and a page too many at once. Left out, since others hold
 pages too or count by another unit: disaggregation, host caches, sessions, decode context
 parallelism, beams; rows whose request is not at hand (pipeline parallelism); classes of allocators
@@ -65,6 +67,7 @@ class PoolSums:
         self.looks = 0
         self._credit = 0
         self._known = 0
+        self._began = False  # has any request had a row yet?
         self._told: set[tuple[str, str]] = set()
 
     def around_step(
@@ -100,7 +103,9 @@ class PoolSums:
         if not sides or any(grouping(side.allocator) for side in sides):
             return
         rows = {row for request in requests if (row := row_of(request)) is not None}
-        if len(rows) != len(table.req_to_token) - 1 - len(table.free_slots):
+        given_out = len(table.req_to_token) - 1 - len(table.free_slots)
+        self._began |= given_out > 0
+        if len(rows) != given_out or not self._began:
             return
         held = _held(requests, page, slides=any(side.name == "swa" for side in sides))
         if held is None:
