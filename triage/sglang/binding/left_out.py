@@ -8,6 +8,8 @@ Two ways of not needing a hook of its own: SEEN_OTHERWISE (a hooked call is abov
 is hooked where a class is not), and READS (it takes a cache and places in it, and stores nothing).
 
 Standard library only: `triage doctor` asks in a process that imports nothing else.
+
+Long because it is one list, name by name: a pattern would let a new class pass for a known one.
 """
 
 from __future__ import annotations
