@@ -138,7 +138,8 @@ def play(backend: str, harm: Callable[[Any, bool], None], window: bool) -> dict[
         finally:
             bench.close()
     assert spoilt is not None, "nothing was spoilt"
-    written = sorted(directory.glob("*.msgpack"), key=lambda path: path.stat().st_mtime_ns)
+    found = sorted(directory.glob("*.msgpack"), key=lambda path: path.stat().st_mtime_ns)
+    written = [path for path in found if read_dump(path).launch is not None]
     if MODE == "log" and written:
         dump, trapped = str(written[0]), read_dump(written[0]).fault
     return {

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.sglang.read_rows import as_read
+from triage.dump.file import read_dump
 from triage.errors import TrapError
 from triage.lab import bootstrap
 
@@ -52,7 +53,8 @@ def play(process: Any, backend: str) -> dict[str, Any]:
         pass
     finally:
         bench.close()
-    written = sorted(directory.glob("*.msgpack"), key=lambda path: path.stat().st_mtime_ns)
+    found = sorted(directory.glob("*.msgpack"), key=lambda path: path.stat().st_mtime_ns)
+    written = [path for path in found if read_dump(path).launch is not None]
     return {"dump": dump or str(written[0]), "read": reads[0] if reads else None}
 
 

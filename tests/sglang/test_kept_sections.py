@@ -1,4 +1,4 @@
-"""`req_to_token` and mapping of a later mode's dump, where they name what the check found right."""
+"""A launch kept as slots, as sections of a dump: what is lost is said, and size has a limit."""
 
 from __future__ import annotations
 

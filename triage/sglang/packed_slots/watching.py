@@ -236,7 +236,7 @@ class PackedSlotWatching:
             if slots is not None:
                 why = f"{slots.places} launches are kept at a time, and others were wrong before"
             return replace(
-                evidence, facts={**evidence.facts, "slots": f"not recorded: {why}"}
+                evidence, facts={**evidence.facts, "slots of the launch": f"not recorded: {why}"}
             ), None
         found = [
             [each.violation for each in part if each.launch == number]
