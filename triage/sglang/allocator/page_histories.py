@@ -66,6 +66,7 @@ class PageHistories:
         self._pools: WeakKeyDictionary[Any, _Pool] = WeakKeyDictionary()
         self._hybrids: WeakSet[Any] = WeakSet()
         self._caller: Caller | None = None  # of the outermost call under way
+        self._under_way: list[tuple[_Pool, int, Tensor]] = []  # what that call moved so far
         self._settling = False  # a group ends: its slots were noted when they were put in
 
     def restart(self) -> None:
@@ -126,7 +127,7 @@ class PageHistories:
                 self._note(swa, FREED, _mapped(allocator, slots))
             return original(allocator, *args, **kwargs)
         finally:
-            self._caller = None
+            self._ended()
 
     def around_hybrid_group_end(
         self, original: Any, allocator: Any, *args: Any, **kwargs: Any
@@ -152,7 +153,7 @@ class PageHistories:
         try:
             return original(allocator, *args, **kwargs)
         finally:
-            self._caller = None
+            self._ended()
 
     # -- a tree -----------------------------------------------------------------------------
 
@@ -173,6 +174,7 @@ class PageHistories:
 
         Nothing where several allocators could be meant.
         """
+        self._note_moved()  # an error in the midst of a call
         pools = self._named_pools()
         wanted: dict[tuple[str, int], None] = {}
         for pool, page in _pages_named(evidence, pools):
@@ -191,9 +193,27 @@ class PageHistories:
     # -- helpers ----------------------------------------------------------------------------
 
     def _note(self, pool: _Pool, kind: int, slots: Tensor) -> None:
-        if slots.numel():
-            caller = self._caller or self.sites.caller()
-            pool.recorder.note(kind, slots, self.step(), caller)
+        """Of a call that moves slots of both pools, both are noted at its end: one behind the
+        other they cost less, and until it returns nobody changes them."""
+        if not slots.numel():
+            return
+        if self._caller is None:
+            pool.recorder.note(kind, slots, self.step(), self.sites.caller())
+        else:
+            self._under_way.append((pool, kind, slots))
+
+    def _ended(self) -> None:
+        """The outermost call."""
+        try:
+            self._note_moved()
+        finally:
+            self._caller = None
+
+    def _note_moved(self) -> None:
+        moved, self._under_way = self._under_way, []
+        if self._caller is not None:
+            for pool, kind, slots in moved:
+                pool.recorder.note(kind, slots, self.step(), self._caller)
 
     def _of(self, allocator: Any) -> _Pool:
         pool = self._pools.get(allocator)
