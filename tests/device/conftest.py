@@ -6,8 +6,5 @@ import os
 
 import torch
 
-from triage.lab import interpreter
-
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
-    interpreter.speed_up()  # as where a test in this process used the lab before

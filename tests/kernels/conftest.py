@@ -7,13 +7,10 @@ import os
 import pytest
 import torch
 
-from triage.lab import interpreter
-
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
     # Tensors are small, and threads that wait for each other are slow on a busy machine.
     torch.set_num_threads(1)
-    interpreter.speed_up()  # as where a test in this process used the lab before
 
 
 @pytest.fixture(scope="session")
