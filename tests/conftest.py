@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import gc
+import os
+import sys
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -18,7 +20,12 @@ settings.load_profile("same")
 
 
 def pytest_collection_finish() -> None:
-    """What was imported and collected lives to the end: no collection of garbage walks it again."""
+    """Kernels are interpreted as in the lab, whatever ran before in this process; and what was
+    imported and collected lives to the end: no collection of garbage walks it again."""
+    if os.environ.get("TRITON_INTERPRET") == "1" and "triton" in sys.modules:
+        from triage.lab import interpreter
+
+        interpreter.speed_up()
     gc.freeze()
 
 

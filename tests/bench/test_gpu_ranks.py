@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from tests.lab.server.conftest import machine  # noqa: F401 (a fixture)
 from triage.bench import gpu_ranks
 from triage.dump.snap import is_armed
@@ -35,6 +37,7 @@ class LabServer:
             child.wait()
 
 
+@pytest.mark.slow  # 17 CPU-seconds; tests/ranks/test_lab.py names the wrong one of two ranks
 def test_sound_ranks_agree_and_the_wrong_one_is_named_at_its_step(tmp_path):
     # GIVEN a server of two ranks that serves
     dumps, control = tmp_path / "dumps", tmp_path / "control"
