@@ -261,6 +261,22 @@ def test_a_request_that_the_server_aborts_is_no_failure_and_is_counted(
     assert cell.figures["log"]["full_chunks"] == 1 and cell.figures["log"]["retractions"] == 3
 
 
+@pytest.mark.parametrize(
+    ("released", "told"), [((), True), ((STALE,), False), (("decode-window-short",), True)]
+)
+def test_what_sglang_has_wrong_as_released_is_no_false_alarm_of_a_sound_load(
+    tmp_path, scripted, released, told
+):
+    results = Results(tmp_path / "r.jsonl")
+    job = Job("sound", "", ("mixed:9",), released=released, least_s=0)
+    mine = make(tmp_path, job, Script(), results, scripted)
+    mine.dumps.mkdir(parents=True)
+    (mine.dumps / "a.msgpack").write_bytes(Path("dumps/smoke_stale_swa_state.msgpack").read_bytes())
+    mine.play()
+    cell = results.cells["sound/mixed"]
+    assert cell.held is not told and bool(cell.figures["dumps"]) is told
+
+
 @pytest.mark.parametrize("said", ["CUDA error: an illegal memory access was encountered", "OOM"])
 def test_only_sglangs_own_words_are_a_crash(tmp_path, scripted, said):
     results = Results(tmp_path / "r.jsonl")

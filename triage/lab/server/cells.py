@@ -164,15 +164,21 @@ def fixed(release: str) -> ServerCell:
     return ServerCell(release, axis, FIXED, job)
 
 
-def released(release: str, cause: str, fix: str = "", axis_name: str = "eager") -> ServerCell:
-    """A defect that the release has as it stands, every check on; with `fix` nothing is told."""
+def released(
+    release: str, cause: str, fix: str = "", axis_name: str = "eager", beside: str = ""
+) -> ServerCell:
+    """A defect that the release has as it stands, every check on; with `fix` nothing is told.
+
+    beside: the fix of another of its defects, which the load would meet first.
+    """
     axis = AXES[axis_name]
     mode = FIXED if fix else RELEASED
+    fixes = ",".join(name for name in (fix, beside) if name)
     job = Job(
         f"{name_of(release, axis.name, mode)}-{cause}",
         f"the release's own {cause}" + (f", and its fix {fix}" if fix else ""),
         (f"mixed:{MIXED}",) if fix else (f"mixed_alarm:{cause}",),
-        env={**_EVERY_CHECK, **({"SGLANG_TRIAGE_FIXES": fix} if fix else {})},
+        env={**_EVERY_CHECK, **({"SGLANG_TRIAGE_FIXES": fixes} if fixes else {})},
         observers=(),
         mtp=axis.mtp,
         flags=axis.flags,
@@ -212,8 +218,9 @@ def _cells() -> tuple[ServerCell, ...]:
         if release == "0.5.15.post1":
             found.append(fixed(release))
         else:
-            found.append(released(release, "stale-mapping"))
-            found.append(released(release, "stale-mapping", "free-swa-pages,keep-locked-prefix"))
+            cause, other = "stale-mapping", "keep-locked-prefix"
+            found.append(released(release, cause, beside=other))
+            found.append(released(release, cause, "free-swa-pages", beside=other))
     for release in ("0.5.18", "0.5.23"):
         found += [cell(release, "target", mode) for mode in (OFF, RAISE)]
     return tuple(found)

@@ -37,6 +37,7 @@ class Job:
 
     env: the variables of sglang-triage. defects: name -> from the start (else at `provoke`).
     mistake: of a fused kernel, from `plain_mistaken` on.
+    released: causes that are SGLang's own as released, and told once in a sound server too.
     observers: "oracle", "slot-oracle", "drafts", "address-map", "injector". parts: names of
     Rig's methods, `:` before an argument. least_s: do not start it with less left.
     """
@@ -47,6 +48,7 @@ class Job:
     env: dict[str, str] = field(default_factory=dict)
     defects: dict[str, bool] = field(default_factory=dict)
     mistake: str = ""
+    released: tuple[str, ...] = ()
     observers: tuple[str, ...] = ("oracle",)
     model: str = "small"
     mtp: bool = True

@@ -279,7 +279,8 @@ class Rig(JobServer):
         before = len(self.log())
         found, cut_off = self.mixed_load(int(requests))
         figures = self.loaded(found)
-        figures["dumps"] = [explained(each).json() for each in self.dump_files()]
+        told = [explained(each).json() for each in self.dump_files()]
+        figures["dumps"] = [each for each in told if not self.as_released(each)]
         figures["oracle"] = self.account()
         figures["log"] = server_log.activity(self.log()[before:], CHUNKED_PREFILL).json()
         if figures["dumps"] or not self.server.alive or found.failed:
@@ -287,6 +288,9 @@ class Rig(JobServer):
         if cut_off or found.unsent:
             return None, f"{cut_off}; {found.unsent} were not sent", figures
         return True, "", figures
+
+    def as_released(self, dump: dict[str, Any]) -> bool:
+        return bool(dump["keys"]) and set(dump["keys"]) <= set(self.job.released)
 
     def alarm(self, cause: str = "") -> Outcome:
         """The defect begins: the server must stop itself in the oracle's first wrong step."""
