@@ -258,6 +258,19 @@ TABLES = {
             _file(PAIRS_RECORD),
             "gpu-smoke",
         ),
+        Table(
+            "witness-pairs",
+            "python -m triage.bench.witness_pairs --out docs/results/logs/witness-pairs.jsonl --table",
+            _file(LOGS / "witness-pairs.jsonl"),
+            "gpu-smoke",
+        ),
+        Table(
+            "dependent-launch",
+            "python -m triage.bench.dependent_launch"
+            " --out docs/results/logs/dependent-launch.jsonl --table",
+            _file(LOGS / "dependent-launch.jsonl"),
+            "h200",
+        ),
         Table("kernel-mutants", "triage kernels mutants --markdown -", _defects),
         *map(_blind, ("artefacts", "kernels", "defects")),
         _blind("defects", SECOND, "second-blind"),

@@ -265,13 +265,19 @@ def test_a_request_that_the_server_aborts_is_no_failure_and_is_counted(
     ("released", "told"), [((), True), ((STALE,), False), (("decode-window-short",), True)]
 )
 def test_what_sglang_has_wrong_as_released_is_no_false_alarm_of_a_sound_load(
-    tmp_path, scripted, released, told
+    tmp_path, scripted, monkeypatch, released, told
 ):
     results = Results(tmp_path / "r.jsonl")
     job = Job("sound", "", ("mixed:9",), released=released, least_s=0)
     mine = make(tmp_path, job, Script(), results, scripted)
-    mine.dumps.mkdir(parents=True)
-    (mine.dumps / "a.msgpack").write_bytes(Path("dumps/smoke_stale_swa_state.msgpack").read_bytes())
+    dump = Path("dumps/smoke_stale_swa_state.msgpack").read_bytes()
+
+    def mixed(*args: Any, **named: Any) -> Any:
+        mine.dumps.mkdir(parents=True, exist_ok=True)
+        (mine.dumps / "a.msgpack").write_bytes(dump)
+        return answered(9)
+
+    monkeypatch.setattr(load, "mixed", mixed)
     mine.play()
     cell = results.cells["sound/mixed"]
     assert cell.held is not told and bool(cell.figures["dumps"]) is told
