@@ -260,7 +260,8 @@ TABLES = {
         ),
         Table(
             "witness-pairs",
-            "python -m triage.bench.witness_pairs --out docs/results/logs/witness-pairs.jsonl --table",
+            "python -m triage.bench.witness_pairs"
+            " --out docs/results/logs/witness-pairs.jsonl --table",
             _file(LOGS / "witness-pairs.jsonl"),
             "gpu-smoke",
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -71,9 +72,43 @@ def test_of_the_kernel_wheel_only_one_architecture_is_kept(tmp_path):
 
 def test_a_stand_in_gives_way_to_the_real_module(tmp_path):
     (tmp_path / "xgrammar").mkdir()
-    assert bundle.add_stand_ins(tmp_path) == ["IPython", "soundfile"]
+    assert bundle.add_stand_ins(tmp_path) == ["IPython", "cutlass", "soundfile"]
     assert not list((tmp_path / "xgrammar").iterdir())
     assert (tmp_path / "IPython" / "display.py").exists()
+
+
+CUTE = """
+import cutlass
+import cutlass.cute as cute
+from cutlass import BFloat16, cute as same
+from cutlass._mlir.dialects import llvm, vector
+from cutlass.cutlass_dsl import T, dsl_user_op
+
+class Kernel(cute.Base):
+    width: cutlass.Constexpr[int] | None = None
+
+    @cute.jit
+    def launch(self, tensor: cute.Tensor, *, loc=None):
+        return tensor
+
+    @dsl_user_op(unroll=2)
+    @cute.kernel
+    def body(self) -> BFloat16 | None:
+        return 7
+
+print(Kernel().launch(5), Kernel().body(), cutlass.__name__)
+"""
+
+
+def test_kernels_of_other_models_can_be_imported_beside_the_stand_in_for_cutlass(tmp_path):
+    bundle.add_stand_ins(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", CUTE],
+        env={"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "5 7 cutlass\n", done.stderr
 
 
 def test_every_file_is_older_than_anything_compiled_from_it(tmp_path):
