@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tests import prepared
 from triage.lab import versions
-from triage.sglang.binding.bypassed import bypassed, hooked_methods
+from triage.sglang.binding.bypassed import bypassed, hooked_methods, of_scheduler
 
 
 class Known:
@@ -49,6 +50,34 @@ def test_only_paths_of_methods_are_hooked_methods():
     targets = ("collections.OrderedDict.pop", "json.dumps", "no.such.Thing.alloc")
     found = hooked_methods(targets)
     assert {(kind.__name__, name) for kind, name in found} == {("OrderedDict", "pop")}
+
+
+def test_a_draft_that_is_not_looked_at_is_told_with_the_reason_and_others_are_not():
+    # GIVEN workers by SGLang's names, one of them a subclass of a plugin's
+    class EAGLEWorkerV2: ...
+
+    class DFlashWorkerV2: ...
+
+    class OwnWorker(DFlashWorkerV2): ...
+
+    def told(worker: Any) -> dict[str, str]:
+        return of_scheduler(SimpleNamespace(draft_worker=worker), frozenset())
+
+    assert told(None) == told(EAGLEWorkerV2()) == {}
+    ((what, why),) = told(OwnWorker()).items()
+    assert what == "OwnWorker (draft)" and "set_kv_buffer_prefix_valid" in why
+
+
+def test_the_reason_of_a_pool_is_that_of_its_nearest_class_that_is_known():
+    class MLATokenToKVPool:
+        def set_kv_buffer(self) -> None: ...
+
+    class OwnPool(MLATokenToKVPool): ...
+
+    allocator = SimpleNamespace(get_kvcache=OwnPool)
+    hooked = frozenset({(Known, "set_kv_buffer")})
+    found = of_scheduler(SimpleNamespace(token_to_kv_pool_allocator=allocator), hooked)
+    assert "MLA: keys and values" in found["OwnPool.set_kv_buffer (I3)"]
 
 
 @pytest.mark.parametrize("version", ("0.5.18", "0.5.23"))
