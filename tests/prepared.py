@@ -60,7 +60,7 @@ KEPT = 6 if MEMORY > 20e9 else 3
 """Servers that a worker keeps, each of some 700 MB. There are six releases; fewer servers import
 SGLang again and again where tests go through all of them."""
 _servers: dict[str, IO[str]] = {}
-_started: list[subprocess.Popen[bytes]] = []
+_started: list[tuple[subprocess.Popen[bytes], Path]] = []
 
 
 def python(
@@ -143,7 +143,7 @@ def _start(version: str, path: Path) -> None:
             stderr=subprocess.DEVNULL,
             pass_fds=[number],
         )
-    _started.append(server)
+    _started.append((server, path))
 
 
 @contextlib.contextmanager
@@ -159,8 +159,11 @@ def _leave() -> None:
     """A server ends with its last connection, which may be another worker's."""
     while _servers:
         _servers.popitem()[1].close()
-    for server in _started:
-        server.wait()
+    for server, path in _started:
+        if server.wait():  # it was killed, and left this
+            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                path.parent.rmdir()
 
 
 # -- in the server -----------------------------------------------------------------------------
