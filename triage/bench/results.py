@@ -6,6 +6,8 @@ that has changed since, the table is stale, and `tests/packaging/test_documents.
 
     python -m triage.bench.results            which tables there are, and whether they are stale
     python -m triage.bench.results NAME ...   run the command and put its table in place
+
+Long because it is the list of them all.
 """
 
 from __future__ import annotations

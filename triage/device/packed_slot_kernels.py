@@ -6,6 +6,8 @@ a CUDA graph: it allocates nothing, waits for nothing and survives any offsets a
 
 `PARTS` programs a row, each with every `PARTS`-th block of it: a row may be as long as the
 context, and one program would take as long as the attention.
+
+Long because what is judged and what is kept of a wrong launch are of one launch of one kernel.
 """
 
 from __future__ import annotations

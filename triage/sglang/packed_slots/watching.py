@@ -12,6 +12,8 @@ In `contain` a slot outside the pool is overwritten by slot 0 in SGLang's own bu
 the next forward fills anew. A launch that was found wrong is kept as it was (`kept.py`) until the
 step's report is written. What cannot be judged is counted under its reason: a launch not
 covered at all, or one that is *not covered for identity*.
+
+Long because both backends and all modes share what is remembered of a forward.
 """
 
 from __future__ import annotations
