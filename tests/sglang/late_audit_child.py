@@ -49,14 +49,15 @@ DEFECTS = {
 
 
 class Said(logging.Handler):
-    """What is logged as an error."""
+    """What is logged as an error, but for counts (I7), which see some of it too and sooner."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
         self.messages: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.messages.append(record.getMessage())
+        if "I7: " not in record.getMessage():
+            self.messages.append(record.getMessage())
 
 
 @contextmanager
@@ -91,8 +92,8 @@ def play(process: Any, directory: Path, defect: Any, cache: str, queued: bool) -
     if said.messages:
         from triage.dump.file import read_dump
 
-        newest = max(directory.glob("*.msgpack"), key=lambda path: path.stat().st_mtime_ns)
-        found = explain(read_dump(newest))
+        dump = said.messages[-1].partition("dump: ")[2].split()[0]
+        found = explain(read_dump(Path(dump)))
         named = ", ".join(cause.key for cause in found.named) or found.status
     return {
         "cache": cache,
