@@ -133,6 +133,10 @@ def test_writes_agree_too(data):
         owners = st.integers(0, 1)
         rows = data.draw(st.lists(owners, min_size=tokens, max_size=tokens))
         options["req_pool_indices"] = torch.tensor(rows, dtype=torch.int32)
+    if tokens and data.draw(st.booleans()):  # a column of a draft's table, as EAGLE's steps write
+        wide = torch.zeros(len(loc), 3, dtype=loc.dtype)
+        wide[:, 1] = loc
+        loc = wide[:, 1]
     space = IndexSpace("full", page, pages)
     # WHEN kernel, twin and host judge them
     host = check_writes(loc, space, **options)

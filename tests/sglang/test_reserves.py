@@ -16,15 +16,22 @@ from triage.sglang.state_hooks import RESERVES
 WIDTH = 72
 
 
-def reserved(lengths: Any) -> tuple[list[Evidence], list[str]]:
+def reserved(lengths: Any, records: bool = True) -> tuple[list[Evidence], list[str]]:
     """What is found, and what was called, when two requests are to reach `lengths`."""
     found: list[Evidence] = []
     called: list[str] = []
     reporter: Any = SimpleNamespace(fire_event=found.append)
-    requests = [SimpleNamespace(req_pool_idx=row, kv=None) for row in (4, 2)]
+    requests = [SimpleNamespace(req_pool_idx=row, kv_allocated_len=0) for row in (4, 2)]
     table = SimpleNamespace(req_to_token=torch.zeros(5, WIDTH, dtype=torch.int32))
+
+    def sglangs(*_: Any, **__: Any) -> None:
+        called.append("SGLang's")
+        for request, length in zip(requests, () if lengths is None else lengths, strict=False):
+            if records and length.device.type == "cpu":
+                request.kv_allocated_len = int(length)
+
     AllocationChecks(reporter, SimpleNamespace()).around_reserve(  # type: ignore[arg-type]
-        lambda *_, **__: called.append("SGLang's"),
+        sglangs,
         None,
         table,
         reqs=requests,
@@ -43,6 +50,12 @@ def test_a_reserve_that_goes_past_the_row_is_told_before_the_row_behind_it_is_wr
 @pytest.mark.parametrize("lengths", [torch.tensor([WIDTH, 8]), torch.tensor([], dtype=torch.int64)])
 def test_a_reserve_that_fits_is_silent_and_sglang_is_called(lengths):
     assert reserved(lengths) == ([], ["SGLang's"])
+
+
+def test_a_reserve_that_the_requests_do_not_record_is_told():
+    found, called = reserved(torch.tensor([WIDTH, 8]), records=False)
+    assert called and [seen.facts.get("request", seen.kind) for seen in found]
+    assert {seen.invariant for seen in found} == {"I7"}
 
 
 def test_lengths_that_the_host_does_not_have_are_not_read():

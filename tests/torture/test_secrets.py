@@ -63,7 +63,8 @@ def test_no_dump_snap_or_crash_file_holds_one(dumped):
         "log-crash": 2,  # untrapped, the emulated fault came too
         "slots-WrongIndexSpace": 1,
         "witness-WrongOutput": 1,
-        "late-BrokenLifecycle": 1,
+        "slots-TableForm": 1,  # what Triton's decode leaves out in every release
+        "late-BrokenLifecycle": 2,  # the counts, then the page
     }
     assert secrets.found_under(dumped) == []
     for crash in dumped.glob("*-crash-*"):
@@ -88,7 +89,7 @@ def test_what_is_ours_is_not_taken_for_a_secret(dumped):
 
 def test_no_report_or_export_holds_one(dumped, tmp_path):
     runner = CliRunner()
-    whole = ("raise-Stale", "contain-Stale", "slots-")
+    whole = ("raise-Stale", "contain-Stale", "slots-Wrong")
     for path in sorted(dumped.iterdir()):
         commands = [["show"], ["show", "-v"], ["show", "--json"], ["show", "--history"]]
         commands += [["explain"], ["report", "--json"]]

@@ -322,7 +322,12 @@ class DeviceChecker:
         """Launch `invariants.writes.check_writes` (I3) for one forward.
 
         Args, result, errors and cost as in `check_table`. The two spaces must have one page size.
+        A strided `out_cache_loc`, as each step of an EAGLE draft has it, is copied first, one more
+        launch, and cannot be checked again by the launch that is returned elsewhere: None.
         """
+        strided = out_cache_loc.dim() == 1 and not out_cache_loc.is_contiguous()
+        if strided:
+            out_cache_loc = out_cache_loc.contiguous()
         tokens = len(out_cache_loc)
         self._refuse_vector("out_cache_loc", out_cache_loc, tokens)
         swa = swa_loc is not None and swa_space is not None
@@ -387,7 +392,7 @@ class DeviceChecker:
             },
         )
         launch(out_cache_loc, swa_loc, req_pool_indices)
-        return launch
+        return None if strided else launch
 
     def check_packed_slots(
         self,

@@ -38,7 +38,7 @@ from triage.sglang.binding.names import SUB_ALLOCATORS
 Report = Callable[[Evidence], None]
 """Takes one finding and says it."""
 
-EVERY = 96
+EVERY = 128
 """Decode steps from one look to the next, which is at the other pool."""
 
 PREPARE = "sglang.srt.managers.schedule_batch.ScheduleBatch.prepare_for_decode"

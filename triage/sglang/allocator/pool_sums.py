@@ -37,7 +37,7 @@ from triage.sglang.binding.free_lists import lists_of
 from triage.sglang.binding.names import SUB_ALLOCATORS
 from triage.sglang.holders import Holders, row_of
 
-SHARE = 2
+SHARE = 3
 """Requests that a step may pay for."""
 
 HYBRID, PURE = "SWATokenToKVPoolAllocator", "PureSWATokenToKVPoolAllocator"

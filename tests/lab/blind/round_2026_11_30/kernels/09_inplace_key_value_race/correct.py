@@ -51,7 +51,7 @@ def _qkv_rmsnorm_shared_kv_kernel(
     part = tl.program_id(0) % (HQ + HKV)
     if part < HQ:
         pid = group * HQ + part
-        _norm_heads(q_ptr, qw_ptr, stride_q, pid, M, HQ, D, EPS, True, UNITS, BLOCK)
+        _norm_heads(q_ptr, qw_ptr, stride_q, pid, M, HQ, D, EPS, True, UNITS, BLOCK, False)
     else:
         pid = group * HKV + part - HQ
         tokens, heads, cols, mask = head_tile(pid, M, HKV, D, UNITS, BLOCK)

@@ -46,7 +46,7 @@ def _qkv_rmsnorm_shared_kv_kernel(
     part = tl.program_id(0) % (HQ + 2 * HKV)
     if part < HQ:
         pid = group * HQ + part
-        _norm_heads(q_ptr, qw_ptr, stride_q, pid, M, HQ, D, EPS, True, UNITS, BLOCK)
+        _norm_heads(q_ptr, qw_ptr, stride_q, pid, M, HQ, D, EPS, True, UNITS, BLOCK, False)
     elif part < HQ + HKV:
         # The value first: the key overwrites what it is made of.
         pid = group * HKV + part - HQ
@@ -58,7 +58,7 @@ def _qkv_rmsnorm_shared_kv_kernel(
         tl.store(v_ptr + at, v.to(v_ptr.dtype.element_ty), mask=mask)
     else:
         pid = group * HKV + part - HQ - HKV
-        _norm_heads(kv_ptr, kw_ptr, stride_kv, pid, M, HKV, D, EPS, True, UNITS, BLOCK)
+        _norm_heads(kv_ptr, kw_ptr, stride_kv, pid, M, HKV, D, EPS, True, UNITS, BLOCK, False)
 
 
 def gemma_qkv_rmsnorm_shared_kv(
