@@ -357,6 +357,7 @@ class Rig(JobServer):
         self.provoke()
         planted = ledger_defects.PLANTED[defect]
         found = [explained(path) for path in self.dump_files()]
+        found.sort(key=lambda each: not each.hands)  # counts are logged first, and name no page
         figures = {"death": self.death(), "dumps": [each.json() for each in found]}
         complaints = [] if self.fell() else ["the server lives: no alarm"]
         if not found:
