@@ -175,3 +175,10 @@ def test_the_readme_says_in_words_what_its_short_names_are():
         assert said in text
     prose = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
     assert not re.search(r"\bMTP\b|\bI20\b|whose hand", prose)
+
+
+def test_no_stored_record_names_the_checkout_it_was_made_in():
+    for log in sorted(Path("docs/results/logs").rglob("*.json*")):
+        if log.suffix != ".xz":
+            found = re.search(r'File \\?"/[^"]*/triage/', log.read_text())
+            assert found is None, f"{log}: {found and found[0]}"

@@ -56,7 +56,7 @@ def served(process: Any, told: Told, start: str) -> dict[str, Any]:
     when_built = list(told.lines)
     try:
         bench.driver.run(lambda done, total: None, FORWARDS)
-    except Exception as caught:
+    except Exception as caught:  # whatever ends a start, the test is told of it
         error = f"{type(caught).__name__}: {caught}"
     finally:
         launches = bench.gpu.launches

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from triage.evidence import Evidence
+from triage.invariants.found import Found
 from triage.lab import bootstrap
 from triage.sglang.allocator.allocation_checks import AllocationChecks
 from triage.sglang.state_hooks import RESERVES
@@ -16,12 +17,16 @@ from triage.sglang.state_hooks import RESERVES
 WIDTH = 72
 
 
-def reserved(lengths: Any, records: bool = True) -> tuple[list[Evidence], list[str]]:
-    """What is found, and what was called, when two requests are to reach `lengths`."""
+def reserved(lengths: Any, records: bool | None = None) -> tuple[list[Evidence], list[str]]:
+    """What is found, and what was called, when two requests are to reach `lengths`.
+
+    records: does SGLang record the new lengths in its requests? None: they have no such number.
+    """
     found: list[Evidence] = []
     called: list[str] = []
     reporter: Any = SimpleNamespace(fire_event=found.append)
-    requests = [SimpleNamespace(req_pool_idx=row, kv_allocated_len=0) for row in (4, 2)]
+    known = {} if records is None else {"kv_allocated_len": 0}
+    requests = [SimpleNamespace(req_pool_idx=row, kv=None, **known) for row in (4, 2)]
     table = SimpleNamespace(req_to_token=torch.zeros(5, WIDTH, dtype=torch.int32))
 
     def sglangs(*_: Any, **__: Any) -> None:
@@ -47,15 +52,18 @@ def test_a_reserve_that_goes_past_the_row_is_told_before_the_row_behind_it_is_wr
     assert "8 tokens go past the row" in seen.summary
 
 
+@pytest.mark.parametrize("records", [True, None], ids=["recorded", "not known"])
 @pytest.mark.parametrize("lengths", [torch.tensor([WIDTH, 8]), torch.tensor([], dtype=torch.int64)])
-def test_a_reserve_that_fits_is_silent_and_sglang_is_called(lengths):
-    assert reserved(lengths) == ([], ["SGLang's"])
+def test_a_reserve_that_fits_is_silent_and_sglang_is_called(lengths, records):
+    assert reserved(lengths, records) == ([], ["SGLang's"])
 
 
 def test_a_reserve_that_the_requests_do_not_record_is_told():
     found, called = reserved(torch.tensor([WIDTH, 8]), records=False)
-    assert called and [seen.facts.get("request", seen.kind) for seen in found]
-    assert {seen.invariant for seen in found} == {"I7"}
+    assert called == ["SGLang's"]
+    assert [(seen.invariant, seen.kind) for seen in found] == [
+        ("I7", Found.ALLOCATED_NOT_RECORDED)
+    ] * 2
 
 
 def test_lengths_that_the_host_does_not_have_are_not_read():

@@ -31,14 +31,19 @@ def row_of(request: Any) -> int | None:
     return None if row is None else int(row)
 
 
-def kept_by(request: Any, name: str) -> int:
-    """A number that lies on the request or, in newer releases, on its KV record; 0 if nowhere."""
+def recorded_by(request: Any, name: str) -> int | None:
+    """A number of the request or, in newer releases, of its KV record; None if nowhere."""
     record = getattr(request, "kv", None)
     for holder in (record, request):
         value = getattr(holder, name, None)
         if isinstance(value, int):
             return value
-    return 0
+    return None
+
+
+def kept_by(request: Any, name: str) -> int:
+    """As `recorded_by`, 0 if nowhere: of a request that has nothing yet."""
+    return recorded_by(request, name) or 0
 
 
 def rids_of_forward(forward_batch: Any, rows: int) -> tuple[str, ...]:

@@ -238,6 +238,19 @@ def test_a_server_whose_scheduler_is_gone_is_over_before_its_launcher_is(tmp_pat
     assert mine.fell() and "scripted" in mine.death()
 
 
+def test_the_trace_of_a_part_that_broke_off_names_files_by_their_place_in_the_checkout(
+    tmp_path, scripted, monkeypatch
+):
+    def broken(*args: Any, **named: Any) -> Any:
+        raise RuntimeError("no")
+
+    monkeypatch.setattr(load, "plain", broken)
+    results = Results(tmp_path / "r.jsonl")
+    make(tmp_path, Job("off", "", ("plain",), least_s=0), Script(), results, scripted).play()
+    trace = results.cells["off/plain"].figures["trace"]
+    assert 'File "triage/lab/server/smoke/rig.py"' in trace and str(rig.CHECKOUT) not in trace
+
+
 def test_a_request_that_the_server_aborts_is_no_failure_and_is_counted(
     tmp_path, scripted, monkeypatch
 ):

@@ -170,7 +170,7 @@ class Moments:
         self.plan()
         try:
             return original(scheduler, *a, **k)
-        except BaseException as error:
+        except BaseException as error:  # noted, whatever it is, and raised again
             self._tell("raised", Step(self.now, []), "plan", error)
             raise
 
@@ -179,7 +179,7 @@ class Moments:
         step = self.begin(list(getattr(batch, "reqs", None) or ()))
         try:
             result = original(scheduler, batch, *a, **k)
-        except BaseException as error:
+        except BaseException as error:  # noted, whatever it is, and raised again
             # A check raised before a launch: what was copied is the evidence, and nobody
             # will process a result.
             self.step = None
@@ -199,7 +199,7 @@ class Moments:
         self.now = step.number
         try:
             return original(scheduler, batch, result, *a, **k)
-        except BaseException as error:
+        except BaseException as error:  # noted, whatever it is, and raised again
             self._tell("raised", step, "result", error)
             raise
 

@@ -161,7 +161,11 @@ def _held(requests: list[Any], page: int, *, slides: bool) -> dict[str, int] | N
         record = getattr(request, "kv", None)
         if record is None or not hasattr(record, "kv_allocated_len"):
             record = request  # up to 0.5.15.post1, or nothing is allocated
-        allocated = -(-getattr(record, "kv_allocated_len", 0) // page) * page
+            if not hasattr(record, "kv_allocated_len"):
+                if row_of(request) is not None:  # a release that keeps it elsewhere
+                    return None
+                continue
+        allocated = -(-record.kv_allocated_len // page) * page
         own = record if by_kind else request
         protected = getattr(own, "cache_protected_len", None)
         if protected is None or protected % page or protected > allocated:

@@ -90,7 +90,7 @@ try:
         before_write({pool}, {layer}, {where}, {masked})
 except TrapError:
     raise
-except Exception as _problem:
+except Exception as _problem:  # an error of ours: told once, and SGLang goes on
     failed(_problem)
 return original(PASSED)
 """

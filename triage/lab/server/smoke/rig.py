@@ -17,6 +17,7 @@ import traceback
 import zlib
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from triage.dump.known_errors import WRONG_ADDRESS
@@ -28,6 +29,7 @@ from triage.lab.server.result import explained
 from triage.lab.server.smoke.job_server import JobServer
 from triage.lab.server.smoke.results import Cell
 
+CHECKOUT = Path(__file__).resolve().parents[4]
 VOCAB = 4096
 PLAIN: dict[str, Any] = {
     "requests": 96,
@@ -117,7 +119,7 @@ class Rig(JobServer):
             held, why, figures = play()
         except Exception as error:
             held, why = False, f"{type(error).__name__}: {error}"[:600]
-            figures = {"trace": traceback.format_exc()[-1500:], "death": self.death()}
+            figures = {"trace": _trace(), "death": self.death()}
         if self.clock.over and not held:
             held, why = None, f"cut off by the budget; {why}"
         figures = {**figures, "since": round(began, 3), "until": round(time.time(), 3)}
@@ -418,3 +420,8 @@ class Rig(JobServer):
         grace = time.monotonic() + min(GRACE_S, self.clock.left)
         while time.monotonic() < grace and not self.fell():
             time.sleep(0.25)
+
+
+def _trace() -> str:
+    """The end of the exception at hand, its files by their place in this checkout."""
+    return traceback.format_exc().replace(f"{CHECKOUT}/", "")[-1500:]
