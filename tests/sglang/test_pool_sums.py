@@ -1,4 +1,4 @@
-"""What requests hold of a pool, from their own numbers; what they do not say is not counted as 0."""
+"""What requests hold of a pool, by their own numbers; what they do not say is not counted as 0."""
 
 from __future__ import annotations
 
