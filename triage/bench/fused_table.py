@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from triage.bench import launch_account
 from triage.bench.pair_results import Difference, Result, differences
+from triage.errors import LabError
+from triage.lab.server import shapes
 from triage.report.picture import drawn
 
 if TYPE_CHECKING:
@@ -102,23 +105,26 @@ def _row(
 def launches_markdown(notes: Iterable[dict[str, Any]]) -> str:
     """Launches per decoder layer of every server that was asked, one row each; the newest counts.
 
-    A server that could not be asked has its reason.
+    A server that could not be asked, or whose kernels give no account, has its reason.
     """
     rows = {
         (note["shape"], note["side"]): (note["launches"], note.get("why", ""))
         for note in notes
         if "launches" in note
     }
-    columns = ("shape", "side", "in a layer", "attention", "cache write", "experts", "steps")
+    columns = ("shape", "side", *launch_account.OF_A_LAYER, launch_account.OUTSIDE, "steps")
     lines = [_line(columns), "|" + "---|" * len(columns)]
-    for (shape, side), (found, why) in rows.items():
-        if found is None:
-            lines.append(_line([shape, side, why, "", "", "", ""]))
-            continue
-        by = found["by_class"]
-        each = [f"{by[of]:.2f}" for of in ("layer", "attention", "cache write", "experts")]
-        lines.append(_line([shape, side, *each, str(found["steps"])]))
-    return "\n".join(lines if rows else [*lines, _line([NOT_MEASURED, *[""] * 6])])
+    for (shape, side), (kept, why) in rows.items():
+        try:
+            if kept is None:
+                raise LabError(why)
+            found = launch_account.stored(kept, shapes.find(shape))
+            each = [f"{launches:.2f}" for launches in found.by_purpose.values()]
+            cells = [*each, str(found.steps)]
+        except LabError as error:
+            cells = [f"not counted: {error}", *[""] * (len(columns) - 3)]
+        lines.append(_line([shape, side, *cells]))
+    return "\n".join(lines if rows else [*lines, _line([NOT_MEASURED, *[""] * (len(columns) - 1)])])
 
 
 def draw(results: Sequence[Result], loads: Iterable[Named], ending: str) -> bytes:

@@ -8,9 +8,8 @@ import sys
 
 import pytest
 
-from triage.bench import fused_serving, fused_table, layer_launches
+from triage.bench import fused_serving, fused_table
 from triage.bench.pair_results import Agreement, Result, Results
-from triage.errors import LabError
 from triage.lab.server import shapes
 from triage.sglang.fixes import fused_measured
 from triage.sglang.fixes.fused import OPS
@@ -104,38 +103,6 @@ def test_stock_and_fused_are_served_and_a_side_that_does_not_start_is_left_out(m
     row = next(line for line in done.stdout.splitlines() if line.startswith("| E2B | C "))
     assert "| at once | fused |" in row and row.endswith("| 99.2 % | 127 | 1 |")
     assert machine.left() == []
-
-
-def a_step(shape, own):
-    """Kernels of one decode step as the trace names them: `own` is what a layer launches."""
-    layer = [*own, "_fwd_grouped_kernel_stage1", "_fwd_kernel_stage2", "store_kvcache<bf16>"]
-    if shape.experts:
-        layer += ["fused_moe_kernel", "fused_moe_kernel", "moe_align_block_size_kernel"]
-        layer += ["act_and_mul_kernel<gelu>", "act_and_mul_kernel<gelu>"]
-    return ["vectorized_gather_kernel", *layer * shape.layers, "lm_head_gemm", "argmax"]
-
-
-@pytest.mark.parametrize(("name", "activation"), [("26B-A4B", 1), ("E4B", 0)])
-def test_launches_a_layer_leave_out_attention_cache_experts_and_what_runs_once(name, activation):
-    shape = shapes.find(name)
-    names = a_step(shape, ["nvjet_gemm", "rmsnorm"]) * layer_launches.STEPS
-    found = layer_launches.counted(names, shape)
-    assert found.steps == layer_launches.STEPS
-    assert found.per_layer == 2 + activation
-    assert found.by_class["attention"] == 2 and found.by_class["cache write"] == 1
-    assert found.by_class["outside the layers"] == 3
-    # AND our preamble, which writes the cache too, is a launch of the layer
-    ours = [name for name in names if "store_kv" not in name and name != "rmsnorm"]
-    ours += ["_preamble_kernel"] * shape.layers * layer_launches.STEPS
-    assert layer_launches.counted(ours, shape).per_layer == 2 + activation
-
-
-def test_a_trace_without_a_decode_step_is_no_count(tmp_path):
-    with pytest.raises(LabError, match=r"no decode step of 42 layers.*most seen: gemm"):
-        layer_launches.counted(["gemm"], shapes.find("E4B"))
-    (tmp_path / "t.json").write_text("{}")
-    with pytest.raises(LabError, match=r"t\.json is no trace"):
-        layer_launches.read(tmp_path / "t.json")
 
 
 def test_what_was_measured_three_times_is_what_auto_goes_by(tmp_path):
