@@ -118,14 +118,14 @@ def launches(side: str, plan: session.ServerPlan) -> dict[str, Any]:
     asked = Load(1, 16, 6 * layer_launches.STEPS, 1).asked(-2, shapes.SMALL_VOCAB)
     wish = plan.wish
     try:
-        counts = layer_launches.ask(
+        names = layer_launches.ask(
             wish.port,
             wish.directory / "profile",
             lambda: timed_load.play(asked, wish.port, 1),
         )
     except LabError as error:  # a figure less; what was measured before stays
         return {"launches": None, "why": str(error)}
-    return {"launches": {"layers": plan.dimensions.layers, "counts": counts}}
+    return {"launches": layer_launches.kept(names, plan.dimensions.layers)}
 
 
 @click.command()

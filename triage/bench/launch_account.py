@@ -43,7 +43,7 @@ KERNELS, PRODUCTS, SUMS, ATTENTION, CACHE, EXPERTS, OUTSIDE = (
 )
 OF_A_LAYER = (KERNELS, PRODUCTS, SUMS, ATTENTION, CACHE, EXPERTS)
 
-_ONCE_A_LAYER = re.compile(r"^_fwd_(grouped_)?kernel_stage1$")
+ONCE_A_LAYER = re.compile(r"^_fwd_(grouped_)?kernel_stage1$")
 """Triton's decode attention: exactly once a layer, layers that share keys and values too."""
 _ONCE_A_STEP = re.compile(r"softcap|ArgMaxOps")
 """The head's soft cap and greedy sampling: exactly once a step, whatever the layers do."""
@@ -112,7 +112,7 @@ def of(counts: Mapping[str, int], shape: shapes.Shape) -> Account:
 
 def _steps(counts: Mapping[str, int], shape: shapes.Shape) -> int:
     """Told twice, by a kernel of every layer and by those of a step; both must agree."""
-    attention = sum(n for name, n in counts.items() if _ONCE_A_LAYER.search(name))
+    attention = sum(n for name, n in counts.items() if ONCE_A_LAYER.search(name))
     ends = {name: n for name, n in counts.items() if _ONCE_A_STEP.search(name)}
     seen = ", ".join(name[:60] for name, _ in Counter(counts).most_common(5)) or "none"
     if not attention:

@@ -6,10 +6,15 @@ stock, and with every fused op. The file divides stock's by 16 steps, where ther
 
 from __future__ import annotations
 
+import gzip
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
+from click.testing import CliRunner
 
 from triage.bench import fused_table, launch_account, layer_launches
 from triage.errors import LabError
@@ -129,6 +134,86 @@ def test_a_side_that_gives_no_account_has_its_reason_in_the_table(notes, counts)
     table = fused_table.launches_markdown([small, silent])
     assert "| stock | not counted: attention says 10 steps, softcap" in table
     assert "| E2B | fused | not counted: the server said no |" in table
+
+
+def decode(steps, stray=-1):
+    """Kernels of E2B's attention and products in order; `stray`: one more in that step."""
+    shape = shapes.find("E2B")
+    names = []
+    for step in range(steps):
+        for layer, kind in enumerate(shape.layer_types):
+            own = layer < shape.layers - shape.kv_shared
+            rope = f"fused_rope_kernel<{512 if kind == 'full_attention' else 256}l>"
+            names += ["RMSNorm", "nvjet_qkv", rope, *["store_kvcache"] * own]
+            names += [STAGE1, "_fwd_kernel_stage2", *["alloc_decode_kernel"] * (step == stray)]
+        names += ["nvjet_head", "softcap_inplace_logits_kernel"]
+    return names
+
+
+def test_a_layers_kernels_are_told_in_the_order_they_ran_in():
+    # GIVEN a scheduler's kernel that falls into every layer of one step
+    found = layer_launches.periods(decode(3, stray=1), 35)
+    # THEN kinds of layers are told apart by what follows their attention, the stray one left out
+    follows = {period.kernels[2:]: period.layers for period in found}
+    assert sum(map(len, follows.values())) == 34
+    full = ("RMSNorm", "nvjet_qkv", "fused_rope_kernel<512l>")
+    assert follows[*full, "store_kvcache"] == (3, 8, 13)
+    assert follows[full] == (18, 23, 28, 33)
+    # AND a cut step has none
+    assert layer_launches.periods(decode(3)[9:], 35) == []
+
+
+def test_what_is_kept_of_a_trace_gives_the_account_and_the_order():
+    shape = shapes.find("E2B")
+    kept = json.loads(json.dumps(layer_launches.kept(decode(4), shape.layers)))
+    told = layer_launches.told(kept, shape)
+    assert "4 steps; launches a layer" in told and "cache write 0.43" in told
+    assert "from attention to attention, layers 18, 23, 28, 33:\n" in told
+    assert told.splitlines()[-1].strip() in kept["counts"]
+
+
+class Profiled(BaseHTTPRequestHandler):
+    """Answers `/start_profile` as SGLang does: at once, the trace comes later."""
+
+    asked: ClassVar[list] = []
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.asked.append((self.path, json.loads(body)))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+def test_a_server_is_asked_for_decode_steps_and_its_trace_is_read_in_order(tmp_path):
+    events = [{"cat": "kernel", "name": name, "ts": ts} for ts, name in enumerate("cab")]
+    events += [{"cat": "cuda_runtime", "name": "cudaGraphLaunch", "ts": 0}]
+
+    def load():
+        text = json.dumps({"traceEvents": events[::-1]}).encode()
+        (tmp_path / "1-TP-0-EXTEND.trace.json.gz").write_bytes(b"not read")
+        (tmp_path / "1-TP-0-DECODE.trace.json.gz").write_bytes(gzip.compress(text))
+
+    server = HTTPServer(("127.0.0.1", 0), Profiled)
+    thread = threading.Thread(target=server.handle_request)
+    thread.start()
+    try:
+        assert layer_launches.ask(server.server_port, tmp_path, load) == ["c", "a", "b"]
+    finally:
+        thread.join()
+        server.server_close()
+    ((path, wish),) = Profiled.asked
+    assert path == "/start_profile" and wish["profile_by_stage"] and wish["num_steps"] == 4
+
+
+def test_the_command_tells_of_results_and_wants_a_shape_beside_a_trace(tmp_path):
+    done = CliRunner().invoke(layer_launches.main, [str(RECORDED)])
+    assert done.exit_code == 0 and done.output.count("4 steps; launches a layer") == 2
+    (tmp_path / "trace.json").write_text("{}")
+    done = CliRunner().invoke(layer_launches.main, [str(tmp_path / "trace.json")])
+    assert done.exit_code == 2 and "give --shape" in done.output
 
 
 def test_what_is_no_trace_is_told(tmp_path):
