@@ -147,11 +147,20 @@ def _rows(name: str, a_step: float, shape: shapes.Shape) -> list[Row]:
         experts = shape.layers if twice else 0 if _TANH.search(name) else a_step
         return [Row(name, EXPERTS, experts), Row(name, KERNELS, a_step - experts)]
     if purpose is None:
-        # by count: what every layer launches, as often as it does so
-        whole = a_step // shape.layers * shape.layers
-        inside = whole if _TORCH in name or not whole else a_step
+        inside = _inside(a_step, shape)
+        if inside and _TORCH not in name:
+            inside = a_step
         return [Row(name, KERNELS, inside), Row(name, OUTSIDE, a_step - inside)]
     return [Row(name, purpose, a_step)]
+
+
+def _inside(a_step: float, shape: shapes.Shape) -> float:
+    """Told by count alone: of every layer, or of those that (do not) share keys and values."""
+    shared = shape.kv_shared
+    inside = 0.0
+    for group in sorted({shape.layers, shape.layers - shared, shared} - {0}, reverse=True):
+        inside += (a_step - inside) // group * group
+    return inside
 
 
 def _take_out(rows: list[Row], purpose: str, runs: float, named: str = "") -> None:

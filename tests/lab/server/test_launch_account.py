@@ -1,7 +1,7 @@
 """What a decode step launches, told from the kernels' names and counts of a recorded trace.
 
-The counts are those of SGLang 0.5.14 on an H200, 26B-A4B at its true dimensions, one row, graphs:
-stock, and with every fused op. The file divides stock's by 16 steps, where there were 4.
+The counts are those of SGLang 0.5.14 on an H200, 26B-A4B and E2B at their true dimensions, one row,
+graphs: stock, and with every fused op. The files divide stock's by 16 steps, where there were 4.
 """
 
 from __future__ import annotations
@@ -61,6 +61,23 @@ def test_steps_and_purposes_of_a_recorded_decode_on_both_sides(notes):
         "kernels": pytest.approx(5 + 1 / 30),
         "cache write": 0,
     }
+
+
+def test_what_only_layers_that_share_keys_and_values_launch_is_the_layers():
+    lines = RECORDED.with_name("launches-E2B-h200.jsonl").read_text().splitlines()
+    stock, fused = (
+        launch_account.stored(note["launches"], shapes.find("E2B"))
+        for note in map(json.loads, lines)
+    )
+    # GIVEN zeros in place of a key, in the 20 of 35 layers that have none of their own
+    assert purpose(stock, "FillFunctor<c10::BFloat16>") == {launch_account.KERNELS}
+    assert stock.by_purpose["kernels"] == pytest.approx(13 + 20 / 35)
+    assert stock.by_purpose["cache write"] == pytest.approx(15 / 35)
+    # THEN what is outside the layers is the same where our preamble needs no such zeros
+    assert fused.by_purpose["kernels"] == pytest.approx(6 + 1 / 35)
+    for one in (launch_account.OUTSIDE, "matrix products", "attention"):
+        assert stock.by_purpose[one] == fused.by_purpose[one]
+    assert stock.by_purpose["matrix products"] == 6 and stock.steps == fused.steps == 4
 
 
 def test_norms_of_flashinfer_are_no_attention_and_the_last_one_is_of_no_layer(counts):
