@@ -74,6 +74,7 @@ class PaddedGraph:
         self.registry = _registry(self.buffers, rows, rows * self.width, self.fill)
         self.backend.init_cuda_graph_state(rows, rows * self.width)
         self.captured = self._capture()
+        self.metadata = self.backend.forward_metadata
 
     def replay(self, forward_batch: Any) -> Padded:
         """Put `forward_batch` in and have the backend build the padded batch's metadata."""
@@ -95,6 +96,8 @@ class PaddedGraph:
                 seq_lens_cpu=self.buffers.seq_lens_cpu[: self.rows],
             )
         else:
+            if self.runtime.backend == "triton":  # it refills what the capture's metadata views
+                self.backend.forward_metadata = self.metadata
             self.backend.init_forward_metadata_out_graph(self._view(forward_batch, real))
             self.recorded(self._static(forward_batch))
         return Padded(

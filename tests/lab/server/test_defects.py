@@ -142,6 +142,60 @@ def test_a_drafts_exchange_leaves_the_targets_tables_alone(monkeypatch, role, ex
     assert (metadata.swa_page_table.tolist() == [[1, 4], [3, 2]]) is exchanged
 
 
+@pytest.mark.parametrize("fills", ["eager", "graph"])
+@pytest.mark.parametrize(
+    ("requests", "role", "exchanged"),
+    [(2, "target", True), (1, "target", False), (2, "draft", False)],
+)
+def test_two_requests_that_decode_through_triton_give_each_other_their_newest_slot(
+    monkeypatch, fills, requests, role, exchanged
+):
+    # GIVEN the window's slots of two rows, filled in a step of so many requests; a graph pads
+    now = SimpleNamespace(role=role, step=SimpleNamespace(rows=[None] * requests))
+    monkeypatch.setattr(defects, "moments", lambda: now)
+    spoiler = defects._Exchange(Switch(None), "target")
+    spoiler.flag = torch.zeros((), dtype=torch.bool)
+    slots, offsets = torch.tensor([4, 5, 6, 7, 8, 0]), torch.tensor([0, 2, 5, 0, 0])
+    backend = SimpleNamespace(
+        forward_metadata=SimpleNamespace(window_kv_indices=slots, window_kv_indptr=offsets),
+        cuda_graph_window_kv_indices=slots,
+        window_kv_indptr=offsets,
+    )
+    mode = SimpleNamespace(is_decode=lambda: True)
+
+    def fill() -> list[int]:
+        if fills == "eager":
+            spoiler._packed(lambda *_: None)(backend, SimpleNamespace(forward_mode=mode))
+        else:
+            spoiler._refilled(lambda *_: None)(backend, 2, None, None)
+        return slots.tolist()
+
+    assert fill() == [4, 5, 6, 7, 8, 0]
+    # WHEN the defect begins with a step THEN two requests of a target alone are exchanged
+    spoiler.begin(SimpleNamespace(number=3))
+    assert fill() == ([4, 8, 6, 7, 5, 0] if exchanged else [4, 5, 6, 7, 8, 0])
+
+
+def test_a_prompt_and_a_capture_through_triton_are_left_alone(monkeypatch):
+    # GIVEN the exchange is on
+    now = SimpleNamespace(role="target", step=SimpleNamespace(rows=[None, None]))
+    monkeypatch.setattr(defects, "moments", lambda: now)
+    spoiler = defects._Exchange(Switch(None), "target")
+    spoiler.flag = torch.ones((), dtype=torch.bool)
+    slots, offsets = torch.tensor([4, 5, 6, 7, 8]), torch.tensor([0, 2, 5])
+    backend = SimpleNamespace(
+        forward_metadata=SimpleNamespace(window_kv_indices=slots, window_kv_indptr=offsets),
+        cuda_graph_window_kv_indices=slots,
+        window_kv_indptr=offsets,
+    )
+    # WHEN SGLang packs the cached slots of a prompt, or captures, which is no step of anybody's
+    extends = SimpleNamespace(is_decode=lambda: False)
+    spoiler._packed(lambda *_: None)(backend, SimpleNamespace(forward_mode=extends))
+    now.step = None
+    spoiler._refilled(lambda *_: None)(backend, 2, None, None)
+    assert slots.tolist() == [4, 5, 6, 7, 8]
+
+
 def test_a_defect_of_one_rank_begins_on_that_rank_alone(tmp_path, monkeypatch):
     # GIVEN processes of rank 0 and 1, and one that does not know its rank yet
     control = tmp_path / "control"

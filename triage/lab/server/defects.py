@@ -13,7 +13,7 @@ file appears, so that one server can show both: sound, then wrong.
     page-exchange     the newest page of the first two rows of a target's table change places: each
                       reads a page of another request, in range. For servers without a draft.
                       With `rank`, on that tensor-parallel rank alone. Through FlashInfer's own
-                      backend (fa2), which takes slots: the newest slot.
+                      backend (fa2) and Triton's, which take slots: the newest slot, of decode.
     draft-exchange    the same in the table of a frozen-KV draft, while it drafts.
     double-free, aborted-in-flight
                       a page given back twice, and one that a request decodes in
@@ -33,6 +33,7 @@ Long because it is a table of defects, each with the few lines that plant it.
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -191,13 +192,21 @@ class _Exchange(Observer):
         if not hasattr(TRTLLMHAAttnBackend, "_fill_page_table_device"):
             raise LabError("an exchange of pages needs SGLang 0.5.14 or newer")
         _keep(TRTLLMHAAttnBackend, "_fill_page_table_device", self._fill)
-        try:
-            from sglang.srt.layers.attention.flashinfer_backend import (
-                FlashInferIndicesUpdaterDecode,
-            )
-        except ImportError:  # a machine without FlashInfer
-            return
-        _keep(FlashInferIndicesUpdaterDecode, "call_begin_forward", self._plan)
+        for module, owner, name, make in (
+            (
+                "flashinfer_backend",
+                "FlashInferIndicesUpdaterDecode",
+                "call_begin_forward",
+                self._plan,
+            ),
+            ("triton_backend", "TritonAttnBackend", "init_forward_metadata", self._packed),
+            ("triton_backend", "TritonAttnBackend", "_update_decode_kv_buffers", self._refilled),
+        ):
+            try:
+                found = importlib.import_module(f"sglang.srt.layers.attention.{module}")
+            except ImportError:  # a machine without that backend's kernels
+                continue
+            _keep(getattr(found, owner), name, make)
 
     def begin(self, step: Step) -> None:
         if self.flag is not None and not self._set and self.switch.on:
@@ -226,6 +235,37 @@ class _Exchange(Observer):
             return result
 
         return call_begin_forward
+
+    def _packed(self, original: Any) -> Any:
+        """Triton's metadata of an eager forward."""
+
+        def init_forward_metadata(backend: Any, forward_batch: Any) -> Any:
+            result = original(backend, forward_batch)
+            metadata = backend.forward_metadata
+            if forward_batch.forward_mode.is_decode():
+                self._exchange_window(metadata.window_kv_indices, metadata.window_kv_indptr)
+            return result
+
+        return init_forward_metadata
+
+    def _refilled(self, original: Any) -> Any:
+        """The buffers of Triton's decode graphs, which SGLang fills before each replay."""
+
+        def _update_decode_kv_buffers(backend: Any, *args: Any, **kwargs: Any) -> Any:
+            result = original(backend, *args, **kwargs)
+            slots = getattr(backend, "cuda_graph_window_kv_indices", None)
+            self._exchange_window(slots, backend.window_kv_indptr)
+            return result
+
+        return _update_decode_kv_buffers
+
+    def _exchange_window(self, slots: Tensor | None, offsets: Tensor | None) -> None:
+        """Not with the row of a graph's padding, which would be a defect of another kind."""
+        if slots is None or offsets is None or moments().role != self.role:
+            return
+        on, step = self._flag_on(slots), moments().step
+        if step is not None and len(step.rows) > 1:
+            exchange_slots(slots, offsets, on)
 
     def _flag_on(self, table: Tensor) -> Tensor:
         if self.flag is None:

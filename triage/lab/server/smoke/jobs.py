@@ -39,6 +39,14 @@ THROUGH_FLASHINFER: dict[str, Any] = {
 }
 """Decode in graphs, prompts eager and in chunks. FlashInfer compiles one module, once."""
 
+THROUGH_TRITON: dict[str, Any] = {
+    "observers": ("slot-oracle",),
+    "mtp": False,
+    "flags": ("--attention-backend", "triton"),
+    "released": ("decode-window-short",),
+}
+"""Gemma-4 as most serve it: prompts eager, decode in graphs whose slots are filled before each."""
+
 JOBS = (
     Job(
         "default",
@@ -158,6 +166,29 @@ JOBS = (
         env={**CONTAIN, **KEEP_PREFIX},
         defects={EXCHANGE: False},
         **THROUGH_FLASHINFER,
+    ),
+    # -- SGLang's own Triton backend, for prompts and decode ---------------------------------
+    Job(
+        "triton-contain",
+        "Triton, contain: no alarm, then the exchange's, in its first wrong step",
+        ("plain", "mixed:100", f"alarm:{EXCHANGED}"),
+        env={**CONTAIN, **KEEP_PREFIX},
+        defects={EXCHANGE: False},
+        **THROUGH_TRITON,
+    ),
+    Job(
+        "triton-default",
+        "the same in the default mode",
+        ("plain", "mixed:100", f"alarm:{EXCHANGED}"),
+        env=KEEP_PREFIX,
+        defects={EXCHANGE: False},
+        **THROUGH_TRITON,
+    ),
+    Job(
+        "triton-off",
+        "the same without sglang-triage: what their answers are compared with",
+        ("plain", "plain_again"),
+        **THROUGH_TRITON,
     ),
     # ----------------------------------------------------------------------------------------
     *(

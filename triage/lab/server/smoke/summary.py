@@ -30,6 +30,9 @@ SOUND = {
     "flashinfer-off": "flashinfer-off",
     "flashinfer-target": "flashinfer-off",
     "flashinfer-contain": "flashinfer-off",
+    "triton-off": "triton-off",
+    "triton-default": "triton-off",
+    "triton-contain": "triton-off",
 }
 """Job -> the job whose plain outputs its own are compared with, where it is not `off`."""
 
