@@ -8,7 +8,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from triage.device import page_note_kernels
 from triage.device.syncs import count_syncs
 from triage.errors import BrokenLifecycle
 from triage.evidence import Evidence, PageEvent, PageHistory
@@ -189,7 +188,7 @@ def test_the_log_keeps_the_newest_and_forgets_the_oldest():
         pages = [1 + (step * 37 + each) % 299 for each in range(100)]
         made.note(FREED, slots(*pages), step, cache_finished_req(request, sites))
     # THEN every page has the events of the last `kept` entries, in order, and no other whole
-    last = {}
+    last: dict[int, list[tuple[str, int, str]]] = {}
     for step in range(39, 39 - kept // 100, -1):
         for each in range(100):
             last.setdefault(1 + (step * 37 + each) % 299, []).append(("freed", step, f"r{step}"))
@@ -221,9 +220,7 @@ def test_an_event_on_a_device_is_one_launch_and_waits_for_nothing(on_host, monke
     given = torch.tensor([PAGE, 2 * PAGE], device=DEVICE)
     launched = []
     # GIVEN a kernel that is counted; the interpreter itself would look at the slots
-    monkeypatch.setattr(
-        page_note_kernels, "note_pages_kernel", {(1,): lambda *a: launched.append(a)}
-    )
+    monkeypatch.setattr(made.log, "_launch", lambda *a: launched.append(a))
     with count_syncs(forbid=True) as counts:
         for step in range(128):
             made.note(ALLOCATED, given, step, NOBODY)

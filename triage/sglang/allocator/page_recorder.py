@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import sys
 from array import array
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -98,15 +99,19 @@ class PageRecorder:
         """`slots`, any shape, were moved at `step`. They are copied: a caller may pass a view."""
         if slots.dim() != 1:
             slots = slots.reshape(-1)
+        self.log.add(self.event(kind, slots.shape[0], step, caller), slots)
+
+    def event(self, kind: int, count: int, step: int, caller: Caller) -> Noted:
+        """What the log is told of an event of `count` slots; its record is kept."""
         if step != self._step:
             self._step, self._index = step, 0
         self._index = min(self._index + 1, (1 << _INDEX_BITS) - 1)
         mark = ((step << _INDEX_BITS) | self._index) << _SITE_BITS | caller.site
-        ids, counts = self._requests(caller, slots.shape[0])
+        ids, counts = self._requests(caller, count)
         number = self._records.add(kind, mark, ids, counts)
-        decode = kind == ALLOCATED and counts and len(counts) == slots.shape[0]
-        key = (caller.site, ids, len(counts)) if decode else None
-        self.log.add(Noted(number, kind, mark, len(counts) > 1, key), slots)
+        decode = kind == ALLOCATED and counts and len(counts) == count
+        key = (caller.site, ids, count) if decode else None
+        return Noted(number, kind, mark, len(counts) > 1, key)
 
     @property
     def bytes_held(self) -> int:
@@ -167,6 +172,34 @@ class PageRecorder:
         else:
             self._ids = ids
         return ids, counts
+
+
+Moved = tuple[PageRecorder, int, Tensor]
+"""Slots of a pool that one call moved, and the kind of the event."""
+
+
+def write(moved: Sequence[Moved], step: int, caller: Caller) -> None:
+    """The events of one call, as `PageRecorder.note`: in two pools of a device they are one launch.
+
+    Args:
+        moved: in order.
+    """
+    if len(moved) == 2:
+        (pool, kind, slots), (other, others, also) = moved
+        log, beside = pool.log, other.log
+        if log is not beside and isinstance(log, DeviceLog) and isinstance(beside, DeviceLog):
+            slots = slots if slots.dim() == 1 else slots.reshape(-1)
+            also = also if also.dim() == 1 else also.reshape(-1)
+            log.add_with(
+                pool.event(kind, slots.shape[0], step, caller),
+                slots,
+                beside,
+                other.event(others, also.shape[0], step, caller),
+                also,
+            )
+            return
+    for recorder, kind, slots in moved:
+        recorder.note(kind, slots, step, caller)
 
 
 def is_host(device: Any) -> bool:
