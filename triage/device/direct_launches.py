@@ -43,6 +43,7 @@ class DirectLaunch:
         if release in HANDED_OVER_THE_SAME_WAY and hasattr(compiled, "packed_metadata"):
             self._run = compiled.run
             self._handle = (compiled.function, compiled.packed_metadata, None, None, None)
+            self._stream_of = driver.active.get_current_stream
 
     @property
     def direct(self) -> bool:
@@ -57,5 +58,5 @@ class DirectLaunch:
         if self._run is None:
             self._kernel[(across, down)](*arguments)
         else:
-            stream = driver.active.get_current_stream(self._index)
+            stream = self._stream_of(self._index)
             self._run(across, down, 1, stream, *self._handle, *arguments)

@@ -40,6 +40,8 @@ class DeviceLog:
         from triage.device import page_note_kernels  # Triton: only where a pool is on a device
 
         self._kernels = page_note_kernels
+        self._wide, self._mark_bits = page_note_kernels.WIDE, page_note_kernels.MARK_BITS
+        self._low_bits = (1 << self._mark_bits) - 1
         self.num_pages, self.page_size = num_pages, page_size
         self.capacity = entries_of(num_pages)
         # Pages of the decode step before, and whose; a larger batch has an entry each step.
@@ -102,35 +104,36 @@ class DeviceLog:
 
     def _arguments(self, event: Noted, slots: Tensor) -> tuple[tuple[int, ...], Tensor]:
         """Of the kernel for one event, and the tensor whose address is among them."""
-        kernels, number, key = self._kernels, event.number, event.key
+        number, kind, mark, shared, key = event
         if number // page_log.ERA != self._era:
             self._era = number // page_log.ERA
             self._log.zero_()
         if slots.device != self.device:
             slots = slots.to(self.device, non_blocking=True)
         if slots.dtype is torch.int64:
-            form = kernels.WIDE
-        else:
+            form = self._wide
+        elif slots.dtype is torch.int32:
             form = 0
-            if slots.dtype is not torch.int32:
-                slots, form = slots.long(), kernels.WIDE
-        count = slots.shape[0]
-        if event.shared:
-            form |= kernels.SHARED
+        else:
+            slots, form = slots.long(), self._wide
+        (count,), (stride,) = slots.shape, slots.stride()
+        if shared:
+            form |= self._kernels.SHARED
         if key is not None and count <= self._rows:
-            form |= kernels.REMEMBERED
+            form |= self._kernels.REMEMBERED
             if key == self._key:
-                form |= kernels.COMPARED
+                form |= self._kernels.COMPARED
             self._key = key
-        mark = event.mark
+        high, low = mark >> self._mark_bits, mark & self._low_bits
+        address = slots.data_ptr()
         return (
             self._address,
-            slots.data_ptr(),
+            address,
             count,
-            slots.stride(0),
-            event.kind,
-            mark >> kernels.MARK_BITS,
-            mark & ((1 << kernels.MARK_BITS) - 1),
+            stride,
+            kind,
+            high,
+            low,
             number & NUMBERS,
             form,
         ), slots

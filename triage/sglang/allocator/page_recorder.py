@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from triage.evidence import PageEvent, PageHistory
-from triage.sglang.allocator.call_sites import Caller, CallSites, Requests
+from triage.sglang.allocator.call_sites import Caller, CallSites
 from triage.sglang.allocator.page_device_log import DeviceLog
 from triage.sglang.allocator.page_log import HostLog, Noted
 
@@ -105,12 +105,18 @@ class PageRecorder:
         """What the log is told of an event of `count` slots; its record is kept."""
         if step != self._step:
             self._step, self._index = step, 0
-        self._index = min(self._index + 1, (1 << _INDEX_BITS) - 1)
+        if self._index < (1 << _INDEX_BITS) - 1:
+            self._index += 1
         mark = ((step << _INDEX_BITS) | self._index) << _SITE_BITS | caller.site
-        ids, counts = self._requests(caller, count)
+        ids, counts = caller.requests(count)
+        if ids == self._ids:
+            ids = self._ids  # a batch's ids are one tuple as long as they are the same
+        else:
+            self._ids = ids
         number = self._records.add(kind, mark, ids, counts)
-        decode = kind == ALLOCATED and counts and len(counts) == count
-        key = (caller.site, ids, count) if decode else None
+        key = None
+        if kind == ALLOCATED and counts and len(counts) == count:
+            key = caller.site, ids, count
         return Noted(number, kind, mark, len(counts) > 1, key)
 
     @property
@@ -163,15 +169,6 @@ class PageRecorder:
                 if mark not in marks or not marks[mark][1]:
                     marks[mark] = (kind, request)
         return found
-
-    def _requests(self, caller: Caller, slots: int) -> Requests:
-        """A batch's ids are one tuple as long as they are the same."""
-        ids, counts = caller.requests(slots)
-        if ids == self._ids:
-            ids = self._ids
-        else:
-            self._ids = ids
-        return ids, counts
 
 
 Moved = tuple[PageRecorder, int, Tensor]
