@@ -33,7 +33,7 @@ ALLOCATED, MAPPED, SWA_FREED, FREED, INSERTED = range(5)
 EVENTS_SHOWN = 8
 """Events of one page that an error and its dump hold."""
 
-_SITE_BITS, _INDEX_BITS = 15, 20  # below the step: newer is larger
+_SITE_BITS, _INDEX_BITS = 15, 18  # below the step, of 62 bits in all: newer is larger
 _SITES = (1 << _SITE_BITS) - 1
 
 _Told = tuple[int, int, str | None]
