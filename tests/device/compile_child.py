@@ -75,7 +75,8 @@ RECORD = {
 }
 NOTE = {"NUMBER_BITS": 22, "POSITION_BITS": 14, "BLOCK": 1024}
 WIDE = ("state", "mapping", "request", "loc", "swa_loc", "cursor", "sequence", "checker")
-WIDE = (*WIDE, "header", "index", "end", "words", "newest", "log", "taken")
+WIDE = (*WIDE, "header", "index", "end", "words")
+ADDRESSES = ("pool", "slots", "second_pool", "second_slots")
 
 
 def compiled(kernel: Any, constants: dict[str, Any], capability: int) -> Any:
@@ -83,6 +84,8 @@ def compiled(kernel: Any, constants: dict[str, Any], capability: int) -> Any:
     for name in kernel.arg_names:
         if name in constants:
             signature[name] = "constexpr"
+        elif name in ADDRESSES:
+            signature[name] = "i64"
         elif name.endswith("_ptr"):
             signature[name] = "*i64" if name.removesuffix("_ptr") in WIDE else "*i32"
         else:

@@ -43,7 +43,9 @@ def main() -> None:
                 table = torch.zeros(4, 5000, dtype=dtype)
                 for slots in (table[0, :1], table[1, 3:2051], table[:, 1], table[0, ::64]):
                     for key in (None, (1, (), len(slots))):
-                        log.add(Noted(number, step % 5, step << 35 | 77, bool(step), key), slots)
+                        event = Noted(number, step % 5, step << 35 | 77, bool(step), key)
+                        log.add(event, slots)
+                        log.add_with(event, slots, logs[0], event, table[2, :7])
     json.dump([first, len(bound.made)], sys.stdout)
 
 

@@ -56,4 +56,13 @@ def test_an_event_of_a_pages_history_never_compiles_while_a_server_serves():
     # WHEN events of every form are handed to Triton: steps, types, views of any alignment
     before, after = told_by("tests.device.note_child")
     # THEN what was compiled when the log was made is all that they need
-    assert before == after == 2
+    assert before == after == 1
+
+
+def test_a_direct_launch_hands_over_what_triton_itself_hands_over():
+    # WHEN events of one and of two pools are launched directly, and each again by Triton
+    direct, launches, differ = told_by("tests.device.direct_child")
+    # THEN this release is one whose launches were read, and grid, stream, function and every
+    # argument are the same
+    assert direct and launches == 6
+    assert differ == []

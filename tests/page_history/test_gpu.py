@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+import triton
 
 from triage.bench.gpu_order import no_sync
+from triage.device.direct_launches import HANDED_OVER_THE_SAME_WAY
 from triage.sglang.allocator.call_sites import Caller, CallSites
-from triage.sglang.allocator.page_recorder import ALLOCATED, FREED, PageRecorder
+from triage.sglang.allocator.page_device_log import DeviceLog
+from triage.sglang.allocator.page_recorder import ALLOCATED, FREED, PageRecorder, write
 
 pytestmark = [
     pytest.mark.gpu,
@@ -38,6 +41,47 @@ def test_events_of_every_size_and_type_wait_for_nothing_and_are_those_of_the_hos
     for page in (1, 9, 61, 62, 127, 2000, PAGES - 1):
         assert events(made, page) == events(host, page)
     assert ("freed", 29) in events(made, 61) and events(made, PAGES - 1) == []
+
+
+def test_events_of_two_pools_are_one_launch_past_tritons_look_at_them_and_those_of_the_host():
+    sizes, kinds, sites = (PAGES, PAGES // 4), (ALLOCATED, FREED), CallSites()
+    there = [PageRecorder(size, PAGE, "cuda", sites) for size in sizes]
+    here = [PageRecorder(size, PAGE, "cpu", sites) for size in sizes]
+    # GIVEN a release of Triton whose launches were read, and slots of either type
+    log = there[0].log
+    assert isinstance(log, DeviceLog)
+    release = ".".join(triton.__version__.split(".")[:2])
+    assert log._launch.direct == (release in HANDED_OVER_THE_SAME_WAY)
+    wide = torch.arange(PAGES * PAGE)
+    tables = [(each, each.cuda()) for each in (wide, wide.to(torch.int32))]
+    torch.cuda.synchronize()
+    # WHEN calls move slots of both pools, prompts of many blocks beside a few rows
+    for step in range(1, 30):
+        full, swa = slice(step * 7, step * 7 + 8192), slice(step * 70, step * 70 + step, 2)
+        first, second = tables if step % 2 else tables[::-1]
+        with no_sync():
+            moved = (first[1][full], second[1][swa])
+            write(list(zip(there, kinds, moved, strict=True)), step, NOBODY)
+        write(list(zip(here, kinds, (first[0][full], second[0][swa]), strict=True)), step, NOBODY)
+    # THEN every page of each pool says what it says on the host
+    for one, other, size in zip(there, here, sizes, strict=True):
+        assert one.of("full", list(range(size))) == other.of("full", list(range(size)))
+    assert events(there[1], 1) and events(there[1], PAGES // 4 - 1) == []
+
+
+def test_an_event_is_launched_on_the_stream_that_is_current():
+    made = PageRecorder(PAGES, PAGE, "cuda", CallSites())
+    stream, slots = torch.cuda.Stream(), torch.zeros(PAGE, dtype=torch.int64, device="cuda")
+    torch.cuda.synchronize()
+    # GIVEN a stream on which slots are written behind a long wait
+    with torch.cuda.stream(stream):
+        torch.cuda._sleep(100_000_000)
+        slots.fill_(5 * PAGE)
+        # WHEN they are noted there
+        made.note(ALLOCATED, slots, 1, NOBODY)
+        slots.fill_(6 * PAGE)
+    # THEN the event has what they were in that order
+    assert events(made, 5) == [("allocated", 1)] and events(made, 6) == []
 
 
 def test_an_event_beside_a_capture_on_another_stream_is_legal_and_noted():

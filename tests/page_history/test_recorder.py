@@ -8,7 +8,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from triage.device import page_note_kernels
 from triage.device.syncs import count_syncs
 from triage.errors import BrokenLifecycle
 from triage.evidence import Evidence, PageEvent, PageHistory
@@ -16,7 +15,7 @@ from triage.sglang.allocator import call_sites, page_log, page_recorder
 from triage.sglang.allocator.call_sites import Caller, CallSites
 from triage.sglang.allocator.page_device_log import DeviceLog
 from triage.sglang.allocator.page_log import HostLog, Noted
-from triage.sglang.allocator.page_recorder import ALLOCATED, FREED, INSERTED, PageRecorder
+from triage.sglang.allocator.page_recorder import ALLOCATED, FREED, INSERTED, PageRecorder, write
 
 PAGE = 16
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -189,7 +188,7 @@ def test_the_log_keeps_the_newest_and_forgets_the_oldest():
         pages = [1 + (step * 37 + each) % 299 for each in range(100)]
         made.note(FREED, slots(*pages), step, cache_finished_req(request, sites))
     # THEN every page has the events of the last `kept` entries, in order, and no other whole
-    last = {}
+    last: dict[int, list[tuple[str, int, str]]] = {}
     for step in range(39, 39 - kept // 100, -1):
         for each in range(100):
             last.setdefault(1 + (step * 37 + each) % 299, []).append(("freed", step, f"r{step}"))
@@ -221,9 +220,7 @@ def test_an_event_on_a_device_is_one_launch_and_waits_for_nothing(on_host, monke
     given = torch.tensor([PAGE, 2 * PAGE], device=DEVICE)
     launched = []
     # GIVEN a kernel that is counted; the interpreter itself would look at the slots
-    monkeypatch.setattr(
-        page_note_kernels, "note_pages_kernel", {(1,): lambda *a: launched.append(a)}
-    )
+    monkeypatch.setattr(made.log, "_launch", lambda *a: launched.append(a))
     with count_syncs(forbid=True) as counts:
         for step in range(128):
             made.note(ALLOCATED, given, step, NOBODY)
@@ -267,6 +264,56 @@ def test_the_kernel_writes_what_the_host_writes(seed, on_host):
     assert whole < 55
     ours, theirs = ([each for each in entries if each[2] > whole] for entries in kept)
     assert ours == theirs
+
+
+def test_a_call_that_moves_slots_of_two_pools_is_one_launch_and_each_has_its_own(
+    on_host, monkeypatch
+):
+    if on_host:
+        pytest.skip("on a CPU nothing is launched")
+    (full, _), (swa, _) = recorder(num_pages=200), recorder(num_pages=60)
+    given = torch.tensor([PAGE, 2 * PAGE], device=DEVICE)
+    launched = []
+    for made in (full, swa):
+        monkeypatch.setattr(made.log, "_launch", lambda *a: launched.append(a))
+    # WHEN a call moves slots of both, of one, and twice of one
+    for moved, launches in (
+        ([(full, ALLOCATED, given), (swa, ALLOCATED, given)], 1),
+        ([(full, FREED, given)], 1),
+        ([(full, FREED, given), (full, FREED, given)], 2),
+    ):
+        launched.clear()
+        write(moved, 1, NOBODY)
+        assert len(launched) == launches
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_events_of_two_pools_in_one_launch_are_those_of_each(seed, on_host):
+    """GIVEN prompts and decode steps of requests with names, in pools of two sizes
+    THEN each pool tells of every page what it tells where its events are written alone."""
+    rng = random.Random(seed)
+    sizes, sites = (300, 90), CallSites()
+    device = "cpu" if on_host else DEVICE
+    together, alone = (
+        [PageRecorder(size, PAGE, device, sites) for size in sizes] for _ in range(2)
+    )
+    for step in range(1, 40):
+        requests = [SimpleNamespace(rid=f"r{each}") for each in range(rng.choice([1, 40]))]
+        caller = alloc_for_decode(SimpleNamespace(reqs=requests), sites)
+        moved = []
+        for size in sizes:
+            count = rng.choice([len(requests), 1, 700])
+            given = torch.randint(-PAGE, (size + 2) * PAGE, (count,))
+            if rng.random() < 0.5:
+                given = given.to(torch.int32)
+            moved.append(given.to(device))
+        kinds = [rng.choice([ALLOCATED, FREED]) for _ in sizes]
+        write(list(zip(together, kinds, moved, strict=True)), step, caller)
+        for made, kind, slots in zip(alone, kinds, moved, strict=True):
+            made.note(kind, slots, step, caller)
+    for one, other, size in zip(together, alone, sizes, strict=True):
+        assert one.of("full", list(range(size))) == other.of("full", list(range(size)))
+        assert sum(len(each.events) for each in one.of("full", list(range(size)))) > size
 
 
 @pytest.mark.parametrize("page_size", [1, 16, 64])

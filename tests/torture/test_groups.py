@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 
@@ -134,6 +135,74 @@ def test_a_trap_beside_a_context_surfaces_and_sglangs_is_left(at):
     with pytest.raises(TrapError), Shells().of("views").around_context(beside(at, found))(original):
         pass
     assert original.seen in ([], ["entered", "left"])
+
+
+# -- a hook that only looks on ------------------------------------------------------------------
+
+
+class LooksOn:
+    """The halves of a hook, of which `at` fails; `seen` has what they got."""
+
+    def __init__(self, at=""):
+        self.at, self.seen = at, []
+
+    def before(self, target, args, kwargs):
+        self.seen.append(("before", target, args, kwargs))
+        if self.at == "before":
+            raise RuntimeError("ours")
+        return None if self.at == "nothing" else "kept"
+
+    def behind(self, kept, result):
+        self.seen.append(("behind", kept, result))
+        if self.at == "behind":
+            raise RuntimeError("ours")
+
+
+def looks_on(halves, armed=True):
+    shells = Shells()
+    switch = SimpleNamespace(armed=armed)
+    return shells, shells.of("hands").beside(halves.before, halves.behind, switch)
+
+
+def test_a_hook_that_looks_on_has_the_arguments_first_and_the_result_last():
+    halves = LooksOn()
+    _, hook = looks_on(halves)
+    assert hook(lambda target, a, b: a + b, "pool", 1, b=2) == 3
+    assert halves.seen == [("before", "pool", (1,), {"b": 2}), ("behind", "kept", 3)]
+
+
+@pytest.mark.parametrize(("at", "armed", "seen"), [("nothing", True, 1), ("", False, 0)])
+def test_nothing_is_done_behind_what_is_not_wanted(at, armed, seen):
+    halves = LooksOn(at)
+    _, hook = looks_on(halves, armed)
+    assert hook(lambda target: target, "pool") == "pool" and len(halves.seen) == seen
+
+
+@pytest.mark.parametrize("at", ["before", "behind"])
+def test_where_a_half_fails_sglangs_function_is_called_once_and_it_is_told_once(at, caplog):
+    calls = []
+    halves = LooksOn(at)
+    shells, hook = looks_on(halves)
+    for _ in range(2):
+        assert hook(lambda target: calls.append(target) or 7, "pool") == 7
+    assert calls == ["pool", "pool"]
+    assert list(shells.failures) == ["hands: switched off"] and shells.internal_errors == 1
+    assert len(caplog.records) == 1 and caplog.records[0].exc_info
+    assert len(halves.seen) == (1 if at == "before" else 2)  # of the first call alone
+
+
+@pytest.mark.parametrize("at", ["before", "behind", ""])
+@pytest.mark.parametrize("error", [KeyError("SGLang's"), TrapError(Evidence("I6", "x", "free"))])
+def test_what_sglang_or_an_inner_check_raises_goes_on_and_the_hook_is_ended(at, error):
+    def original(target):
+        raise error
+
+    halves = LooksOn(at)
+    _, hook = looks_on(halves)
+    with pytest.raises(type(error)) as raised:
+        hook(original, "pool")
+    assert raised.value is error
+    assert halves.seen[1:] == ([] if at == "before" else [("behind", "kept", None)])
 
 
 # -- several hooks on one target --------------------------------------------------------------

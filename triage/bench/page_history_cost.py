@@ -12,11 +12,12 @@ would take most of the time to import, is not needed. On a CPU Triton's interpre
 SGLang's allocation kernels. The time is the calling thread's: on a GPU that of launching, and of
 SGLang's own waits in `free`. Turns with and without the hooks alternate; a turn's mean is taken,
 so that what is put off is paid. Said is the median of the ratios of neighbouring turns, with the
-quartiles, and the ratio of the quickest turns; beside it that of the hooks alone, whose
-recorder and look at the callers do nothing. Python's collector rests meanwhile. A process of its
-own, since SGLang's hooks stay bound. The memory is that of the dearest pool, in which everything
-has happened: every page allocated, mapped, inserted and freed, decode steps of 64 requests, and
-the events' records on the host.
+quartiles, the ratio of the quickest turns, and of what the added time consists: the hooks alone,
+the look at the callers, the events' records, and what writes them into the log, a launch on a
+GPU (each the median of what a turn with that part too takes longer). Python's collector rests
+meanwhile. A process of its own, since SGLang's hooks stay bound. The memory is that of the
+dearest pool, in which everything has happened: every page allocated, mapped, inserted and freed,
+decode steps of 64 requests, and the events' records on the host.
 
 Long because each call brings the arguments that it needs.
 """
@@ -49,6 +50,9 @@ BUDGET_S = 40.0
 BAR = 1.05
 MOST_BYTES = 64
 
+PARTS = ("hooks", "callers", "events", "written")
+"""Of the added time, each on top of those before it; with the last one all is on."""
+
 Part = tuple[str, Callable[[Any], Any]]
 """Name, "" for what is not measured, and what is called with what the part before gave."""
 
@@ -75,8 +79,8 @@ def figures() -> list[Figure]:
             "x",
             f"{each['added_us']:.0f} us more than {each['off_us']:.0f} us, quartiles of the ratio "
             f"{each['quartiles'][0]:.3f} to {each['quartiles'][1]:.3f}, of the quickest turns "
-            f"{each['quickest_ratio']:.3f}, hooks alone "
-            f"{each['hooks_ratio']:.3f}",
+            f"{each['quickest_ratio']:.3f}; "
+            + ", ".join(f"{part} {spent:.0f} us" for part, spent in each["parts_us"].items()),
         )
         for name, each in measured["calls"].items()
     ]
@@ -97,7 +101,7 @@ def measure(
     tell: gets each the moment it is known.
     """
     began = time.monotonic()
-    histories, targets = _bound(device)
+    histories, targets, failures = _bound(device)
     tell({"imported_s": round(time.monotonic() - began, 1)})
     clock = _clock(device)
     until, calls = (
@@ -114,6 +118,8 @@ def measure(
         turns = _turns(targets, call, device, clock() + share)
         for name, each in turns.items():
             found[f"{call.allocator}: {name}"] = each
+            if failures:
+                raise SystemExit(f"page histories are off: {failures}")
             tell({"call": f"{call.allocator}: {name}", **each})
     _everything(histories, device)
     most = max(each.bytes_held / each.num_pages for each in histories.recorders())
@@ -125,8 +131,8 @@ def _clock(device: str) -> Callable[[], float]:
     return time.process_time if device == "cpu" else time.monotonic
 
 
-def _bound(device: str) -> tuple[Any, Targets]:
-    """The histories, and the hooks that feed them, bound as a server's are."""
+def _bound(device: str) -> tuple[Any, Targets, dict[str, str]]:
+    """The histories, the hooks that feed them, bound as a server's are, and what failed of ours."""
     if device == "cpu":
         from triage.lab import bootstrap
 
@@ -150,7 +156,8 @@ def _bound(device: str) -> tuple[Any, Targets]:
     missing = [each.target for each in bound if not each.bound]
     if failed or missing or not bound:
         raise SystemExit(f"not bound: {failed or missing or 'nothing'}")
-    return hooks.histories, Targets([each.target for each in bound])
+    failures = traps.reporter.shells.failures
+    return hooks.histories, Targets([each.target for each in bound]), failures
 
 
 # -- the calls ------------------------------------------------------------------------------
@@ -306,22 +313,17 @@ def _turns(targets: Targets, call: Call, device: str, until: float) -> dict[str,
     """Of each part with a name. Three turns at least, `TURNS` at most, none begun after `until`."""
     import torch
 
-    from triage.sglang.allocator.call_sites import Caller, CallSites
-    from triage.sglang.allocator.page_recorder import PageRecorder
+    names, clock = [name for name, _ in call.parts if name], _clock(device)
 
-    nobody, clock = Caller(0, None, None), _clock(device)
-    names = [name for name, _ in call.parts if name]
-
-    def turn(what: str) -> dict[str, float]:
-        targets.set(bound=what != "off")
+    def turn(kind: str) -> dict[str, float]:
+        targets.set(bound=kind != "off")
         spent = dict.fromkeys(names, 0.0)
         gc.collect()
         with ExitStack() as stack:
             stack.callback(gc.enable)
             gc.disable()  # who is next to be collected would pay for all of SGLang's objects
-            if what == "hooks":
-                stack.enter_context(mock.patch.object(PageRecorder, "note", lambda *_: None))
-                stack.enter_context(mock.patch.object(CallSites, "caller", lambda _: nobody))
+            for owner, name, instead in _left_out(kind):
+                stack.enter_context(mock.patch.object(owner, name, instead))
             for _ in range(call.calls):
                 given = None
                 for name, part in call.parts:
@@ -333,7 +335,7 @@ def _turns(targets: Targets, call: Call, device: str, until: float) -> dict[str,
             torch.cuda.synchronize()
         return {name: each / call.calls * 1e6 for name, each in spent.items()}
 
-    kinds = ["on", "hooks", "off"]
+    kinds = ["off", *PARTS]
     taken: dict[str, list[dict[str, float]]] = {kind: [] for kind in kinds}
     for number in range(-1, TURNS):
         if number >= 3 and clock() > until:
@@ -346,18 +348,45 @@ def _turns(targets: Targets, call: Call, device: str, until: float) -> dict[str,
     return {name: _compared(taken, name) for name in names}
 
 
+def _left_out(kind: str) -> list[tuple[Any, str, Any]]:
+    """What is stubbed in a turn of the parts up to `kind`: owner, name, what stands there."""
+    from triage.sglang.allocator import page_histories
+    from triage.sglang.allocator.call_sites import Caller, CallSites
+    from triage.sglang.allocator.page_log import HostLog
+
+    nobody = Caller(0, None, None)
+    callers = (CallSites, "caller", lambda *_: nobody)
+    events = (page_histories, "write", lambda *_: None)
+    written: list[tuple[Any, str, Any]] = [(HostLog, "add", lambda *_: None)]
+    if "triage.device.direct_launches" in sys.modules:
+        from triage.device.direct_launches import DirectLaunch
+
+        written.append((DirectLaunch, "__call__", lambda *_: None))
+    stubs: dict[str, list[tuple[Any, str, Any]]] = {
+        "hooks": [callers, events],
+        "callers": [events],
+        "events": written,
+    }
+    return stubs.get(kind, [])
+
+
 def _compared(taken: dict[str, list[dict[str, float]]], name: str) -> dict[str, Any]:
-    on, hooks, off = ([turn[name] for turn in taken[kind]] for kind in ("on", "hooks", "off"))
+    each = {kind: [turn[name] for turn in turns] for kind, turns in taken.items()}
+    on, off = each[PARTS[-1]], each["off"]
     low, middle, high = statistics.quantiles([a / b for a, b in zip(on, off, strict=True)], n=4)
+    steps = zip(["off", *PARTS], PARTS, strict=False)
     return {
         "off_us": round(statistics.median(off), 1),
         "added_us": round(statistics.median([a - b for a, b in zip(on, off, strict=True)]), 1),
         "ratio": round(middle, 4),
         "quickest_ratio": round(min(on) / min(off), 4),
         "quartiles": [round(low, 4), round(high, 4)],
-        "hooks_ratio": round(
-            statistics.median([a / b for a, b in zip(hooks, off, strict=True)]), 4
-        ),
+        "parts_us": {
+            kind: round(
+                statistics.median([a - b for a, b in zip(each[kind], each[below], strict=True)]), 1
+            )
+            for below, kind in steps
+        },
         "turns": len(on),
     }
 

@@ -34,8 +34,7 @@ from triage.sglang.allocator.pool_sums import PoolSums
 from triage.sglang.allocator.prefix_owned import PrefixOwned, caching_targets
 from triage.sglang.allocator.step_books import SCHEDULER_STEP, StepBooks
 from triage.sglang.allocator.tree import CACHES, OPERATIONS, TreeTrap
-from triage.sglang.binding.hooks import Hook
-from triage.sglang.binding.hooks import inside as within
+from triage.sglang.binding.hooks import Around, Hook
 from triage.sglang.binding.names import (
     REQUEST_ROWS,
     request_rows,
@@ -43,6 +42,7 @@ from triage.sglang.binding.names import (
     swa_allocator_path,
 )
 from triage.sglang.binding.patches import Patch
+from triage.sglang.binding.shell import Before, Behind
 from triage.sglang.launch.attention import GRAPH_ENTRIES
 from triage.sglang.launch.draft_graphs import (
     DRAFT_GRAPHS,
@@ -282,23 +282,35 @@ class StateHooks:
         if histories is None:
             return [], []
         shell = self.reporter.keep_histories(histories.of)
+
+        def beside(before: Before, behind: Behind = _nothing) -> Around:
+            return shell.beside(before, behind, self.reporter)
+
         outside: list[Hook] = []
         inside: list[Hook] = []
+        alloc = beside(histories.before_alloc, histories.behind_alloc)
         for owner in sub_allocator_paths():
-            back = dict.fromkeys(PAGES_BACK, histories.around_free)
-            back["free_group_end"] = histories.around_group_end
-            back |= dict.fromkeys(("clear", "restore_state"), histories.around_clear)
-            outside += self._any_of(_at(owner, back), why, captured=True)
-            out = dict.fromkeys(PAGES_OUT, histories.around_alloc)
-            inside += self._any_of(_at(owner, out), why, captured=True)
-        hybrid = dict.fromkeys(ALLOCS, histories.around_hybrid_alloc)
-        hybrid |= dict.fromkeys(_FREES, histories.around_hybrid_free)
-        hybrid["free_group_end"] = histories.around_hybrid_group_end
-        hybrid["set_full_to_swa_mapping"] = histories.around_mapping
-        outside += self._any_of(_at(swa_allocator_path(), hybrid), why, captured=True)
-        inserts = {f"{cache}.insert": histories.around_insert for cache in CACHES}
-        outside += self._any_of(inserts, why, captured=True)
-        return within(shell, outside), within(shell, inside)
+            back = dict.fromkeys(PAGES_BACK, beside(histories.before_free, histories.behind_free))
+            back["free_page_ids"] = beside(histories.before_free_of_pages, histories.behind_free)
+            back["free_group_end"] = beside(histories.before_group_end, histories.behind_free)
+            back |= dict.fromkeys(("clear", "restore_state"), beside(histories.before_clear))
+            outside += self._looking_on(_at(owner, back), why)
+            inside += self._looking_on(_at(owner, dict.fromkeys(PAGES_OUT, alloc)), why)
+        ends = histories.behind_hybrid
+        hybrid = dict.fromkeys(ALLOCS, beside(histories.before_hybrid_alloc, ends))
+        for name in _FREES:
+            freed = histories.before_hybrid_free
+            hybrid[name] = beside(
+                histories.before_hybrid_free_swa if "swa" in name else freed, ends
+            )
+        hybrid["free_group_end"] = beside(
+            histories.before_hybrid_group_end, histories.behind_hybrid_group_end
+        )
+        hybrid["set_full_to_swa_mapping"] = beside(histories.before_mapping)
+        outside += self._looking_on(_at(swa_allocator_path(), hybrid), why)
+        insert = beside(histories.before_insert)
+        outside += self._looking_on({f"{cache}.insert": insert for cache in CACHES}, why)
+        return outside, inside
 
     def _state_hooks(self, enabled: frozenset[str]) -> list[Hook]:
         """The checks that read SGLang's own numbers, beside the ledger."""
@@ -512,10 +524,7 @@ class StateHooks:
 
         context: the same, of a target that returns a context manager.
         """
-        try:
-            pkgutil.resolve_name(target)
-        except (AttributeError, ImportError):  # the scheduler's needs a server's dependencies
-            self.absent[target] = f"{why}: this SGLang has no {target.rpartition('.')[2]} there"
+        if not self._has(target, why):
             return []
         group = self._group_of(around, why)
         if not context:
@@ -551,9 +560,29 @@ class StateHooks:
             for target, around in targets.items()
             for hook in self._present(target, around, why, captured=captured)
         ]
+        return self._named_otherwise(targets, found)
+
+    def _looking_on(self, targets: Mapping[str, Around], why: str) -> list[Hook]:
+        """As `_any_of`, of hooks that have their shell and ask it whether they are armed."""
+        found = [
+            Hook(target, around, why)
+            for target, around in targets.items()
+            if self._has(target, why)
+        ]
+        return self._named_otherwise(targets, found)
+
+    def _named_otherwise(self, targets: Mapping[str, Any], found: list[Hook]) -> list[Hook]:
         for target in targets if found else ():
             self.absent.pop(target, None)
         return found
+
+    def _has(self, target: str, why: str) -> bool:
+        try:
+            pkgutil.resolve_name(target)
+        except (AttributeError, ImportError):  # the scheduler's needs a server's dependencies
+            self.absent[target] = f"{why}: this SGLang has no {target.rpartition('.')[2]} there"
+            return False
+        return True
 
     def _armed(self, around: Callable[..., Any]) -> Callable[..., Any]:
         reporter = self.reporter
@@ -655,6 +684,10 @@ class StateHooks:
         found = check_restored(before, _state(holders), where=original.__name__)
         if found is not None:
             self.reporter.fire_event(found)
+
+
+def _nothing(_: Any, __: Any) -> None:
+    """Behind a hook that is done before SGLang's call."""
 
 
 def _at(owner: str, methods: Mapping[str, Callable[..., Any]]) -> dict[str, Callable[..., Any]]:

@@ -33,7 +33,7 @@ _REQUEST = "req"
 _NAMES = (_REQUEST, "batch", "schedule_batch")
 """What a caller of the allocator calls the request, or the batch, that it acts for."""
 
-Chain = tuple[Any, ...]  # code, instruction, code, instruction, ... innermost first
+Chain = tuple[int, ...]  # id of code, instruction, id of code, ... innermost first
 
 
 Requests = tuple[tuple[str, ...], tuple[int, ...]]
@@ -90,31 +90,38 @@ class CallSites:
     def __init__(self) -> None:
         self._numbers: dict[Chain, int] = {}
         self._chains: list[Chain] = [()]
-        self._kinds: dict[CodeType, tuple[bool, str]] = {}
+        # By the code's id, and the code is kept: its hash goes through all of its instructions.
+        self._kinds: dict[int, tuple[bool, str, CodeType]] = {}
 
-    def caller(self) -> Caller:
-        """Who called the function that asks, and for which requests if a frame says so."""
+    def caller(self, frame: FrameType | None = None) -> Caller:
+        """Who called the function that asks, and for which requests if a frame says so.
+
+        frame: the frame of a function that asks later, while it still runs.
+        """
         kinds = self._kinds
-        chain: list[Any] = []
+        chain: list[int] = []
         request = batch = None
-        frame: FrameType | None = sys._getframe(1)
+        above: FrameType | None = sys._getframe(1) if frame is None else frame
+        left = FRAMES
         for _ in range(_DEEPEST):
-            if frame is None or len(chain) == 2 * FRAMES:
+            if above is None or not left:
                 break
-            code = frame.f_code
-            kind = kinds.get(code)
+            code = above.f_code
+            kind = kinds.get(id(code))
             if kind is None:
-                kind = kinds[code] = _kind_of(code)
-            theirs, name = kind
-            if theirs:
-                chain += (code, frame.f_lasti)
+                kind = kinds[id(code)] = (*_kind_of(code), code)
+            if kind[0]:
+                left -= 1
+                chain.append(id(code))
+                chain.append(above.f_lasti)
+                name = kind[1]
                 if name and request is None and batch is None:
-                    known = frame.f_locals.get(name)
+                    known = above.f_locals.get(name)
                     if name == _REQUEST:
                         request = known
                     else:
                         batch = known
-            frame = frame.f_back
+            above = above.f_back
         return Caller(self._number(tuple(chain)), request, batch)
 
     def frames(self, number: int) -> tuple[str, ...]:
@@ -126,7 +133,8 @@ class CallSites:
         chain = self._chains[number]
         return tuple(
             f"{_short(code.co_filename)}:{_line(code, at)} {code.co_qualname}"
-            for code, at in zip(chain[::2], chain[1::2], strict=True)
+            for number, at in zip(chain[::2], chain[1::2], strict=True)
+            for code in (self._kinds[number][2],)
         )
 
     def _number(self, chain: Chain) -> int:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import sys
 from array import array
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ import torch
 from torch import Tensor
 
 from triage.evidence import PageEvent, PageHistory
-from triage.sglang.allocator.call_sites import Caller, CallSites, Requests
+from triage.sglang.allocator.call_sites import Caller, CallSites
 from triage.sglang.allocator.page_device_log import DeviceLog
 from triage.sglang.allocator.page_log import HostLog, Noted
 
@@ -32,7 +33,7 @@ ALLOCATED, MAPPED, SWA_FREED, FREED, INSERTED = range(5)
 EVENTS_SHOWN = 8
 """Events of one page that an error and its dump hold."""
 
-_SITE_BITS, _INDEX_BITS = 15, 20  # below the step: newer is larger
+_SITE_BITS, _INDEX_BITS = 15, 18  # below the step, of 62 bits in all: newer is larger
 _SITES = (1 << _SITE_BITS) - 1
 
 _Told = tuple[int, int, str | None]
@@ -98,15 +99,25 @@ class PageRecorder:
         """`slots`, any shape, were moved at `step`. They are copied: a caller may pass a view."""
         if slots.dim() != 1:
             slots = slots.reshape(-1)
+        self.log.add(self.event(kind, slots.shape[0], step, caller), slots)
+
+    def event(self, kind: int, count: int, step: int, caller: Caller) -> Noted:
+        """What the log is told of an event of `count` slots; its record is kept."""
         if step != self._step:
             self._step, self._index = step, 0
-        self._index = min(self._index + 1, (1 << _INDEX_BITS) - 1)
+        if self._index < (1 << _INDEX_BITS) - 1:
+            self._index += 1
         mark = ((step << _INDEX_BITS) | self._index) << _SITE_BITS | caller.site
-        ids, counts = self._requests(caller, slots.shape[0])
+        ids, counts = caller.requests(count)
+        if ids == self._ids:
+            ids = self._ids  # a batch's ids are one tuple as long as they are the same
+        else:
+            self._ids = ids
         number = self._records.add(kind, mark, ids, counts)
-        decode = kind == ALLOCATED and counts and len(counts) == slots.shape[0]
-        key = (caller.site, ids, len(counts)) if decode else None
-        self.log.add(Noted(number, kind, mark, len(counts) > 1, key), slots)
+        key = None
+        if kind == ALLOCATED and counts and len(counts) == count:
+            key = caller.site, ids, count
+        return Noted(number, kind, mark, len(counts) > 1, key)
 
     @property
     def bytes_held(self) -> int:
@@ -159,14 +170,33 @@ class PageRecorder:
                     marks[mark] = (kind, request)
         return found
 
-    def _requests(self, caller: Caller, slots: int) -> Requests:
-        """A batch's ids are one tuple as long as they are the same."""
-        ids, counts = caller.requests(slots)
-        if ids == self._ids:
-            ids = self._ids
-        else:
-            self._ids = ids
-        return ids, counts
+
+Moved = tuple[PageRecorder, int, Tensor]
+"""Slots of a pool that one call moved, and the kind of the event."""
+
+
+def write(moved: Sequence[Moved], step: int, caller: Caller) -> None:
+    """The events of one call, as `PageRecorder.note`: in two pools of a device they are one launch.
+
+    Args:
+        moved: in order.
+    """
+    if len(moved) == 2:
+        (pool, kind, slots), (other, others, also) = moved
+        log, beside = pool.log, other.log
+        if log is not beside and isinstance(log, DeviceLog) and isinstance(beside, DeviceLog):
+            slots = slots if slots.dim() == 1 else slots.reshape(-1)
+            also = also if also.dim() == 1 else also.reshape(-1)
+            log.add_with(
+                pool.event(kind, slots.shape[0], step, caller),
+                slots,
+                beside,
+                other.event(others, also.shape[0], step, caller),
+                also,
+            )
+            return
+    for recorder, kind, slots in moved:
+        recorder.note(kind, slots, step, caller)
 
 
 def is_host(device: Any) -> bool:

@@ -17,14 +17,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from triage.errors import TrapError, log_own_error, type_and_place
 
 Around = Callable[..., Any]
 Beside = Callable[..., Generator[None, Any, None]]
 """What stands beside a context of SGLang's: see `Shell.around_context`."""
+Before = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
+Behind = Callable[[Any, Any], None]
+"""The halves of a hook that only looks on: see `Shell.beside`."""
 T = TypeVar("T")
+
+
+class Switch(Protocol):
+    """What disarms all hooks at once."""
+
+    armed: bool
 
 
 class Shell:
@@ -74,6 +83,36 @@ class Shell:
             if call.error is not None:  # ours came while SGLang's own was on its way
                 raise call.error
             return call[1] if len(call) > 1 else original(*args, **kwargs)
+
+        return shelled
+
+    def beside(self, before: Before, behind: Behind, switch: Switch) -> Around:
+        """A hook that only looks on, written out because it stands at every allocator call.
+
+        `before(target, args, kwargs)` is called first and `behind(kept, result)` last, with what
+        `before` returned: nothing where that is None. result: None where SGLang's function
+        raised. Whatever they raise is ours; SGLang's own is called once and never caught.
+        switch: while it is not armed, neither is called.
+        """
+
+        def shelled(original: Any, target: Any, *args: Any, **kwargs: Any) -> Any:
+            if not (self.on and switch.armed):
+                return original(target, *args, **kwargs)
+            kept = result = None
+            try:
+                kept = before(target, args, kwargs)
+            except Exception as error:
+                self.failed(error)
+            if kept is None:
+                return original(target, *args, **kwargs)
+            try:
+                result = original(target, *args, **kwargs)
+            finally:
+                try:
+                    behind(kept, result)
+                except Exception as error:
+                    self.failed(error)
+            return result
 
         return shelled
 
