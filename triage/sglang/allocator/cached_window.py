@@ -73,7 +73,10 @@ class CachedWindow:
                 said = max(_said(params), int(getattr(params, "prev_prefix_len", 0) or 0))
                 if said < min(evicted, given.inserted):
                     self._live_but_evicted(given.request, said, evicted, "insert")
-        return original(cache, *args, **kwargs)
+        result = original(cache, *args, **kwargs)
+        if given is not None and getattr(result, "rotation_tail_declined", False):
+            given.inserted = 0  # 0.5.23 with its KV sharded: the request keeps all of it
+        return result
 
     def around_add_node(
         self, original: Any, cache: Any, parent: Any, key: Any, value: Any, *args: Any, **more: Any
