@@ -28,7 +28,9 @@ from triage.sglang.holders import kept_by, row_of
 from triage.sglang.reporter import Reporter
 
 ADD_NODE = "sglang.srt.mem_cache.swa_radix_cache.SWARadixCache._add_new_node"
-CACHING = ("cache_finished_req", "cache_unfinished_req")
+FINISHED, UNFINISHED = "cache_finished_req", "cache_unfinished_req"
+CHECKPOINT = "checkpoint"
+"""From 0.5.23 on one call for both: what is cached is protected there, whoever ends."""
 
 
 @dataclass(slots=True)
