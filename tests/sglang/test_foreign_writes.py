@@ -112,6 +112,22 @@ def test_cut_slots_outside_a_known_forward_are_checked_at_every_layer(forward, r
         write()
 
 
+def test_the_same_slots_in_the_smaller_pool_of_a_draft_are_looked_at_too(traps):
+    # GIVEN two pools of one kind, and slots that only the target's has
+    from sglang.srt.mem_cache.memory_pool import MHATokenToKVPool
+
+    def made(pages):
+        return MHATokenToKVPool(
+            pages * PAGE, PAGE, torch.float16, 1, 8, 1, "cpu", enable_memory_saver=False
+        )
+
+    trap, layer, loc = WriteTrap(traps.launches), SimpleNamespace(layer_id=0), slots(6 * PAGE)
+    trap.look(made(8), layer, loc)
+    # WHEN the draft passes the very same tensor THEN it is judged by the draft's pool
+    with pytest.raises(BrokenLifecycle, match="I3"):
+        trap.look(made(4), layer, loc)
+
+
 def test_what_is_noted_of_a_forward_ends_with_its_entry_also_where_a_trap_leaves(
     traps, monkeypatch
 ):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import random
 from contextlib import ExitStack
+from types import SimpleNamespace
 from unittest import mock
 
 import pytest
@@ -106,6 +107,23 @@ def test_host_slots_that_go_back_behind_the_copy_are_right(transfers):
     cache = controller()
     host = cache.write(cache.mem_pool_device_allocator.alloc(2 * PAGE))
     assert cache.evict_host(host) == 2 * PAGE
+
+
+def test_copies_are_remembered_for_storage_alone(transfers):
+    # GIVEN a copy to the host, of which nobody has said yet whether it will be stored
+    cache, copied = controller(), transfers.backups._copied
+    cache.write(cache.mem_pool_device_allocator.alloc(PAGE), node_id=1)
+    assert list(copied) == [1]
+    # WHEN a tree without storage takes note of what is through THEN no copy is kept any more
+    tree = SimpleNamespace(cache_controller=cache, enable_storage=False)
+    transfers.around_writing_check(lambda tree: None, tree)
+    cache.write(cache.mem_pool_device_allocator.alloc(PAGE), node_id=2)
+    assert not copied
+    # AND once storage is attached they are again
+    tree.enable_storage = True
+    transfers.around_writing_check(lambda tree: None, tree)
+    cache.write(cache.mem_pool_device_allocator.alloc(PAGE), node_id=3)
+    assert list(copied) == [3]
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,13 @@ from triage.invariants.mapping import check_translation
 from triage.invariants.spec import check_restored
 from triage.sglang.allocator import path_locks
 from triage.sglang.allocator.allocation_checks import AllocationChecks
-from triage.sglang.allocator.cached_window import ADD_NODE, CACHING, CachedWindow
+from triage.sglang.allocator.cached_window import (
+    ADD_NODE,
+    CHECKPOINT,
+    FINISHED,
+    UNFINISHED,
+    CachedWindow,
+)
 from triage.sglang.allocator.frontier import BATCH, COMMON, EXTEND, RETRACT, Frontier
 from triage.sglang.allocator.inserts import Inserts
 from triage.sglang.allocator.last_loc_checks import RowsWritten
@@ -440,10 +446,14 @@ class StateHooks:
         window, why = self.cached_window, "what a request caches is not evicted (I16)"
         found = self._present(ADD_NODE, window.around_add_node, why, captured=True)
         self.absent.pop(ADD_NODE, None)  # the unified tree makes its nodes elsewhere
-        around = (window.around_finished, window.around_unfinished, window.around_insert)
+        around = {
+            FINISHED: window.around_finished,
+            UNFINISHED: window.around_unfinished,
+            CHECKPOINT: window.around_unfinished,
+            "insert": window.around_insert,
+        }
         for cache in CACHES:
-            for name, each in zip((*CACHING, "insert"), around, strict=True):
-                found += self._present(f"{cache}.{name}", each, why, captured=True)
+            found += self._any_of(_at(cache, around), why, captured=True)
         return found
 
     def _locked_overlap_hooks(self) -> list[Hook]:

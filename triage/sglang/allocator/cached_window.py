@@ -28,7 +28,9 @@ from triage.sglang.holders import kept_by, row_of
 from triage.sglang.reporter import Reporter
 
 ADD_NODE = "sglang.srt.mem_cache.swa_radix_cache.SWARadixCache._add_new_node"
-CACHING = ("cache_finished_req", "cache_unfinished_req")
+FINISHED, UNFINISHED = "cache_finished_req", "cache_unfinished_req"
+CHECKPOINT = "checkpoint"
+"""From 0.5.23 on one call for both: what is cached is protected there, whoever ends."""
 
 
 @dataclass(slots=True)
@@ -73,7 +75,10 @@ class CachedWindow:
                 said = max(_said(params), int(getattr(params, "prev_prefix_len", 0) or 0))
                 if said < min(evicted, given.inserted):
                     self._live_but_evicted(given.request, said, evicted, "insert")
-        return original(cache, *args, **kwargs)
+        result = original(cache, *args, **kwargs)
+        if given is not None and getattr(result, "rotation_tail_declined", False):
+            given.inserted = 0  # 0.5.23 with its KV sharded: the request keeps all of it
+        return result
 
     def around_add_node(
         self, original: Any, cache: Any, parent: Any, key: Any, value: Any, *args: Any, **more: Any

@@ -61,7 +61,10 @@ def nobody_else_holds(scheduler: Any, cache: Any) -> bool:
         return False
     if getattr(cache, "cache_controller", None) is not None:
         return False
-    return not getattr(cache, "slots", None)  # streaming sessions
+    # Streaming sessions: a unified tree has them as a part, others are wrapped by them.
+    return not any(
+        getattr(each, "slots", None) for each in (cache, getattr(cache, "session", None))
+    )
 
 
 def pages_of(slots: np.ndarray | None, page_size: int, pages: int) -> np.ndarray:

@@ -31,7 +31,7 @@ from triage.device.late_copies import LateCopies
 from triage.device.page_audit import Contradictions, PageAudit, contradictions
 from triage.evidence import Evidence, Violation
 from triage.invariants.found import Found
-from triage.sglang.allocator.ledger_hooks import grouping, has_mapping
+from triage.sglang.allocator.ledger_hooks import grouping
 from triage.sglang.binding.free_lists import lists_of
 from triage.sglang.binding.names import SUB_ALLOCATORS
 
@@ -146,10 +146,15 @@ class LateAudit:
 
 def _subs(allocator: Any) -> Iterator[tuple[str, Any]]:
     """The allocators of one pool in an SWA allocator whose lists can be read."""
-    for name in ("full", "swa"):
-        sub: Any = getattr(allocator, f"{name}_attn_allocator", None)
-        known = type(sub).__name__ in SUB_ALLOCATORS and sub.free_pages is not None
-        if known and (name == "full" or has_mapping(allocator)):
+    subs: dict[str, Any] = {
+        name: getattr(allocator, f"{name}_attn_allocator", None) for name in ("full", "swa")
+    }
+    if subs["full"] is subs["swa"]:  # every layer slides: behind the window slots are free
+        del subs["full"]
+    if getattr(allocator, "swa_req_ring", False):  # it has no page for a slot
+        del subs["swa"]
+    for name, sub in subs.items():
+        if type(sub).__name__ in SUB_ALLOCATORS and sub.free_pages is not None:
             yield name, sub
 
 

@@ -175,10 +175,12 @@ def _held(requests: list[Any], page: int, *, slides: bool) -> dict[str, int] | N
         full += allocated - protected
         if not slides:
             continue
-        if not by_kind:
-            swa += allocated - max(protected, getattr(record, "swa_evicted_seqlen", 0))
-            continue
+        if by_kind:
+            evicted, begins = frontier_of(request), int(record.swa_dead_lo(page))
+        else:
+            evicted = getattr(record, "swa_evicted_seqlen", 0)
+            shielded = getattr(request, "swa_evict_floor", 0)  # a prompt that is not evicted
+            begins = max(protected, -(-shielded // page) * page)
         # An eviction may begin behind `protected`, and what lies between stays held.
-        freed = frontier_of(request) - int(record.swa_dead_lo(page))
-        swa += allocated - protected - max(0, freed)
+        swa += allocated - protected - max(0, evicted - begins)
     return {"full": full, "swa": swa}

@@ -52,6 +52,7 @@ class _Foreign:
     them to the batch's tokens anew, so within one `forward` they are known by their elements.
     """
 
+    pool: Any
     loc: Tensor
     swa_loc: Tensor | None
     graph: int
@@ -60,9 +61,14 @@ class _Foreign:
     watched: bool = False
 
     def of(
-        self, loc: Tensor, swa_loc: Tensor | None, graph: int, forward: dict[Any, Any] | None
+        self,
+        pool: Any,
+        loc: Tensor,
+        swa_loc: Tensor | None,
+        graph: int,
+        forward: dict[Any, Any] | None,
     ) -> bool:
-        if graph != self.graph:
+        if graph != self.graph or pool is not self.pool:  # a draft may pass the target's slots
             return False
         if loc is self.loc and swa_loc is self.swa_loc:
             return True
@@ -185,7 +191,7 @@ return original(PASSED)
         waits = self.reporter.may_wait
         watched = not waits or self.launches.warms_up
         if self._hot.current_call is None:
-            known = self._known(loc, swa_loc)
+            known = self._known(pool, loc, swa_loc)
             slides = _slides(pool, layer)
             waits = waits and slides not in known.read
             watched = (watched or self._first_of_its_kind(loc, swa_loc)) and not known.watched
@@ -196,12 +202,12 @@ return original(PASSED)
         if watched:
             self._watch(pool, loc, passed, swa_loc)
 
-    def _known(self, loc: Tensor, swa_loc: Tensor | None) -> _Foreign:
+    def _known(self, pool: Any, loc: Tensor, swa_loc: Tensor | None) -> _Foreign:
         """What was looked at of this very write of a backend that we do not stand at."""
         graph = self.launches.watching.graph_now()
         known, forward = self._foreign, self._hot.other_forward
-        if known is None or not known.of(loc, swa_loc, graph, forward):
-            known = self._foreign = _Foreign(loc, swa_loc, graph, forward)
+        if known is None or not known.of(pool, loc, swa_loc, graph, forward):
+            known = self._foreign = _Foreign(pool, loc, swa_loc, graph, forward)
         return known
 
     def _first_of_its_kind(self, loc: Tensor, swa_loc: Tensor | None) -> bool:

@@ -5,7 +5,7 @@ copy is acknowledged, the backup takes the node as it is by then, which is the r
 the front part is never stored (sgl-project/sglang#16946). The rule: of each copy that is
 acknowledged, storage gets all host slots that were copied, or none.
 
-Host integers; nothing waits. Where storage is off nothing is looked at.
+Host integers; nothing waits. Copies are remembered until a tree says that it has no storage.
 """
 
 from __future__ import annotations
@@ -38,17 +38,19 @@ class StorageBackups:
 
     def __init__(self, report: Callable[[Evidence], None]) -> None:
         self.report = report
-        self.backups = 0  # acknowledged copies that were compared
         self._copied: OrderedDict[Any, np.ndarray] = OrderedDict()
+        self.restart()
 
     def restart(self) -> None:
-        self.backups = 0
+        """As in a new process."""
+        self.backups = 0  # acknowledged copies that were compared
         self._copied.clear()
+        self._stores = True  # until a tree says that it has no storage
 
     def copied(self, operation: Any) -> None:
         """A copy to the host was queued: SGLang's CacheOperation, before it is merged."""
         ids, slots = getattr(operation, "node_ids", None), operation.host_indices
-        if not ids or len(ids) != 1 or not _on_host(slots):
+        if not self._stores or not ids or len(ids) != 1 or not _on_host(slots):
             return
         self._copied[ids[0]] = slots.numpy().copy()
         self._copied.move_to_end(ids[0])
@@ -58,7 +60,10 @@ class StorageBackups:
     def around_writing_check(self, original: Any, tree: Any, *args: Any, **kwargs: Any) -> Any:
         controller = getattr(tree, "cache_controller", None)
         acks: Any = getattr(controller, "ack_write_queue", None)
-        if not acks or not getattr(tree, "enable_storage", False):
+        self._stores = bool(getattr(tree, "enable_storage", False))
+        if not self._stores:
+            self._copied.clear()
+        if not acks or not self._stores:
             return original(tree, *args, **kwargs)
         waiting = list(acks)
         with _stores_of(controller) as stored:
