@@ -395,7 +395,7 @@ class StateHooks:
                 )
         if "I7" in enabled:  # inside: the ledger's balance, which names the pages, is asked first
             step.sums, why = self.sums, "counts of the pools add up (I7)"
-            found += self._present(SCHEDULER_STEP, self.sums.around_step, why)
+            found += self._present(SCHEDULER_STEP, self.sums.around_step, why, captured=True)
         if "I14" in whole:
             for rows in request_rows():
                 found += self._present(
@@ -554,6 +554,10 @@ class StateHooks:
         for target in targets if found else ():
             self.absent.pop(target, None)
         return found
+
+    def around_run_batch(self) -> Callable[..., Any]:
+        """What the default has at `Scheduler.run_batch`, without its shell."""
+        return self._armed(self.sums.around_step)
 
     def _armed(self, around: Callable[..., Any]) -> Callable[..., Any]:
         reporter = self.reporter

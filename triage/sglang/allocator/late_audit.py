@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
-import torch
+import numpy as np
 from torch import Tensor
 
 from triage.device import capture
@@ -142,9 +142,9 @@ class LateAudit:
         """So many the longest request has by the host's lengths, in whole pages; all of a row
         where the host has none, or once the device's were found to be longer."""
         known = getattr(batch, "seq_lens_cpu", None)
-        if self._all_columns or known is None or known.device.type != "cpu" or not len(known):
+        if self._all_columns or known is None or not known.is_cpu or not len(known):
             return width
-        return min(-(-max(known.tolist()) // page) * page, width)
+        return min(-(-int(np.maximum.reduce(known.numpy())) // page) * page, width)
 
     def _audit(self, sub: Any) -> PageAudit:
         audit, page = self._pools.get(sub), int(sub.page_size)
