@@ -86,6 +86,22 @@ class Prepared:
     step: Callable[[], None]
     run_batch: Callable[[], None]
 
+    def parts(self) -> dict[str, Callable[[], Any]]:
+        """What is added up; a look is at both pools."""
+        bare, batch, state = emptied(PREPARE), self.batch, self.installed.state_hooks
+
+        def look() -> None:
+            for _ in range(2):
+                state.audit._look(batch)
+                state.audit.tell()
+
+        return {
+            "prepare": lambda: bare(batch),
+            "run_batch": self.run_batch,
+            "look": look,
+            "counts": lambda: state.sums.look(batch),
+        }
+
 
 @contextmanager
 def prepared(mode: str, checks: str = DEFAULT) -> Iterator[Prepared]:
@@ -153,24 +169,9 @@ def emptied(target: str) -> Callable[..., Any]:
 def measure(mode: str) -> dict[str, float]:
     """Microseconds of each part, in this process; "on" and "off" of the whole step."""
     with prepared(mode) as here:
-        audit, sums = here.installed.state_hooks.audit, here.installed.state_hooks.sums
-        bare, batch = emptied(PREPARE), here.batch
-        audit.every = 1 << 30
-
-        def look() -> None:
-            for _ in range(2):
-                audit._look(batch)
-                audit.tell()
-
-        parts: dict[str, Callable[[], Any]] = {
-            "on": here.step,
-            "off": here.step,
-            "prepare": lambda: bare(batch),
-            "run_batch": here.run_batch,
-            "look": look,
-            "counts": lambda: sums.look(batch),
-            "nothing": lambda: _nothing(batch),
-        }
+        here.installed.state_hooks.audit.every = 1 << 30
+        parts = {"on": here.step, "off": here.step, **here.parts()}
+        parts["nothing"] = lambda: _nothing(here.batch)
         best = turns(Targets([PREPARE]), parts)
     nothing = best.pop("nothing")
     best["look"] /= 2
@@ -224,10 +225,22 @@ def _step(batch: Any, allocator: Any) -> Callable[[], None]:
     batch.output_ids = torch.ones(ROWS, dtype=torch.int64)
     batch.sampling_info = mock.Mock(penalizer_orchestrator=mock.Mock(is_required=False))
 
+    counted = ("kv_allocated_len", "kv_committed_len", "decode_batch_idx")
+    holders = [(req, getattr(req, "kv", None)) for req in batch.reqs]
+    numbers = [
+        (holder, name, getattr(holder, name))
+        for of_request in holders
+        for holder in of_request
+        for name in counted
+        if hasattr(holder, name)
+    ]
+
     def call() -> None:
         batch.prepare_for_decode()
         allocator.free(batch.out_cache_loc[:1])
         batch.seq_lens, batch.seq_lens_cpu, batch.orig_seq_lens = lengths
+        for holder, name, value in numbers:
+            setattr(holder, name, value)
 
     return call
 

@@ -60,7 +60,7 @@ class Contradictions:
 
 def contradictions(numbers: np.ndarray) -> Contradictions:
     """Of the `NUMBERS` of one pool, on the host."""
-    told = [int(each) for each in numbers]
+    told = numbers.tolist()
     (spread, most, read), (moved, twice, page) = told[:3], (each + 1 for each in told[3:6])
     lowest, highest = [_place(~each) for each in told[7:10]], [_place(each) for each in told[10:13]]
     apart, used = spread >= 0, read > 0
@@ -97,13 +97,16 @@ class PageAudit:
         self.num_pages = num_pages
         self.page_size = page_size
         power = page_size & (page_size - 1) == 0
-        self._shift = (
-            page_size.bit_length() - 1 if power else None
-        )  # a division takes five times it
+        # A shift where the size allows it: a division takes five times as long.
+        self._shift = page_size.bit_length() - 1 if power else None
         # Of each page the complement of its lowest place and its highest; one cell for ids beyond.
         self._ends = torch.zeros(2, num_pages + 1, dtype=torch.int64, device=device)
         # Of each page how far its places are apart, how often it is listed, and that if it is read.
         self._wrong = torch.zeros(3, num_pages, dtype=torch.int32, device=device)
+        self._spread, self._listed, self._read = self._wrong
+        self._dummy, self._worst = self._listed[:1], self._wrong[:, 1:]  # page 0 is everywhere
+        self._legal, self._named = self._ends[:, :-1], self._ends[:, 1:-1]
+        self._highest = self._legal[1]
         self._one = torch.ones(1, dtype=torch.int32, device=device)
         self._signs = torch.tensor([[-1], [1]], device=device)
         self._nothing = torch.zeros(1, dtype=torch.int64, device=device)
@@ -140,18 +143,15 @@ class PageAudit:
         Cost: 18 launches, no sync. Ids outside the pool are passed over: other checks
             judge them. Not under a capture.
         """
-        wrong, last = self._wrong, self.num_pages - 1
-        spread, listed, read = wrong
-        listed.zero_()
+        listed, last = self._listed.zero_(), self.num_pages - 1
         for free in lists:
             listed.index_add_(0, free.clamp(0, last), self._one.expand(free.numel()))
         self._note_places(slots, rows)
-        ends = self._ends[:, :-1]
-        torch.sum(ends >> _COLUMN, 0, dtype=torch.int32, out=spread)
-        torch.mul(listed, ends[1] >= 0, out=read)
-        most, at = wrong[:, 1:].max(1)  # page 0 is everywhere
-        places = ends[:, 1:].index_select(1, at).view(-1)
-        return torch.cat((most, at, listed[:1], places, lengths.max().view(1)))
+        torch.sum(self._legal >> _COLUMN, 0, dtype=torch.int32, out=self._spread)
+        torch.mul(listed, self._highest >= 0, out=self._read)
+        most, at = self._worst.max(1)
+        places = self._named.index_select(1, at).view(-1)
+        return torch.cat((most, at, self._dummy, places, lengths.max().view(1)))
 
     def _note_places(self, slots: Tensor, rows: Tensor) -> None:
         """Of each page both ends of the columns that it is at."""
@@ -163,5 +163,5 @@ class PageAudit:
         columns = self._columns[:, :, : slots.shape[1]]
         places = columns + (rows * self._signs)[:, :, None]  # the complement: ~column - row
         self._ends.fill_(_NOWHERE).scatter_reduce_(
-            1, pages.view(1, -1).expand(2, -1), places.view(2, -1), "amax"
+            1, pages.reshape(1, -1).expand(2, -1), places.view(2, -1), "amax"
         )

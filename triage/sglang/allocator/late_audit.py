@@ -19,8 +19,7 @@ per-request ring, the unified pools of 0.5.23).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -45,8 +44,7 @@ PREPARE = "sglang.srt.managers.schedule_batch.ScheduleBatch.prepare_for_decode"
 _WHERE = "ScheduleBatch.prepare_for_decode"
 
 
-@dataclass(frozen=True, slots=True)
-class _Look:
+class _Look(NamedTuple):
     """One look at one pool, as the step with the next number was planned."""
 
     step: int
