@@ -18,9 +18,10 @@ ROWS = torch.tensor([3, 5])
 def told(slots, lists, lengths=(12, 8), audit=None):
     audit = audit or PageAudit(PAGES, PAGE, torch.device("cpu"))
     slots = torch.tensor(slots, dtype=torch.int32) * PAGE
-    live = torch.arange(0, slots.shape[1] * PAGE, PAGE) < torch.tensor(lengths)[:, None]
+    lengths = torch.tensor(lengths)
+    slots = audit.read(slots, lengths)
     lists = [torch.tensor(each, dtype=torch.int64) for each in lists]
-    return contradictions(audit.look(slots, live, ROWS, lists).numpy())
+    return contradictions(audit.look(slots, ROWS, lengths, lists).numpy())
 
 
 HELD = [[1, 2, 3], [4, 5, 0]]
@@ -105,10 +106,10 @@ def test_a_look_waits_for_nothing_and_so_does_its_way_to_the_host():
     copies.send([torch.zeros(NUMBERS, dtype=torch.int64)], "first")
     assert [each for each, _ in copies.arrived()] == ["first"]
     slots = torch.tensor(HELD, dtype=torch.int32) * PAGE
-    live, free = torch.ones(2, 3, dtype=torch.bool), [torch.tensor([6, 5])]
+    lengths, free = torch.tensor([12, 8]), [torch.tensor([6, 5])]
     # WHEN a look is taken and sent
     with count_syncs(forbid=True) as counts:
-        copies.send([audit.look(slots, live, ROWS, free)], "second")
+        copies.send([audit.look(audit.read(slots, lengths), ROWS, lengths, free)], "second")
         [(name, numbers)] = list(copies.arrived())
     # THEN nothing waited, and the numbers are there
     assert counts.total_host_reads == 0

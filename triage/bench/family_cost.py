@@ -233,7 +233,7 @@ def _by_default(t: dict[str, torch.Tensor], device: Any) -> dict[str, Callable[[
     traps = Traps(DumpStore(Path(tempfile.gettempdir())))
     audit = PageAudit(FULL_PAGES, PAGE, device)
     slots = t["full"][: ROWS - 1] * PAGE
-    live, rows = torch.ones_like(slots, dtype=torch.bool), t["owners"][: ROWS - 1]
+    ends, rows = torch.full((ROWS - 1,), CONTEXT), t["owners"][: ROWS - 1]
     width = AllocationChecks(traps.reporter, None)  # type: ignore[arg-type]
     table = _Table()
     table.req_to_token = t["r"]
@@ -248,7 +248,7 @@ def _by_default(t: dict[str, torch.Tensor], device: Any) -> dict[str, Callable[[
 
     return {
         "lifecycle: a look at the free lists": lambda: _none_of(
-            audit.look(slots, live, rows, [t["free"]])
+            audit.look(audit.read(slots, ends), rows, ends, [t["free"]])
         ),
         "lifecycle: lengths against the row": lambda: width._fits_its_row(
             _alloc_extend, (None, None, None, lengths), {}

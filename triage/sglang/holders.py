@@ -16,7 +16,8 @@ and, under overlap, `result_queue` of (batch, result); `Req.rid`; `Req.req_pool_
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from operator import attrgetter
 from typing import Any
 
 BATCHES = ("cur_batch", "last_batch", "running_batch")
@@ -29,6 +30,22 @@ def row_of(request: Any) -> int | None:
     row = getattr(getattr(request, "kv", None), "req_pool_idx", None)
     row = getattr(request, "req_pool_idx", None) if row is None else row
     return None if row is None else int(row)
+
+
+_ON_RECORD, _ON_REQUEST = attrgetter("kv.req_pool_idx"), attrgetter("req_pool_idx")
+
+
+def rows_of(requests: Sequence[Any]) -> list[int | None]:
+    """`row_of` each, in one pass: all have their row on the record, or none has."""
+    for place in (_ON_RECORD, _ON_REQUEST):
+        try:
+            rows = list(map(place, requests))
+        except AttributeError:  # another place, or one request is another than the others
+            continue
+        if place is _ON_REQUEST or None not in rows:
+            return rows
+        break
+    return [row_of(request) for request in requests]
 
 
 def recorded_by(request: Any, name: str) -> int | None:
@@ -99,9 +116,11 @@ class Holders:
         found = {id(each): each for each in chunked if each is not None}
         batches = {id(each): each for each in (batch, *self._batches())}  # often one and the same
         for each in batches.values():
-            for request in list(getattr(each, "reqs", None) or ()):
-                if row_of(request) is not None:
-                    found.setdefault(id(request), request)
+            requests = list(getattr(each, "reqs", None) or ())
+            rows = rows_of(requests)
+            if None in rows:
+                requests = [req for req, row in zip(requests, rows, strict=True) if row is not None]
+            found.update(zip(map(id, requests), requests, strict=True))
         return list(found.values())
 
     def _batches(self) -> Iterator[Any]:

@@ -413,7 +413,7 @@ class StateHooks:
                 )
         if "I7" in enabled:  # inside: the ledger's balance, which names the pages, is asked first
             step.sums, why = self.sums, "counts of the pools add up (I7)"
-            found += self._present(SCHEDULER_STEP, self.sums.around_step, why)
+            found += self._present(SCHEDULER_STEP, self.sums.around_step, why, captured=True)
         if "I14" in whole:
             for rows in request_rows():
                 found += self._present(
@@ -593,6 +593,10 @@ class StateHooks:
             self.absent[target] = f"{why}: this SGLang has no {target.rpartition('.')[2]} there"
             return False
         return True
+
+    def around_run_batch(self) -> Callable[..., Any]:
+        """What the default has at `Scheduler.run_batch`, without its shell."""
+        return self._armed(self.sums.around_step)
 
     def _armed(self, around: Callable[..., Any]) -> Callable[..., Any]:
         reporter = self.reporter

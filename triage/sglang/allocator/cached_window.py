@@ -16,8 +16,6 @@ alone; trees that keep a state besides (Mamba), whose matches are shorter.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,12 +52,19 @@ class CachedWindow:
         self._said: set[str] = set()
 
     def around_finished(self, original: Any, cache: Any, *args: Any, **kwargs: Any) -> Any:
-        with self._given(args, kwargs):
+        before, self._now = self._now, _Given(args[0] if args else kwargs.get("req"))
+        try:
             return original(cache, *args, **kwargs)
+        finally:
+            self._now = before
 
     def around_unfinished(self, original: Any, cache: Any, *args: Any, **kwargs: Any) -> Any:
-        with self._given(args, kwargs) as given:
+        before, given = self._now, _Given(args[0] if args else kwargs.get("req"))
+        self._now = given
+        try:
             result = original(cache, *args, **kwargs)
+        finally:
+            self._now = before
         self._matched(cache, given)
         return result
 
@@ -94,15 +99,6 @@ class CachedWindow:
                 if start < evicted:
                     self._live_but_evicted(self._now.request, start, evicted, "_add_new_node")
         return original(cache, parent, key, value, *args, **more)
-
-    @contextmanager
-    def _given(self, args: Any, kwargs: Any) -> Iterator[_Given]:
-        before, given = self._now, _Given(args[0] if args else kwargs.get("req"))
-        self._now = given
-        try:
-            yield given
-        finally:
-            self._now = before
 
     def _allocated(self, given: _Given) -> None:
         """What is cached of a request's row is what was allocated for it, or less."""

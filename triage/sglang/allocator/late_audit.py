@@ -19,11 +19,10 @@ per-request ring, the unified pools of 0.5.23).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
-import torch
+import numpy as np
 from torch import Tensor
 
 from triage.device import capture
@@ -38,20 +37,20 @@ from triage.sglang.binding.names import SUB_ALLOCATORS
 Report = Callable[[Evidence], None]
 """Takes one finding and says it."""
 
-EVERY = 128
+EVERY = 64
 """Decode steps from one look to the next, which is at the other pool."""
 
 PREPARE = "sglang.srt.managers.schedule_batch.ScheduleBatch.prepare_for_decode"
 _WHERE = "ScheduleBatch.prepare_for_decode"
 
 
-@dataclass(frozen=True, slots=True)
-class _Look:
+class _Look(NamedTuple):
     """One look at one pool, as the step with the next number was planned."""
 
     step: int
     pool: str
     num_pages: int
+    tokens: int  # of the columns that were looked at
 
 
 class LateAudit:
@@ -77,6 +76,7 @@ class LateAudit:
         self._turn = -1
         self._pools: WeakKeyDictionary[Any, PageAudit] = WeakKeyDictionary()
         self._copies: LateCopies[_Look] | None = None
+        self._all_columns = False  # are the host's lengths not to be gone by?
 
     def around_prepare(self, original: Any, batch: Any, *args: Any, **kwargs: Any) -> Any:
         """Tell what has arrived, then SGLang's own, then look if it is time to."""
@@ -97,6 +97,7 @@ class LateAudit:
         for look, numbers in self._copies.arrived():
             self.looks += 1
             found = contradictions(numbers)
+            self._all_columns |= found.longest > look.tokens
             if found.any:
                 for evidence in _evidence(look, found):
                     if evidence.kind not in self._said:
@@ -121,20 +122,27 @@ class LateAudit:
             self._copies = LateCopies(table.device)
         if self._copies.full:
             return
-        slots = table[:, ::page].index_select(0, rows)
-        starts = torch.arange(0, table.shape[1], page, device=table.device)
-        live = starts < lengths[:, None]
+        window = None
         if name == "swa":
             window = getattr(getattr(batch, "tree_cache", None), "sliding_window_size", None)
             if window is None:
                 return
-            live &= starts >= (lengths - int(window))[:, None]
+        audit, tokens = self._audit(sub), self._tokens(batch, table.shape[1], page)
+        slots = audit.read(table[:, :tokens:page].index_select(0, rows), lengths, window)
+        if name == "swa":
             mapping = allocator.full_to_swa_index_mapping
-            slots = mapping[(slots.long() * live).clamp_(0, len(mapping) - 2)]
-        audit = self._audit(sub)
+            slots = mapping.take(slots.clamp_(0, len(mapping) - 2)).long()
         lists = [part for part in lists_of(sub) if part.numel()]
-        numbers = audit.look(slots, live, rows, lists)
-        self._copies.send([numbers], _Look(self.step(), name, audit.num_pages))
+        numbers = audit.look(slots, rows, lengths, lists)
+        self._copies.send([numbers], _Look(self.step(), name, audit.num_pages, tokens))
+
+    def _tokens(self, batch: Any, width: int, page: int) -> int:
+        """So many the longest request has by the host's lengths, in whole pages; all of a row
+        where the host has none, or once the device's were found to be longer."""
+        known = getattr(batch, "seq_lens_cpu", None)
+        if self._all_columns or known is None or not known.is_cpu or not len(known):
+            return width
+        return min(-(-int(np.maximum.reduce(known.numpy())) // page) * page, width)
 
     def _audit(self, sub: Any) -> PageAudit:
         audit, page = self._pools.get(sub), int(sub.page_size)

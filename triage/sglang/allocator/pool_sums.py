@@ -35,7 +35,7 @@ from triage.sglang.allocator.holdings import nobody_else_holds
 from triage.sglang.allocator.ledger_hooks import grouping
 from triage.sglang.binding.free_lists import lists_of
 from triage.sglang.binding.names import SUB_ALLOCATORS
-from triage.sglang.holders import Holders, row_of
+from triage.sglang.holders import Holders, row_of, rows_of
 
 SHARE = 3
 """Requests that a step may pay for."""
@@ -73,17 +73,24 @@ class PoolSums:
     def around_step(
         self, original: Any, scheduler: Any, batch: Any, *args: Any, **kwargs: Any
     ) -> Any:
-        self.holders().note(scheduler)
-        self.at_step(batch)
+        self._credit += SHARE
+        if self._credit >= self._known:
+            self.holders().note(scheduler)
+            self.look(batch)
         return original(scheduler, batch, *args, **kwargs)
 
     def at_step(self, batch: Any = None) -> None:
+        """As `around_step`, for a driver that has no `Scheduler.run_batch`."""
+        self._credit += SHARE
+        if self._credit >= self._known:
+            self.look(batch)
+
+    def look(self, batch: Any = None) -> None:
         """Between two steps. batch: the ScheduleBatch that is about to be queued.
 
-        Cost: host integers, one or two microseconds a request where it looks; no wait.
+        Cost: host integers, half a microsecond a request; no wait.
         """
-        self._credit += SHARE
-        if self._credit < self._known or capture.capturing():
+        if capture.capturing():
             return
         self._credit = 0
         holders = self.holders()
@@ -102,7 +109,7 @@ class PoolSums:
         sides, page = tuple(_sides(allocator, tree)), int(allocator.page_size)
         if not sides or any(grouping(side.allocator) for side in sides):
             return
-        rows = {row for request in requests if (row := row_of(request)) is not None}
+        rows = set(rows_of(requests)) - {None}
         given_out = len(table.req_to_token) - 1 - len(table.free_slots)
         self._began |= given_out > 0
         if len(rows) != given_out or not self._began:
@@ -156,18 +163,21 @@ def _held(requests: list[Any], page: int, *, slides: bool) -> dict[str, int] | N
     """
     full = swa = 0
     first = requests[0] if requests else None
-    by_kind = hasattr(getattr(first, "kv", None), "component_evicted_seqlens")  # from 0.5.23
+    record = getattr(first, "kv", None)
+    by_kind = hasattr(record, "component_evicted_seqlens")  # from 0.5.23
+    on_record = hasattr(record, "kv_allocated_len") or not hasattr(first, "kv_allocated_len")
     for request in requests:
-        record = getattr(request, "kv", None)
-        if record is None or not hasattr(record, "kv_allocated_len"):
-            record = request  # up to 0.5.15.post1, or nothing is allocated
-            if not hasattr(record, "kv_allocated_len"):
+        try:
+            record = request.kv if on_record else request
+            allocated = -(-record.kv_allocated_len // page) * page
+        except AttributeError:  # this one is another than the first
+            record = _record_of(request)
+            if record is None:
                 if row_of(request) is not None:  # a release that keeps it elsewhere
                     return None
-                continue
-        allocated = -(-record.kv_allocated_len // page) * page
-        own = record if by_kind else request
-        protected = getattr(own, "cache_protected_len", None)
+                continue  # nothing is allocated
+            allocated = -(-record.kv_allocated_len // page) * page
+        protected = getattr(record if by_kind else request, "cache_protected_len", None)
         if protected is None or protected % page or protected > allocated:
             return None
         if by_kind and getattr(request, "beam_group", None) is not None:
@@ -184,3 +194,9 @@ def _held(requests: list[Any], page: int, *, slides: bool) -> dict[str, int] | N
         # An eviction may begin behind `protected`, and what lies between stays held.
         swa += allocated - protected - max(0, evicted - begins)
     return {"full": full, "swa": swa}
+
+
+def _record_of(request: Any) -> Any:
+    """Where a request keeps what is allocated for it; None if nowhere."""
+    holders = (getattr(request, "kv", None), request)
+    return next((each for each in holders if hasattr(each, "kv_allocated_len")), None)

@@ -175,8 +175,7 @@ def value_of(node: Any) -> Tensor | None:
     """Full slots of a node of any of TREES; None where they are evicted."""
     components = getattr(node, "component_data", None)
     if components is not None:
-        kinds = {kind.name: components[kind] for kind in kinds_of(node)}
-        value = kinds["FULL"].value
+        value = next(components[kind].value for kind in kinds_of(node) if kind.name == "FULL")
     else:
         value = node.value
     return value if isinstance(value, Tensor) else None

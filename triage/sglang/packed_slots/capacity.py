@@ -60,7 +60,7 @@ def draft_sum_counts_all(multi: Any, batch: Any) -> Evidence | None:
     """
     total, lengths = getattr(batch, "seq_lens_sum", None), getattr(batch, "seq_lens_cpu", None)
     rows = int(batch.batch_size)
-    if total is None or lengths is None or lengths.device.type != "cpu" or len(lengths) < rows:
+    if total is None or lengths is None or not lengths.is_cpu or len(lengths) < rows:
         return None
     where = f"{type(multi).__name__}.common_template"
     return check_lengths_sum(int(total), lengths, rows=rows, where=where)
