@@ -152,6 +152,7 @@ def _unread(each: Object) -> Row:
     return Row(each.url, each.size, each.stamp, each.modified, explained_by=explained_by())
 
 
+@functools.cache  # the package's metadata is a file, a fifth of what a dump costs
 def explained_by() -> str:
     """Rows of another release are made anew: its rules may name what these do not."""
     return f"sglang-triage {triage.__version__}"
