@@ -1,4 +1,4 @@
-"""A cluster of Ray's that runs already, as `ray start --head` leaves one: with its client's port."""
+"""A cluster of Ray's that runs already, as `ray start --head` leaves one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every command that takes `--engine ray`, on a cluster that runs already, a worker killed meanwhile.
+"""Every command that takes `--engine ray`, on a cluster that runs already and loses a worker.
 
 What it leaves is held against the local engine's: the same bytes, but for times and for the
 memory that a process took.
