@@ -12,7 +12,6 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -163,14 +162,15 @@ def arrow_schema() -> Any:
 def _table(rows: Sequence[Row]) -> Any:
     import pyarrow as pa
 
-    times = [name for name, kind in column_types().items() if kind == "time"]
-    plain = []
-    for row in rows:
-        values = asdict(row)
-        for name in times:
-            values[name] = datetime.fromisoformat(values[name]) if values[name] else None
-        plain.append(values)
-    return pa.Table.from_pylist(plain, schema=arrow_schema())
+    columns: dict[str, list[Any]] = {
+        name: [getattr(row, name) for row in rows] for name in column_types()
+    }
+    for name, kind in column_types().items():
+        if kind == "time":
+            columns[name] = [
+                datetime.fromisoformat(each) if each else None for each in columns[name]
+            ]
+    return pa.Table.from_pydict(columns, schema=arrow_schema())
 
 
 def _together(tables: Sequence[Any]) -> Any:
