@@ -100,8 +100,10 @@ def test_two_runs_do_not_write_one_file_at_a_time(folder, tmp_path):
 
 def test_processes_make_the_same_file_as_a_plain_loop(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(batch, "CHUNK_OBJECTS", 1)
-    run(folder, out=tmp_path / "one.parquet", replay=True)
-    batch.run([str(folder)], tmp_path / "two.parquet", lambda: engine("local", 2), replay=True)
+    run(folder, out=tmp_path / "one.parquet", replay="emulator")
+    batch.run(
+        [str(folder)], tmp_path / "two.parquet", lambda: engine("local", 2), replay="emulator"
+    )
 
     assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "two.parquet").read_bytes()
 
@@ -121,11 +123,33 @@ def test_a_replay_is_a_column_and_asked_for_later_it_is_made_then(folder, tmp_pa
     run(folder, out=out)
     assert {row["replay"] for row in rows(out).values()} == {""}
 
-    assert run(folder, out=out, replay=True).made == 4
+    assert run(folder, out=out, replay="emulator").made == 4
     outcomes = {name: row["replay"] for name, row in rows(out).items()}
     assert outcomes["stale.msgpack"] == "REPRODUCED"
     assert outcomes["right.msgpack"] == "NOT_REPRODUCED"
-    assert run(folder, out=out, replay=True).made == 0
+    assert run(folder, out=out, replay="emulator").made == 0
+
+
+def test_a_replay_on_a_kernel_that_executes_names_it_and_the_emulators_is_another(tmp_path):
+    # GIVEN a wrong launch and a sound one
+    pytest.importorskip("torch", reason="the eager kernel is torch")
+    folder, out = (
+        fill(tmp_path / "dumps", stale=dump(), right=dump("right")),
+        tmp_path / "r.parquet",
+    )
+    asked = ["batch", str(folder), "--workers", "2", "--no-exemplars", "--out", str(out)]
+    # WHEN both are executed on a CPU
+    ran = CliRunner().invoke(main, [*asked, "--replay", "--kernel", "eager"])
+    # THEN each row says on what, and how it ended
+    assert ran.exit_code == 0, ran.output
+    assert {name: row["replay"] for name, row in rows(out).items()} == {
+        "stale.msgpack": "eager: REPRODUCED",
+        "right.msgpack": "eager: NOT_REPRODUCED",
+    }
+    # AND nothing is executed twice, while another kernel is another question
+    assert run(folder, out=out, replay="eager").made == 0
+    assert run(folder, out=out, replay="emulator").made == 2
+    assert rows(out)["stale.msgpack"]["replay"] == "REPRODUCED"
 
 
 def test_the_rank_and_step_of_a_dump_are_columns(folder, tmp_path):

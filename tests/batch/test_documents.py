@@ -40,7 +40,7 @@ def here(tmp_path_factory):
         right=dump("right"),
     )
     (folder / "dumps/cut.msgpack").write_bytes((folder / "dumps/old.msgpack").read_bytes()[:99])
-    run([str(folder / "dumps")], folder / "results.parquet", Inline, replay=True)
+    run([str(folder / "dumps")], folder / "results.parquet", Inline, replay="emulator")
     return folder
 
 

@@ -113,6 +113,17 @@ def test_what_was_sent_and_not_noted_is_sent_again_as_the_same_object(client, tm
     assert set(spool.sent(tmp_path / "spool")) == {path.name}
 
 
+def test_a_disk_that_takes_no_note_ends_no_sender_and_sends_nothing_twice(client, tmp_path):
+    saved = [store(tmp_path / "spool").save(dump(), f"kind{n}")[0].name for n in range(2)]
+    (tmp_path / "spool" / spool.SENT).mkdir()  # what cannot be opened for writing
+
+    waiting, said = sender(tmp_path / "spool", f"{URL}/unnoted")
+
+    assert waiting.run() == 0 and waiting.waiting() == []
+    assert set(objects(client, "server/unnoted")) == set(saved)
+    assert said == ["sending; what was sent cannot be noted: Is a directory"]
+
+
 def test_a_folder_is_a_store_too_and_never_shows_half_a_dump(tmp_path):
     path, _ = store(tmp_path / "spool").save(dump(), "kind")
     assert sender(tmp_path / "spool", f"file://{tmp_path}/far/away")[0].run() == 0

@@ -12,12 +12,19 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from triage.batch.rows import COLUMNS, SCHEMA, UNREAD, Row, column_types, explained_by
+from triage.batch.rows import (
+    COLUMNS,
+    SCHEMA,
+    UNREAD,
+    Row,
+    column_types,
+    explained_by,
+    replayed_on,
+)
 from triage.errors import DumpError
 from triage.files.writing import Directory, reason, write_output
 
@@ -54,16 +61,16 @@ class Results:
         self._before = _together([*([read_table(path)] if path.exists() else []), *self._held()])
         self._number = max((int(_number(name)) for name in self._names()), default=0)
 
-    def known(self, replay: bool) -> Known:
+    def known(self, replay: str) -> Known:
         """URL -> (size, stamp) of the rows that need not be made again.
 
-        Made again is what could not be read at all, what another release explained, and, where
-        `replay` is asked for, what was not replayed.
+        Made again is what could not be read at all, what another release explained, and what was
+        not replayed on the kernel `replay`, where one is asked for.
         """
         names = ("url", "size_bytes", "stamp", "sha256", "explained_by", "replay", "status")
         found: Known = {}
         for row in rows_as_dicts(self._before, names):
-            lacks = replay and not row["replay"] and row["status"] != UNREAD
+            lacks = replay and replayed_on(row["replay"]) != replay and row["status"] != UNREAD
             if row["sha256"] and row["explained_by"] == explained_by() and not lacks:
                 found[row["url"]] = (row["size_bytes"], row["stamp"])
         return found
@@ -163,14 +170,15 @@ def arrow_schema() -> Any:
 def _table(rows: Sequence[Row]) -> Any:
     import pyarrow as pa
 
-    times = [name for name, kind in column_types().items() if kind == "time"]
-    plain = []
-    for row in rows:
-        values = asdict(row)
-        for name in times:
-            values[name] = datetime.fromisoformat(values[name]) if values[name] else None
-        plain.append(values)
-    return pa.Table.from_pylist(plain, schema=arrow_schema())
+    columns: dict[str, list[Any]] = {
+        name: [getattr(row, name) for row in rows] for name in column_types()
+    }
+    for name, kind in column_types().items():
+        if kind == "time":
+            columns[name] = [
+                datetime.fromisoformat(each) if each else None for each in columns[name]
+            ]
+    return pa.Table.from_pydict(columns, schema=arrow_schema())
 
 
 def _together(tables: Sequence[Any]) -> Any:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import tempfile
 from collections import OrderedDict
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgpack
@@ -26,6 +28,9 @@ from triage.errors import DumpError, ReplayError, type_and_place
 from triage.explain import Explanation, explain
 from triage.files.text import printable
 from triage.replay.deduction import deduce
+from triage.replay.engine import replay_file
+from triage.replay.kernels import EMULATOR, ON_A_CPU
+from triage.replay.verdict import Outcome
 
 SCHEMA = "sglang-triage/batch/1"
 """Of the columns below; new where one goes or changes its meaning."""
@@ -89,10 +94,10 @@ COLUMNS = tuple(field.name for field in fields(Row))
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """What one task reads and explains. replay: run the emulator over each as well."""
+    """What one task reads and explains. replay: the kernel to replay each on, "" for none."""
 
     objects: tuple[Object, ...]
-    replay: bool = False
+    replay: str = ""
 
 
 class Answer(NamedTuple):
@@ -129,7 +134,7 @@ def made_by() -> tuple[str, ...]:
     return explained_by(), SCHEMA, *COLUMNS
 
 
-def row_of(each: Object, replay: bool = False) -> Row:
+def row_of(each: Object, replay: str = "") -> Row:
     """Read and explain one object."""
     row = _unread(each)
     try:
@@ -152,15 +157,16 @@ def _unread(each: Object) -> Row:
     return Row(each.url, each.size, each.stamp, each.modified, explained_by=explained_by())
 
 
+@functools.cache  # the package's metadata is a file, a fifth of what a dump costs
 def explained_by() -> str:
     """Rows of another release are made anew: its rules may name what these do not."""
     return f"sglang-triage {triage.__version__}"
 
 
-_memo: OrderedDict[tuple[str, bool], dict[str, Any]] = OrderedDict()
+_memo: OrderedDict[tuple[str, str], dict[str, Any]] = OrderedDict()
 
 
-def _told(digest: str, content: bytes, replay: bool) -> dict[str, Any]:
+def _told(digest: str, content: bytes, replay: str) -> dict[str, Any]:
     """The columns that follow from the bytes alone; of the newest contents they are remembered."""
     known = _memo.get((digest, replay))
     if known is None:
@@ -170,12 +176,12 @@ def _told(digest: str, content: bytes, replay: bool) -> dict[str, Any]:
     return known
 
 
-def _explained(content: bytes, replay: bool) -> dict[str, Any]:
+def _explained(content: bytes, replay: str) -> dict[str, Any]:
     try:
         dump = decode(content)
         explained = explain(dump)
         columns = _columns(dump, explained, signature_of(dump, explained))
-        return {**columns, "replay": _replayed(dump) if replay else ""}
+        return {**columns, "replay": _replayed(dump, content, replay) if replay else ""}
     except DumpError as error:
         return {"error": printable(error)}
     except Exception as error:  # a mistake of ours: one row says so, the others go on
@@ -228,12 +234,30 @@ def _rank(known: dict[str, Any]) -> str:
     return _text(known, "rank")
 
 
-def _replayed(dump: Dump) -> str:
-    """The emulator's outcome: numpy, deduced; see `triage replay` for kernels that execute."""
+def _replayed(dump: Dump, content: bytes, kernel: str) -> str:
+    """The outcome; the emulator's (numpy, deduced) alone, that of a kernel behind its name.
+
+    A kernel executes in a process of its own (`triage/replay/engine.py`), seconds each.
+    """
     try:
-        return deduce(dump).outcome.value
+        if kernel == EMULATOR:
+            return deduce(dump).outcome.value
+        with tempfile.TemporaryDirectory(prefix="triage-batch-") as scratch:
+            path = Path(scratch) / "replayed.msgpack"
+            path.write_bytes(content)
+            verdicts = replay_file(path, dump, (kernel,))
+        (verdict,) = (each for each in verdicts if each.kernel == kernel)
+        why = f": {verdict.reasons[0]}" if verdict.outcome is Outcome.CANNOT_RUN else ""
+        return printable(f"{kernel}: {verdict.outcome.value}{why}")[:300]
     except ReplayError as error:
-        return f"CANNOT_RUN: {printable(error)}"
+        said = f"CANNOT_RUN: {printable(error)}"
+        return said if kernel == EMULATOR else f"{kernel}: {said}"
+
+
+def replayed_on(outcome: str) -> str:
+    """The kernel of a row's `replay`, "" where there was none."""
+    kernel = outcome.partition(":")[0]
+    return kernel if kernel in ON_A_CPU else EMULATOR if outcome else ""
 
 
 def _in_time(row: Row) -> Row:

@@ -55,7 +55,7 @@ def run(
     results: Path,
     engine: Callable[[], Engine],
     *,
-    replay: bool = False,
+    replay: str = "",
     minimal: bool = True,
     tell: Tell = lambda told: None,
 ) -> Batch:
@@ -63,7 +63,8 @@ def run(
 
     Args:
         engine: makes the engine; called only where there is something to do.
-        replay: run the emulator over each dump as well.
+        replay: the kernel to replay each dump on (one of `triage.replay.kernels.ON_A_CPU`),
+            "" for none.
         minimal: keep one minimal dump of each cluster beside the results.
     Raises:
         DumpError: no source could be listed or all are empty; the results cannot be written.
@@ -119,7 +120,7 @@ def _refuse_nothing(sources: Sequence[str], listing: Listing) -> None:
 
 def _explain(
     objects: Sequence[Object],
-    replay: bool,
+    replay: str,
     engine: Engine,
     held: Results,
     tell: Tell,
@@ -158,7 +159,7 @@ def _explain(
         take(iter(left))
 
 
-def chunks(objects: Sequence[Object], replay: bool) -> Iterator[Chunk]:
+def chunks(objects: Sequence[Object], replay: str) -> Iterator[Chunk]:
     """`objects` in order, `CHUNK_OBJECTS` or `CHUNK_BYTES` at a time."""
     held: list[Object] = []
     size = 0

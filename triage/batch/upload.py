@@ -26,7 +26,7 @@ from triage.dump.spool import LOCK, SENT, sent
 from triage.dump.store import SUFFIX
 from triage.errors import DumpError
 from triage.files.reading import read_regular
-from triage.files.writing import Directory
+from triage.files.writing import Directory, reason
 
 LOOK_S, SLOWEST_S, PATIENCE_S = 1.0, 60.0, 600.0
 _STORES = re.compile(r"(s3|gs|abfs|az)://")
@@ -74,7 +74,12 @@ class Sender:
                 if not isinstance(error, DumpError):
                     return len(self.waiting())  # the store does not answer: not once per dump
                 continue
-            self._note(name, size)
+            self._sent.add(name)
+            try:
+                self._note(name, size)
+            except OSError as error:  # a full disk, say: what arrived is there all the same
+                self._say(f"sending; what was sent cannot be noted: {reason(error)}")
+                continue
             self._say("sending")
         return failed
 
@@ -128,7 +133,6 @@ class Sender:
             os.fsync(handle)
         finally:
             os.close(handle)
-        self._sent.add(name)
 
     def _say(self, sentence: str) -> None:
         if sentence != self._told:

@@ -10,49 +10,24 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import tempfile
-import threading
-import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
 from triage.batch.results import read_table, rows_as_dicts
-from triage.batch.run import Batch, Told, run
+from triage.bench.batch_cost import Cost, measured
 from triage.bench.batch_dumps import CAUSES, dumps
 from triage.bench.figure import Figure, at_most, skipped
 from triage.dump.file import read_dump
-from triage.engines import Engine, engine
+from triage.engines import IN_FLIGHT, Engine, Lost, Result, Task, engine
 
 DUMPS, RAY_DUMPS, WORKERS = 10_000, 2_000, 2
 RATE, MEMORY_MB, RAY_GAIN, GROWTH = 400.0, 1000.0, 1.5, 1.1
 MILLION, FLEET = 1_000_000, 64
-
-
-@dataclass(slots=True)
-class Cost:
-    """Of one run. Memory is that of all processes together: at a third of the dumps, at its most
-    while they are read, and at its most of all, when the rows are put together."""
-
-    batch: Batch
-    wall_s: float
-    workers_cpu_s: float
-    driver_cpu_s: float
-    third_mb: float = 0.0
-    reading_mb: float = 0.0
-    most_mb: float = 0.0
-    load: float = 0.0
-
-
-@dataclass(slots=True)
-class _Memory:
-    samples: list[tuple[int, float]] = field(default_factory=list)
-    done: int = 0
 
 
 def figures(path: Path, count: int = DUMPS, over_ray: int = RAY_DUMPS) -> list[Figure]:
@@ -60,8 +35,11 @@ def figures(path: Path, count: int = DUMPS, over_ray: int = RAY_DUMPS) -> list[F
     with tempfile.TemporaryDirectory(prefix="triage-batch-") as scratch:
         folder = Path(scratch) / "dumps"
         injected = _made(path, folder, count)
-        found = _local(folder, Path(scratch), injected)
-        return [*found, *_over_ray(folder, Path(scratch), min(over_ray, count))]
+        cost = measured(folder, Path(scratch) / "local.parquet", lambda: engine("local", WORKERS))
+        found = _local(cost, Path(scratch) / "local.parquet", injected)
+        over, collecting_ms = _over_ray(folder, Path(scratch), min(over_ray, count))
+        each_ms = 1e3 * cost.workers_cpu_s / count
+        return [*found, *over, _model(each_ms, collecting_ms or 1e3 * cost.driver_cpu_s / count)]
 
 
 def _made(path: Path, folder: Path, count: int) -> dict[str, str]:
@@ -75,16 +53,12 @@ def _made(path: Path, folder: Path, count: int) -> dict[str, str]:
     return injected
 
 
-def _local(folder: Path, scratch: Path, injected: dict[str, str]) -> list[Figure]:
-    out = scratch / "local.parquet"
-    cost = measured(folder, out, lambda: engine("local", WORKERS))
+def _local(cost: Cost, out: Path, injected: dict[str, str]) -> list[Figure]:
     each_ms = 1e3 * cost.workers_cpu_s / len(injected)
     by_cpu, by_clock = WORKERS / each_ms * 1e3, len(injected) / cost.wall_s
     at = f"load {cost.load:.1f} on {os.cpu_count()} processors"
     clusters = cost.batch.overview.clusters
     wrong = _merged_wrongly(out, injected)
-    driver_ms = 1e3 * cost.driver_cpu_s / len(injected)
-    model_s = max(MILLION * each_ms / FLEET, MILLION * driver_ms) / 1e3
     return [
         Figure(
             f"batch, {len(injected)} E4B dumps, two processes, by processor time",
@@ -110,33 +84,77 @@ def _local(folder: Path, scratch: Path, injected: dict[str, str]) -> list[Figure
             len(clusters) == len(CAUSES) and not wrong,
             f"{wrong} dumps in a cluster of another cause",
         ),
-        Figure(
-            f"batch, model: {MILLION:,} dumps on {FLEET} workers",
-            model_s / 60,
-            "min",
-            beside=f"a model, not a run: {each_ms:.2f} ms of a worker and {driver_ms:.3f} ms of "
-            "the one process that collects, for each dump; no store's time is in it",
-        ),
     ]
 
 
-def _over_ray(folder: Path, scratch: Path, count: int) -> list[Figure]:
+def _model(each_ms: float, collecting_ms: float) -> Figure:
+    """How long a million dumps take, from what one costs a worker and the collector."""
+    seconds = MILLION * max(each_ms / FLEET, collecting_ms) / 1e3
+    bound = "the workers" if each_ms / FLEET > collecting_ms else "the one process that collects"
+    return Figure(
+        f"batch, model: {MILLION:,} dumps on {FLEET} workers",
+        seconds / 60,
+        "min",
+        beside=f"a model, not a run: {each_ms:.2f} ms of a worker and {collecting_ms:.3f} ms of "
+        f"the one process that collects, for each dump; bound by {bound}; no store's time is in it",
+    )
+
+
+@dataclass(slots=True)
+class _Watched:
+    """An engine, with how many tasks were under way at the most."""
+
+    engine: Engine
+    most: int = 0
+
+    @property
+    def name(self) -> str:
+        return self.engine.name
+
+    @property
+    def workers(self) -> int:
+        return self.engine.workers
+
+    def map(
+        self, function: Callable[[Task], Result], tasks: Iterable[Task]
+    ) -> Iterator[tuple[Task, Result | Lost]]:
+        under_way = 0
+
+        def taken() -> Iterator[Task]:
+            nonlocal under_way
+            for task in tasks:
+                under_way += 1
+                self.most = max(self.most, under_way)
+                yield task
+
+        for answer in self.engine.map(function, taken()):
+            under_way -= 1
+            yield answer
+
+    def close(self) -> None:
+        self.engine.close()
+
+
+def _over_ray(folder: Path, scratch: Path, count: int) -> tuple[list[Figure], float]:
+    """The figures, and what a dump costs the process that collects, in ms; 0 without Ray."""
     name = "batch over Ray, two workers against one"
     few = scratch / "few"
     few.mkdir()
     for path in sorted(folder.iterdir())[:count]:
         (few / path.name).hardlink_to(path)
-    spent = {}
+    spent, most = {}, {}
     for workers in (1, WORKERS):
         try:
-            made = engine("ray", workers)
+            made = _Watched(engine("ray", workers))
         except ModuleNotFoundError:
-            return [skipped(name, "ray is not installed")]
+            return [skipped(name, "ray is not installed")], 0.0
         list(made.map(_import, range(4 * workers)))  # workers have imported what they need
         out = scratch / f"ray{workers}.parquet"
         spent[workers] = measured(few, out, lambda made=made: made)  # type: ignore[misc]
+        most[workers] = made.most
     same = (scratch / "ray1.parquet").read_bytes() == (scratch / "ray2.parquet").read_bytes()
-    gain = spent[1].wall_s / spent[WORKERS].wall_s
+    both = spent[WORKERS]
+    gain = spent[1].wall_s / both.wall_s
     loads = " and ".join(f"{each.load:.1f}" for each in spent.values())
     return [
         Figure(
@@ -145,80 +163,28 @@ def _over_ray(folder: Path, scratch: Path, count: int) -> list[Figure]:
             "x",
             f">= {RAY_GAIN:g} x",
             gain >= RAY_GAIN and same,
-            f"{count} dumps in {spent[1].wall_s:.1f} and {spent[WORKERS].wall_s:.1f} s at load "
+            f"{count} dumps in {spent[1].wall_s:.1f} and {both.wall_s:.1f} s at load "
             f"{loads}; results {'equal' if same else 'DIFFER'} byte for byte",
-        )
-    ]
+        ),
+        at_most(
+            "batch over Ray, tasks under way at the most",
+            float(most[WORKERS]),
+            float(IN_FLIGHT * WORKERS),
+            "",
+            f"of {count} dumps, {WORKERS} workers",
+        ),
+        at_most(
+            "batch over Ray, memory while dumps are read, at its most against that at a third",
+            both.reading_mb / max(both.third_mb, 1.0),
+            GROWTH,
+            "x",
+            f"{both.third_mb:.0f} and {both.reading_mb:.0f} MB, all of Ray's processes with it",
+        ),
+    ], 1e3 * both.driver_cpu_s / count
 
 
 def _import(_: int) -> None:
     import triage.batch.rows  # noqa: F401
-
-
-def measured(folder: Path, out: Path, made: Callable[[], Engine]) -> Cost:
-    """Explain `folder` into `out`, without minimal dumps."""
-    ours, theirs = _cpu(resource.RUSAGE_SELF), _cpu(resource.RUSAGE_CHILDREN)
-    began = time.perf_counter()
-    with _memory() as memory:
-
-        def tell(told: Told) -> None:
-            memory.done = told.done
-
-        batch = run([str(folder)], out, made, minimal=False, tell=tell)
-    cost = Cost(
-        batch,
-        time.perf_counter() - began,
-        _cpu(resource.RUSAGE_CHILDREN) - theirs,
-        _cpu(resource.RUSAGE_SELF) - ours,
-        load=os.getloadavg()[0],
-    )
-    third = batch.made / 3
-    cost.third_mb = max((mb for done, mb in memory.samples if done <= third), default=0.0)
-    cost.reading_mb = max((mb for done, mb in memory.samples if done < batch.made), default=0.0)
-    cost.most_mb = max((mb for _, mb in memory.samples), default=0.0)
-    return cost
-
-
-def _cpu(whose: int) -> float:
-    used = resource.getrusage(whose)
-    return used.ru_utime + used.ru_stime
-
-
-@contextmanager
-def _memory() -> Iterator[_Memory]:
-    """Samples the resident memory of this process and its children, each second."""
-    memory, end = _Memory(), threading.Event()
-
-    def look() -> None:
-        while not end.wait(1.0):
-            memory.samples.append((memory.done, sum(map(_resident_mb, _family()))))
-
-    watching = threading.Thread(target=look, daemon=True)
-    watching.start()
-    try:
-        yield memory
-    finally:
-        end.set()
-        watching.join()
-
-
-def _family() -> list[int]:
-    children = Path(f"/proc/{os.getpid()}/task")
-    found = [os.getpid()]
-    for each in children.glob("*/children"):
-        try:
-            found += map(int, each.read_text().split())
-        except OSError:
-            continue
-    return found
-
-
-def _resident_mb(pid: int) -> float:
-    try:
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    except (OSError, IndexError):
-        return 0.0
-    return pages * resource.getpagesize() / 1e6
 
 
 def _merged_wrongly(out: Path, injected: dict[str, str]) -> int:

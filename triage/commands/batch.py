@@ -15,6 +15,7 @@ from triage.commands.progress import Tell, progress
 from triage.files.reports import report_json
 from triage.files.text import echo
 from triage.files.writing import check_output, write_output
+from triage.replay.kernels import EMULATOR, ON_A_CPU
 
 if TYPE_CHECKING:
     from triage.batch.clusters import Cluster, Overview
@@ -55,7 +56,14 @@ def batch() -> None:
     help="Parquet file of a row for each object; a second run adds what is new.",
 )
 @engine_options
-@click.option("--replay", is_flag=True, help="Run the emulator over each dump as well.")
+@click.option("--replay", is_flag=True, help="Replay each dump as well, on --kernel.")
+@click.option(
+    "--kernel",
+    type=click.Choice(ON_A_CPU),
+    default=EMULATOR,
+    show_default=True,
+    help="What --replay runs: the emulator deduces; the others execute, seconds a dump.",
+)
 @click.option(
     "--exemplars/--no-exemplars",
     default=True,
@@ -69,6 +77,7 @@ def run(
     engine: str,
     workers: int | None,
     replay: bool,
+    kernel: str,
     exemplars: bool,
     as_json: bool,
 ) -> None:
@@ -85,7 +94,7 @@ def run(
             sources,
             results,
             lambda: engine_of(engine, workers),
-            replay=replay,
+            replay=kernel if replay else "",
             minimal=exemplars,
             tell=_telling(tell),
         )

@@ -81,6 +81,7 @@ def _list(as_json: bool) -> None:
 
 
 @click.command()
+@click.argument("names", nargs=-1, shell_complete=complete.names(complete.bugs))
 @click.option(
     "--sglang",
     "releases",
@@ -95,6 +96,7 @@ def _list(as_json: bool) -> None:
 @click.option("--html", "page", type=click.Path(path_type=Path), help="Write a page here as well.")
 @force_option
 def matrix(
+    names: tuple[str, ...],
     releases: tuple[str, ...],
     directory: Path,
     engine: str,
@@ -104,9 +106,10 @@ def matrix(
     page: Path | None,
     force: bool,
 ) -> None:
-    """Play the whole catalogue: traps on, bounds only, fixes on; false alarms beside it.
+    """Play the catalogue, or the bugs called NAMES: traps on, bounds only, fixes on.
 
-    Releases are played one after the other; with --workers, or over Ray, several at a time.
+    False alarms stand beside it. Releases are played one after the other; with --workers, or over
+    Ray, several at a time.
     Exit code: 0 everything that applies was caught and nothing else fired, 1 not, 2 usage.
     """
     from triage.report import matrix as report
@@ -115,10 +118,10 @@ def matrix(
         check_output(page, force=force)
     lines: list[dict[str, Any]] = []
     if engine == "ray" or workers is not None:
-        lines = _spread(releases or ("",), directory, engine, workers)
+        lines = _spread(names, releases or ("",), directory, engine, workers)
     else:
         for release in releases or ("",):
-            lines += _lines(release, directory)
+            lines += _lines(names, release, directory)
     if as_json:
         echo(report_json("lab-matrix", lines))
     elif markdown:
@@ -138,7 +141,11 @@ def matrix(
 
 
 def _spread(
-    releases: tuple[str, ...], directory: Path, engine: str, workers: int | None
+    names: tuple[str, ...],
+    releases: tuple[str, ...],
+    directory: Path,
+    engine: str,
+    workers: int | None,
 ) -> list[dict[str, Any]]:
     """The lines of all releases in their order, each played in a process of a worker."""
     from contextlib import closing
@@ -148,7 +155,8 @@ def _spread(
 
     commands = [
         Command(
-            ("lab", "matrix", "--json", "--dir", str(directory / (release or "installed"))), release
+            ("lab", "matrix", *names, "--json", "--dir", str(directory / (release or "installed"))),
+            release,
         )
         for release in releases
     ]
@@ -157,12 +165,12 @@ def _spread(
     return [row for command in commands for row in made[command]["rows"]]
 
 
-def _lines(release: str, directory: Path) -> list[dict[str, Any]]:
+def _lines(names: tuple[str, ...], release: str, directory: Path) -> list[dict[str, Any]]:
     """The lines of one release: here, or in a process of its own."""
     if release:
         from triage.lab import versions
 
-        command = [sys.executable, "-m", "triage", "lab", "matrix", "--json"]
+        command = [sys.executable, "-m", "triage", "lab", "matrix", *names, "--json"]
         done = subprocess.run(
             [*command, "--dir", str(directory)],
             env=versions.environment(release),
@@ -176,10 +184,11 @@ def _lines(release: str, directory: Path) -> list[dict[str, Any]]:
         made: list[dict[str, Any]] = json.loads(done.stdout.strip().splitlines()[-1])["rows"]
         return made
     under(None)
-    from triage.lab.bugs import CATALOGUE
+    from triage.lab.bugs import CATALOGUE, find
     from triage.lab.matrix import run
 
-    found = counted("bugs", lambda progress: run(CATALOGUE.values(), directory, progress))
+    played = [find(name) for name in names] or CATALOGUE.values()
+    found = counted("bugs", lambda progress: run(played, directory, progress))
     return [line.json() for line in found.lines]
 
 

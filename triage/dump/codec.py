@@ -282,6 +282,10 @@ def header(encoded: Encoded, position: int, what: str) -> tuple[str, int, int]:
     """Kind and length of the value at `position`, and where its contents begin."""
     lead = encoded[position]
     position += 1
+    if lead <= 0x7F or lead >= 0xE0:  # these and short texts are three of four values of a dump
+        return "scalar", 0, position
+    if 0xA0 <= lead <= 0xBF:
+        return "text", lead & 0x1F, position
     if lead in _SIZED:
         layout, kind = _SIZED[lead]
         width = struct.calcsize(layout)
@@ -293,12 +297,8 @@ def header(encoded: Encoded, position: int, what: str) -> tuple[str, int, int]:
         return "extension", _FIXED_EXTENSIONS[lead], position
     if lead in _FIXED_BYTES:
         return "scalar", _FIXED_BYTES[lead], position
-    if lead <= 0x7F or lead >= 0xE0:
-        return "scalar", 0, position
     if lead <= 0x8F:
         return "map", lead & 0x0F, position
     if lead <= 0x9F:
         return "array", lead & 0x0F, position
-    if lead <= 0xBF:
-        return "text", lead & 0x1F, position
     raise DumpError(f"{what} is not valid msgpack")

@@ -28,12 +28,14 @@ UNKNOWN = -1  # no page of any pool has a negative id
 class PageIds:
     """Page ids of a launch's rows in both index spaces, `(rows, width)`, UNKNOWN where not stored.
 
-    `slots` are the full-pool slots of the page starts themselves.
+    `slots` are the full-pool slots of the page starts themselves, `swa_slots` the SWA slots
+    that they are mapped to.
     """
 
     slots: np.ndarray
     full: np.ndarray
     swa: np.ndarray | None  # None: the dump holds no mapping
+    swa_slots: np.ndarray | None
 
 
 def page_ids(dump: Dump) -> PageIds | None:
@@ -45,8 +47,9 @@ def page_ids(dump: Dump) -> PageIds | None:
     slots = tables.req_to_token.padded(UNKNOWN, width=width, dtype=np.int64)
     full = _pages(slots, launch.page_size)
     if tables.mapping is None:
-        return PageIds(slots, full, None)
-    return PageIds(slots, full, _pages(translate(slots, tables.mapping), launch.page_size))
+        return PageIds(slots, full, None, None)
+    swa_slots = translate(slots, tables.mapping)
+    return PageIds(slots, full, _pages(swa_slots, launch.page_size), swa_slots)
 
 
 def _pages(slots: np.ndarray, page_size: int) -> np.ndarray:

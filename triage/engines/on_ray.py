@@ -12,7 +12,7 @@ from triage.engines import ATTEMPTS, IN_FLIGHT, EngineError, Lost, Result, Task,
 from triage.files.text import printable
 from triage.files.writing import reason
 
-ADDRESS = "RAY_ADDRESS"
+ADDRESS, TOKENS = "RAY_ADDRESS", "RAY_AUTH_MODE"
 ANSWERS_WITHIN_S = 5.0
 _STORE_BYTES = 200 << 20  # of a cluster of our own; tasks and answers are kilobytes
 
@@ -36,6 +36,8 @@ class Ray:
         # Ray reports usage to its makers unless it is told not to.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        # It tells of a worker that died on standard output, among what `--json` prints.
+        os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
         import ray
 
         self._ray: Any = ray
@@ -58,6 +60,8 @@ class Ray:
         except Exception as error:  # Ray's own families are many, and none tells more
             first = printable(next(iter(str(error).splitlines()), type(error).__name__))[:300]
             where = f"at {self._address!r}" if self._address else "of this machine"
+            if self._address and not os.environ.get(TOKENS):
+                first += f" (one that asks for a token, as new ones do, wants {TOKENS}=token here)"
             raise EngineError(
                 f"no Ray cluster {where}: {first}; --engine local needs none"
             ) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from triage.dump.expected_ids import UNKNOWN, translate
+from triage.dump.expected_ids import UNKNOWN
 from triage.explain.case import LaunchCase, Match
 from triage.explain.cause import Cause, Confidence
 
@@ -232,8 +232,8 @@ def _slots(case: LaunchCase) -> dict[str, np.ndarray]:
     """Slots of the page starts by index space, the launch's own space first."""
     assert case.ids is not None
     spaces = {"full-pool": case.ids.slots}
-    if case.tables.mapping is not None:
-        spaces["SWA"] = translate(case.ids.slots, case.tables.mapping)
+    if case.ids.swa_slots is not None:
+        spaces["SWA"] = case.ids.swa_slots
     return dict(sorted(spaces.items(), key=lambda item: (item[0] == "SWA") != case.reads_swa))
 
 

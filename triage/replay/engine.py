@@ -23,7 +23,7 @@ from triage.dump.sections import Dump
 from triage.errors import ReplayError, did_you_mean
 from triage.replay.child import MAX_FILE_BYTES
 from triage.replay.fixes import FIXES, apply_fix
-from triage.replay.kernels import KERNELS, absent, gpu_present, load, select
+from triage.replay.kernels import EMULATOR, KERNELS, absent, gpu_present, load, select
 from triage.replay.verdict import Outcome, Verdict, records_fault
 
 DEFAULT_TIMEOUT_S = 120.0
@@ -67,7 +67,7 @@ def _replay_one(name: str, path: Path, dump: Dump, fix: str, timeout_s: float) -
     kernel = KERNELS[name]
     if kernel.needs_gpu and not gpu_present():
         return _cannot_run(name, dump, fix, f"needs {kernel.needs_gpu}; no NVIDIA GPU here")
-    if name == "emulator":
+    if name == EMULATOR:
         return load(name)(dump, fix)
     if missing := absent(kernel.packages):
         return _cannot_run(name, dump, fix, f"needs {', '.join(missing)}: {INSTALL}")

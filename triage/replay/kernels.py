@@ -45,6 +45,9 @@ KERNELS = {
     ),
 }
 
+EMULATOR = "emulator"
+ON_A_CPU = tuple(name for name, kernel in KERNELS.items() if not kernel.needs_gpu)
+
 ALWAYS_SHOWN = "trtllm-gen"
 """The kernel that crashed: every replay says what it would take to run it."""
 
