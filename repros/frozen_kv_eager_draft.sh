@@ -16,7 +16,7 @@ NAME=frozen_kv_eager_draft
 # shellcheck source=lib/common.sh
 source "$(dirname "$0")/lib/common.sh"
 
-PATCH=eager-frozen-kv-draft-carries-stale-slots-0.5.14
+PATCH=frozen-kv-draft-carries-stale-slots-0.5.14
 SERVE=(E4B --mtp --requests 4 --mode off)
 FLAGS=(--disable-cuda-graph)
 
