@@ -20,6 +20,7 @@ from triage.explain.case import LaunchCase
 from triage.explain.cause import Cause, Citation, Confidence
 from triage.explain.observed import Related, Relation, related
 from triage.explain.rules_allocation import (
+    evicted_at_the_edge,
     freed_page,
     mapping_lost,
     mapping_shares_a_page,
@@ -67,6 +68,7 @@ RULES = (
     slots_by_their_values,
     divided_twice,
     freed_page,
+    evicted_at_the_edge,
     mapping_lost,
     page_owned_twice,
     mapping_shares_a_page,

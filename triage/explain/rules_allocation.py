@@ -30,6 +30,44 @@ def freed_page(case: LaunchCase) -> Cause | None:
     )
 
 
+def evicted_at_the_edge(case: LaunchCase) -> Cause | None:
+    """A draft's oldest visible page has no SWA page, and the draft sees one key of it.
+
+    Without overlap the frontier is that of a query one token later, which a frozen-KV draft is
+    not: its window begins one key earlier. For dumps that hold the right ids and no mapping.
+    """
+    if not case.reads_swa or case.expected is None or (case.ids and case.ids.swa is not None):
+        return None
+    server = case.dump.provenance.get("server") or {}
+    if server.get("disable_overlap_schedule") is not True:
+        return None
+    gone = case.seen & (case.table == 0) & (case.expected == 0)
+    if case.backend is None or case.backend.role != "draft" or not gone.any():
+        return None
+    at = np.flatnonzero(gone.any(axis=1))
+    alone = gone[at].sum(axis=1) == 1
+    oldest = gone[at].argmax(axis=1) == case.seen[at].argmax(axis=1)
+    page, window = case.launch.page_size, case.launch.window_left
+    keys_of_it = page - (case.tables.cache_seqlens[at] - 1 - window) % page
+    if not (alone & oldest & (keys_of_it == 1)).all():
+        return None
+    return Cause(
+        key="freed-page",
+        name="a draft's oldest visible SWA page was evicted one token too early",
+        confidence=Confidence.MEDIUM,
+        evidence=(
+            f"the oldest visible page of {len(at)} rows has no SWA page, the others have theirs",
+            "one key of it is visible: the window begins one token before the next page",
+            "the draft runs without overlap, where nothing lags behind the eviction frontier",
+        ),
+        rows=case.cite(gone),
+        refuted_by=("lengths of the draft that are one token too short",),
+        fix="subtract one token more in the eviction frontier where the draft reads the target's "
+        "pool (window-edge-evicted in docs/sglang-bugs.md), or serve with overlap",
+        not_recorded=("whether the SWA page was freed, or only its mapping cleared",),
+    )
+
+
 def mapping_lost(case: LaunchCase) -> Cause | None:
     """The same from the other side: the page is held, and only its mapping was cleared."""
     gone = _unmapped(case)
