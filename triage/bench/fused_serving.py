@@ -6,8 +6,9 @@
     python -m triage.bench.fused_serving --plot fused.png fused.jsonl
     python -m triage.bench.fused_serving --measured fused.jsonl    what `auto` goes by
 
-True dimensions, random weights (`--load-format dummy`), triton attention. The workloads are
-input/output tokens with all prompts at once, and the same one by one. `--form short` asks for
+True dimensions, random weights (`--load-format dummy`), triton attention. A shape of which one
+GPU does not hold two has a GPU for each side (`--gpu 0 --gpu 1`), which is noted with it. The
+workloads are input/output tokens with all prompts at once, and the same one by one. `--form short` asks for
 fewer prompts and shorter answers, for a machine that is lent for minutes; a short workload is
 called so wherever it is shown. Each side is a server:
 
@@ -153,6 +154,9 @@ def launches(side: str, plan: session.ServerPlan) -> dict[str, Any]:
     type=click.Path(exists=True, path_type=Path),
     help="Print its measurements as `auto` reads them.",
 )
+@click.option(
+    "--gpu", "gpus", multiple=True, metavar="N", help="Of a side, in order; all on one by default."
+)
 @click.option("--profile/--no-profile", default=True, help="Count launches at the end.")
 @click.option("--plot", type=(Path, Path), help="PICTURE RESULTS: draw the results.")
 def main(
@@ -168,6 +172,7 @@ def main(
     port: int,
     budget_s: float,
     flags_: tuple[str, ...],
+    gpus: tuple[str, ...],
     table: Path | None,
     counted: Path | None,
     measured: Path | None,
@@ -190,6 +195,8 @@ def main(
         return
     if shape is None or out is None or sides[:1] != (STOCK,) or len(sides) < 2:
         raise click.UsageError("needs a SHAPE, --out, and --side stock before another; see --help")
+    if gpus and len(gpus) != len(sides):
+        raise click.UsageError(f"--gpu is given {len(gpus)} times for {len(sides)} sides")
     began = time.monotonic()
     results = Results(out)
     folder = work or out.with_suffix(".servers")
@@ -202,6 +209,8 @@ def main(
         name = shapes.find(shape).name
         wishes = []
         for number, side in enumerate(map(side_of, sides)):
+            if gpus:
+                side.environment["CUDA_VISIBLE_DEVICES"] = gpus[number]
             wish = session.Wish(
                 name,
                 folder / f"{name}-{side.name}",
@@ -213,7 +222,10 @@ def main(
                 given=(*FLAGS, *flags_),
             )
             wishes.append((side, session.plan(wish, here)))
-        results.note({"shape": name, "gpu": here.gpu.name, "sglang": here.sglang, "mtp": mtp})
+        results.note(
+            {"shape": name, "gpu": here.gpu.name, "sglang": here.sglang, "mtp": mtp}
+            | ({"gpus": list(gpus)} if gpus else {})
+        )
         loads = [
             load for each in workloads or WORKLOADS for load in loads_of(name, each, form)
         ]  # fmt: skip
