@@ -9,7 +9,7 @@ another place: there the event is noted when the slots are put in.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 from weakref import WeakSet, ref
@@ -20,6 +20,7 @@ from triage.device import capture
 from triage.evidence import Evidence, PageHistory
 from triage.sglang.allocator.call_sites import CallSites
 from triage.sglang.allocator.ledger_hooks import grouping, has_mapping
+from triage.sglang.allocator.named_pages import pages_named
 from triage.sglang.allocator.page_recorder import (
     ALLOCATED,
     FREED,
@@ -37,22 +38,6 @@ Named = dict[str, Any]
 
 PAGES = 8
 """Pages of one piece of evidence whose history is told."""
-
-_SLOTS = {
-    "kv_indices": "",
-    "window_kv_indices": "",
-    "out_cache_loc": "full",
-    "last_loc": "full",
-    "swa_loc": "swa",
-    "translated": "swa",
-    "live node": "swa",
-    "tombstone": "swa",
-    "full_to_swa[last_loc]": "swa",
-    "full_to_swa_index_mapping": "swa",
-    "full_to_swa_index_mapping[new]": "swa",
-    "slots": "",
-}
-"""Tensors of slots that evidence names -> the pool they are of; "" for the evidence's own."""
 
 
 class _Pool:
@@ -192,7 +177,7 @@ class PageHistories:
         self._write_moved()  # an error in the midst of a call
         pools = self._named_pools()
         wanted: dict[tuple[str, int], None] = {}
-        for pool, page in _pages_named(evidence, pools):
+        for pool, page in pages_named(evidence, pools):
             if page and len(wanted) < PAGES:
                 wanted[pool, page] = None
         found: list[PageHistory] = []
@@ -273,46 +258,6 @@ class PageHistories:
             for name, pool in known.items()
             if pool is not None and pool.allocator() is subs[name]
         }
-
-
-def _pages_named(evidence: Evidence, pools: dict[str, _Pool]) -> Iterator[tuple[str, int]]:
-    """(pool, page) of every id that the evidence names, the page that was expected included."""
-    own = evidence.pool or "full"
-    packed = bool(evidence.facts.get("stream"))  # a dump holds packed slots as pages of one token
-    for violation in evidence.violations:
-        name, paged = _named_by(violation.tensor, own)
-        if name not in pools:
-            continue
-        for value in (violation.value, violation.expected):
-            if value is None or value < 0:
-                continue
-            page = value if paged and not packed else value // pools[name].page_size
-            # Beyond the SWA pool an id can only be one of the full pool.
-            beyond = page >= pools[name].num_pages
-            yield ("full" if beyond and "full" in pools else name), page
-    for fact, name in (("page", own), ("pages", own), ("full pages", "full")):
-        known = evidence.facts.get(fact)
-        for each in known if isinstance(known, list) else [known]:
-            if name in pools and isinstance(each, int):
-                yield name, each
-    for fact in ("given back", "freed"):  # slots of a group that kept a view of its caller's table
-        slot = evidence.facts.get(fact)
-        if isinstance(slot, int) and "full" in pools:
-            yield "full", slot // pools["full"].page_size
-
-
-def _named_by(tensor: str, own: str) -> tuple[str, bool]:
-    """The pool whose ids evidence names under this name, and whether they are pages.
-
-    "" where they are no ids of a pool. own: the pool that the evidence is of.
-    """
-    name, _, what = tensor.partition(" (")
-    if name == "block_tables":
-        return own, not what.startswith("slots")
-    if name.endswith(" pages"):
-        pool = name.removesuffix(" pages").lower()
-        return (own if pool == "pool" else pool), True
-    return (_SLOTS[name] or own, False) if name in _SLOTS else ("", False)
 
 
 def _first(args: Args, named: Named) -> Tensor:
