@@ -8,9 +8,9 @@
 
 True dimensions, random weights (`--load-format dummy`), triton attention. A shape of which one
 GPU does not hold two has a GPU for each side (`--gpu 0 --gpu 1`), which is noted with it. The
-workloads are input/output tokens with all prompts at once, and the same one by one. `--form short` asks for
-fewer prompts and shorter answers, for a machine that is lent for minutes; a short workload is
-called so wherever it is shown. Each side is a server:
+workloads are input/output tokens with all prompts at once, and the same one by one. `--form
+short` asks for fewer prompts and shorter answers, for a machine that is lent for minutes; a short
+workload is called so wherever it is shown. Each side is a server:
 
     stock      SGLang as installed
     fused      every op

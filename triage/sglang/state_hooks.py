@@ -590,7 +590,8 @@ class StateHooks:
         try:
             pkgutil.resolve_name(target)
         except (AttributeError, ImportError):  # the scheduler's needs a server's dependencies
-            self.absent[target] = f"{why}: this SGLang has no {target.rpartition('.')[2]} there"
+            name = target.rpartition(".")[2]
+            self.absent[target] = f"{why}: {name} is not there, or not to be imported here"
             return False
         return True
 
