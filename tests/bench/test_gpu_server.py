@@ -125,3 +125,18 @@ def test_every_cell_has_a_name_of_its_own_a_known_defect_and_a_pair_to_be_compar
     for each in CELLS:
         assert set(each.job.defects) <= set(DEFECTS)
         assert not each.like or each.like in names, each.job.name
+
+
+def test_a_release_is_started_with_what_it_needs_and_refused_where_it_cannot_start():
+    mine = [each for each in CELLS if each.release == "0.5.12.post1"]
+    refused = {each.axis.name for each in mine if each.mode == "refused"}
+    # GIVEN 0.5.12.post1, which cannot load the draft or capture piecewise graphs of shared layers
+    assert refused == {"mtp", "piecewise"}
+    # THEN nothing else is played on those axes, and no other cell leaves the flag out
+    for each in mine:
+        assert (each.axis.name in refused) == (each.mode == "refused")
+        without = "--disable-piecewise-cuda-graph" not in each.job.flags
+        assert without == (each.axis.name == "piecewise"), each.job.name
+    # AND elsewhere the graphs are captured as SGLang captures them
+    others = [each for each in CELLS if each.release != "0.5.12.post1"]
+    assert not any("--disable-piecewise-cuda-graph" in each.job.flags for each in others)
