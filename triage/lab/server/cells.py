@@ -56,6 +56,10 @@ class Axis:
 
 
 _FP8 = ("--kv-cache-dtype", "fp8_e4m3")
+_NGRAM = (
+    *("--speculative-algorithm", "NGRAM", "--speculative-num-draft-tokens", "4"),
+    *("--speculative-ngram-max-bfs-breadth", "1", "--disable-cuda-graph"),
+)  # one branch: SGLang takes no others with pages above 1
 AXES = {
     axis.name: axis
     for axis in (
@@ -74,6 +78,7 @@ AXES = {
         Axis("mtp-eager", "frozen-KV MTP without graphs", ("--disable-cuda-graph",), mtp=True),
         Axis("mtp-no-overlap", "frozen-KV MTP without overlap scheduling",
              ("--disable-overlap-schedule",), mtp=True),
+        Axis("ngram", "ngram drafts without graphs: a draft that needs no model", _NGRAM),
         Axis("mtp-plainest", "frozen-KV MTP without overlap scheduling or a prefix cache",
              ("--disable-overlap-schedule", "--disable-radix-cache"), mtp=True),
     )
@@ -235,8 +240,9 @@ def _cells() -> tuple[ServerCell, ...]:
             found.append(fixed(release))
         else:
             cause, other = "stale-mapping", "keep-locked-prefix"
-            found.append(released(release, cause, beside=other))
-            found.append(released(release, cause, "free-swa-pages", beside=other))
+            draft = "ngram" if release in _NO_ASSISTANT else "mtp"
+            found.append(released(release, cause, axis_name=draft, beside=other))
+            found.append(released(release, cause, "free-swa-pages", draft, beside=other))
     for release in ("0.5.18", "0.5.23"):
         found += [cell(release, "target", mode) for mode in (OFF, RAISE)]
     return tuple(found)
