@@ -26,6 +26,11 @@ _EVERY_CHECK = {**_DEBUG, "SGLANG_TRTLLM_MHA_DEBUG_CHECKS": "all"}
 _KEEP_PREFIX = ("0.5.12.post1", "0.5.13.post1", "0.5.14")
 """Their own defect (sgl-project/sglang#29352) is met by a mixed load, and told."""
 
+_NO_ASSISTANT = ("0.5.12.post1",)
+"""The transformers that it pins does not know the draft's architecture, gemma4_assistant."""
+_NO_PIECEWISE = ("0.5.12.post1",)
+"""Its piecewise graphs are captured unasked and die where layers share keys and values."""
+
 EXCHANGE, DRAFT, ROW_ZERO = "page-exchange", "draft-exchange", "row-zero"
 CAUSES = {
     EXCHANGE: "exchanged-pages",
@@ -51,6 +56,10 @@ class Axis:
 
 
 _FP8 = ("--kv-cache-dtype", "fp8_e4m3")
+_NGRAM = (
+    *("--speculative-algorithm", "NGRAM", "--speculative-num-draft-tokens", "4"),
+    *("--speculative-ngram-max-bfs-breadth", "1", "--disable-cuda-graph"),
+)  # one branch: SGLang takes no others with pages above 1
 AXES = {
     axis.name: axis
     for axis in (
@@ -63,11 +72,13 @@ AXES = {
         Axis("page-16", "pages of 16", ("--page-size", "16")),
         Axis("no-radix", "no prefix cache", ("--disable-radix-cache",)),
         Axis("no-overlap", "no overlap scheduling", ("--disable-overlap-schedule",)),
+        Axis("piecewise", "piecewise graphs where layers share keys and values"),
         Axis("eager", "no CUDA graphs", ("--disable-cuda-graph",)),
         Axis("sampled", "temperature 1: FlashInfer's samplers", compared=False, temperature=1.0),
         Axis("mtp-eager", "frozen-KV MTP without graphs", ("--disable-cuda-graph",), mtp=True),
         Axis("mtp-no-overlap", "frozen-KV MTP without overlap scheduling",
              ("--disable-overlap-schedule",), mtp=True),
+        Axis("ngram", "ngram drafts without graphs: a draft that needs no model", _NGRAM),
         Axis("mtp-plainest", "frozen-KV MTP without overlap scheduling or a prefix cache",
              ("--disable-overlap-schedule", "--disable-radix-cache"), mtp=True),
     )
@@ -113,6 +124,13 @@ def environment(release: str, axis: Axis, mode: str) -> dict[str, str]:
     return env
 
 
+def flags_of(release: str, axis: Axis) -> tuple[str, ...]:
+    """What the axis adds to the server's flags, and what the release needs to start at all."""
+    if release in _NO_PIECEWISE and axis.name != "piecewise":
+        return ("--disable-piecewise-cuda-graph", *axis.flags)
+    return axis.flags
+
+
 def least_s(axis: Axis, mode: str) -> float:
     """What a cell takes with six others beside it; without graphs every launch is judged."""
     if mode not in (RAISE, CONTAIN, LOG):
@@ -143,7 +161,7 @@ def cell(release: str, axis_name: str, mode: str) -> ServerCell:
         observers=("oracle",) if on else (),
         model=axis.model,
         mtp=axis.mtp,
-        flags=axis.flags,
+        flags=flags_of(release, axis),
         temperature=axis.temperature,
         least_s=least_s(axis, mode),
     )
@@ -181,7 +199,7 @@ def released(
         env={**_EVERY_CHECK, **({"SGLANG_TRIAGE_FIXES": fixes} if fixes else {})},
         observers=(),
         mtp=axis.mtp,
-        flags=axis.flags,
+        flags=flags_of(release, axis),
         least_s=150.0,
     )
     return ServerCell(release, axis, mode, job)
@@ -213,14 +231,18 @@ def _cells() -> tuple[ServerCell, ...]:
         released(newest, "freed-page", axis_name="mtp-plainest"),  # window-edge-evicted
     ]
     for release in ("0.5.15.post1", "0.5.13.post1", "0.5.12.post1"):
-        order = [(a, m) for m in (OFF, CONTAIN, RAISE) for a in ("target", "mtp")]
+        axes = ("target",) if release in _NO_ASSISTANT else ("target", "mtp")
+        order = [(a, m) for m in (OFF, CONTAIN, RAISE) for a in axes]
+        if release in _NO_ASSISTANT:
+            order += [("mtp", REFUSED), ("piecewise", REFUSED)]
         found += [cell(release, axis, mode) for axis, mode in order]
         if release == "0.5.15.post1":
             found.append(fixed(release))
         else:
             cause, other = "stale-mapping", "keep-locked-prefix"
-            found.append(released(release, cause, beside=other))
-            found.append(released(release, cause, "free-swa-pages", beside=other))
+            draft = "ngram" if release in _NO_ASSISTANT else "mtp"
+            found.append(released(release, cause, axis_name=draft, beside=other))
+            found.append(released(release, cause, "free-swa-pages", draft, beside=other))
     for release in ("0.5.18", "0.5.23"):
         found += [cell(release, "target", mode) for mode in (OFF, RAISE)]
     return tuple(found)
