@@ -41,6 +41,7 @@ AUTO = {
         "packed-query",
     },
     "0.5.13.post1": {"free-swa-pages", "keep-locked-prefix", "packed-query"},
+    "0.5.14": {"keep-locked-prefix", "packed-query", "slotless-draft"},
     "0.5.18": set(),
     "0.5.23": set(),
 }
@@ -80,6 +81,7 @@ def test_auto_binds_exactly_the_correctness_fixes_that_are_needed(version):
         "keep-locked-prefix",
         "optional-kv",
         "packed-query",
+        "slotless-draft",
     }
     assert report["active"]
     assert not any(report["armed"])  # disarmed again by remove()

@@ -23,6 +23,7 @@ NEEDS = {
     "keep-locked-prefix": ("0.5.14", "0.5.15.post1"),
     "optional-kv": ("0.5.12.post1", "0.5.13.post1"),
     "packed-query": ("0.5.15.post1", "0.5.18"),
+    "slotless-draft": ("0.5.14", "0.5.15.post1"),
     "swa-ratio": (),
     "mm-piecewise-graphs": (),
     "state-swap": (),

@@ -15,6 +15,7 @@ from typing import Any
 
 from triage.dump.kernel_names import Kernel, Role, kernel_of, short, trtllm_gen_name
 from triage.dump.observation import DEVICE_FAULTS, Access, Failure, Form, Observation
+from triage.explain.rules_log import told_by_a_log
 
 ARM = "SGLANG_TRTLLM_MHA_DEBUG=1 SGLANG_TRTLLM_MHA_DEBUG_CHECKS={checks} <the same server command>"
 CONTAIN = "SGLANG_TRTLLM_MHA_DEBUG=1 SGLANG_TRTLLM_MHA_DEBUG_MODE=contain <the same server command>"
@@ -491,6 +492,8 @@ def _exception(seen: Observation) -> Reading:
             ),
             ("lifecycle", "allocator", "tree"),
         )  # fmt: skip
+    if told_by_a_log(seen) is not None:
+        return Reading(f"an exception that is known: {values.get('type')}", tuple(says))
     return Reading(
         f"an exception that is not known here: {values.get('type')}",
         tuple(says),

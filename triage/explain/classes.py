@@ -614,6 +614,15 @@ CLASSES: dict[str, DefectClass] = {
             links=(f"{_SGLANG}/pull/31667",),
         ),
         _class(
+            "draft-carries-prefill-slots",
+            "A frozen-KV draft's batch names the slots of its prefill, which do not fit its graph.",
+            "The first request's prompt has 128 tokens, the draft's largest graph 32 requests.",
+            "The draft writes nothing and sets no out_cache_loc: 0.5.14 leaves the target's there.",
+            "SGLANG_TRIAGE_FIXES=slotless-draft, or SGLang 0.5.15.post1 and later.",
+            seen_by="",
+            links=(f"{_SGLANG}/pull/29616",),
+        ),
+        _class(
             "unordered-refill",
             "A graph's table or lengths are written while the graph that reads them runs.",
             "The next step's plan refills on a stream of its own, 200 us before the replay ends.",

@@ -24,6 +24,7 @@ from triage.dump.observation import (
 from triage.dump.sections import Dump
 from triage.explain import Explanation, explain
 from triage.explain.advice import Reading, read
+from triage.explain.rules_log import told_by_a_log
 from triage.explain.side_by_side import with_plans, with_stragglers
 
 _FOLLOW = frozenset(
@@ -265,6 +266,9 @@ def _explanations(
             "several dumps and a log: no pid tells which dump the log's reports belong to; give "
             "one dump with it to set them side by side"
         )
+    causes = [(each.source, told_by_a_log(each)) for each in observations]
+    told = {source: cause for source, cause in reversed(causes) if cause is not None}
+    found += [(source, Explanation((cause,), ())) for source, cause in told.items()]
     return tuple(found), notes
 
 

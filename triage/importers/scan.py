@@ -26,6 +26,7 @@ from triage.files.reading import open_regular
 
 CHUNK_BYTES = 256 << 10  # small enough to stay in a core's cache over all words
 AROUND_BYTES = 4096
+TRACE_BYTES = 16_384  # behind the head of a traceback: hooks make it twice as long
 BEFORE_BYTES = 512
 SKIP_BYTES = 1024  # hits nearer than this share what is kept
 KEPT = 96  # of each word: the first and as many last
@@ -35,6 +36,7 @@ MAX_SHOWN = 400
 PACKED_BYTES, PACKED_TIMES = 32 << 20, 128
 """What a packed log may unpack to: so much, and so many times its size."""
 
+TRACE = b"Traceback (most"
 WORDS: tuple[bytes, ...] = (
     b"=========",
     b"CUDA",
@@ -57,7 +59,7 @@ WORDS: tuple[bytes, ...] = (
     b"FlashInfer ",
     b"sglang-triage",
     b"Fatal Python error",
-    b"Traceback (most",
+    TRACE,
     b"scheduler died",
     b"sigquit",
     b"SIGQUIT",
@@ -179,16 +181,17 @@ def _look(
         if open_for.get(word):
             end = chunk.find(b"\n", open_for[word])
             place.add(base + 1, chunk[: len(chunk) if end < 0 else end])
+        around = TRACE_BYTES if word == TRACE else AROUND_BYTES
         at = chunk.find(word)
         counted, number = 0, base + 1
         while at >= 0:
             start = max(chunk.rfind(b"\n", 0, max(at - BEFORE_BYTES, 0)) + 1, counted)
-            end = chunk.find(b"\n", min(at + AROUND_BYTES, len(chunk)))
+            end = chunk.find(b"\n", min(at + around, len(chunk)))
             number += chunk.count(b"\n", counted, start)
             counted = start
             place.add(number, chunk[start : len(chunk) if end < 0 else end])
             if end < 0:
-                goes_on[word] = at + AROUND_BYTES - len(chunk)
+                goes_on[word] = at + around - len(chunk)
             at = chunk.find(word, at + SKIP_BYTES)
     return goes_on
 

@@ -51,11 +51,18 @@ _OF_CUDA = re.compile(r"CUDA|cuda|Triton Error|CUBLAS|OutOfResources|Missing TRT
 _POOL_FULL = re.compile(
     r"(?:Prefill|Decode) out of memory|KV cache is full|[Bb]ug in memory estimation"
 )
+MOST_TRACE_LINES = 240  # hooks between SGLang's own functions make a traceback twice as long
 TRACE_HEAD = re.compile(r"Traceback \(most recent call last\)")
 _FRAME = re.compile(
     r'^\s{1,8}File "(?P<file>[^"]{1,300})", line (?P<line>\d{1,7}), in (?P<name>\S{1,120})'
 )
 _ERROR = re.compile(r"^(?P<type>[A-Za-z_][\w.]{2,120})(?:: (?P<text>.*))?$")
+_HOOKS = re.compile(r"/triage/sglang/|/sglang/srt/plugins/hook_registry\.py$")
+"""What a hook puts between two functions of SGLang, this tool's or another plugin's."""
+_SIZES = re.compile(
+    r"The size of tensor a \((?P<into>\d{1,12})\) must match the size of tensor b "
+    r"\((?P<of>\d{1,12})\) at non-singleton dimension 0$"
+)
 _TREE_FILES = ("radix_cache", "radix_tree", "unified_cache", "mem_cache")
 _ENTRY = re.compile(
     r"trtllm_\w{0,60}(?:decode|context)\w{0,60}|BatchDecode|BatchPrefill|flash_attn_"
@@ -149,7 +156,7 @@ def parse_exception(passage: Passage, source: str) -> tuple[Observation | None, 
     """A Python traceback to its last line; None where its end was not kept."""
     frames: list[re.Match[str]] = []
     lines, last, end = [passage.head], passage.at, None
-    for index, line in passage.following(110):
+    for index, line in passage.following(MOST_TRACE_LINES):
         frame = _FRAME.match(line.text)
         if frame is not None:
             frames.append(frame)
@@ -166,14 +173,20 @@ def parse_exception(passage: Passage, source: str) -> tuple[Observation | None, 
         return None, passage.at
     text = (end["text"] or "").strip()
     kind = end["type"].rpartition(".")[2]
-    host = [f"{_module(f['file'])}:{f['line']} {f['name']}" for f in frames[-4:]]
-    values: dict[str, Any] = {"type": kind, "message": text[:300], "frames": host}
     inner = frames[-1]
+    theirs = [*(frame for frame in frames[:-1] if not _HOOKS.search(frame["file"])), inner]
+    host = [f"{_module(f['file'])}:{f['line']} {f['name']}" for f in theirs[-4:]]
+    values: dict[str, Any] = {"type": kind, "message": text[:300], "frames": host}
+    if sizes := _SIZES.match(text):
+        values["sizes"] = [int(sizes["into"]), int(sizes["of"])]
     called = next((f["name"] for f in reversed(frames) if _ENTRY.search(f["name"])), "")
     if called:
         values["call"] = called
     values |= library_of(inner["file"])
-    if any("asynchronously reported" in line.text for _, line in passage.following(116)):
+    if any(
+        "asynchronously reported" in line.text
+        for _, line in passage.following(MOST_TRACE_LINES + 6)
+    ):
         values["asynchronous"] = True
     form, failure = Form.EXCEPTION, Failure.EXCEPTION
     if _POOL_FULL.search(text):

@@ -64,7 +64,9 @@ def print_report(report: Report) -> None:
         say(console, line(f"and {more} more reports (--json has all of them)", style="dim"))
     for path, explanation in report.explanations:
         if not plain:
-            say(console, line(f"the launch of {path}", style="bold"))
+            of_a_dump = any(given.dump and given.path == path for given in report.inputs)
+            what = "the launch of" if of_a_dump else "the exception in"
+            say(console, line(f"{what} {path}", style="bold"))
         print_explanation(explanation, console)
     for note in report.notes:
         say(console, line(note))

@@ -102,6 +102,17 @@ def packed_query(chosen: bool = False) -> CaseResult:
     return CaseResult(True, f"all {len(rows)} rows attend with their own queries", state)
 
 
+def slotless_draft(chosen: bool = False) -> CaseResult:
+    """The slots that a frozen-KV draft's graph runner is handed behind a prompt of three tokens."""
+    from triage.sglang.fixes.slotless_draft import slots_of_the_draft
+
+    handed = slots_of_the_draft()
+    if handed is not None:
+        state = handed.tolist()
+        return CaseResult(False, f"a draft of 1 request is handed {len(state)} slots", state)
+    return CaseResult(True, "a draft is handed no slots", None)
+
+
 def swa_ratio(chosen: bool = False) -> CaseResult:
     """Pools of the MoE variant on the memory of the 26B server, and of the dense one."""
     from triage.sglang.fixes.swa_ratio import RATIO
@@ -127,6 +138,7 @@ CASES: dict[str, Callable[..., CaseResult]] = {
     "keep-locked-prefix": keep_locked_prefix,
     "optional-kv": optional_kv,
     "packed-query": packed_query,
+    "slotless-draft": slotless_draft,
     "swa-ratio": swa_ratio,
     "mm-piecewise-graphs": mm_graphs,
 }

@@ -38,6 +38,7 @@ PLANS = {
     "keep-locked-prefix": ProofPlan(("0.5.14", "0.5.13.post1", "0.5.12.post1"), "0.5.15.post1"),
     "optional-kv": ProofPlan(("0.5.12.post1",), "0.5.13.post1"),
     "packed-query": ProofPlan(("0.5.15.post1", "0.5.14", "0.5.13.post1", "0.5.12.post1"), "0.5.18"),
+    "slotless-draft": ProofPlan(("0.5.14",), "0.5.15.post1"),
     "swa-ratio": ProofPlan(("",)),
     "mm-piecewise-graphs": ProofPlan(("",)),
 }

@@ -18,6 +18,7 @@ from triage.sglang.fixes.keep_locked_prefix import KeepLockedPrefix
 from triage.sglang.fixes.mm_graphs import MultimodalGraphs
 from triage.sglang.fixes.optional_kv import OptionalKV
 from triage.sglang.fixes.packed_query import PackedQuery
+from triage.sglang.fixes.slotless_draft import SlotlessDraft
 from triage.sglang.fixes.state_swap import StateSwap
 from triage.sglang.fixes.swa_ratio import SwaRatio
 
@@ -30,6 +31,7 @@ FIXES: dict[str, type[Fix]] = {
         KeepLockedPrefix,
         OptionalKV,
         PackedQuery,
+        SlotlessDraft,
         SwaRatio,
         MultimodalGraphs,
     )
