@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -88,6 +91,28 @@ def test_an_interrupted_run_goes_on_where_it_was_and_ends_in_the_same_file(folde
     # THEN it reads the one that is missing, and nobody can tell
     assert (again.made, again.known) == (1, 3)
     assert cut.read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.slow
+def test_a_batch_that_is_killed_goes_on_and_ends_in_the_same_file(tmp_path):
+    # GIVEN more dumps than a part holds, and a command that is killed after its first part
+    dumps = {f"d{number:04d}": dump("full ids", step=number) for number in range(1600)}
+    folder, out = fill(tmp_path / "dumps", **dumps), tmp_path / "r.parquet"
+    command = [sys.executable, "-m", "triage", "batch", str(folder), "--no-exemplars"]
+    command += ["--workers", "2", "--out", str(out)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as ran:
+        until = time.monotonic() + 120
+        while not list(tmp_path.glob("r.parquet.parts/part-*")) and time.monotonic() < until:
+            time.sleep(0.01)
+        ran.kill()
+    assert not out.exists()
+    # WHEN the same command runs again
+    again = subprocess.run(command, capture_output=True, text=True, check=True)
+    # THEN it reads what is missing, and its file is that of a run that was left alone
+    made = int(again.stdout.split()[0])
+    assert 0 < made < 1600 and f"{1600 - made} known from before" in again.stdout
+    run(folder, out=tmp_path / "whole.parquet", minimal=False)
+    assert out.read_bytes() == (tmp_path / "whole.parquet").read_bytes()
 
 
 def test_two_runs_do_not_write_one_file_at_a_time(folder, tmp_path):

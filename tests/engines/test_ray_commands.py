@@ -119,9 +119,12 @@ def test_torture_over_ray_comes_to_the_same(cluster, tmp_path):
             torture = ("tests.torture.long", *sizes, "--workers", 2, "--out", tmp_path / name)
             run(cluster, *torture, address=address)
     # THEN each left the same file
-    files = sorted(path.name for path in (tmp_path / "local").iterdir())
-    assert len(files) == 4 and files == sorted(path.name for path in (tmp_path / "ray").iterdir())
-    for name in files:
+    found = {
+        name: sorted(each.name for each in (tmp_path / name).glob("*.json"))
+        for name in ("local", "ray")
+    }
+    assert found["ray"] == found["local"] and len(found["local"]) == 4
+    for name in found["local"]:
         assert lines(tmp_path / "ray" / name) == lines(tmp_path / "local" / name), name
 
 
