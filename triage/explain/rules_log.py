@@ -26,7 +26,7 @@ def told_by_a_log(seen: Observation) -> Cause | None:
 
 def _prefill_slots_in_a_draft(seen: Observation) -> Cause | None:
     places = [_place(frame) for frame in seen.values.get("frames") or ()]
-    sizes = seen.values.get("sizes") or ()
+    sizes = list(seen.values.get("sizes") or ())
     if _REPLAYS_A_DRAFT not in places[:-1] or places[-1] not in _FILLS_SLOTS or len(sizes) != 2:
         return None
     room, slots = sizes
