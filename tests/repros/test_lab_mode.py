@@ -16,6 +16,7 @@ SCRIPTS = sorted((ROOT / "repros").glob("*.sh"))
 NEEDS = {
     "eagle_draft_pool": ("0.5.12.post1", "0.5.13.post1"),
     "frozen_kv_eager_draft": ("0.5.14",),
+    "frozen_kv_graph_draft": ("0.5.14",),
     "frozen_kv_hybrid_backend": ("0.5.23",),
     "gemma4_e2b_kv_shared_graph": ("0.5.12.post1", "0.5.13.post1"),
 }
@@ -24,6 +25,7 @@ SHOWS = {
     "clamp_vs_swap": "of in-window reads redirected",
     "eagle_draft_pool": "with draft-own-pool every table equals that of 0.5.13.post1",
     "frozen_kv_eager_draft": "output with shape [1] doesn't match the broadcast shape [3]",
+    "frozen_kv_graph_draft": "The size of tensor a (2) must match the size of tensor b (3)",
     "frozen_kv_hybrid_backend": "with the patch they are lent the target's",
     "gemma4_26b_oob": "with state-swap every table equals",
     "gemma4_31b_swa_ratio": "the SWA pool of the dense variant is the limit",
