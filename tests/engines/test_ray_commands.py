@@ -22,7 +22,7 @@ from tests.engines.ray_cluster import ROOT, Cluster, head
 pytest.importorskip("ray", reason="the extra `fleet` is not installed")
 pytestmark = pytest.mark.slow
 
-MEASURED = ("seconds", "slowest_s", "over_kib", "steps_per_second")
+MEASURED = ("seconds", "slowest_s", "over_kib", "grown_kib", "steps_per_second")
 
 
 @pytest.fixture(scope="module")
@@ -124,8 +124,13 @@ def test_torture_over_ray_comes_to_the_same(cluster, tmp_path):
         for name in ("local", "ray")
     }
     assert found["ray"] == found["local"] and len(found["local"]) == 4
-    for name in found["local"]:
+    for name in ("kills.json", "secrets.json"):
         assert lines(tmp_path / "ray" / name) == lines(tmp_path / "local" / name), name
+    # (what coverage draws follows from the corpus, which a killed fuzzer leaves to the next)
+    for name in ("importer.json", "reader.json"):
+        for tried in (json.loads((tmp_path / engine / name).read_text()) for engine in found):
+            assert tried["inputs"] == tried["results"] + tried["refused"] > 0 == len(tried["wrong"])
+        assert tried["inputs"] in sizes
 
 
 def test_a_cluster_whose_token_we_lack_is_refused_with_what_to_do(cluster, tmp_path):
