@@ -1,4 +1,7 @@
-"""A batch over an object store: a server of the S3 protocol on this machine, no mock."""
+"""A batch over an object store: a server of the S3 protocol on this machine, no mock.
+
+What else a bucket holds is in `test_bad_input.py`.
+"""
 
 from __future__ import annotations
 
@@ -77,20 +80,6 @@ def test_an_object_that_is_replaced_is_read_again_and_a_cut_one_is_a_row(client,
 
     assert (again.made, again.known, again.overview.unread) == (1, 1, 0)
     assert again.overview.copies == 1
-
-
-def test_an_upload_that_never_ended_is_no_object(client, tmp_path):
-    # GIVEN an upload in parts that was begun and not completed
-    client.put_object(Bucket="dumps", Key="parts/whole.msgpack", Body=encode(dump()))
-    begun = client.create_multipart_upload(Bucket="dumps", Key="parts/begun.msgpack")
-    client.upload_part(
-        Bucket="dumps",
-        Key="parts/begun.msgpack",
-        PartNumber=1,
-        UploadId=begun["UploadId"],
-        Body=b"half",
-    )
-    assert run(["s3://dumps/parts"], tmp_path / "r.parquet", Inline).overview.objects == 1
 
 
 @pytest.mark.parametrize("bucket", ["dumps/empty", "nobodys"])

@@ -1,11 +1,11 @@
 """Ray's workers give what a plain loop gives: on a cluster of this machine, one that runs already.
 
-Ray's own processes take ten seconds to start, so all of it is one test but the first.
+The commands that take `--engine ray` are played in `test_ray_commands.py`; this is the engine.
+Ray's own processes take ten seconds to start, so most of it is marked slow.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -46,26 +46,6 @@ def test_a_batch_over_ray_makes_the_very_file_that_processes_make(tmp_path):
     # THEN nobody can tell the files apart
     made, plain = tmp_path / "ray.parquet", tmp_path / "local.parquet"
     assert made.read_bytes() == plain.read_bytes()
-
-
-@pytest.mark.slow
-def test_kernels_are_validated_over_ray_with_the_same_results(tmp_path):
-    results = {}
-    for name in ("local", "ray"):
-        ran = subprocess.run(
-            [
-                *(sys.executable, "-m", "triage", "kernels", "validate", "gemma_rmsnorm_add"),
-                *("--check", "empty-batch", "--check", "dtype-follows-input"),
-                *("--dtype", "float32", "--engine", name, "--workers", "2", "--json"),
-            ],
-            capture_output=True,
-            text=True,
-            env={**os.environ, "RAY_ADDRESS": ""},
-        )
-        assert ran.returncode == 0, ran.stderr
-        found = json.loads(ran.stdout)["results"]
-        results[name] = sorted(str({**each, "seconds": 0}) for each in found)
-    assert len(results["ray"]) == 2 and results["ray"] == results["local"]
 
 
 CLUSTER = """

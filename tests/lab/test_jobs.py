@@ -66,6 +66,7 @@ def test_a_share_that_is_played_elsewhere_hands_its_file_back(tmp_path, monkeypa
 def test_releases_of_the_matrix_are_tasks_and_its_rows_in_the_order_asked(tmp_path, monkeypatch):
     # GIVEN workers of which the last to be asked is the first to answer
     def plays(command: Command) -> Ended:
+        assert command.arguments[:3] == ("lab", "matrix", "double-free")
         row = {name: FILLED[kind] for name, kind in ROW.items()}
         row |= {"sglang": command.release, "not_applicable": "not here"}
         return Ended(1, f"loading\n{json.dumps({'rows': [row]})}", "")
@@ -77,7 +78,7 @@ def test_releases_of_the_matrix_are_tasks_and_its_rows_in_the_order_asked(tmp_pa
     monkeypatch.setattr(jobs, "run_triage", plays)
     monkeypatch.setattr(engines, "engine", lambda name, workers: Backwards())
     # WHEN two releases are asked for over Ray
-    asked = ["lab", "matrix", "--engine", "ray", "--json", "--dir", str(tmp_path)]
+    asked = ["lab", "matrix", "double-free", "--engine", "ray", "--json", "--dir", str(tmp_path)]
     ran = CliRunner().invoke(main, [*asked, "--sglang", "0.5.14", "--sglang", "0.5.18"])
     # THEN the report is what one after the other would have made
     assert ran.exit_code == 0, ran.output
