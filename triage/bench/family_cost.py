@@ -75,7 +75,7 @@ WHEN = {
     "lifecycle: check_left_alone": "free (I6)",
     "lifecycle: check_row_pages": "write into the request table (I20)",
     "lifecycle: check_request_rows": "allocation that is wrong (I14)",
-    "lifecycle: a look at the free lists": "128 decode steps, by default (I5, I17)",
+    "lifecycle: a look at the free lists": "64 decode steps, by default (I5, I17)",
     "lifecycle: lengths against the row": "prompt, by default (I14)",
     "lifecycle: frontier of a request": "eviction of a request, by default (I15)",
     "lifecycle: row given back": "end of a request, by default (I17)",

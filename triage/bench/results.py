@@ -225,6 +225,7 @@ TABLES = {
         _record("soak"),
         _record("watch-cost"),
         _record("shell-cost", on="watch-cost"),
+        _record("default-checks", on="traps-cost"),
         _record("house"),
         _record("edges", on="h200"),
         _record("trap-cost", on="h200"),
