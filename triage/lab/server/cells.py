@@ -234,15 +234,14 @@ def _cells() -> tuple[ServerCell, ...]:
         axes = ("target",) if release in _NO_ASSISTANT else ("target", "mtp")
         order = [(a, m) for m in (OFF, CONTAIN, RAISE) for a in axes]
         if release in _NO_ASSISTANT:
-            order += [("mtp", REFUSED), ("piecewise", REFUSED)]
+            order += [(axis, REFUSED) for axis in ("mtp", "ngram", "piecewise")]
         found += [cell(release, axis, mode) for axis, mode in order]
         if release == "0.5.15.post1":
             found.append(fixed(release))
-        else:
+        elif release not in _NO_ASSISTANT:
             cause, other = "stale-mapping", "keep-locked-prefix"
-            draft = "ngram" if release in _NO_ASSISTANT else "mtp"
-            found.append(released(release, cause, axis_name=draft, beside=other))
-            found.append(released(release, cause, "free-swa-pages", draft, beside=other))
+            found.append(released(release, cause, axis_name="mtp", beside=other))
+            found.append(released(release, cause, "free-swa-pages", "mtp", beside=other))
     for release in ("0.5.18", "0.5.23"):
         found += [cell(release, "target", mode) for mode in (OFF, RAISE)]
     return tuple(found)
