@@ -21,6 +21,7 @@ REFUSED, FIXED, RELEASED = "refused", "fixed", "released"
 """In the place of a mode: what SGLang refuses; a defect with its fix; a release's own defect."""
 
 MIXED = 500
+_MIXED_WITH_LEDGER = 300  # with a draft, every check reads the device at each allocator call
 _DEBUG = {"SGLANG_TRTLLM_MHA_DEBUG": "1"}
 _EVERY_CHECK = {**_DEBUG, "SGLANG_TRTLLM_MHA_DEBUG_CHECKS": "all"}
 _KEEP_PREFIX = ("0.5.12.post1", "0.5.13.post1", "0.5.14")
@@ -192,15 +193,16 @@ def released(
     axis = AXES[axis_name]
     mode = FIXED if fix else RELEASED
     fixes = ",".join(name for name in (fix, beside) if name)
+    mixed = _MIXED_WITH_LEDGER if axis.mtp else MIXED
     job = Job(
         f"{name_of(release, axis.name, mode)}-{cause}",
         f"the release's own {cause}" + (f", and its fix {fix}" if fix else ""),
-        (f"mixed:{MIXED}",) if fix else (f"mixed_alarm:{cause}",),
+        (f"mixed:{mixed}",) if fix else (f"mixed_alarm:{cause}",),
         env={**_EVERY_CHECK, **({"SGLANG_TRIAGE_FIXES": fixes} if fixes else {})},
         observers=(),
         mtp=axis.mtp,
         flags=flags_of(release, axis),
-        least_s=150.0,
+        least_s=300.0 if fix and axis.mtp else 150.0,
     )
     return ServerCell(release, axis, mode, job)
 
