@@ -21,6 +21,7 @@ REFUSED, FIXED, RELEASED = "refused", "fixed", "released"
 """In the place of a mode: what SGLang refuses; a defect with its fix; a release's own defect."""
 
 MIXED = 500
+_MIXED_WITH_LEDGER = 300  # with a draft, every check reads the device at each allocator call
 _DEBUG = {"SGLANG_TRTLLM_MHA_DEBUG": "1"}
 _EVERY_CHECK = {**_DEBUG, "SGLANG_TRTLLM_MHA_DEBUG_CHECKS": "all"}
 _KEEP_PREFIX = ("0.5.12.post1", "0.5.13.post1", "0.5.14")
@@ -192,15 +193,16 @@ def released(
     axis = AXES[axis_name]
     mode = FIXED if fix else RELEASED
     fixes = ",".join(name for name in (fix, beside) if name)
+    mixed = _MIXED_WITH_LEDGER if axis.mtp else MIXED
     job = Job(
         f"{name_of(release, axis.name, mode)}-{cause}",
         f"the release's own {cause}" + (f", and its fix {fix}" if fix else ""),
-        (f"mixed:{MIXED}",) if fix else (f"mixed_alarm:{cause}",),
+        (f"mixed:{mixed}",) if fix else (f"mixed_alarm:{cause}",),
         env={**_EVERY_CHECK, **({"SGLANG_TRIAGE_FIXES": fixes} if fixes else {})},
         observers=(),
         mtp=axis.mtp,
         flags=flags_of(release, axis),
-        least_s=150.0,
+        least_s=300.0 if fix and axis.mtp else 150.0,
     )
     return ServerCell(release, axis, mode, job)
 
@@ -234,15 +236,14 @@ def _cells() -> tuple[ServerCell, ...]:
         axes = ("target",) if release in _NO_ASSISTANT else ("target", "mtp")
         order = [(a, m) for m in (OFF, CONTAIN, RAISE) for a in axes]
         if release in _NO_ASSISTANT:
-            order += [("mtp", REFUSED), ("piecewise", REFUSED)]
+            order += [(axis, REFUSED) for axis in ("mtp", "ngram", "piecewise")]
         found += [cell(release, axis, mode) for axis, mode in order]
         if release == "0.5.15.post1":
             found.append(fixed(release))
-        else:
+        elif release not in _NO_ASSISTANT:
             cause, other = "stale-mapping", "keep-locked-prefix"
-            draft = "ngram" if release in _NO_ASSISTANT else "mtp"
-            found.append(released(release, cause, axis_name=draft, beside=other))
-            found.append(released(release, cause, "free-swa-pages", draft, beside=other))
+            found.append(released(release, cause, axis_name="mtp", beside=other))
+            found.append(released(release, cause, "free-swa-pages", "mtp", beside=other))
     for release in ("0.5.18", "0.5.23"):
         found += [cell(release, "target", mode) for mode in (OFF, RAISE)]
     return tuple(found)
