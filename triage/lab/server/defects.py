@@ -26,7 +26,8 @@ file appears, so that one server can show both: sound, then wrong.
                       from every SWA buffer (`address_map`), the others in descending order.
                       SGLang promises no order.
 
-Not covered: releases before 0.5.14 for the exchanges; LabError says so in the server's log.
+Not covered: the exchanges in releases before 0.5.14 (LabError says so in the server's log), and in
+the graphs of trtllm_mha from 0.5.15.post1 on, whose tables are filled by a kernel inside them.
 
 Long because it is a table of defects, each with the few lines that plant it.
 """
