@@ -171,6 +171,7 @@ def _record(name: str, on: str = "") -> Table:
 
 
 PAIRS_RECORD = LOGS / "server-pairs-e4b.jsonl"
+MTP_PAIRS_RECORD = LOGS / "server-pairs-e4b-mtp.jsonl"
 CELLS_RECORD = LOGS / "gpu-server.jsonl"
 """Every line that runs of `make gpu-server` have left; not there before the first is joined."""
 
@@ -230,6 +231,8 @@ TABLES = {
         _record("edges", on="h200"),
         _record("trap-cost", on="h200"),
         _record("kernel-bench", on="h200"),
+        _record("post-topk", on="h200"),
+        _record("gpu-ranks", on="h200"),
         Table("traps-cost", "python -m triage.bench.family_cost --markdown", _checks),
         Table("explain", "python -m tests.explain.confusion", _causes),
         Table("verify", "triage verify --markdown", _provable),
@@ -259,6 +262,12 @@ TABLES = {
             "server-pairs",
             f"python -m triage.bench.server_pairs E4B --out {PAIRS_RECORD} --table",
             _file(PAIRS_RECORD),
+            "gpu-smoke",
+        ),
+        Table(
+            "server-pairs-mtp",
+            f"python -m triage.bench.server_pairs E4B --out {MTP_PAIRS_RECORD} --table",
+            _file(MTP_PAIRS_RECORD),
             "gpu-smoke",
         ),
         Table(
