@@ -28,7 +28,11 @@ _KEEP_PREFIX = ("0.5.12.post1", "0.5.13.post1", "0.5.14")
 """Their own defect (sgl-project/sglang#29352) is met by a mixed load, and told."""
 
 _NO_ASSISTANT = ("0.5.12.post1",)
-"""The transformers that it pins does not know the draft's architecture, gemma4_assistant."""
+"""The transformers that it pins does not know the draft's architecture, gemma4_assistant.
+
+Without rejected drafts its own stale-mapping cannot show either (docs/sglang-bugs.md), and ngram's
+end at their first verification with pages above 1: the SWA pools cannot move tokens.
+"""
 _NO_PIECEWISE = ("0.5.12.post1",)
 """Its piecewise graphs are captured unasked and die where layers share keys and values."""
 
