@@ -9,9 +9,9 @@ import pytest
 from tests import prepared
 
 STEP = {
-    "prepare": 5,  # SGLang's wrapper is not ours: shell, armed, hook, anything waiting, original
-    "run_batch": 4,
-    "step": 24,  # with the cheap families' at the allocator and the request table
+    "prepare": 4,  # the shell, before (is anything on its way?), behind
+    "run_batch": 2,
+    "step": 23,  # with the cheap families' at the allocator and the request table
     "look": 80,  # two looks, of which one is taken every 64 steps
     "launches": 48,  # of two looks; a GPU's host time is these
     "counts": 52,  # of 64 requests: none is entered for each of them

@@ -117,7 +117,9 @@ def play(prefill_aware: bool, freed: bool = False) -> dict[str, Any]:
             row, newest = server.reqs[0].req_pool_idx, server.reqs[0].kv_committed_len - 1
             server.allocator.free(server.rows.req_to_token[row, newest : newest + 1])
         sums.at_step(server.running_batch)
-        audit.around_prepare(server.decode, server.running_batch)
+        planned = audit.before_prepare(server.running_batch, (), {})
+        server.decode(planned)
+        audit.behind_prepare(planned)
     audit.tell()
     evicted = [req.kv.swa_evicted_seqlen for req in server.reqs]
     return {"said": said, "looks": [audit.looks, sums.looks], "evicted": evicted}

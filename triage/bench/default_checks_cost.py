@@ -39,7 +39,6 @@ from triage.bench.figure import Figure, at_most
 from triage.invariants.catalogue import DEFAULT
 from triage.sglang.allocator.late_audit import EVERY, PREPARE
 from triage.sglang.allocator.pool_sums import SHARE
-from triage.sglang.reporter import POOL_SUMS
 
 ROWS, PAGE = 64, 64
 TURNS, TURN = 8, 100
@@ -141,7 +140,7 @@ def prepared(mode: str, checks: str = DEFAULT) -> Iterator[Prepared]:
     driver.running = batch
     state = installed.state_hooks
     state.sums.holders().note(driver)
-    run_batch = state.reporter.group(POOL_SUMS).around(state.around_run_batch())
+    run_batch = state.around_run_batch()
     kernels = sys.modules[type(allocator.full_attn_allocator).__module__]
     with mock.patch.object(kernels, "alloc_decode_kernel", _Kernel()):
         yield Prepared(

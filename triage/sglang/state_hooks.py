@@ -413,7 +413,7 @@ class StateHooks:
                 )
         if "I7" in enabled:  # inside: the ledger's balance, which names the pages, is asked first
             step.sums, why = self.sums, "counts of the pools add up (I7)"
-            found += self._present(SCHEDULER_STEP, self.sums.around_step, why, captured=True)
+            found += self._looking_on({SCHEDULER_STEP: self.around_run_batch()}, why)
         if "I14" in whole:
             for rows in request_rows():
                 found += self._present(
@@ -511,7 +511,9 @@ class StateHooks:
         """What of the ledger waits for nothing: rows at once, pages some steps late."""
         books, audit = self.books, self.audit
         why = "pages held and free, told late (I5, I17)"
-        found = self._present(PREPARE, audit.around_prepare, why, captured=True)
+        shell = self.reporter.group(LATE_AUDIT)
+        prepare = shell.beside(audit.before_prepare, audit.behind_prepare, self.reporter)
+        found = self._looking_on({PREPARE: prepare}, why)
         found += self._present(f"{ROWS}.alloc", books.around_row_alloc, "rows out (I17)")
         return found + self._present(f"{ROWS}.free", books.around_row_free, "rows back (I17)")
 
@@ -547,12 +549,10 @@ class StateHooks:
             return LEDGER_KEPT
         kept = (
             (self.books, LEDGER_KEPT),
-            (self.audit, LATE_AUDIT),
             (self.transfers, HOST_TRANSFERS),
             (self.trees, LEDGER_KEPT),
             (self.inserts, LEDGER_KEPT),
             (self.step_books, STEP_BOOKS),
-            (self.sums, POOL_SUMS),
             (self.cached_window, CACHED_WINDOW),
             (self.locked_overlap, LOCKED_OVERLAP),
             (self.draft_graphs, DRAFT_INPUTS),
@@ -575,7 +575,7 @@ class StateHooks:
     def _looking_on(self, targets: Mapping[str, Around], why: str) -> list[Hook]:
         """As `_any_of`, of hooks that have their shell and ask it whether they are armed."""
         found = [
-            Hook(target, around, why)
+            Hook(target, around, why, shelled=True)
             for target, around in targets.items()
             if self._has(target, why)
         ]
@@ -596,8 +596,9 @@ class StateHooks:
         return True
 
     def around_run_batch(self) -> Callable[..., Any]:
-        """What the default has at `Scheduler.run_batch`, without its shell."""
-        return self._armed(self.sums.around_step)
+        """What the default has at `Scheduler.run_batch`."""
+        shell = self.reporter.group(POOL_SUMS)
+        return shell.beside(self.sums.before_step, _nothing, self.reporter)
 
     def _armed(self, around: Callable[..., Any]) -> Callable[..., Any]:
         reporter = self.reporter

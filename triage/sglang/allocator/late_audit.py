@@ -18,6 +18,7 @@ per-request ring, the unified pools of 0.5.23).
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -78,17 +79,19 @@ class LateAudit:
         self._copies: LateCopies[_Look] | None = None
         self._all_columns = False  # are the host's lengths not to be gone by?
 
-    def around_prepare(self, original: Any, batch: Any, *args: Any, **kwargs: Any) -> Any:
-        """Tell what has arrived, then SGLang's own, then look if it is time to."""
+    def before_prepare(self, batch: Any, args: Any, kwargs: Any) -> Any:
+        """Tell what has arrived. Returns what `behind_prepare` is given."""
         copies = self._copies
         if copies is not None and copies.waiting:
             self.tell()
-        result = original(batch, *args, **kwargs)
+        return batch
+
+    def behind_prepare(self, batch: Any, result: Any = None) -> None:
+        """Look if it is time to: not while SGLang's own error is on its way."""
         self._until -= 1
-        if self._until <= 0 and not capture.capturing():
+        if self._until <= 0 and not capture.capturing() and sys.exc_info()[0] is None:
             self._until = self.every
             self._look(batch)
-        return result
 
     def tell(self) -> None:
         """Report what has arrived. An event query for each look on its way."""

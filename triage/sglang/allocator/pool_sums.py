@@ -70,17 +70,15 @@ class PoolSums:
         self._began = False  # has any request had a row yet?
         self._told: set[tuple[str, str]] = set()
 
-    def around_step(
-        self, original: Any, scheduler: Any, batch: Any, *args: Any, **kwargs: Any
-    ) -> Any:
+    def before_step(self, scheduler: Any, args: Any, kwargs: Any) -> None:
+        """At `Scheduler.run_batch(batch, ...)`."""
         self._credit += SHARE
         if self._credit >= self._known:
             self.holders().note(scheduler)
-            self.look(batch)
-        return original(scheduler, batch, *args, **kwargs)
+            self.look(args[0] if args else kwargs.get("batch"))
 
     def at_step(self, batch: Any = None) -> None:
-        """As `around_step`, for a driver that has no `Scheduler.run_batch`."""
+        """As `before_step`, for a driver that has no `Scheduler.run_batch`."""
         self._credit += SHARE
         if self._credit >= self._known:
             self.look(batch)
@@ -185,14 +183,13 @@ def _held(requests: list[Any], page: int, *, slides: bool) -> dict[str, int] | N
         full += allocated - protected
         if not slides:
             continue
-        if by_kind:
-            evicted, begins = frontier_of(request), int(record.swa_dead_lo(page))
-        else:
-            evicted = getattr(record, "swa_evicted_seqlen", 0)
-            shielded = getattr(request, "swa_evict_floor", 0)  # a prompt that is not evicted
-            begins = max(protected, -(-shielded // page) * page)
+        swa += allocated - protected
         # An eviction may begin behind `protected`, and what lies between stays held.
-        swa += allocated - protected - max(0, evicted - begins)
+        if by_kind:
+            swa -= max(0, frontier_of(request) - int(record.swa_dead_lo(page)))
+        elif (evicted := getattr(record, "swa_evicted_seqlen", 0)) > protected:
+            shielded = getattr(request, "swa_evict_floor", 0)  # a prompt that is not evicted
+            swa -= max(0, evicted - max(protected, -(-shielded // page) * page))
     return {"full": full, "swa": swa}
 
 

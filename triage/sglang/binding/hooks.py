@@ -33,6 +33,7 @@ class Hook:
 
     context: the target returns a context manager; `around` is what `Shell.around_context` takes.
     group: the hooks that share state with this one, as `Shells` names them.
+    shelled: it has its shell, as what `Shell.beside` makes.
     """
 
     target: str
@@ -40,6 +41,7 @@ class Hook:
     why: str
     context: bool = False
     group: str = ""
+    shelled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +54,11 @@ class Binding:
 
 
 def inside(shell: Shell, hooks: Sequence[Hook]) -> list[Hook]:
-    """The hooks, each inside `shell`: see there."""
+    """The hooks, each inside `shell`, but for those that have theirs: see there."""
     return [
-        replace(
+        hook
+        if hook.shelled
+        else replace(
             hook,
             around=(shell.around_context if hook.context else shell.around)(hook.around),
             context=False,
