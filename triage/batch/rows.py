@@ -3,6 +3,8 @@
 The failure: a batch that stops at a bad file, or leaves it out without a word. So everything
 that can go wrong with an object is a row with its error, and nothing in a row depends on when,
 where or by how many workers it was made: the same objects give the same rows.
+
+Long because a row's columns, what fills them and what stands there instead are one table.
 """
 
 from __future__ import annotations

@@ -23,6 +23,8 @@ answers of every side are compared with stock's token by token. What a server's 
 ops, how often each ran and what fell back, is kept with the results, and at the end of a run the
 launches of a decode step, counted by SGLang's own profiler (`layer_launches`).
 
+Long because workloads, sides and what is made of their results are one command.
+
 Exit code: 0 measured, 2 usage, 3 cannot serve here.
 """
 

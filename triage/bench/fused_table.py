@@ -145,8 +145,11 @@ def draw(results: Sequence[Result], loads: Iterable[Named], ending: str) -> byte
         axis.set_title(shape, loc="left", fontsize=9)
         labels = dict.fromkeys(one.load for one in found if one.shape == shape)
         kept = [names[shape, load] for load in labels if (shape, load) in names]
+        called = [each.called.replace(" (", "\n(") for each in kept]
         axis.set_xticks(
-            range(len(kept)), [f"{each.called}\n{each.way}" for each in kept], fontsize=6
+            range(len(kept)),
+            [f"{what}\n{each.way}" for what, each in zip(called, kept, strict=True)],
+            fontsize=6,
         )
     if not shown:
         axes[0].text(0.5, 0.5, NOT_MEASURED, ha="center")
