@@ -1,4 +1,4 @@
-"""A batch over an object store: a server of the S3 protocol on this machine, no mock.
+"""A batch over an object store: servers of the S3 protocol on this machine.
 
 What else a bucket holds is in `test_bad_input.py`.
 """
@@ -21,9 +21,9 @@ from triage.engines import Inline
 from triage.errors import DumpError
 
 
-@pytest.fixture(scope="module")
-def store():
-    with s3.server() as environment, pytest.MonkeyPatch.context() as patch:
+@s3.BOTH
+def store(request):
+    with request.param() as environment, pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)
         yield environment

@@ -25,9 +25,9 @@ from triage.errors import ConfigError
 URL = "s3://dumps/server"
 
 
-@pytest.fixture(scope="module")
-def client():
-    with s3.server() as environment, pytest.MonkeyPatch.context() as patch:
+@s3.BOTH
+def client(request):
+    with request.param() as environment, pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)
         import boto3
