@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -38,7 +39,10 @@ def server() -> Iterator[dict[str, str]]:
     _forget()
     try:
         host, port = running.get_host_and_port()
-        yield {**CREDENTIALS, "AWS_ENDPOINT_URL": f"http://{host}:{port}"}
+        there = f"http://{host}:{port}"
+        empty = urllib.request.Request(f"{there}/moto-api/reset", b"")  # one memory a process
+        urllib.request.urlopen(empty).close()
+        yield {**CREDENTIALS, "AWS_ENDPOINT_URL": there}
     finally:
         running.stop()
 

@@ -97,8 +97,8 @@ def test_kernels_are_validated_over_ray_with_the_same_results(cluster):
 
 
 def test_a_soak_over_ray_draws_the_same_lifecycles(cluster, tmp_path):
-    # GIVEN five hundred steps in two shares
-    soak = ("triage", "lab", "soak", "--steps", 500, "--jobs", 2, "--dir", tmp_path, "--output")
+    # GIVEN a hundred and twenty steps in two shares
+    soak = ("triage", "lab", "soak", "--steps", 120, "--jobs", 2, "--dir", tmp_path, "--output")
     # WHEN processes and Ray's workers play them, one of which is killed at its start
     run(cluster, *soak, tmp_path / "local.jsonl")
     with cluster.one_worker_killed("play_share", below=True):
@@ -111,7 +111,7 @@ def test_a_soak_over_ray_draws_the_same_lifecycles(cluster, tmp_path):
 
 def test_torture_over_ray_comes_to_the_same(cluster, tmp_path):
     # GIVEN a little of every attack but injection, which takes minutes
-    sizes = ("--reader", 2000, "--importer", 500, "--kills", 10, "--every", 0, "--plugins", "")
+    sizes = ("--reader", 400, "--importer", 100, "--kills", 4, "--every", 0, "--plugins", "")
     for name, address in (("local", ""), ("ray", cluster.address)):
         # WHEN each part is played, over Ray by workers of which one is killed
         lost = cluster.one_worker_killed("play", below=True) if address else nullcontext()
