@@ -8,6 +8,8 @@ import sys
 import tarfile
 from pathlib import Path
 
+import pytest
+
 from tests.lab.server.conftest import FakeMachine, machine  # noqa: F401 (a fixture)
 from triage.bench.cells_table import counted, markdown
 from triage.bench.gpu_server import joined
@@ -36,6 +38,7 @@ def rows(record: Path) -> dict[str, list[str]]:
     return {row[0]: row[1:] for row in table}
 
 
+@pytest.mark.slow
 def test_a_pair_of_cells_is_compared_kept_with_its_log_and_not_played_again(machine, tmp_path):  # noqa: F811
     # GIVEN a server whose defect nobody notices
     out = tmp_path / "cells"

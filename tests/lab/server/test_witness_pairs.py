@@ -40,6 +40,7 @@ def test_a_turn_that_not_all_four_played_does_not_count():
     assert (tpot.turns, tpot.share) == (1, pytest.approx(20.0))
 
 
+@pytest.mark.slow
 def test_four_servers_are_loaded_in_turn_within_the_budget_and_a_later_run_goes_on(
     machine, tmp_path
 ):
