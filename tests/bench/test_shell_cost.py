@@ -17,7 +17,7 @@ try:
     ours()
 except TrapError:
     raise
-except Exception as _problem:
+except Exception as _problem:  # as the executed wrappers have it
     failed(_problem)
 try:
     return original(PASSED)

@@ -158,8 +158,8 @@ def free_twice():
     pool.free(slots)
     try:
         pool.free(slots)
-    except Exception:
-        pass  # as a loop does that goes on to its next request
+    except Exception:  # as a loop does that goes on to its next request
+        pass
 
 @pytest.mark.triage(checks="lifecycle,allocator")
 def test_harmed(no_kv_violations):

@@ -240,7 +240,7 @@ class Oracle(Observer):
     def _launch(self, original: Any, *args: Any, **kwargs: Any) -> Any:
         try:
             self._seen(kwargs)
-        except Exception as error:
+        except Exception as error:  # whatever it is, the server launches; the verdict has it
             self.lines.write("failed", where="launch", why=f"{type(error).__name__}: {error}")
         return original(*args, **kwargs)
 
@@ -280,7 +280,7 @@ class Oracle(Observer):
             try:
                 self.launches += 1
                 self.look(read, step, captured=True)
-            except Exception as error:
+            except Exception as error:  # as above: a watched server is not ended by its watcher
                 self.lines.write("failed", where="graph", why=f"{type(error).__name__}: {error}")
 
     def look(self, read: Read, step: Step, *, captured: bool) -> None:

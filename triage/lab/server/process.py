@@ -113,7 +113,7 @@ class Server:
                 if progress is not None:
                     progress(waited)
                 time.sleep(0.5)
-        except BaseException:
+        except BaseException:  # Ctrl-C too: no server is left behind
             self.stop()
             raise
         return time.monotonic() - began

@@ -215,7 +215,7 @@ class PageHistories:
             if grouped and has_mapping(allocator):
                 swa = self._of(allocator.swa_attn_allocator)
                 self._note(swa, FREED, _mapped(allocator, slots))
-        except BaseException:
+        except BaseException:  # no `behind` follows: the next call is outermost again
             self._outermost, self._moved = None, []
             raise
 
@@ -238,6 +238,9 @@ class PageHistories:
     def _of(self, allocator: Any) -> _Pool:
         pool = self._pools.get(id(allocator))
         if pool is None or pool.allocator() is not allocator:
+            # Those of allocators that are gone hold memory on the device.
+            known = self._pools.items()
+            self._pools = {key: each for key, each in known if each.allocator() is not None}
             pool = self._pools[id(allocator)] = _Pool(allocator, self.sites)
         return pool
 

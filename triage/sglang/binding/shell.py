@@ -101,7 +101,7 @@ class Shell:
             kept = result = None
             try:
                 kept = before(target, args, kwargs)
-            except Exception as error:
+            except Exception as error:  # ours: told once, and SGLang goes on
                 self.failed(error)
             if kept is None:
                 return original(target, *args, **kwargs)
@@ -110,7 +110,7 @@ class Shell:
             finally:
                 try:
                     behind(kept, result)
-                except Exception as error:
+                except Exception as error:  # ours, as above
                     self.failed(error)
             return result
 
